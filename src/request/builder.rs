@@ -1,0 +1,109 @@
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{Message, SubmitRequest};
+use crate::Error;
+use crate::model::raw;
+
+/// Builds a [`SubmitRequest`]; made by [`SubmitRequest::builder`].
+///
+/// The first thing that is wrong is kept and told by [`build`](SubmitRequestBuilder::build).
+#[derive(Debug)]
+#[must_use]
+pub struct SubmitRequestBuilder {
+    body: Body,
+    wrong: Option<Error>,
+}
+
+/// The JSON of `POST /jobs`, but for `state_webhook_url`.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Body {
+    pub(super) model: String,
+    messages: Vec<Message>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tools: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    options: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    think: Option<Box<RawValue>>,
+}
+
+impl SubmitRequestBuilder {
+    pub(super) fn new(model: String) -> Self {
+        Self { body: Body { model, ..Body::default() }, wrong: None }
+    }
+
+    /// Adds a message to the end of the conversation.
+    pub fn message(mut self, message: Message) -> Self {
+        self.body.messages.push(message);
+        self
+    }
+
+    /// Adds messages to the end of the conversation.
+    pub fn messages(mut self, messages: impl IntoIterator<Item = Message>) -> Self {
+        self.body.messages.extend(messages);
+        self
+    }
+
+    /// Adds what the user says: short for `message(Message::user(content))`.
+    pub fn user(self, content: impl AsRef<str>) -> Self {
+        self.message(Message::user(content))
+    }
+
+    /// Adds what the model is told beforehand: short for `message(Message::system(content))`.
+    pub fn system(self, content: impl AsRef<str>) -> Self {
+        self.message(Message::system(content))
+    }
+
+    /// Whether the daemon asks the model for a stream; left out unless set. The result is whole either way.
+    pub fn stream(mut self, stream: bool) -> Self {
+        self.body.stream = Some(stream);
+        self
+    }
+
+    /// The tools the model may call: any JSON, kept byte for byte if it is a [`RawValue`].
+    pub fn tools(mut self, tools: &(impl Serialize + ?Sized)) -> Self {
+        self.body.tools = self.raw("tools", tools);
+        self
+    }
+
+    /// The model's options, such as `temperature`: any JSON, kept byte for byte if it is a [`RawValue`].
+    pub fn options(mut self, options: &(impl Serialize + ?Sized)) -> Self {
+        self.body.options = self.raw("options", options);
+        self
+    }
+
+    /// Whether and how the model thinks: a boolean or a word such as `"high"`, kept byte for byte if it is a [`RawValue`].
+    pub fn think(mut self, think: &(impl Serialize + ?Sized)) -> Self {
+        self.body.think = self.raw("think", think);
+        self
+    }
+
+    /// The request, checked.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_invalid`], naming the field, for an empty model or a value that cannot be JSON.
+    pub fn build(self) -> Result<SubmitRequest, Error> {
+        if let Some(wrong) = self.wrong {
+            return Err(wrong);
+        }
+        if self.body.model.is_empty() {
+            return Err(Error::invalid("model", "must not be empty"));
+        }
+        SubmitRequest::from_body(self.body)
+    }
+
+    /// JSON text, and `None` for `null`, which is the same as absent.
+    fn raw(&mut self, field: &'static str, value: &(impl Serialize + ?Sized)) -> Option<Box<RawValue>> {
+        match raw(field, value) {
+            Ok(json) => (json.get() != "null").then_some(json),
+            Err(error) => {
+                self.wrong.get_or_insert(error);
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::SubmitRequestBuilder;
+use super::builder::Body;
+use crate::Error;
+use crate::submission::{Hold, Submission};
+
+/// A chat to be done as a job (`POST /jobs`).
+///
+/// Cloning is cheap whatever the size of the conversation, and a clone is the *same* submission: it carries the same
+/// idempotency key and the same callback URL, and a wait called with it attaches to the job that another clone has become.
+/// That is what makes retries and hedges above a wait safe. To run the same conversation a second time, say so with
+/// [`renew`](SubmitRequest::renew).
+///
+/// ```
+/// # fn main() -> Result<(), foreman_client::Error> {
+/// use foreman_client::{Message, SubmitRequest};
+///
+/// let request = SubmitRequest::builder("llama3.2")
+///     .system("Answer in one sentence.")
+///     .message(Message::user("Why is the sky blue?"))
+///     .options(&serde_json::json!({ "temperature": 0 }))
+///     .build()?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct SubmitRequest {
+    draft: Arc<Draft>,
+    hold: Arc<Hold>,
+}
+
+/// What is said, which is the same for every submission of it.
+struct Draft {
+    model: Box<str>,
+    /// The JSON object without its closing brace, so that the callback URL can follow.
+    head: Box<[u8]>,
+}
+
+impl SubmitRequest {
+    /// Begins a request for `model`.
+    pub fn builder(model: impl Into<String>) -> SubmitRequestBuilder {
+        SubmitRequestBuilder::new(model.into())
+    }
+
+    pub(super) fn from_body(body: Body) -> Result<Self, Error> {
+        let mut head = serde_json::to_vec(&body)
+            .map_err(|error| Error::invalid("request", "cannot be written as JSON").with_source(error))?;
+        head.pop();
+        let draft = Draft { model: body.model.into(), head: head.into() };
+        Ok(Self { draft: Arc::new(draft), hold: Hold::fresh() })
+    }
+
+    /// The same conversation as a new submission, with a key and a callback URL of its own: the one way to run it again.
+    #[must_use]
+    pub fn renew(&self) -> Self {
+        Self { draft: Arc::clone(&self.draft), hold: Hold::fresh() }
+    }
+
+    /// The model asked.
+    #[must_use]
+    pub fn model(&self) -> &str {
+        &self.draft.model
+    }
+
+    /// A handle that outlives the call: the key, the job's id once known, the states as they come. It keeps nothing alive.
+    #[must_use]
+    pub fn submission(&self) -> Submission {
+        self.hold.submission()
+    }
+
+    /// The body of `POST /jobs`: the same bytes each time once the submission has been sent.
+    #[must_use]
+    pub fn body(&self) -> Bytes {
+        let mut body = Vec::with_capacity(self.draft.head.len() + 160);
+        body.extend_from_slice(&self.draft.head);
+        if let Some(url) = self.hold.callback_url() {
+            body.extend_from_slice(b",\"state_webhook_url\":");
+            body.extend_from_slice(serde_json::Value::from(url).to_string().as_bytes());
+        }
+        body.push(b'}');
+        body.into()
+    }
+
+    pub(crate) fn hold(&self) -> &Arc<Hold> {
+        &self.hold
+    }
+}
+
+impl fmt::Debug for SubmitRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SubmitRequest")
+            .field("model", &self.draft.model)
+            .field("bytes", &self.draft.head.len())
+            .field("submission", &self.submission())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Message;
+
+    #[test]
+    fn what_is_any_json_passes_through_byte_for_byte() {
+        let options = serde_json::value::RawValue::from_string(r#"{ "b":1.0,"a" : 1e3 }"#.to_owned()).unwrap();
+        let request = SubmitRequest::builder("m")
+            .message(Message::from_json(r#"{"role" : "user"}"#).unwrap())
+            .stream(false)
+            .options(&options)
+            .think(&"high")
+            .tools(&())
+            .build()
+            .unwrap();
+        assert_eq!(
+            request.body(),
+            r#"{"model":"m","messages":[{"role" : "user"}],"stream":false,"options":{ "b":1.0,"a" : 1e3 },"think":"high"}"#
+        );
+    }
+
+    #[test]
+    fn an_empty_model_is_refused_by_name() {
+        let error = SubmitRequest::builder("").build().unwrap_err();
+        assert_eq!(error.to_string(), "invalid model: must not be empty");
+    }
+
+    #[test]
+    fn what_cannot_be_json_is_refused_by_name() {
+        let keys = std::collections::BTreeMap::from([((1, 2), 3)]);
+        let error = SubmitRequest::builder("m").options(&keys).build().unwrap_err();
+        assert!(error.is_invalid() && error.to_string().starts_with("invalid options"));
+    }
+
+    #[test]
+    fn a_clone_is_the_same_submission_and_renew_is_another() {
+        let request = SubmitRequest::builder("m").user("hi").build().unwrap();
+        let key = request.submission().idempotency_key();
+        assert_eq!(request.clone().submission().idempotency_key(), key);
+        let renewed = request.renew();
+        assert_ne!(renewed.submission().idempotency_key(), key);
+        assert_eq!(renewed.body(), request.body());
+        assert!(std::ptr::eq(&*request.draft.head, &*renewed.draft.head));
+    }
+}

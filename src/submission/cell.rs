@@ -1,0 +1,354 @@
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
+
+use uuid::Uuid;
+
+use super::history::{History, StateChange, Via};
+use super::hold::Lodging;
+use super::wakers::{Seat, Wakers};
+use crate::{JobId, JobResult, JobState, JobStatus};
+
+/// The shared state of one submission: what every clone, every wait, the notifier and the handles see.
+#[derive(Debug)]
+pub(crate) struct Cell {
+    /// `None` for a job that was attached to by its id.
+    pub(super) key: Option<Uuid>,
+    pub(super) lodging: OnceLock<Lodging>,
+    progress: Mutex<Progress>,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    sending: Sending,
+    job_id: Option<JobId>,
+    /// The job of an unverified event that came before the answer to the submission: believed only if that answer is lost.
+    rumour: Option<JobId>,
+    last: Option<JobState>,
+    /// How far the job has come, to tell a late event from news.
+    order: u64,
+    /// Counts the events that came and were not the end.
+    hints: u32,
+    finished: Option<(JobResult, Via)>,
+    wakers: Wakers,
+    /// `None` until somebody asks for the states.
+    history: Option<Box<History>>,
+    abandoned: bool,
+}
+
+/// How far the submission has come.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Sending {
+    /// Not sent, or surely not arrived.
+    #[default]
+    Fresh,
+    /// One of the waits is sending it.
+    InFlight,
+    /// It may have arrived, and no answer came.
+    Lost,
+    /// The daemon has accepted it.
+    Accepted,
+}
+
+/// What a wait that begins is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// Send it.
+    Mine,
+    /// Another wait is sending it.
+    Behind,
+    /// It was sent, and the answer was lost.
+    Lost,
+    /// The job is known.
+    Accepted,
+}
+
+/// How far an event is to be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// A secret signed it.
+    Signed,
+    /// It knew the token, and there is no secret to ask for more.
+    Token,
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Delivered {
+    /// It told the end of the job.
+    Finished,
+    /// It told something on the way, or is a hint to ask.
+    Hint,
+    /// The end was known already.
+    Duplicate,
+    /// Nobody waits any longer.
+    Late,
+    /// It speaks of another job.
+    Foreign,
+}
+
+/// What a wait sees when it looks.
+#[derive(Debug)]
+pub(crate) struct News {
+    pub(crate) finished: Option<(JobResult, Via)>,
+    pub(crate) claim: Claim,
+    pub(crate) hints: u32,
+}
+
+impl Cell {
+    pub(super) fn new(key: Option<Uuid>, job_id: Option<JobId>) -> Arc<Self> {
+        let sending = if job_id.is_some() { Sending::Accepted } else { Sending::Fresh };
+        let progress = Mutex::new(Progress { sending, job_id, ..Progress::default() });
+        Arc::new(Self { key, lodging: OnceLock::new(), progress })
+    }
+
+    pub(crate) fn key(&self) -> Option<Uuid> {
+        self.key
+    }
+
+    pub(crate) fn job_id(&self) -> Option<JobId> {
+        self.lock().job_id.clone()
+    }
+
+    pub(crate) fn last_state(&self) -> Option<JobState> {
+        self.lock().last.clone()
+    }
+
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.lock().abandoned
+    }
+
+    // ===== for waits =====
+
+    /// Looks, and asks to be woken at the next change.
+    pub(crate) fn look(&self, seat: &mut Seat, waker: &Waker) -> News {
+        let mut progress = self.lock();
+        progress.wakers.register(seat, waker);
+        let claim = match progress.sending {
+            Sending::Fresh => Claim::Mine,
+            Sending::InFlight => Claim::Behind,
+            Sending::Lost => Claim::Lost,
+            Sending::Accepted => Claim::Accepted,
+        };
+        News { finished: progress.finished.clone(), claim, hints: progress.hints }
+    }
+
+    /// Takes the right to send, or says what else is to be done.
+    pub(crate) fn claim(&self) -> Claim {
+        let mut progress = self.lock();
+        match progress.sending {
+            Sending::Fresh => {
+                progress.sending = Sending::InFlight;
+                Claim::Mine
+            }
+            Sending::InFlight => Claim::Behind,
+            Sending::Lost => Claim::Lost,
+            Sending::Accepted => Claim::Accepted,
+        }
+    }
+
+    /// Takes the right to send again what may have arrived; only for a daemon that keeps idempotency keys.
+    pub(crate) fn reclaim(&self) -> Claim {
+        let mut progress = self.lock();
+        if progress.sending == Sending::Lost {
+            progress.sending = Sending::InFlight;
+            return Claim::Mine;
+        }
+        drop(progress);
+        self.claim()
+    }
+
+    /// Lost -> Accepted is possible too: an event may have told the job while the answer was on its way.
+    pub(crate) fn accepted(&self, job_id: JobId) {
+        let mut progress = self.lock();
+        progress.sending = Sending::Accepted;
+        progress.job_id = Some(job_id);
+        progress.rumour = None;
+        wake(progress);
+    }
+
+    /// The submission surely did not arrive: the next one may send it.
+    pub(crate) fn unsent(&self) {
+        self.settle(Sending::Fresh);
+    }
+
+    /// The submission may have arrived. An event that came meanwhile, even unsigned, says which job it became.
+    pub(crate) fn lost(&self) {
+        self.settle(Sending::Lost);
+    }
+
+    fn settle(&self, outcome: Sending) {
+        let mut progress = self.lock();
+        if progress.sending != Sending::InFlight {
+            return;
+        }
+        progress.sending = outcome;
+        if outcome == Sending::Lost {
+            progress.job_id = progress.job_id.take().or_else(|| progress.rumour.clone());
+        }
+        if progress.job_id.is_some() {
+            progress.sending = Sending::Accepted;
+        }
+        wake(progress);
+    }
+
+    /// A poll told the state.
+    pub(crate) fn observe(&self, status: &JobStatus) {
+        let mut progress = self.lock();
+        if progress.record(status, Via::Poll) {
+            wake(progress);
+        }
+    }
+
+    /// A poll told the end. The first one that tells it wins; what it says is given back.
+    pub(crate) fn finish(&self, result: JobResult, via: Via) -> (JobResult, Via) {
+        let mut progress = self.lock();
+        if let Some(first) = &progress.finished {
+            return first.clone();
+        }
+        progress.record(&result, via);
+        progress.finished = Some((result.clone(), via));
+        wake(progress);
+        (result, via)
+    }
+
+    // ===== for the notifier =====
+
+    /// An event came to this submission's callback URL.
+    pub(crate) fn deliver(&self, status: JobStatus, trust: Trust) -> Delivered {
+        let mut progress = self.lock();
+        if progress.job_id.as_ref().is_some_and(|id| *id != status.job_id) {
+            return Delivered::Foreign;
+        }
+        if progress.abandoned {
+            return Delivered::Late;
+        }
+        if progress.finished.is_some() {
+            return Delivered::Duplicate;
+        }
+        progress.learn_job(&status.job_id, trust);
+        let delivered = match trust {
+            Trust::Token => Delivered::Hint,
+            Trust::Signed => {
+                progress.record(&status, Via::Webhook);
+                match JobResult::new(status) {
+                    Ok(result) => {
+                        progress.finished = Some((result, Via::Webhook));
+                        Delivered::Finished
+                    }
+                    Err(_) => Delivered::Hint,
+                }
+            }
+        };
+        progress.hints = progress.hints.wrapping_add(1);
+        wake(progress);
+        delivered
+    }
+
+    // ===== for handles =====
+
+    /// Runs `see` on the job id, asking to be woken at the next change. `None` means that nothing will change any more.
+    pub(super) fn watch_job(&self, seat: &mut Seat, waker: &Waker) -> (Option<JobId>, bool) {
+        let mut progress = self.lock();
+        progress.wakers.register(seat, waker);
+        (progress.job_id.clone(), progress.abandoned)
+    }
+
+    /// The state at `place` in the history; `None` and `true` when none will come any more.
+    pub(super) fn watch_states(&self, seat: &mut Seat, place: &mut u64, waker: &Waker) -> (Option<StateChange>, bool) {
+        let mut progress = self.lock();
+        progress.wakers.register(seat, waker);
+        let change = progress.history.as_ref().and_then(|history| history.next(place));
+        (change, progress.abandoned || progress.finished.is_some())
+    }
+
+    /// Begins to keep the states, with the one known by now.
+    pub(super) fn keep_history(&self) {
+        let mut progress = self.lock();
+        if progress.history.is_some() {
+            return;
+        }
+        let mut history = History::default();
+        if let Some((result, via)) = &progress.finished {
+            history.push(StateChange::of(result, *via));
+        } else if let Some(state) = &progress.last {
+            history.push(StateChange { state: state.clone(), at: None, via: Via::Poll });
+        }
+        progress.history = Some(Box::new(history));
+    }
+
+    pub(crate) fn leave(&self, seat: &mut Seat) {
+        self.lock().wakers.leave(seat);
+    }
+
+    // ===== for the hold =====
+
+    /// Nobody holds it any longer. Returns the job and the last state, for whoever cleans up.
+    pub(super) fn abandon(&self) -> (Option<JobId>, Option<JobState>) {
+        let mut progress = self.lock();
+        progress.abandoned = true;
+        let known = (progress.job_id.clone(), progress.last.clone());
+        wake(progress);
+        known
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Wakes everybody, once the lock is released.
+fn wake(progress: MutexGuard<'_, Progress>) {
+    let wakers = progress.wakers.all();
+    drop(progress);
+    wakers.into_iter().for_each(Waker::wake);
+}
+
+impl Progress {
+    /// What an event says of which job this is.
+    fn learn_job(&mut self, job_id: &JobId, trust: Trust) {
+        if self.job_id.is_some() {
+            return;
+        }
+        // Lost -> Accepted: the first event on the submission's own URL says which job it became.
+        // InFlight, signed: the job is known before the answer; the answer will only say it again.
+        // InFlight, unsigned: kept, and believed only if the answer is lost.
+        match (self.sending, trust) {
+            (Sending::Lost, _) => {
+                self.job_id = Some(job_id.clone());
+                self.sending = Sending::Accepted;
+            }
+            (_, Trust::Signed) => self.job_id = Some(job_id.clone()),
+            (_, Trust::Token) => {
+                self.rumour.get_or_insert_with(|| job_id.clone());
+            }
+        }
+    }
+
+    /// Notes a state that is news; says whether it was.
+    fn record(&mut self, status: &JobStatus, via: Via) -> bool {
+        if self.finished.is_some() || self.last.as_ref() == Some(&status.state) {
+            return false;
+        }
+        let order = order(status);
+        if order != 0 && order < self.order {
+            return false;
+        }
+        self.order = order.max(self.order);
+        self.last = Some(status.state.clone());
+        if let Some(history) = &mut self.history {
+            history.push(StateChange::of(status, via));
+        }
+        true
+    }
+}
+
+/// A number that grows as a job goes on: queued, running (attempt 1), queued again, running (attempt 2), …, the end. 0 where
+/// the daemon does not tell enough to say.
+fn order(status: &JobStatus) -> u64 {
+    match status.state {
+        JobState::Queued => status.attempt.saturating_mul(2).saturating_add(1),
+        JobState::Running => status.attempt.saturating_mul(2),
+        JobState::Done | JobState::Failed => u64::MAX,
+        JobState::Other(_) => 0,
+    }
+}
