@@ -15,3 +15,4 @@ pub use self::handle::{States, Submission};
 pub use self::history::{StateChange, Via};
 pub(crate) use self::hold::{Hold, Home};
 pub(crate) use self::token::Token;
+pub(crate) use self::wakers::Seat;

@@ -62,6 +62,17 @@ pub(crate) enum Claim {
     Accepted,
 }
 
+impl From<Sending> for Claim {
+    fn from(sending: Sending) -> Self {
+        match sending {
+            Sending::Fresh => Self::Mine,
+            Sending::InFlight => Self::Behind,
+            Sending::Lost => Self::Lost,
+            Sending::Accepted => Self::Accepted,
+        }
+    }
+}
+
 /// How far an event is to be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trust {
@@ -123,27 +134,17 @@ impl Cell {
     pub(crate) fn look(&self, seat: &mut Seat, waker: &Waker) -> News {
         let mut progress = self.lock();
         progress.wakers.register(seat, waker);
-        let claim = match progress.sending {
-            Sending::Fresh => Claim::Mine,
-            Sending::InFlight => Claim::Behind,
-            Sending::Lost => Claim::Lost,
-            Sending::Accepted => Claim::Accepted,
-        };
-        News { finished: progress.finished.clone(), claim, hints: progress.hints }
+        News { finished: progress.finished.clone(), claim: progress.sending.into(), hints: progress.hints }
     }
 
     /// Takes the right to send, or says what else is to be done.
     pub(crate) fn claim(&self) -> Claim {
         let mut progress = self.lock();
-        match progress.sending {
-            Sending::Fresh => {
-                progress.sending = Sending::InFlight;
-                Claim::Mine
-            }
-            Sending::InFlight => Claim::Behind,
-            Sending::Lost => Claim::Lost,
-            Sending::Accepted => Claim::Accepted,
+        let claim = progress.sending.into();
+        if claim == Claim::Mine {
+            progress.sending = Sending::InFlight;
         }
+        claim
     }
 
     /// Takes the right to send again what may have arrived; only for a daemon that keeps idempotency keys.
@@ -172,8 +173,9 @@ impl Cell {
     }
 
     /// The submission may have arrived. An event that came meanwhile, even unsigned, says which job it became.
-    pub(crate) fn lost(&self) {
+    pub(crate) fn lost(&self) -> Claim {
         self.settle(Sending::Lost);
+        Claim::from(self.lock().sending)
     }
 
     fn settle(&self, outcome: Sending) {
@@ -218,6 +220,9 @@ impl Cell {
         let mut progress = self.lock();
         if progress.job_id.as_ref().is_some_and(|id| *id != status.job_id) {
             return Delivered::Foreign;
+        }
+        if let Some(lodging) = self.lodging.get() {
+            lodging.home.heard();
         }
         if progress.abandoned {
             return Delivered::Late;

@@ -25,6 +25,9 @@ pub(crate) trait Home: fmt::Debug + Send + Sync {
     /// The URL for the events of that token.
     fn callback_url(&self, token: Token) -> String;
 
+    /// An event that is to be believed has come.
+    fn heard(&self);
+
     /// The last hold is gone.
     fn released(&self, token: Option<Token>, job_id: Option<JobId>, last_state: Option<JobState>);
 }
@@ -32,7 +35,7 @@ pub(crate) trait Home: fmt::Debug + Send + Sync {
 /// Where a submission was first sent from; it stays there, so that a re-send is the same bytes.
 #[derive(Debug)]
 pub(super) struct Lodging {
-    home: Arc<dyn Home>,
+    pub(super) home: Arc<dyn Home>,
     token: Option<Token>,
 }
 

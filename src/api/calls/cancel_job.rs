@@ -1,0 +1,39 @@
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
+
+use super::encoded;
+use crate::api::Call;
+use crate::api::answer::json;
+use crate::error::Kind;
+use crate::{Error, JobId, JobStatus};
+
+/// Cancels a job (`DELETE /jobs/{id}`), which then ends in state `failed` with the error `cancelled`.
+///
+/// The daemon answers 409 if the job is terminal already, and 404 if it does not know the job or cannot cancel at all;
+/// [`Client::cancel`](crate::Client::cancel) tells the two apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CancelJob(pub JobId);
+
+impl Call for CancelJob {
+    type Response = JobStatus;
+
+    const METHOD: Method = Method::DELETE;
+
+    fn path(&self) -> Cow<'static, str> {
+        format!("/jobs/{}", encoded(self.0.as_str())).into()
+    }
+
+    fn answer(&self, answer: Response<Bytes>) -> Result<JobStatus, Error> {
+        match answer.status() {
+            status @ (StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED) => Err(cannot_cancel(status)),
+            _ => json(&answer, StatusCode::ACCEPTED),
+        }
+    }
+}
+
+/// What is said of a daemon that does not have the endpoint.
+pub(crate) fn cannot_cancel(status: StatusCode) -> Error {
+    Error::new(Kind::Unsupported { what: "cancel jobs", status })
+}

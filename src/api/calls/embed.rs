@@ -1,0 +1,33 @@
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
+
+use crate::api::Call;
+use crate::api::answer::json;
+use crate::{EmbedRequest, EmbedResponse, Error};
+
+impl Call for EmbedRequest {
+    type Response = EmbedResponse;
+
+    const METHOD: Method = Method::POST;
+
+    fn path(&self) -> Cow<'static, str> {
+        "/api/embed".into()
+    }
+
+    fn body(&self) -> Result<Option<Bytes>, Error> {
+        let body = serde_json::to_vec(self)
+            .map_err(|error| Error::invalid("embed request", "cannot be written as JSON").with_source(error))?;
+        Ok(Some(body.into()))
+    }
+
+    fn answer(&self, answer: Response<Bytes>) -> Result<EmbedResponse, Error> {
+        let response: EmbedResponse = json(&answer, StatusCode::OK)?;
+        let (asked, given) = (self.input().texts().len(), response.embeddings.len());
+        if asked == given {
+            return Ok(response);
+        }
+        Err(Error::answer(format!("it has {given} embeddings for {asked} texts")))
+    }
+}

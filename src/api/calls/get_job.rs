@@ -1,0 +1,156 @@
+use std::borrow::Cow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ETAG, IF_NONE_MATCH};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+
+use super::encoded;
+use crate::api::Call;
+use crate::api::answer::json;
+use crate::job::Answered;
+use crate::{Error, JobId, JobStatus};
+
+/// RFC 7240.
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// Asks for the state of a job (`GET /jobs/{id}`).
+#[derive(Debug, Clone)]
+pub struct GetJob {
+    job_id: JobId,
+    wait: Option<Duration>,
+    known: Option<HeaderValue>,
+}
+
+impl GetJob {
+    /// Asks for the state now.
+    #[must_use]
+    pub fn new(job_id: JobId) -> Self {
+        Self { job_id, wait: None, known: None }
+    }
+
+    /// Asks the daemon to hold its answer for up to `wait` (whole seconds), until the job is terminal (`Prefer: wait=SECONDS`).
+    /// A daemon that does not know the preference answers at once.
+    #[must_use]
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.wait = (wait.as_secs() > 0).then(|| Duration::from_secs(wait.as_secs()));
+        self
+    }
+
+    /// Asks the daemon to answer sooner if the state is not the one that it told with this `ETag` (`If-None-Match`).
+    #[must_use]
+    pub fn known(mut self, etag: Option<HeaderValue>) -> Self {
+        self.known = etag;
+        self
+    }
+
+    /// The job asked for.
+    #[must_use]
+    pub fn job_id(&self) -> &JobId {
+        &self.job_id
+    }
+
+    /// How long the daemon is asked to hold its answer.
+    #[must_use]
+    pub fn waits(&self) -> Option<Duration> {
+        self.wait
+    }
+}
+
+impl Call for GetJob {
+    type Response = JobStatus;
+
+    const METHOD: Method = Method::GET;
+
+    fn path(&self) -> Cow<'static, str> {
+        format!("/jobs/{}", encoded(self.job_id.as_str())).into()
+    }
+
+    fn headers(&self, headers: &mut HeaderMap) {
+        if let Some(wait) = self.wait
+            && let Ok(prefer) = HeaderValue::try_from(format!("wait={}", wait.as_secs()))
+        {
+            headers.insert(PREFER, prefer);
+        }
+        if let Some(etag) = &self.known {
+            headers.insert(IF_NONE_MATCH, etag.clone());
+        }
+    }
+
+    fn hold(&self) -> Duration {
+        self.wait.unwrap_or_default()
+    }
+
+    fn answer(&self, answer: Response<Bytes>) -> Result<JobStatus, Error> {
+        let mut status: JobStatus = json(&answer, StatusCode::OK)?;
+        if status.job_id != self.job_id {
+            return Err(Error::answer(format!("it speaks of job {}", status.job_id)));
+        }
+        status.answered = Answered { etag: answer.headers().get(ETAG).cloned(), held: held(answer.headers()) };
+        Ok(status)
+    }
+}
+
+/// Whether the daemon says that it applied `wait` (`Preference-Applied: wait=20`, perhaps among others).
+fn held(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(PREFERENCE_APPLIED).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|applied| {
+        let name = applied.split(['=', ';']).next().unwrap_or_default();
+        name.trim().eq_ignore_ascii_case("wait")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_is_percent_encoded() {
+        for (id, path) in [
+            ("7", "/jobs/7"),
+            ("a b?#%", "/jobs/a%20b%3F%23%25"),
+            ("ä", "/jobs/%C3%A4"),
+            ("a-b_c.d~e", "/jobs/a-b_c.d~e"),
+        ] {
+            assert_eq!(GetJob::new(JobId::new(id).unwrap()).path(), path);
+        }
+    }
+
+    #[test]
+    fn prefer_says_whole_seconds() {
+        let mut headers = HeaderMap::new();
+        GetJob::new(JobId::new("7").unwrap()).wait(Duration::from_millis(20_900)).headers(&mut headers);
+        assert_eq!(headers["prefer"], "wait=20");
+        headers.clear();
+        GetJob::new(JobId::new("7").unwrap()).wait(Duration::from_millis(900)).headers(&mut headers);
+        assert!(headers.is_empty());
+    }
+
+    #[test]
+    fn an_answer_about_another_job_is_a_bad_one() {
+        let answer = Response::new(Bytes::from(r#"{"job_id":"8","state":"done"}"#));
+        let error = GetJob::new(JobId::new("7").unwrap()).answer(answer).unwrap_err();
+        assert!(error.is_bad_answer() && error.to_string().contains("speaks of job 8"));
+    }
+
+    #[test]
+    fn an_applied_preference_is_seen_among_others() {
+        for (value, applied) in
+            [("wait=20", true), ("respond-async, WAIT = 3", true), ("respond-async", false), ("waiting", false)]
+        {
+            let headers = HeaderMap::from_iter([(PREFERENCE_APPLIED, HeaderValue::from_static(value))]);
+            assert_eq!(held(&headers), applied, "{value}");
+        }
+    }
+
+    #[test]
+    fn the_wire_is_read_as_it_is_in_the_field() {
+        let body = r#"{"job_id":"7","state":"paused","model":null,"created_at":"2026-01-02T03:04:05.123456789+02:00",
+            "started_at":null,"attempt":2,"result":null,"error":null,"artifacts":null,"new":{"a":[1]}}"#;
+        let status = GetJob::new(JobId::new("7").unwrap()).answer(Response::new(Bytes::from(body))).unwrap();
+        assert_eq!((status.state.as_str(), status.state.is_terminal(), status.attempt), ("paused", false, 2));
+        assert_eq!(status.created_at.unwrap().to_string(), "2026-01-02T01:04:05.123456789Z");
+        assert!(status.artifacts.is_empty() && status.result.is_none() && status.model.is_empty());
+    }
+}

@@ -1,0 +1,32 @@
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
+use serde::Deserialize;
+
+use crate::api::Call;
+use crate::api::answer::json;
+use crate::{Error, ModelInfo};
+
+/// Lists the models that the daemon can run (`GET /api/tags`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ListModels;
+
+impl Call for ListModels {
+    type Response = Vec<ModelInfo>;
+
+    const METHOD: Method = Method::GET;
+
+    fn path(&self) -> Cow<'static, str> {
+        "/api/tags".into()
+    }
+
+    fn answer(&self, answer: Response<Bytes>) -> Result<Vec<ModelInfo>, Error> {
+        #[derive(Deserialize)]
+        struct Tags {
+            models: Option<Vec<ModelInfo>>,
+        }
+        let tags: Tags = json(&answer, StatusCode::OK)?;
+        Ok(tags.models.unwrap_or_default())
+    }
+}

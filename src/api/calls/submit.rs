@@ -1,0 +1,127 @@
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use serde::Deserialize;
+
+use crate::api::Call;
+use crate::api::answer::json;
+use crate::{Error, JobId, SubmitRequest};
+
+/// draft-ietf-httpapi-idempotency-key-header.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The daemon has taken a job (the `202` of `POST /jobs`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Accepted {
+    /// Which job it became (`job_id` on the wire).
+    pub job_id: JobId,
+    /// Whether the daemon keeps idempotency keys: it echoed `Idempotency-Key`. If so, sending the same request again gives the
+    /// same job.
+    pub keeps_keys: bool,
+}
+
+impl Accepted {
+    /// What a test double of a daemon answers: the job, and no word of keys.
+    #[must_use]
+    pub fn new(job_id: JobId) -> Self {
+        Self { job_id, keeps_keys: false }
+    }
+
+    /// The same with keys kept.
+    #[must_use]
+    pub fn keeping_keys(mut self) -> Self {
+        self.keeps_keys = true;
+        self
+    }
+}
+
+impl Call for SubmitRequest {
+    type Response = Accepted;
+
+    const METHOD: Method = Method::POST;
+
+    fn path(&self) -> Cow<'static, str> {
+        "/jobs".into()
+    }
+
+    fn headers(&self, headers: &mut HeaderMap) {
+        let key = self.submission().idempotency_key().to_string();
+        if let Ok(key) = HeaderValue::try_from(key) {
+            headers.insert(IDEMPOTENCY_KEY, key);
+        }
+    }
+
+    fn body(&self) -> Result<Option<Bytes>, Error> {
+        Ok(Some(SubmitRequest::body(self)))
+    }
+
+    fn answer(&self, answer: Response<Bytes>) -> Result<Accepted, Error> {
+        #[derive(Deserialize)]
+        struct Body {
+            job_id: String,
+        }
+        let body: Body = json(&answer, StatusCode::ACCEPTED)?;
+        let job_id =
+            JobId::new(body.job_id).map_err(|error| Error::answer("its job_id is not one").with_source(error))?;
+        let key = self.submission().idempotency_key().to_string();
+        let echo = answer.headers().get(IDEMPOTENCY_KEY);
+        Ok(Accepted { job_id, keeps_keys: echo.is_some_and(|echo| echo.as_bytes() == key.as_bytes()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> SubmitRequest {
+        SubmitRequest::builder("m").user("hi").build().unwrap()
+    }
+
+    fn accepted(body: &str) -> Result<Accepted, Error> {
+        let answer = Response::builder().status(202).body(Bytes::copy_from_slice(body.as_bytes())).unwrap();
+        request().answer(answer)
+    }
+
+    #[test]
+    fn the_key_is_sent_and_its_echo_understood() {
+        let request = request();
+        let mut headers = HeaderMap::new();
+        request.headers(&mut headers);
+        let key = headers.get("idempotency-key").unwrap();
+        assert_eq!(key, &request.submission().idempotency_key().to_string());
+
+        let answer = |key: &HeaderValue| {
+            let body = Bytes::from(r#"{"job_id":"7"}"#);
+            Response::builder().status(202).header("Idempotency-Key", key).body(body).unwrap()
+        };
+        assert!(request.answer(answer(key)).unwrap().keeps_keys);
+        assert!(!request.answer(answer(&HeaderValue::from_static("another"))).unwrap().keeps_keys);
+        assert!(!accepted(r#"{"job_id":"7"}"#).unwrap().keeps_keys);
+    }
+
+    #[test]
+    fn an_unusable_job_id_is_a_bad_answer() {
+        for body in [
+            "{}",
+            r#"{"job_id":null}"#,
+            r#"{"job_id":7}"#,
+            r#"{"job_id":""}"#,
+            r#"{"job_id":"a/b"}"#,
+            r#"{"job_id":".."}"#,
+            "[]",
+            "",
+            "{",
+        ] {
+            let error = accepted(body).unwrap_err();
+            assert!(error.is_bad_answer() && !error.is_unsent(), "{body}: {error}");
+        }
+    }
+
+    #[test]
+    fn any_other_success_is_none() {
+        let answer = Response::builder().status(200).body(Bytes::from(r#"{"job_id":"7"}"#)).unwrap();
+        assert_eq!(request().answer(answer).unwrap_err().status(), Some(StatusCode::OK));
+    }
+}

@@ -1,0 +1,23 @@
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::Full;
+use tower::Service;
+
+use crate::BoxError;
+
+/// Any tower service that speaks HTTP: a name for its bounds, implemented for all that fulfil them.
+pub trait HttpService:
+    Service<Request<Full<Bytes>>, Response = Response<Self::ResponseBody>, Error: Into<BoxError>>
+{
+    /// The body of its answers.
+    type ResponseBody: Body<Error: Into<BoxError>>;
+}
+
+impl<T, B> HttpService for T
+where
+    T: Service<Request<Full<Bytes>>, Response = Response<B>, Error: Into<BoxError>>,
+    B: Body<Error: Into<BoxError>>,
+{
+    type ResponseBody = B;
+}

@@ -1,0 +1,159 @@
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::HeaderValue;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, Request};
+use http_body_util::Full;
+use tower::Service;
+
+use super::exchange::Exchange;
+use super::{BaseUrl, Call, HttpService};
+use crate::Error;
+
+/// How long an exchange may last unless set otherwise.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How large an answer may be unless set otherwise, in bytes.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// The daemon's endpoints over any HTTP service: a `Service` of every [`Call`].
+///
+/// Cloning is as cheap as cloning `T`.
+#[derive(Clone)]
+pub struct Api<T> {
+    http: T,
+    target: Arc<Target>,
+}
+
+/// What all exchanges of an [`Api`] have in common.
+#[derive(Clone)]
+pub(super) struct Target {
+    base: BaseUrl,
+    authorization: Option<HeaderValue>,
+    pub(super) exchange_timeout: Duration,
+    pub(super) max_answer: usize,
+}
+
+impl<T> Api<T> {
+    /// The daemon at `base`, reached by `http`.
+    pub fn new(base: BaseUrl, http: T) -> Self {
+        let target = Target { base, authorization: None, exchange_timeout: EXCHANGE_TIMEOUT, max_answer: MAX_ANSWER };
+        Self { http, target: Arc::new(target) }
+    }
+
+    /// Sends `Authorization: Bearer TOKEN` with every request, marked as sensitive, so that HTTP/2 does not index it and
+    /// `Debug` does not show it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_invalid`] for a token that is empty or cannot stand in a header, such as one with a newline.
+    pub fn token(mut self, token: impl AsRef<str>) -> Result<Self, Error> {
+        let token = token.as_ref();
+        if token.is_empty() {
+            return Err(Error::invalid("token", "must not be empty"));
+        }
+        let mut value = HeaderValue::try_from(format!("Bearer {token}"))
+            .map_err(|_| Error::invalid("token", "must not hold control characters, such as a newline"))?;
+        value.set_sensitive(true);
+        Arc::make_mut(&mut self.target).authorization = Some(value);
+        Ok(self)
+    }
+
+    /// How long one exchange may last, from the request to the last byte of the answer; 30 s unless set. A poll that asks the
+    /// daemon to hold its answer may last so much longer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_invalid`] for zero.
+    pub fn exchange_timeout(mut self, limit: Duration) -> Result<Self, Error> {
+        if limit.is_zero() {
+            return Err(Error::invalid("exchange_timeout", "must not be zero"));
+        }
+        Arc::make_mut(&mut self.target).exchange_timeout = limit;
+        Ok(self)
+    }
+
+    /// How large an answer may be, in bytes; 64 MiB unless set (results carry artifacts).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_invalid`] for zero.
+    pub fn max_answer(mut self, bytes: usize) -> Result<Self, Error> {
+        if bytes == 0 {
+            return Err(Error::invalid("max_answer", "must not be zero"));
+        }
+        Arc::make_mut(&mut self.target).max_answer = bytes;
+        Ok(self)
+    }
+
+    /// Where the daemon is.
+    #[must_use]
+    pub fn base_url(&self) -> &BaseUrl {
+        &self.target.base
+    }
+}
+
+impl Target {
+    /// The HTTP request for a call.
+    fn request<C: Call>(&self, call: &C) -> Result<Request<Full<bytes::Bytes>>, Error> {
+        let mut headers = HeaderMap::new();
+        if let Some(authorization) = &self.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        let body = call.body()?;
+        if body.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        call.headers(&mut headers);
+        let mut request = Request::builder()
+            .method(C::METHOD)
+            .uri(self.url(call))
+            .body(Full::new(body.unwrap_or_default()))
+            .map_err(|error| Error::invalid("request", "cannot be written as HTTP").with_source(error))?;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+
+    fn url<C: Call>(&self, call: &C) -> String {
+        format!("{}{}", self.base, call.path())
+    }
+
+    /// What was asked, for an error.
+    pub(super) fn describe<C: Call>(&self, call: &C) -> String {
+        format!("{} {}", C::METHOD, self.url(call))
+    }
+}
+
+impl<T, C> Service<C> for Api<T>
+where
+    T: HttpService,
+    C: Call,
+{
+    type Response = C::Response;
+    type Error = Error;
+    type Future = Exchange<T::Future, T::ResponseBody, C>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.http.poll_ready(cx).map_err(|error| Error::from_boxed(error.into()))
+    }
+
+    fn call(&mut self, call: C) -> Self::Future {
+        match self.target.request(&call) {
+            Ok(request) => Exchange::new(self.http.call(request), call, Arc::clone(&self.target)),
+            Err(error) => Exchange::refused(error, call, Arc::clone(&self.target)),
+        }
+    }
+}
+
+impl<T> fmt::Debug for Api<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Api")
+            .field("base_url", &self.target.base)
+            .field("token", &self.target.authorization.is_some())
+            .field("exchange_timeout", &self.target.exchange_timeout)
+            .field("max_answer", &self.target.max_answer)
+            .finish_non_exhaustive()
+    }
+}

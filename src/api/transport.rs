@@ -1,0 +1,121 @@
+//! The default HTTP client: hyper-util's pooled one, over TCP or TLS.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::client::legacy::{Client, ResponseFuture};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use pin_project::pin_project;
+use tower::Service;
+
+use self::connector::Connector;
+use super::BaseUrl;
+use crate::{BoxError, Error};
+
+mod connector;
+
+/// The HTTP client that is used unless another is given: HTTP/1.1, and HTTP/2 where TLS agrees on it; `https` by rustls with
+/// the operating system's roots (feature `tls`).
+///
+/// Connecting is bounded (5 s unless set) over name resolution, TCP and TLS together. Idle connections are kept for 90 s.
+/// Cloning is cheap, and clones share the connections.
+#[derive(Clone)]
+pub struct Transport(Arc<Client<Connector, Full<Bytes>>>);
+
+impl Transport {
+    /// With the defaults, for a daemon at `base`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_invalid`] for an `https` URL in a build without the feature `tls`, or on a machine without root certificates.
+    pub fn new(base: &BaseUrl) -> Result<Self, Error> {
+        Self::builder().build(base)
+    }
+
+    /// To set limits.
+    pub fn builder() -> TransportBuilder {
+        TransportBuilder { connect_timeout: Duration::from_secs(5), http2: false }
+    }
+}
+
+/// Sets the limits of a [`Transport`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct TransportBuilder {
+    connect_timeout: Duration,
+    http2: bool,
+}
+
+impl TransportBuilder {
+    /// How long connecting may take, over name resolution, TCP and TLS together; 5 s unless set.
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.connect_timeout = limit;
+        self
+    }
+
+    /// Speaks HTTP/2 from the first byte, also without TLS: for daemons that are known to. Off unless set.
+    pub fn http2_prior_knowledge(mut self) -> Self {
+        self.http2 = true;
+        self
+    }
+
+    /// The client, for a daemon at `base`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_invalid`] for a limit of zero, and as [`Transport::new`].
+    pub fn build(self, base: &BaseUrl) -> Result<Transport, Error> {
+        if self.connect_timeout.is_zero() {
+            return Err(Error::invalid("connect_timeout", "must not be zero"));
+        }
+        let connector = Connector::new(base.is_https(), self.connect_timeout)?;
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            .http2_only(self.http2)
+            .build(connector);
+        Ok(Transport(Arc::new(client)))
+    }
+}
+
+impl Service<Request<Full<Bytes>>> for Transport {
+    type Response = Response<Incoming>;
+    type Error = BoxError;
+    type Future = Sending;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Full<Bytes>>) -> Sending {
+        Sending(self.0.request(request))
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport").finish_non_exhaustive()
+    }
+}
+
+/// An HTTP request on its way: the future of [`Transport`].
+#[pin_project]
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct Sending(#[pin] ResponseFuture);
+
+impl Future for Sending {
+    type Output = Result<Response<Incoming>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().0.poll(cx).map_err(Into::into)
+    }
+}

@@ -1,0 +1,180 @@
+use std::time::Duration;
+
+use crate::Error;
+
+/// When to ask for the state of a job.
+///
+/// The first poll goes out at once. Then, where the daemon holds its answer until the job is done (`Prefer: wait`), one poll
+/// follows the other; where it does not, they are [`interval`](PollPolicyBuilder::interval) apart, growing by
+/// [`growth`](PollPolicyBuilder::growth) up to [`max_interval`](PollPolicyBuilder::max_interval), a little apart from those of
+/// other jobs by [`jitter`](PollPolicyBuilder::jitter). `Retry-After` overrides all of it, up to
+/// [`max_retry_after`](PollPolicyBuilder::max_retry_after).
+///
+/// ```
+/// # fn main() -> Result<(), foreman_client::Error> {
+/// use std::time::Duration;
+/// use foreman_client::source::PollPolicy;
+///
+/// let steady = PollPolicy::every(Duration::from_secs(2))?;
+/// let patient = PollPolicy::builder().max_interval(Duration::from_secs(10)).long_poll(Duration::ZERO).build()?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct PollPolicy {
+    pub(super) interval: Duration,
+    pub(super) growth: f64,
+    pub(super) max_interval: Duration,
+    pub(super) jitter: f64,
+    pub(super) max_retry_after: Duration,
+    pub(super) long_poll: Duration,
+    pub(super) slow_interval: Duration,
+    pub(super) in_flight: usize,
+}
+
+impl PollPolicy {
+    /// Begins with the defaults.
+    pub fn builder() -> PollPolicyBuilder {
+        PollPolicyBuilder { policy: Self::default() }
+    }
+
+    /// Asks every `interval`, without growth, and never asks the daemon to hold its answer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_invalid`] for zero.
+    pub fn every(interval: Duration) -> Result<Self, Error> {
+        Self::builder().interval(interval).max_interval(interval).long_poll(Duration::ZERO).build()
+    }
+
+    /// How many polls of one client may be in flight at once.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+}
+
+impl Default for PollPolicy {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_millis(250),
+            growth: 1.5,
+            max_interval: Duration::from_secs(2),
+            jitter: 0.1,
+            max_retry_after: Duration::from_secs(60),
+            long_poll: Duration::from_secs(20),
+            slow_interval: Duration::from_secs(30),
+            in_flight: 64,
+        }
+    }
+}
+
+/// Builds a [`PollPolicy`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct PollPolicyBuilder {
+    policy: PollPolicy,
+}
+
+impl PollPolicyBuilder {
+    /// The time between the first two polls; 250 ms unless set.
+    pub fn interval(mut self, interval: Duration) -> Self {
+        self.policy.interval = interval;
+        self
+    }
+
+    /// By what the interval is multiplied after each poll, 1 or more; 1.5 unless set.
+    pub fn growth(mut self, factor: f64) -> Self {
+        self.policy.growth = factor;
+        self
+    }
+
+    /// The longest interval; 2 s unless set.
+    pub fn max_interval(mut self, interval: Duration) -> Self {
+        self.policy.max_interval = interval;
+        self
+    }
+
+    /// By which part of itself an interval may be shorter or longer, from 0 to 1; 0.1 (±10 %) unless set.
+    pub fn jitter(mut self, part: f64) -> Self {
+        self.policy.jitter = part;
+        self
+    }
+
+    /// The longest `Retry-After` that is obeyed; 60 s unless set.
+    pub fn max_retry_after(mut self, limit: Duration) -> Self {
+        self.policy.max_retry_after = limit;
+        self
+    }
+
+    /// For how long the daemon is asked to hold its answer (`Prefer: wait`, in whole seconds); 20 s unless set, and not at
+    /// all with zero.
+    pub fn long_poll(mut self, wait: Duration) -> Self {
+        self.policy.long_poll = wait;
+        self
+    }
+
+    /// The time between polls while webhooks work; 30 s unless set.
+    pub fn slow_interval(mut self, interval: Duration) -> Self {
+        self.policy.slow_interval = interval;
+        self
+    }
+
+    /// How many polls of one client may be in flight at once, of which half may be held by the daemon; 64 unless set.
+    pub fn in_flight(mut self, polls: usize) -> Self {
+        self.policy.in_flight = polls;
+        self
+    }
+
+    /// The policy, checked.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_invalid`], naming the option, for an interval or a number of polls in flight of zero, a growth under 1, a
+    /// jitter outside 0 to 1, or a longest interval shorter than the first.
+    pub fn build(self) -> Result<PollPolicy, Error> {
+        let PollPolicy { interval, growth, max_interval, jitter, slow_interval, in_flight, .. } = self.policy;
+        for (name, value) in [("interval", interval), ("slow_interval", slow_interval)] {
+            if value.is_zero() {
+                return Err(Error::invalid(name, "must not be zero"));
+            }
+        }
+        if max_interval < interval {
+            return Err(Error::invalid("max_interval", "must not be shorter than the interval"));
+        }
+        if !(1.0..=1000.0).contains(&growth) {
+            return Err(Error::invalid("growth", "must be from 1 to 1000"));
+        }
+        if !(0.0..=1.0).contains(&jitter) {
+            return Err(Error::invalid("jitter", "must be from 0 to 1"));
+        }
+        if in_flight == 0 {
+            return Err(Error::invalid("in_flight", "must not be zero"));
+        }
+        Ok(self.policy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_work_is_refused_by_name() {
+        let policy = PollPolicy::builder;
+        for (name, builder) in [
+            ("interval", policy().interval(Duration::ZERO)),
+            ("slow_interval", policy().slow_interval(Duration::ZERO)),
+            ("max_interval", policy().interval(Duration::from_secs(3))),
+            ("growth", policy().growth(0.9)),
+            ("growth", policy().growth(f64::NAN)),
+            ("jitter", policy().jitter(1.1)),
+            ("jitter", policy().jitter(-0.1)),
+            ("in_flight", policy().in_flight(0)),
+        ] {
+            let error = builder.build().unwrap_err();
+            assert!(error.is_invalid() && error.to_string().starts_with(&format!("invalid {name}: ")), "{error}");
+        }
+        assert!(PollPolicy::every(Duration::ZERO).unwrap_err().is_invalid());
+        assert!(policy().build().is_ok());
+    }
+}

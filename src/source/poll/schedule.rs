@@ -1,0 +1,121 @@
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::PollPolicy;
+
+/// How often to ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// There is no other way to hear of the job.
+    Steady,
+    /// Webhooks work; this is for the event that is lost.
+    Slow,
+}
+
+/// The pauses between the polls of one job: the decisions of [`PollPolicy`], without a clock.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    /// How often the interval has grown; `None` before the first pause.
+    grown: Option<u16>,
+    rng: Rng,
+}
+
+impl Schedule {
+    pub(super) fn new(rng: Rng) -> Self {
+        Self { grown: None, rng }
+    }
+
+    /// How long to pause before the next poll.
+    pub(super) fn pause(&mut self, policy: &PollPolicy, pace: Pace, retry_after: Option<Duration>) -> Duration {
+        let first = self.grown.is_none();
+        let grown = self.grown.get_or_insert(0);
+        if let Some(asked) = retry_after {
+            return asked.min(policy.max_retry_after);
+        }
+        let interval = match pace {
+            Pace::Slow => policy.slow_interval,
+            Pace::Steady => {
+                let factor = policy.growth.powi(i32::from(*grown));
+                *grown = grown.saturating_add(1);
+                let seconds = policy.interval.as_secs_f64() * factor;
+                Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX).min(policy.max_interval)
+            }
+        };
+        // Jobs that begin together (after a restart, say) are drawn apart by a random first phase, and kept apart by the jitter.
+        let factor = if first && policy.jitter > 0.0 {
+            0.5 + self.rng.f64() / 2.0
+        } else {
+            1.0 + policy.jitter * (2.0 * self.rng.f64() - 1.0)
+        };
+        interval.mul_f64(factor)
+    }
+
+    /// The pause after an answer that the daemon held for `held`: none, unless it did not hold it for even an interval.
+    pub(super) fn after_hold(policy: &PollPolicy, held: Duration) -> Duration {
+        policy.interval.saturating_sub(held)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    fn exact() -> PollPolicy {
+        PollPolicy::builder().jitter(0.0).build().unwrap()
+    }
+
+    #[test]
+    fn steady_pauses_grow_up_to_the_longest() {
+        let mut schedule = Schedule::new(Rng::with_seed(1));
+        let mut next = || schedule.pause(&exact(), Pace::Steady, None);
+        let pauses = [next(), next(), next(), next(), next(), next(), next(), next()];
+        assert_eq!(
+            pauses.map(|pause| pause.as_micros()),
+            [250_000, 375_000, 562_500, 843_750, 1_265_625, 1_898_437, 2_000_000, 2_000_000]
+        );
+    }
+
+    #[test]
+    fn a_very_long_wait_overflows_nothing() {
+        let mut schedule = Schedule { grown: Some(u16::MAX), rng: Rng::with_seed(1) };
+        assert_eq!(schedule.pause(&exact(), Pace::Steady, None), MS(2_000));
+        assert_eq!(schedule.pause(&exact(), Pace::Steady, None), MS(2_000));
+    }
+
+    #[test]
+    fn slow_pauses_do_not_grow_and_do_not_make_the_steady_ones_grow() {
+        let mut schedule = Schedule::new(Rng::with_seed(1));
+        assert_eq!(schedule.pause(&exact(), Pace::Slow, None), MS(30_000));
+        assert_eq!(schedule.pause(&exact(), Pace::Slow, None), MS(30_000));
+        assert_eq!(schedule.pause(&exact(), Pace::Steady, None), MS(250));
+    }
+
+    #[test]
+    fn retry_after_is_obeyed_up_to_the_limit() {
+        let mut schedule = Schedule::new(Rng::with_seed(1));
+        let policy = PollPolicy::default();
+        assert_eq!(schedule.pause(&policy, Pace::Steady, Some(MS(7_000))), MS(7_000));
+        assert_eq!(schedule.pause(&policy, Pace::Slow, Some(Duration::MAX)), MS(60_000));
+    }
+
+    #[test]
+    fn the_first_phase_is_random_and_the_rest_jitters() {
+        let policy = PollPolicy::builder().growth(1.0).build().unwrap();
+        for seed in 0..200 {
+            let mut schedule = Schedule::new(Rng::with_seed(seed));
+            let first = schedule.pause(&policy, Pace::Steady, None);
+            assert!((MS(125)..=MS(250)).contains(&first), "seed {seed}: {first:?}");
+            let second = schedule.pause(&policy, Pace::Steady, None);
+            assert!((MS(225)..=MS(275)).contains(&second), "seed {seed}: {second:?}");
+        }
+    }
+
+    #[test]
+    fn a_held_answer_is_followed_at_once_but_not_by_a_storm() {
+        assert_eq!(Schedule::after_hold(&exact(), MS(20_000)), Duration::ZERO);
+        assert_eq!(Schedule::after_hold(&exact(), MS(50)), MS(200));
+    }
+}

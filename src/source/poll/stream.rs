@@ -1,0 +1,225 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use fastrand::Rng;
+use futures_core::Stream;
+use http::{HeaderValue, StatusCode};
+use pin_project::pin_project;
+use std::time::Duration;
+use tokio::time::{Instant, Sleep, sleep};
+use tower::Service;
+
+use super::PollPolicy;
+use super::polling::{Hold, Polling};
+use super::schedule::{Pace, Schedule};
+use crate::api::GetJob;
+use crate::{BoxError, Error, JobId, JobStatus};
+
+/// The states of a job as polls tell them: yields, then sleeps.
+///
+/// It asks at once, and then by its [`PollPolicy`]. The stream ends behind a terminal state. An error does not end it: what
+/// may pass is asked again after a pause, and whoever reads the stream decides when it has had enough.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), foreman_client::BoxError> {
+/// # use foreman_client::api::{Api, Transport};
+/// # use foreman_client::SubmitRequest;
+/// use foreman_client::source::{PollPolicy, PollStream};
+/// use futures_util::StreamExt;
+/// use tower::ServiceExt;
+/// # let daemon = foreman_client::daemon::Daemon::start().await?;
+/// # let base = daemon.url().parse()?;
+/// # let api = Api::new(base, Transport::new(&daemon.url().parse()?)?);
+///
+/// let job = api.clone().oneshot(SubmitRequest::builder("echo").user("hi").build()?).await?.job_id;
+/// let mut states = PollStream::new(api, job, PollPolicy::default());
+/// while let Some(status) = states.next().await {
+///     println!("{}", status?.state);
+/// }
+/// # Ok(()) }
+/// ```
+///
+/// # Cancel safety
+///
+/// Dropping a pending `next` loses nothing; dropping the stream drops the poll that is in flight.
+#[pin_project]
+#[must_use = "streams do nothing unless polled"]
+pub struct PollStream<P: Service<GetJob>> {
+    service: P,
+    job_id: JobId,
+    polling: Arc<Polling>,
+    schedule: Schedule,
+    pace: Pace,
+    /// Asked to hurry while a poll was in flight, whose answer may be older than the reason to hurry.
+    again: bool,
+    etag: Option<Box<HeaderValue>>,
+    #[pin]
+    state: State<P::Future>,
+}
+
+#[pin_project(project = StateProj)]
+enum State<F> {
+    /// A poll is due as soon as the service is ready.
+    Due,
+    Asking {
+        #[pin]
+        future: F,
+        since: Instant,
+        hold: Option<Hold>,
+    },
+    /// An answer was yielded; how long to pause is decided when the next is asked for.
+    Told(Told),
+    Pausing(#[pin] Sleep),
+    Over,
+}
+
+/// What an answer means for the pause behind it.
+#[derive(Debug, Clone, Copy)]
+enum Told {
+    /// The daemon held it for that long.
+    Held(Duration),
+    AtOnce {
+        retry_after: Option<Duration>,
+    },
+}
+
+impl<P> PollStream<P>
+where
+    P: Service<GetJob, Response = JobStatus, Error: Into<BoxError>>,
+{
+    /// Polls `job_id` by `service`, such as an [`Api`](crate::Api).
+    pub fn new(service: P, job_id: JobId, policy: PollPolicy) -> Self {
+        Self::shared(service, job_id, Polling::new(policy))
+    }
+
+    pub(crate) fn shared(service: P, job_id: JobId, polling: Arc<Polling>) -> Self {
+        let schedule = Schedule::new(Rng::new());
+        Self { service, job_id, polling, schedule, pace: Pace::Steady, again: false, etag: None, state: State::Due }
+    }
+
+    /// The job that is polled.
+    #[must_use]
+    pub fn job_id(&self) -> &JobId {
+        &self.job_id
+    }
+
+    /// How long the pauses are from now on.
+    pub(crate) fn set_pace(self: Pin<&mut Self>, pace: Pace) {
+        *self.project().pace = pace;
+    }
+
+    /// Asks without a pause: now, or right behind the poll that is in flight.
+    pub fn hurry(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        match this.state.as_mut().project() {
+            StateProj::Asking { .. } => *this.again = true,
+            StateProj::Told(_) | StateProj::Pausing(_) => this.state.set(State::Due),
+            StateProj::Due | StateProj::Over => {}
+        }
+    }
+
+    /// Whether the next poll goes out without a pause.
+    pub(crate) fn is_due(&self) -> bool {
+        matches!(self.state, State::Due)
+    }
+
+    /// Gives up on a poll that is in flight and asks now, without asking the daemon to hold its answer.
+    pub(crate) fn ask_afresh(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        *this.pace = Pace::Slow;
+        *this.again = false;
+        this.state.set(State::Due);
+    }
+}
+
+impl<P> Stream for PollStream<P>
+where
+    P: Service<GetJob, Response = JobStatus, Error: Into<BoxError>>,
+{
+    type Item = Result<JobStatus, Error>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut this = self.project();
+        loop {
+            match this.state.as_mut().project() {
+                // Due -> Asking: the service is ready.
+                // Due -> Told: the service is not and will not be.
+                StateProj::Due => {
+                    if let Err(error) = ready!(this.service.poll_ready(cx)) {
+                        this.state.set(State::Told(Told::AtOnce { retry_after: None }));
+                        return Poll::Ready(Some(Err(Error::from_boxed(error.into()))));
+                    }
+                    let hold = if *this.pace == Pace::Steady { this.polling.hold() } else { None };
+                    let mut call = GetJob::new(this.job_id.clone());
+                    if let Some(hold) = &hold {
+                        call = call.wait(hold.wait).known(this.etag.as_deref().cloned());
+                    }
+                    let future = this.service.call(call);
+                    this.state.set(State::Asking { future, since: Instant::now(), hold });
+                }
+                // Asking -> Told: an answer, or none.
+                // Asking -> Due: what came may be older than the reason to hurry.
+                // Asking -> Over: the job is terminal.
+                StateProj::Asking { future, since, hold } => {
+                    let answer = ready!(future.poll(cx));
+                    let (asked_to_hold, since) = (hold.is_some(), *since);
+                    let (item, told) = match answer {
+                        Ok(mut status) => {
+                            let held = status.answered.held;
+                            if asked_to_hold {
+                                this.polling.learn(held);
+                            }
+                            *this.etag = status.answered.etag.take().map(Box::new);
+                            let told = if asked_to_hold && held {
+                                Told::Held(since.elapsed())
+                            } else {
+                                Told::AtOnce { retry_after: None }
+                            };
+                            (Ok(status), told)
+                        }
+                        Err(error) => {
+                            let error = Error::from_boxed(error.into());
+                            if error.status() == Some(StatusCode::NOT_MODIFIED) {
+                                // The protocol has no such answer; a daemon that gives it is asked without the ETag.
+                                *this.etag = None;
+                            }
+                            let retry_after = error.retry_after();
+                            (Err(error), Told::AtOnce { retry_after })
+                        }
+                    };
+                    let next = match &item {
+                        Ok(status) if status.state.is_terminal() => State::Over,
+                        _ if std::mem::take(this.again) => State::Due,
+                        _ => State::Told(told),
+                    };
+                    this.state.set(next);
+                    return Poll::Ready(Some(item));
+                }
+                // Told -> Pausing
+                StateProj::Told(told) => {
+                    let policy = &this.polling.policy;
+                    let pause = match *told {
+                        Told::Held(held) => Schedule::after_hold(policy, held),
+                        Told::AtOnce { retry_after } => this.schedule.pause(policy, *this.pace, retry_after),
+                    };
+                    this.state.set(State::Pausing(sleep(pause)));
+                }
+                // Pausing -> Due
+                StateProj::Pausing(pause) => {
+                    ready!(pause.poll(cx));
+                    this.state.set(State::Due);
+                }
+                StateProj::Over => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+impl<P: Service<GetJob>> fmt::Debug for PollStream<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PollStream").field("job_id", &self.job_id).field("pace", &self.pace).finish_non_exhaustive()
+    }
+}

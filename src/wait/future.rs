@@ -1,0 +1,334 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pin_project::{pin_project, pinned_drop};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tower::Service;
+
+use super::machine::{Action, Event, Failure, Fault, Machine};
+use super::shared::Shared;
+use super::step::{Outcome, Sender, Step};
+use crate::api::{Accepted, GetJob};
+use crate::error::Kind;
+use crate::submission::{Claim, Hold, Home, Seat, Via};
+use crate::{BoxError, Error, JobResult, JobStatus, SubmitRequest};
+
+/// A job that is waited for: the future of [`Wait`](super::Wait), which resolves to the finished job.
+///
+/// It ends with the result that comes first, from an event or from a poll; with an error if the submission fails, if polls fail
+/// for too long, or at the deadline; never with nothing. It needs a tokio runtime with time enabled.
+///
+/// # Cancel safety
+///
+/// Dropping it leaves the job alone. Another wait called with a clone of the same request attaches to it; so does a wait called
+/// with its id ([`Submission::job_id`](crate::Submission::job_id)). When the last clone of the request and the last wait are
+/// gone, the slot for its events is freed.
+#[pin_project(PinnedDrop)]
+#[must_use = "futures do nothing unless polled"]
+pub struct JobWait<S, P>
+where
+    S: Service<SubmitRequest>,
+    P: Service<GetJob>,
+{
+    hold: Arc<Hold>,
+    shared: Arc<Shared>,
+    machine: Machine,
+    begin: Instant,
+    seat: Seat,
+    /// How many hints were seen.
+    hints: u32,
+    polls: u32,
+    /// An event made it ask, so that what the poll tells is the event's merit.
+    prompted: bool,
+    /// The last failure, of the submission or of a poll.
+    failure: Option<Error>,
+    #[pin]
+    step: Step<S, P>,
+    /// The time that the machine wants to be woken at, and the timer for it.
+    wake_at: Option<Duration>,
+    #[pin]
+    timer: Option<Sleep>,
+}
+
+/// The result that comes with an event, and what told it.
+type Told = Option<(JobResult, Via)>;
+
+impl<S, P> JobWait<S, P>
+where
+    S: Service<SubmitRequest>,
+    P: Service<GetJob>,
+{
+    /// Registers the submission for its events before anything is sent. `submit` is ready.
+    pub(super) fn submit(submit: S, request: SubmitRequest, polls: P, shared: Arc<Shared>) -> Self {
+        let home: Arc<dyn Home> = Arc::clone(&shared) as _;
+        let hold = Arc::clone(request.hold());
+        let step = match hold.lodge(&home) {
+            Ok(()) => Step::Idle { sender: Sender { submit, request, polls }, ready: true, due: false },
+            Err(error) => Step::Refused(Some(error)),
+        };
+        Self::new(hold, step, shared)
+    }
+
+    pub(super) fn attach(hold: Arc<Hold>, polls: P, shared: Arc<Shared>) -> Self {
+        Self::new(hold, Step::Attached { polls }, shared)
+    }
+
+    fn new(hold: Arc<Hold>, step: Step<S, P>, shared: Arc<Shared>) -> Self {
+        shared.counters.started.add();
+        Self {
+            hold,
+            shared,
+            machine: Machine::new(),
+            begin: Instant::now(),
+            seat: Seat::default(),
+            hints: 0,
+            polls: 0,
+            prompted: false,
+            failure: None,
+            step,
+            wake_at: None,
+            timer: None,
+        }
+    }
+}
+
+impl<S, P> Future for JobWait<S, P>
+where
+    S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>>,
+    P: Service<GetJob, Response = JobStatus, Error: Into<BoxError>>,
+{
+    type Output = Result<JobResult, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let Poll::Ready((event, told)) = self.as_mut().poll_event(cx) else {
+                return Poll::Pending;
+            };
+            let this = self.as_mut().project();
+            let (now, known) = (this.begin.elapsed(), this.shared.known(this.hold));
+            let action = this.machine.on(event, now, known, &this.shared.limits);
+            if let Some(end) = self.as_mut().perform(action, told) {
+                self.as_mut().project().step.set(Step::Over);
+                return Poll::Ready(end);
+            }
+        }
+    }
+}
+
+impl<S, P> JobWait<S, P>
+where
+    S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>>,
+    P: Service<GetJob, Response = JobStatus, Error: Into<BoxError>>,
+{
+    /// What happened next: first what others told the cell, then what this wait has asked for itself, then the time.
+    fn poll_event(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(Event, Told)> {
+        let mut this = self.as_mut().project();
+        if this.machine.is_over() {
+            return Poll::Pending;
+        }
+        let cell = this.hold.cell();
+        let news = cell.look(this.seat, cx.waker());
+        if let Some(told) = news.finished {
+            return Poll::Ready((Event::Finished, Some(told)));
+        }
+        if *this.hints != news.hints {
+            *this.hints = news.hints;
+            *this.prompted = true;
+            return Poll::Ready((Event::Hinted, None));
+        }
+        if !matches!(*this.step, Step::Refused(_)) && this.machine.minds(news.claim) {
+            return Poll::Ready((Event::Claimed(cell.claim()), None));
+        }
+        let pace = this.shared.pace(this.hold);
+        match this.step.as_mut().poll_outcome(pace, cx) {
+            Poll::Ready(Outcome::Submitted(answer)) => return Poll::Ready((self.submitted(answer), None)),
+            Poll::Ready(Outcome::Polled(answer)) => return Poll::Ready(self.polled(answer)),
+            Poll::Pending => {}
+        }
+        let wake_at = this.machine.wake_at(&this.shared.limits);
+        if *this.wake_at != wake_at {
+            *this.wake_at = wake_at;
+            // A time that no clock can hold never comes.
+            let at = wake_at.and_then(|after| this.begin.checked_add(after));
+            this.timer.set(at.map(sleep_until));
+        }
+        match this.timer.as_mut().as_pin_mut() {
+            Some(timer) => timer.poll(cx).map(|()| {
+                *this.wake_at = None;
+                (Event::Elapsed, None)
+            }),
+            None => Poll::Pending,
+        }
+    }
+
+    /// What the answer to the submission means, for this wait and for the others.
+    fn submitted(self: Pin<&mut Self>, answer: Result<Accepted, Error>) -> Event {
+        let this = self.project();
+        let cell = this.hold.cell();
+        match answer {
+            Ok(Accepted { job_id, keeps_keys }) => {
+                tracing::debug!(%job_id, keeps_keys, "the daemon took a job");
+                this.shared.learn_keys(keeps_keys);
+                cell.accepted(job_id);
+                Event::Accepted
+            }
+            Err(error) => {
+                let unsent = error.is_unsent() && !this.machine.is_resending();
+                tracing::debug!(error = &error as &dyn std::error::Error, unsent, "a submission failed");
+                *this.failure = Some(error);
+                if unsent {
+                    cell.unsent();
+                    return Event::Unsent;
+                }
+                this.shared.counters.lost_answers.add();
+                Event::MaybeSent(cell.lost())
+            }
+        }
+    }
+
+    /// What the answer to a poll means.
+    fn polled(mut self: Pin<&mut Self>, answer: Result<JobStatus, Error>) -> (Event, Told) {
+        let mut this = self.as_mut().project();
+        *this.polls = this.polls.saturating_add(1);
+        match answer.map(JobResult::new) {
+            Ok(answer) => {
+                this.shared.counters.polls.add();
+                *this.failure = None;
+                match answer {
+                    Ok(result) => (Event::Told { terminal: true }, Some((result, Via::Poll))),
+                    Err(status) => {
+                        this.hold.cell().observe(&status);
+                        *this.prompted = this.step.as_mut().stream().is_some_and(|stream| stream.is_due());
+                        (Event::Told { terminal: false }, None)
+                    }
+                }
+            }
+            Err(error) => {
+                this.shared.counters.poll_failures.add();
+                tracing::debug!(error = &error as &dyn std::error::Error, "a poll failed");
+                let fault = fault(&error);
+                *this.failure = Some(error);
+                (Event::PollFailed(fault), None)
+            }
+        }
+    }
+
+    /// Does what the machine says; gives the end, if this is it.
+    fn perform(mut self: Pin<&mut Self>, action: Action, told: Told) -> Option<Result<JobResult, Error>> {
+        let mut this = self.as_mut().project();
+        match action {
+            Action::Nothing => {}
+            Action::Resend if this.hold.cell().reclaim() != Claim::Mine => this.machine.stand_behind(),
+            Action::Submit | Action::Resend => {
+                this.shared.counters.submitted.add();
+                this.step.send();
+            }
+            Action::Follow => {
+                // The job is known in every phase from which the machine follows.
+                let job_id = this.hold.cell().job_id()?;
+                if !this.step.follow(job_id, Arc::clone(&this.shared.polling)) {
+                    this.shared.counters.attached.add();
+                }
+            }
+            Action::Hurry => {
+                if let Some(stream) = this.step.as_mut().stream() {
+                    stream.hurry();
+                }
+            }
+            Action::LastLook => {
+                if let Some(stream) = this.step.as_mut().stream() {
+                    stream.ask_afresh();
+                }
+            }
+            Action::Finish => {
+                let (result, via) = told?;
+                return Some(Ok(self.finish(result, via)));
+            }
+            Action::Fail(failure) => return Some(Err(self.fail(failure))),
+        }
+        None
+    }
+
+    fn finish(self: Pin<&mut Self>, result: JobResult, via: Via) -> JobResult {
+        let this = self.project();
+        // Of two waits on one submission, the first that knows the end tells both.
+        let (result, via) = this.hold.cell().finish(result, via);
+        let counters = &this.shared.counters;
+        if via == Via::Webhook || *this.prompted {
+            counters.finished_by_push.add();
+        } else {
+            counters.finished_by_poll.add();
+            if this.shared.missed(this.hold) {
+                counters.rescued.add();
+                tracing::debug!(job_id = %result.job_id, "a poll found what no webhook had told; polling faster until one comes");
+            }
+        }
+        result
+    }
+
+    fn fail(self: Pin<&mut Self>, failure: Failure) -> Error {
+        let this = self.project();
+        let kind = match failure {
+            Failure::Submission | Failure::Lost => Kind::Lost,
+            Failure::Poll => Kind::Service,
+            Failure::Deadline => Kind::Deadline(this.shared.limits.deadline.unwrap_or_default()),
+        };
+        let error = match this.failure.take() {
+            Some(error) if matches!(failure, Failure::Submission | Failure::Poll) => error,
+            Some(cause) => Error::new(kind).with_source(cause),
+            None => Error::new(kind),
+        };
+        this.shared.counters.failed.add();
+        let cell = this.hold.cell();
+        let error = error.with_job(cell.job_id(), cell.key(), cell.last_state());
+        if *this.polls > 0 { error.with_waited(this.begin.elapsed(), *this.polls) } else { error }
+    }
+}
+
+/// Whether a failed poll may succeed later.
+fn fault(error: &Error) -> Fault {
+    if error.is_not_found() {
+        return Fault::NotFound;
+    }
+    let permanent = error.is_auth() || error.is_rejected() || error.is_invalid();
+    if permanent || matches!(error.kind(), Kind::TooLarge(_)) { Fault::Permanent } else { Fault::Transient }
+}
+
+#[pinned_drop]
+impl<S, P> PinnedDrop for JobWait<S, P>
+where
+    S: Service<SubmitRequest>,
+    P: Service<GetJob>,
+{
+    fn drop(self: Pin<&mut Self>) {
+        let this = self.project();
+        let cell = this.hold.cell();
+        if this.machine.is_submitting() {
+            let sent = matches!(*this.step, Step::Submitting { .. }) || this.machine.is_resending();
+            // Dropped in the middle of the submission: whoever comes next must know whether it may have arrived.
+            if sent {
+                cell.lost();
+            } else {
+                cell.unsent();
+            }
+        }
+        if !this.machine.is_over() {
+            this.shared.counters.dropped.add();
+        }
+        cell.leave(this.seat);
+    }
+}
+
+impl<S, P> fmt::Debug for JobWait<S, P>
+where
+    S: Service<SubmitRequest>,
+    P: Service<GetJob>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobWait").field("submission", &self.hold.submission()).field("phase", &self.machine).finish()
+    }
+}

@@ -1,0 +1,123 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tower::Layer;
+
+use super::machine::Limits;
+use super::push::Push;
+use super::service::Wait;
+use super::shared::Shared;
+use crate::Error;
+use crate::source::{PollPolicy, Polling};
+
+/// Turns a service that submits into one that resolves to the finished job.
+///
+/// `P` is how waits ask for the state: a `Service<GetJob, Response = JobStatus>` such as [`Api`](crate::Api), with whatever
+/// limits of its own.
+#[derive(Debug, Clone)]
+pub struct WaitLayer<P> {
+    polls: P,
+    settings: Settings,
+}
+
+#[derive(Debug, Clone)]
+struct Settings {
+    limits: Limits,
+    poll_policy: PollPolicy,
+    push: Option<Push>,
+}
+
+impl<P> WaitLayer<P> {
+    /// Waits by polling alone, without a deadline, by the default [`PollPolicy`].
+    pub fn new(polls: P) -> Self {
+        let limits = Limits {
+            deadline: None,
+            failure_budget: Duration::from_secs(120),
+            not_found_grace: Duration::from_secs(5),
+            answer_window: Duration::from_secs(10),
+            last_look: Duration::from_secs(5),
+        };
+        Self { polls, settings: Settings { limits, poll_policy: PollPolicy::default(), push: None } }
+    }
+
+    /// To set more.
+    pub fn builder(polls: P) -> WaitLayerBuilder<P> {
+        WaitLayerBuilder { layer: Self::new(polls) }
+    }
+}
+
+impl<S, P: Clone> Layer<S> for WaitLayer<P> {
+    type Service = Wait<S, P>;
+
+    fn layer(&self, submit: S) -> Wait<S, P> {
+        let Settings { limits, poll_policy, push } = self.settings.clone();
+        let shared = Shared::new(limits, Polling::new(poll_policy), push);
+        Wait::new(submit, self.polls.clone(), Arc::new(shared))
+    }
+}
+
+/// Builds a [`WaitLayer`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct WaitLayerBuilder<P> {
+    layer: WaitLayer<P>,
+}
+
+impl<P> WaitLayerBuilder<P> {
+    /// Has the daemon send events; without, waits are by polling alone.
+    pub fn push(mut self, push: Push) -> Self {
+        self.layer.settings.push = Some(push);
+        self
+    }
+
+    /// When to poll.
+    pub fn poll_policy(mut self, policy: PollPolicy) -> Self {
+        self.layer.settings.poll_policy = policy;
+        self
+    }
+
+    /// How long a wait may last from its call; no bound unless set. At the deadline the state is asked once more, so that a job
+    /// that has finished counts, and then the wait ends with [`Error::is_deadline`]. The job goes on.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.layer.settings.limits.deadline = Some(deadline);
+        self
+    }
+
+    /// How long polls may fail, one after the other, before the wait ends with the last failure; 2 min unless set. A success
+    /// or an event begins the count anew.
+    pub fn failure_budget(mut self, budget: Duration) -> Self {
+        self.layer.settings.limits.failure_budget = budget;
+        self
+    }
+
+    /// How long after the submission the daemon may answer 404 for the job; 5 s unless set.
+    pub fn not_found_grace(mut self, grace: Duration) -> Self {
+        self.layer.settings.limits.not_found_grace = grace;
+        self
+    }
+
+    /// How long, when the answer to the submission was lost, an event may still say which job it became before the submission
+    /// is sent again (to a daemon that keeps idempotency keys) or given up; 10 s unless set.
+    pub fn answer_window(mut self, window: Duration) -> Self {
+        self.layer.settings.limits.answer_window = window;
+        self
+    }
+
+    /// How long the last look at the deadline may take; 5 s unless set.
+    pub fn last_look(mut self, limit: Duration) -> Self {
+        self.layer.settings.limits.last_look = limit;
+        self
+    }
+
+    /// The layer, checked.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_invalid`], naming the option, for a deadline of zero.
+    pub fn build(self) -> Result<WaitLayer<P>, Error> {
+        if self.layer.settings.limits.deadline.is_some_and(|deadline| deadline.is_zero()) {
+            return Err(Error::invalid("deadline", "must not be zero"));
+        }
+        Ok(self.layer)
+    }
+}

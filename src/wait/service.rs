@@ -1,0 +1,81 @@
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tower::Service;
+
+use super::future::JobWait;
+use super::shared::Shared;
+use super::stats::WaitStats;
+use crate::api::{Accepted, GetJob};
+use crate::submission::Hold;
+use crate::{BoxError, Error, JobId, JobResult, JobStatus, SubmitRequest};
+
+/// Submits and waits: a `Service<SubmitRequest>` and a `Service<JobId>` that resolve to the finished job; made by
+/// [`WaitLayer`](super::WaitLayer).
+///
+/// It is ready when `S` is. Clones share the statistics, and what is known of the daemon.
+#[derive(Clone)]
+pub struct Wait<S, P> {
+    submit: S,
+    polls: P,
+    shared: Arc<Shared>,
+}
+
+impl<S, P> Wait<S, P> {
+    pub(super) fn new(submit: S, polls: P, shared: Arc<Shared>) -> Self {
+        Self { submit, polls, shared }
+    }
+
+    /// What the waits have done so far.
+    #[must_use]
+    pub fn stats(&self) -> WaitStats {
+        self.shared.counters.snapshot()
+    }
+}
+
+impl<S, P> Service<SubmitRequest> for Wait<S, P>
+where
+    S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>> + Clone,
+    P: Service<GetJob, Response = JobStatus, Error: Into<BoxError>> + Clone,
+{
+    type Response = JobResult;
+    type Error = Error;
+    type Future = JobWait<S, P>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.submit.poll_ready(cx).map_err(|error| Error::from_boxed(error.into()))
+    }
+
+    fn call(&mut self, request: SubmitRequest) -> Self::Future {
+        // The clone that is ready goes into the future, which may have to wait for another one before it sends.
+        let next = self.submit.clone();
+        let ready = std::mem::replace(&mut self.submit, next);
+        JobWait::submit(ready, request, self.polls.clone(), Arc::clone(&self.shared))
+    }
+}
+
+/// Attaches to a job that runs already.
+impl<S, P> Service<JobId> for Wait<S, P>
+where
+    S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>> + Clone,
+    P: Service<GetJob, Response = JobStatus, Error: Into<BoxError>> + Clone,
+{
+    type Response = JobResult;
+    type Error = Error;
+    type Future = JobWait<S, P>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, job_id: JobId) -> Self::Future {
+        JobWait::attach(Hold::attached(job_id), self.polls.clone(), Arc::clone(&self.shared))
+    }
+}
+
+impl<S: fmt::Debug, P: fmt::Debug> fmt::Debug for Wait<S, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wait").field("submit", &self.submit).field("polls", &self.polls).finish_non_exhaustive()
+    }
+}
