@@ -7,6 +7,7 @@ pub mod model;
 pub mod request;
 pub mod source;
 pub mod submission;
+pub mod webhook;
 
 pub use self::error::{BoxError, Error};
 pub use self::job::{Artifact, JobId, JobResult, JobState, JobStatus};
