@@ -9,6 +9,7 @@ pub mod request;
 pub mod source;
 pub mod submission;
 pub mod wait;
+pub mod webhook;
 
 pub use self::api::Api;
 pub use self::error::{BoxError, Error};
