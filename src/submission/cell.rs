@@ -26,7 +26,9 @@ struct Progress {
     last: Option<JobState>,
     /// How far the job has come, to tell a late event from news.
     order: u64,
-    /// Counts the events that came and were not the end.
+    /// Counts the signed events that came and were not the end: what they say is known, and nothing need be asked.
+    heard: u32,
+    /// Counts the unsigned events: each is a reason to ask.
     hints: u32,
     finished: Option<(JobResult, Via)>,
     wakers: Wakers,
@@ -102,6 +104,7 @@ pub(crate) enum Delivered {
 pub(crate) struct News {
     pub(crate) finished: Option<(JobResult, Via)>,
     pub(crate) claim: Claim,
+    pub(crate) heard: u32,
     pub(crate) hints: u32,
 }
 
@@ -124,17 +127,18 @@ impl Cell {
         self.lock().last.clone()
     }
 
-    pub(super) fn is_abandoned(&self) -> bool {
-        self.lock().abandoned
-    }
-
     // ===== for waits =====
 
     /// Looks, and asks to be woken at the next change.
     pub(crate) fn look(&self, seat: &mut Seat, waker: &Waker) -> News {
         let mut progress = self.lock();
         progress.wakers.register(seat, waker);
-        News { finished: progress.finished.clone(), claim: progress.sending.into(), hints: progress.hints }
+        News {
+            finished: progress.finished.clone(),
+            claim: progress.sending.into(),
+            heard: progress.heard,
+            hints: progress.hints,
+        }
     }
 
     /// Takes the right to send, or says what else is to be done.
@@ -232,8 +236,12 @@ impl Cell {
         }
         progress.learn_job(&status.job_id, trust);
         let delivered = match trust {
-            Trust::Token => Delivered::Hint,
+            Trust::Token => {
+                progress.hints = progress.hints.wrapping_add(1);
+                Delivered::Hint
+            }
             Trust::Signed => {
+                progress.heard = progress.heard.wrapping_add(1);
                 progress.record(&status, Via::Webhook);
                 match JobResult::new(status) {
                     Ok(result) => {
@@ -244,7 +252,6 @@ impl Cell {
                 }
             }
         };
-        progress.hints = progress.hints.wrapping_add(1);
         wake(progress);
         delivered
     }
@@ -287,13 +294,14 @@ impl Cell {
 
     // ===== for the hold =====
 
-    /// Nobody holds it any longer. Returns the job and the last state, for whoever cleans up.
-    pub(super) fn abandon(&self) -> (Option<JobId>, Option<JobState>) {
+    /// Nobody holds it any longer. Returns the job if it has not ended, and whether there may be one that is not known.
+    pub(super) fn abandon(&self) -> (Option<JobId>, bool) {
         let mut progress = self.lock();
         progress.abandoned = true;
-        let known = (progress.job_id.clone(), progress.last.clone());
+        let unfinished = progress.job_id.clone().filter(|_| progress.finished.is_none());
+        let lost = progress.sending == Sending::Lost;
         wake(progress);
-        known
+        (unfinished, lost)
     }
 
     fn lock(&self) -> MutexGuard<'_, Progress> {

@@ -39,7 +39,8 @@ where
     machine: Machine,
     begin: Instant,
     seat: Seat,
-    /// How many hints were seen.
+    /// How many events were seen, signed and unsigned.
+    heard: u32,
     hints: u32,
     polls: u32,
     /// An event made it ask, so that what the poll tells is the event's merit.
@@ -63,28 +64,35 @@ where
     P: Service<GetJob>,
 {
     /// Registers the submission for its events before anything is sent. `submit` is ready.
-    pub(super) fn submit(submit: S, request: SubmitRequest, polls: P, shared: Arc<Shared>) -> Self {
+    pub(super) fn submit(
+        submit: S,
+        request: SubmitRequest,
+        polls: P,
+        deadline: Option<Duration>,
+        shared: Arc<Shared>,
+    ) -> Self {
         let home: Arc<dyn Home> = Arc::clone(&shared) as _;
         let hold = Arc::clone(request.hold());
         let step = match hold.lodge(&home) {
             Ok(()) => Step::Idle { sender: Sender { submit, request, polls }, ready: true, due: false },
             Err(error) => Step::Refused(Some(error)),
         };
-        Self::new(hold, step, shared)
+        Self::new(hold, step, deadline, shared)
     }
 
-    pub(super) fn attach(hold: Arc<Hold>, polls: P, shared: Arc<Shared>) -> Self {
-        Self::new(hold, Step::Attached { polls }, shared)
+    pub(super) fn attach(hold: Arc<Hold>, polls: P, deadline: Option<Duration>, shared: Arc<Shared>) -> Self {
+        Self::new(hold, Step::Attached { polls }, deadline, shared)
     }
 
-    fn new(hold: Arc<Hold>, step: Step<S, P>, shared: Arc<Shared>) -> Self {
+    fn new(hold: Arc<Hold>, step: Step<S, P>, deadline: Option<Duration>, shared: Arc<Shared>) -> Self {
         shared.counters.started.add();
         Self {
             hold,
             shared,
-            machine: Machine::new(),
+            machine: Machine::new(deadline),
             begin: Instant::now(),
             seat: Seat::default(),
+            heard: 0,
             hints: 0,
             polls: 0,
             prompted: false,
@@ -135,6 +143,10 @@ where
         if let Some(told) = news.finished {
             return Poll::Ready((Event::Finished, Some(told)));
         }
+        if *this.heard != news.heard {
+            *this.heard = news.heard;
+            return Poll::Ready((Event::Heard, None));
+        }
         if *this.hints != news.hints {
             *this.hints = news.hints;
             *this.prompted = true;
@@ -143,7 +155,7 @@ where
         if !matches!(*this.step, Step::Refused(_)) && this.machine.minds(news.claim) {
             return Poll::Ready((Event::Claimed(cell.claim()), None));
         }
-        let pace = this.shared.pace(this.hold);
+        let pace = this.shared.pace(this.hold, *this.polls == 0);
         match this.step.as_mut().poll_outcome(pace, cx) {
             Poll::Ready(Outcome::Submitted(answer)) => return Poll::Ready((self.submitted(answer), None)),
             Poll::Ready(Outcome::Polled(answer)) => return Poll::Ready(self.polled(answer)),
@@ -275,7 +287,7 @@ where
         let kind = match failure {
             Failure::Submission | Failure::Lost => Kind::Lost,
             Failure::Poll => Kind::Service,
-            Failure::Deadline => Kind::Deadline(this.shared.limits.deadline.unwrap_or_default()),
+            Failure::Deadline => Kind::Deadline(this.machine.deadline().unwrap_or_default()),
         };
         let error = match this.failure.take() {
             Some(error) if matches!(failure, Failure::Submission | Failure::Poll) => error,
