@@ -1,0 +1,4 @@
+//! What a user sees of the webhook side.
+
+mod mounted;
+mod secret;
