@@ -46,9 +46,11 @@
 //! [`Notifier::stats`](crate::Notifier::stats) counts each refusal by its reason.
 
 mod receiver;
+mod route;
 mod secret;
 mod signature;
 mod verify;
 
 pub use self::receiver::{Receiving, WebhookReceiver, WebhookReceiverBuilder};
+pub(crate) use self::route::local_address_towards;
 pub use self::secret::Secret;
