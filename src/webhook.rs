@@ -1,8 +1,8 @@
 //! What makes a job's end known at once: the daemon's state webhooks, their signatures, and where they come in.
 //!
 //! A [`WebhookReceiver`] takes the events and hands them to the jobs that wait in a [`Notifier`](crate::Notifier). It is a
-//! [`tower::Service`] that never fails, so it can be mounted in a server that is there already; it does not
-//! decide when a wait ends: an event that is lost, late or forged
+//! [`tower::Service`] that never fails, so it can be mounted in a server that is there already; a [`WebhookListener`] serves
+//! it on a socket of its own, one for all jobs. Neither decides when a wait ends: an event that is lost, late or forged
 //! changes at most how soon the daemon is asked.
 //!
 //! # Mounted in axum
@@ -21,6 +21,21 @@
 //!
 //! The receiver bounds the body, in size and in time. All that comes before is the server's: a time-out for the headers, a
 //! cap on connections, a cap on headers. `axum::serve` sets none of them; a server that strangers reach needs all.
+//!
+//! # On a socket of its own
+//!
+//! ```
+//! # tokio_test::block_on(async {
+//! use foreman_client::Notifier;
+//! use foreman_client::webhook::{WebhookListener, WebhookReceiver};
+//!
+//! let receiver = WebhookReceiver::new(Notifier::new());
+//! let listener = WebhookListener::builder(receiver).bind(([127, 0, 0, 1], 0).into()).await?;
+//! assert_ne!(listener.local_addr().port(), 0);
+//! listener.shutdown().await;
+//! # Ok::<(), foreman_client::Error>(())
+//! # }).unwrap();
+//! ```
 //!
 //! # With and without a secret
 //!
@@ -45,12 +60,14 @@
 //! signed event: a 2xx would tell the daemon that it was understood, and a 5xx that the same bytes could be another time.
 //! [`Notifier::stats`](crate::Notifier::stats) counts each refusal by its reason.
 
+mod listener;
 mod receiver;
 mod route;
 mod secret;
 mod signature;
 mod verify;
 
+pub use self::listener::{WebhookListener, WebhookListenerBuilder};
 pub use self::receiver::{Receiving, WebhookReceiver, WebhookReceiverBuilder};
 pub(crate) use self::route::local_address_towards;
 pub use self::secret::Secret;
