@@ -11,7 +11,7 @@ mod hold;
 mod token;
 mod wakers;
 
-pub(crate) use self::cell::{Cell, Claim, Delivered, News, Trust};
+pub(crate) use self::cell::{Cell, Claim, Delivered, Trust};
 pub use self::drop_policy::DropPolicy;
 pub use self::handle::{States, Submission};
 pub use self::history::{StateChange, Via};

@@ -51,7 +51,7 @@ impl Webhooks {
             Ok(listener) => listener,
             Err(error) => {
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = &*error as &dyn std::error::Error,
                     "no webhook receiver can be bound; polling instead"
                 );
                 return Ok(Open::default());
@@ -75,5 +75,5 @@ async fn bind(
         Some(address) => address,
         None => SocketAddr::new(local_address_towards(daemon.host(), daemon.port()).await?, 0),
     };
-    Ok(WebhookListener::bind(address, receiver).await?)
+    Ok(WebhookListener::builder(receiver).bind(address).await?)
 }

@@ -61,7 +61,7 @@ pub(super) fn cancel_in_background(shared: Arc<Shared>, abandon: &dyn Abandon, j
             Ok(()) => tally.done = true,
             // It has ended meanwhile, or is not known any more: nothing is left to cancel.
             Err(error) if error.is_not_found() || error.status() == Some(http::StatusCode::CONFLICT) => {
-                tally.done = true
+                tally.done = true;
             }
             Err(error) => {
                 tracing::debug!(%job_id, error = &error as &dyn std::error::Error, "a job could not be cancelled");

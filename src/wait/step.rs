@@ -52,6 +52,7 @@ pub(super) struct Sender<S, P> {
 }
 
 /// What came of a step.
+#[expect(clippy::large_enum_variant, reason = "it is passed on at once and never kept")]
 pub(super) enum Outcome {
     Submitted(Result<Accepted, Error>),
     Polled(Result<JobStatus, Error>),
