@@ -1,6 +1,9 @@
 //! foreman's asynchronous job API as a `tower::Service`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "daemon")]
+#[cfg_attr(docsrs, doc(cfg(feature = "daemon")))]
+pub mod daemon;
 pub mod error;
 pub mod job;
 pub mod model;
