@@ -1,0 +1,4 @@
+//! The integration tests, in one binary so that it links once.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy.toml allows them in tests, but not in what tests share")]
+
+mod daemon;
