@@ -3,6 +3,9 @@
 
 pub mod api;
 pub mod client;
+#[cfg(feature = "daemon")]
+#[cfg_attr(docsrs, doc(cfg(feature = "daemon")))]
+pub mod daemon;
 pub mod error;
 pub mod job;
 pub mod model;

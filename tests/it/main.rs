@@ -1,3 +1,5 @@
 //! All integration tests in one binary, which links once.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy.toml allows them in tests, but not in what tests share")]
 
+mod daemon;
 mod webhook;

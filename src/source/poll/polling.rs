@@ -29,10 +29,15 @@ impl Polling {
         Arc::new(Self { policy, holds_not: AtomicBool::new(false), holds })
     }
 
-    /// Whether the next poll may be held by the daemon.
+    /// Whether polls may be held by the daemon.
+    pub(super) fn holds(&self) -> bool {
+        self.policy.long_poll.as_secs() > 0 && !self.holds_not.load(Relaxed)
+    }
+
+    /// A place among the polls that are held, if one is free.
     pub(super) fn hold(&self) -> Option<Hold> {
         let wait = self.policy.long_poll;
-        if wait.as_secs() == 0 || self.holds_not.load(Relaxed) {
+        if !self.holds() {
             return None;
         }
         let permit = Arc::clone(&self.holds).try_acquire_owned().ok()?;

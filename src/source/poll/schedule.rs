@@ -9,6 +9,8 @@ use super::PollPolicy;
 pub(crate) enum Pace {
     /// There is no other way to hear of the job.
     Steady,
+    /// Webhooks may come, and have not been seen to work: they get the first pause to show it.
+    Unproven,
     /// Webhooks work; this is for the event that is lost.
     Slow,
 }
@@ -35,7 +37,7 @@ impl Schedule {
         }
         let interval = match pace {
             Pace::Slow => policy.slow_interval,
-            Pace::Steady => {
+            Pace::Steady | Pace::Unproven => {
                 let factor = policy.growth.powi(i32::from(*grown));
                 *grown = grown.saturating_add(1);
                 let seconds = policy.interval.as_secs_f64() * factor;
