@@ -155,7 +155,7 @@ where
         if !matches!(*this.step, Step::Refused(_)) && this.machine.minds(news.claim) {
             return Poll::Ready((Event::Claimed(cell.claim()), None));
         }
-        let pace = this.shared.pace(this.hold, *this.polls == 0);
+        let pace = this.shared.pace(this.hold);
         match this.step.as_mut().poll_outcome(pace, cx) {
             Poll::Ready(Outcome::Submitted(answer)) => return Poll::Ready((self.submitted(answer), None)),
             Poll::Ready(Outcome::Polled(answer)) => return Poll::Ready(self.polled(answer)),

@@ -82,11 +82,13 @@ impl Shared {
         self.keeps_keys.store(keeps_keys, Relaxed);
     }
 
-    /// How often to ask for a job: slowly while webhooks work, steadily while they have never worked or have missed one. The
-    /// first look, where events can come, is not one that the daemon is to hold.
-    pub(super) fn pace(&self, hold: &Hold, first: bool) -> Pace {
-        let working = first || self.health.0.load(Relaxed) == Health::WORKING;
-        if hold.has_callback() && working { Pace::Slow } else { Pace::Steady }
+    /// How often to ask for a job: slowly while webhooks work, faster while they have never worked or have missed one.
+    pub(super) fn pace(&self, hold: &Hold) -> Pace {
+        match (hold.has_callback(), self.health.0.load(Relaxed)) {
+            (false, _) => Pace::Steady,
+            (true, Health::WORKING) => Pace::Slow,
+            (true, _) => Pace::Unproven,
+        }
     }
 
     /// A poll told the end of a job, and no event had. Says whether webhooks should have.

@@ -4,7 +4,7 @@ use crate::Error;
 
 /// When to ask for the state of a job.
 ///
-/// The first poll goes out at once. Then, where the daemon holds its answer until the job is done (`Prefer: wait`), one poll
+/// The first poll goes out at once. Then, where the daemon holds its answer until the state changes (`Prefer: wait`), one poll
 /// follows the other; where it does not, they are [`interval`](PollPolicyBuilder::interval) apart, growing by
 /// [`growth`](PollPolicyBuilder::growth) up to [`max_interval`](PollPolicyBuilder::max_interval), a little apart from those of
 /// other jobs by [`jitter`](PollPolicyBuilder::jitter). `Retry-After` overrides all of it, up to

@@ -20,7 +20,7 @@ use crate::{BoxError, Error, JobId, JobStatus};
 
 /// The states of a job as polls tell them: yields, then sleeps.
 ///
-/// It asks at once, and then by its [`PollPolicy`]. The stream ends behind a terminal state. An error does not end it: what
+/// It asks at once, then, if the daemon holds its answers, for the next state, and else by its [`PollPolicy`]. The stream ends behind a terminal state. An error does not end it: what
 /// may pass is asked again after a pause, and whoever reads the stream decides when it has had enough.
 ///
 /// ```
@@ -53,6 +53,8 @@ pub struct PollStream<P: Service<GetJob>> {
     polling: Arc<Polling>,
     schedule: Schedule,
     pace: Pace,
+    /// A state was told, so that the daemon can be asked to hold its answer until there is another.
+    known: bool,
     /// Asked to hurry while a poll was in flight, whose answer may be older than the reason to hurry.
     again: bool,
     etag: Option<Box<HeaderValue>>,
@@ -81,6 +83,8 @@ enum State<F> {
 enum Told {
     /// The daemon held it for that long.
     Held(Duration),
+    /// The first state is known; the next poll may be one that is held until there is another.
+    First,
     AtOnce {
         retry_after: Option<Duration>,
     },
@@ -97,7 +101,17 @@ where
 
     pub(crate) fn shared(service: P, job_id: JobId, polling: Arc<Polling>) -> Self {
         let schedule = Schedule::new(Rng::new());
-        Self { service, job_id, polling, schedule, pace: Pace::Steady, again: false, etag: None, state: State::Due }
+        Self {
+            service,
+            job_id,
+            polling,
+            schedule,
+            pace: Pace::Steady,
+            known: false,
+            again: false,
+            etag: None,
+            state: State::Due,
+        }
     }
 
     /// The job that is polled.
@@ -152,7 +166,7 @@ where
                         this.state.set(State::Told(Told::AtOnce { retry_after: None }));
                         return Poll::Ready(Some(Err(Error::from_boxed(error.into()))));
                     }
-                    let hold = if *this.pace == Pace::Steady { this.polling.hold() } else { None };
+                    let hold = if *this.known && *this.pace != Pace::Slow { this.polling.hold() } else { None };
                     let mut call = GetJob::new(this.job_id.clone());
                     if let Some(hold) = &hold {
                         call = call.wait(hold.wait).known(this.etag.as_deref().cloned());
@@ -175,6 +189,8 @@ where
                             *this.etag = status.answered.etag.take().map(Box::new);
                             let told = if asked_to_hold && held {
                                 Told::Held(since.elapsed())
+                            } else if !std::mem::replace(this.known, true) {
+                                Told::First
                             } else {
                                 Told::AtOnce { retry_after: None }
                             };
@@ -203,9 +219,12 @@ where
                     let policy = &this.polling.policy;
                     let pause = match *told {
                         Told::Held(held) => Schedule::after_hold(policy, held),
+                        Told::First if *this.pace == Pace::Steady && this.polling.holds() => Duration::ZERO,
+                        Told::First => this.schedule.pause(policy, *this.pace, None),
                         Told::AtOnce { retry_after } => this.schedule.pause(policy, *this.pace, retry_after),
                     };
-                    this.state.set(State::Pausing(sleep(pause)));
+                    let next = if pause.is_zero() { State::Due } else { State::Pausing(sleep(pause)) };
+                    this.state.set(next);
                 }
                 // Pausing -> Due
                 StateProj::Pausing(pause) => {
