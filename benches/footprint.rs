@@ -11,7 +11,6 @@ use bytes::Bytes;
 use foreman_client::api::{Api, Transport};
 use foreman_client::client::Jobs;
 use foreman_client::source::PollPolicy;
-use foreman_client::wait::Push;
 use foreman_client::{BoxError, Client, JobWait, Notifier, SubmitRequest};
 use http::{Method, Request, Response};
 use http_body_util::Full;
@@ -100,6 +99,5 @@ fn main() -> Result<(), BoxError> {
         println!("a job that waits by {by}, of {JOBS}: {allocated} bytes allocated, {resident} bytes resident");
         over |= allocated >= TARGET;
     }
-    let _ = Push::new;
     if over { Err(format!("the target is under {TARGET} bytes").into()) } else { Ok(()) }
 }
