@@ -38,6 +38,19 @@ async fn what_cannot_be_is_refused_by_name() {
 }
 
 #[tokio::test]
+async fn the_longest_times_are_times() {
+    let longest = Duration::MAX;
+    let builder = Daemon::builder().drain(longest).max_hold(longest).header_timeout(longest).webhook_retries([longest]);
+    let mut receiver = Receiver::start(&["500 Oops"]).await;
+    let daemon = builder.start().await.unwrap();
+    let id = submit_to(&daemon, &receiver.url).await;
+    let wait = format!("Prefer: wait={}", u64::MAX);
+    assert_eq!(get(&daemon, &format!("/jobs/{id}"), &[&wait]).await.json()["state"], "done");
+    receiver.event().await;
+    daemon.shutdown().await;
+}
+
+#[tokio::test]
 async fn secrets_are_not_shown() {
     let builder = Daemon::builder().token("hush").webhook_secret("hush");
     assert!(!format!("{builder:?}").contains("hush"));
