@@ -13,6 +13,9 @@ use super::server::Limits;
 use crate::Error;
 use crate::webhook::Secret;
 
+/// The longest time that makes a difference. What is longer is taken for it: hyper adds times without asking whether it can.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 /// Says how a [`Daemon`] is to be; [`start`](Builder::start) checks it.
 #[derive(Clone)]
 #[must_use = "a builder does nothing until it is started"]
@@ -72,7 +75,7 @@ impl Builder {
         self
     }
 
-    /// How many connections are open at once; more wait in the system's backlog. Default: 1,024.
+    /// How many connections are open at once, those of held polls included; more wait in the system's backlog. Default: 1,024.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
         self
@@ -129,7 +132,7 @@ impl Builder {
     /// The pauses before the second attempt, the third and so on; after the last one an event is given up. Each is spread by
     /// a fifth to either side. Default: 1 s, 5 s, 30 s, 2 min, 10 min, 30 min, then hourly for a day.
     pub fn webhook_retries(mut self, pauses: impl IntoIterator<Item = Duration>) -> Self {
-        self.webhook_retries = Some(pauses.into_iter().collect());
+        self.webhook_retries = Some(pauses.into_iter().map(|pause| pause.min(LONGEST)).collect());
         self
     }
 
@@ -159,7 +162,7 @@ impl Builder {
             webhooks_at_once: positive("webhooks_at_once", self.webhooks_at_once)?,
             workers: positive("workers", self.workers)?,
             max_queue: positive("max_queue", self.max_queue)?,
-            max_hold: Duration::from_secs(self.max_hold.as_secs()),
+            max_hold: Duration::from_secs(self.max_hold.min(LONGEST).as_secs()),
             body_limit: positive("body_limit", self.body_limit)?.get(),
             limits: Limits {
                 connections: positive("max_connections", self.max_connections)?
@@ -167,7 +170,7 @@ impl Builder {
                     .min(tokio::sync::Semaphore::MAX_PERMITS),
                 header_timeout: lasting("header_timeout", self.header_timeout)?,
             },
-            drain: self.drain,
+            drain: self.drain.min(LONGEST),
             backend: self.backend,
         };
         let address = self.listen;
@@ -206,5 +209,5 @@ fn positive(field: &'static str, number: usize) -> Result<NonZeroUsize, Error> {
 }
 
 fn lasting(field: &'static str, time: Duration) -> Result<Duration, Error> {
-    if time.is_zero() { Err(Error::invalid(field, "must not be zero")) } else { Ok(time) }
+    if time.is_zero() { Err(Error::invalid(field, "must not be zero")) } else { Ok(time.min(LONGEST)) }
 }

@@ -1,5 +1,4 @@
 use std::fmt;
-use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -7,7 +6,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::api::{self, App, Token};
@@ -145,26 +144,17 @@ impl Daemon {
     /// Dropping the future stops everything at once, as dropping the daemon does.
     pub async fn shutdown(mut self) {
         self.closing.cancel();
-        within(self.drain, all(&mut self.workers)).await;
+        _ = timeout(self.drain, all(&mut self.workers)).await;
         // Jobs that did not end in time: they must not change after the last webhook.
         self.workers.shutdown().await;
         self.ended.cancel();
-        within(GRACE, all(&mut self.others)).await;
+        _ = timeout(GRACE, all(&mut self.others)).await;
         self.others.shutdown().await;
     }
 }
 
 async fn all(tasks: &mut JoinSet<()>) {
     while tasks.join_next().await.is_some() {}
-}
-
-/// Ends it after that time, wherever it is.
-async fn within(time: Duration, future: impl Future<Output = ()>) {
-    // A time beyond the clock's range is none.
-    match Instant::now().checked_add(time) {
-        Some(until) => _ = timeout_at(until, future).await,
-        None => future.await,
-    }
 }
 
 impl fmt::Debug for Daemon {

@@ -15,7 +15,11 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+
+/// How long a peer may take to go away after the last answer.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How long nothing is accepted after the system said that it has no resources for it.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -65,7 +69,7 @@ async fn accept(
 }
 
 async fn connection(
-    stream: TcpStream,
+    mut stream: TcpStream,
     _permit: Option<OwnedSemaphorePermit>,
     router: Router,
     header_timeout: Duration,
@@ -73,20 +77,37 @@ async fn connection(
 ) {
     // Only latency depends on it.
     let _ = stream.set_nodelay(true);
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = closing.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let ended = {
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(header_timeout)
+            .serve_connection(TokioIo::new(&mut stream), TowerToHyperService::new(router));
+        let mut connection = pin!(connection);
+        tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = closing.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection broke off");
+    match ended {
+        Ok(()) => _ = timeout(FAREWELL, hang_up(&stream)).await,
+        Err(error) => tracing::debug!(%error, "a connection broke off"),
+    }
+}
+
+/// Reads and forgets until the peer has closed, as hyper has our side: closing over bytes that nobody read, such as a body
+/// that was refused, resets the connection, and the answer would be lost with it.
+async fn hang_up(stream: &TcpStream) {
+    let mut scratch = [0; 4096];
+    while stream.readable().await.is_ok() {
+        match stream.try_read(&mut scratch) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
     }
 }
 

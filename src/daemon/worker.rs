@@ -17,7 +17,17 @@ pub(super) async fn work(jobs: Arc<Jobs>, backend: Backend, closing: Cancellatio
         // Listens before it looks: a job that comes in between wakes it, and each of two jobs wakes a worker of its own.
         more.as_mut().enable();
         match jobs.take() {
-            Some(taken) => run(&jobs, &backend, taken.chat).await,
+            Some(taken) => {
+                let (job_id, attempt) = (taken.chat.job_id().clone(), taken.chat.attempt());
+                // Dropping a run is the backend's doing as well, and can panic as well.
+                if AssertUnwindSafe(run(&jobs, &backend, taken.chat)).catch_unwind().await.is_err() {
+                    jobs.finish(
+                        &job_id,
+                        attempt,
+                        Outcome::Failed("the backend panicked when it was dropped".to_owned()),
+                    );
+                }
+            }
             None => tokio::select! {
                 () = more => {}
                 () = closing.cancelled() => {}

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use foreman_client::daemon::{Backend, Builder, Daemon};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::gate::Gate;
@@ -35,6 +35,19 @@ async fn what_cannot_be_is_refused_by_name() {
     let error = Daemon::builder().listen(taken.local_addr()).start().await.unwrap_err();
     assert_eq!(error.to_string(), format!("invalid listen: cannot listen at {}", taken.local_addr()));
     Daemon::builder().drain(zero).start().await.unwrap().shutdown().await;
+}
+
+#[tokio::test]
+async fn the_longest_times_are_times() {
+    let longest = Duration::MAX;
+    let builder = Daemon::builder().drain(longest).max_hold(longest).header_timeout(longest).webhook_retries([longest]);
+    let mut receiver = Receiver::start(&["500 Oops"]).await;
+    let daemon = builder.start().await.unwrap();
+    let id = submit_to(&daemon, &receiver.url).await;
+    let wait = format!("Prefer: wait={}", u64::MAX);
+    assert_eq!(get(&daemon, &format!("/jobs/{id}"), &[&wait]).await.json()["state"], "done");
+    receiver.event().await;
+    daemon.shutdown().await;
 }
 
 #[tokio::test]
@@ -107,11 +120,27 @@ async fn dropping_it_stops_everything() {
 #[tokio::test]
 async fn connections_over_the_cap_wait_for_a_place() {
     let daemon = Daemon::builder().max_connections(1).start().await.unwrap();
-    let idle = TcpStream::connect(daemon.local_addr()).await.unwrap();
+    let mut first = TcpStream::connect(daemon.local_addr()).await.unwrap();
+    ask(&mut first).await;
     let mut waiting = TcpStream::connect(daemon.local_addr()).await.unwrap();
-    waiting.write_all(request("GET", "/api/tags", &[], "").as_bytes()).await.unwrap();
-    drop(idle);
-    assert_eq!(read(waiting).await.status, 200);
+    waiting.write_all(request("GET", "/nowhere", &[], "").as_bytes()).await.unwrap();
+    // What comes later on the connection that has the place is answered; the other one has nothing yet.
+    for _ in 0..3 {
+        ask(&mut first).await;
+    }
+    let nothing = waiting.try_read(&mut [0; 1]).unwrap_err();
+    assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+    drop(first);
+    assert_eq!(read(waiting).await.status, 404);
+}
+
+/// One exchange on a connection that stays open.
+async fn ask(stream: &mut TcpStream) {
+    stream.write_all(b"GET /api/tags HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"]}") {
+        assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]

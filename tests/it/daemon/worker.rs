@@ -39,6 +39,39 @@ async fn an_error_or_a_panic_of_the_backend_fails_the_job_and_no_other() {
     assert_eq!(daemon.stats().executions, 4);
 }
 
+/// Panics when it is dropped.
+struct Touchy(tokio::sync::mpsc::UnboundedSender<()>);
+
+impl Drop for Touchy {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+        panic!("touchy");
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_panics_when_it_is_cancelled_leaves_the_worker_alive() {
+    let (told, mut begun) = tokio::sync::mpsc::unbounded_channel();
+    let backend = Backend::new(service_fn(move |chat: Chat| {
+        let told = told.clone();
+        async move {
+            if chat.messages()[0].as_json().contains("touchy") {
+                let _ = told.send(());
+                let _touchy = Touchy(told);
+                std::future::pending::<()>().await;
+            }
+            ChatAnswer::from_value("ok")
+        }
+    }));
+    let daemon = Daemon::builder().backend(backend).start().await.unwrap();
+    let id = submit(&daemon, "touchy").await;
+    begun.recv().await.unwrap();
+    assert_eq!(super::raw::delete(&daemon, &format!("/jobs/{id}")).await.json()["error"], "cancelled");
+    let next = submit(&daemon, "go").await;
+    assert_eq!(ended(&daemon, &next).await["state"], "done");
+    assert_eq!(super::raw::status(&daemon, &id).await["error"], "cancelled");
+}
+
 #[tokio::test]
 async fn as_many_jobs_run_at_once_as_there_are_workers_and_the_first_come_first() {
     let (gate, backend) = Gate::new();
