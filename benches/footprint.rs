@@ -15,7 +15,6 @@ use foreman_client::{BoxError, Client, JobWait, Notifier, SubmitRequest};
 use http::{Method, Request, Response};
 use http_body_util::Full;
 use peak_alloc::PeakAlloc;
-use tower::limit::ConcurrencyLimit;
 use tower::retry::Retry;
 use tower::{Service, ServiceExt};
 
@@ -76,8 +75,7 @@ async fn measure(client: Client<Endless>) -> Result<(usize, usize), BoxError> {
 }
 
 fn main() -> Result<(), BoxError> {
-    type Default =
-        JobWait<Retry<foreman_client::retry::RetrySubmission, Api<Transport>>, ConcurrencyLimit<Api<Transport>>>;
+    type Default = JobWait<Retry<foreman_client::retry::RetrySubmission, Api<Transport>>, Api<Transport>>;
     let _: fn(&mut Jobs, SubmitRequest) -> Default = |jobs, request| jobs.call(request);
     println!("a JobWait of the default stack: {} bytes", size_of::<Default>());
 

@@ -7,7 +7,6 @@ mod webhooks;
 use std::fmt;
 use std::sync::Arc;
 
-use tower::limit::{ConcurrencyLimit, ConcurrencyLimitLayer};
 use tower::retry::Retry;
 use tower::{Service, ServiceBuilder, ServiceExt};
 
@@ -20,8 +19,8 @@ use crate::wait::{Wait, WaitLayer, WaitStats};
 use crate::webhook::WebhookListener;
 use crate::{EmbedRequest, EmbedResponse, Error, JobId, JobResult, JobStatus, ModelInfo, Notifier, SubmitRequest};
 
-/// The service of [`Client::jobs`]: submissions are repeated where that is safe, polls share a cap.
-pub type Jobs<T = Transport> = Wait<Retry<RetrySubmission, Api<T>>, ConcurrencyLimit<Api<T>>>;
+/// The service of [`Client::jobs`]: submissions are repeated where that is safe.
+pub type Jobs<T = Transport> = Wait<Retry<RetrySubmission, Api<T>>, Api<T>>;
 
 /// A client of one daemon: submits jobs and waits for them, by webhook where it can, else by polling.
 ///
@@ -69,13 +68,8 @@ impl Client {
 }
 
 /// The default stack.
-fn stack<T: Clone>(api: &Api<T>, waits: &WaitLayer<ConcurrencyLimit<Api<T>>>) -> Jobs<T> {
+fn stack<T: Clone>(api: &Api<T>, waits: &WaitLayer<Api<T>>) -> Jobs<T> {
     ServiceBuilder::new().layer(waits).retry(RetrySubmission::default()).service(api.clone())
-}
-
-/// How waits poll: by the client's own connections, so many at a time and first come first served.
-fn polls<T: Clone>(api: &Api<T>, in_flight: usize) -> ConcurrencyLimit<Api<T>> {
-    ServiceBuilder::new().layer(ConcurrencyLimitLayer::new(in_flight)).service(api.clone())
 }
 
 impl<T> Client<T>

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::http::{DefaultHttp, MakeHttp, OwnHttp, OwnService};
 use super::webhooks::Webhooks;
-use super::{Client, polls, stack};
+use super::{Client, stack};
 use crate::api::{Api, BaseUrl, Transport, TransportBuilder};
 use crate::source::PollPolicy;
 use crate::wait::WaitLayer;
@@ -173,8 +173,7 @@ where
         if let Some(bytes) = self.max_answer {
             api = api.max_answer(bytes)?;
         }
-        let polls = polls(&api, policy.in_flight());
-        let mut waits = WaitLayer::builder(polls).poll_policy(policy).on_drop(self.on_drop, api.clone());
+        let mut waits = WaitLayer::builder(api.clone()).poll_policy(policy).on_drop(self.on_drop, api.clone());
         if let Some(deadline) = self.deadline {
             waits = waits.deadline(deadline);
         }

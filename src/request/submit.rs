@@ -29,7 +29,7 @@ use crate::submission::{DropPolicy, Hold, Submission};
 #[derive(Clone)]
 pub struct SubmitRequest {
     draft: Arc<Draft>,
-    hold: Arc<Hold>,
+    hold: Hold,
 }
 
 /// What is said, which is the same for every submission of it.
@@ -84,7 +84,7 @@ impl SubmitRequest {
         body.into()
     }
 
-    pub(crate) fn hold(&self) -> &Arc<Hold> {
+    pub(crate) fn hold(&self) -> &Hold {
         &self.hold
     }
 }

@@ -1,40 +1,54 @@
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
 use uuid::Uuid;
 
+use super::drop_policy::DropPolicy;
 use super::history::{History, StateChange, Via};
 use super::hold::Lodging;
-use super::wakers::{Seat, Wakers};
+use super::wakers::{FirstWaker, MoreWakers, Seat};
 use crate::{JobId, JobResult, JobState, JobStatus};
 
-/// The shared state of one submission: what every clone, every wait, the notifier and the handles see.
+/// The shared state of one submission: what every clone, every wait, the notifier and the handles see. There is one for each
+/// waiting job, so what few of them need is in a box.
 #[derive(Debug)]
 pub(crate) struct Cell {
-    /// `None` for a job that was attached to by its id.
-    pub(super) key: Option<Uuid>,
+    /// Nil for a job that was attached to by its id.
+    key: Uuid,
+    pub(super) holds: AtomicU32,
+    pub(super) policy: Option<DropPolicy>,
     pub(super) lodging: OnceLock<Lodging>,
     progress: Mutex<Progress>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Progress {
     sending: Sending,
-    job_id: Option<JobId>,
-    /// The job of an unverified event that came before the answer to the submission: believed only if that answer is lost.
-    rumour: Option<JobId>,
-    last: Option<JobState>,
+    abandoned: bool,
+    /// What told the end.
+    via: Via,
     /// How far the job has come, to tell a late event from news.
-    order: u64,
+    order: u32,
     /// Counts the signed events that came and were not the end: what they say is known, and nothing need be asked.
     heard: u32,
     /// Counts the unsigned events: each is a reason to ask.
     hints: u32,
-    finished: Option<(JobResult, Via)>,
-    wakers: Wakers,
+    job_id: Option<JobId>,
+    last: Option<JobState>,
+    finished: Option<JobResult>,
+    waker: FirstWaker,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few submissions need.
+#[derive(Debug, Default)]
+struct Rare {
+    /// The job of an unverified event that came before the answer to the submission: believed only if that answer is lost.
+    rumour: Option<JobId>,
     /// `None` until somebody asks for the states.
-    history: Option<Box<History>>,
-    abandoned: bool,
+    history: Option<History>,
+    wakers: MoreWakers,
 }
 
 /// How far the submission has come.
@@ -109,14 +123,32 @@ pub(crate) struct News {
 }
 
 impl Cell {
-    pub(super) fn new(key: Option<Uuid>, job_id: Option<JobId>) -> Arc<Self> {
-        let sending = if job_id.is_some() { Sending::Accepted } else { Sending::Fresh };
-        let progress = Mutex::new(Progress { sending, job_id, ..Progress::default() });
-        Arc::new(Self { key, lodging: OnceLock::new(), progress })
+    /// A cell that is held once.
+    pub(super) fn new(key: Option<Uuid>, job_id: Option<JobId>, policy: Option<DropPolicy>) -> Arc<Self> {
+        let progress = Progress {
+            sending: if job_id.is_some() { Sending::Accepted } else { Sending::Fresh },
+            abandoned: false,
+            via: Via::Poll,
+            order: 0,
+            heard: 0,
+            hints: 0,
+            job_id,
+            last: None,
+            finished: None,
+            waker: FirstWaker::default(),
+            rare: None,
+        };
+        Arc::new(Self {
+            key: key.unwrap_or_default(),
+            holds: AtomicU32::new(1),
+            policy,
+            lodging: OnceLock::new(),
+            progress: Mutex::new(progress),
+        })
     }
 
     pub(crate) fn key(&self) -> Option<Uuid> {
-        self.key
+        (!self.key.is_nil()).then_some(self.key)
     }
 
     pub(crate) fn job_id(&self) -> Option<JobId> {
@@ -132,9 +164,9 @@ impl Cell {
     /// Looks, and asks to be woken at the next change.
     pub(crate) fn look(&self, seat: &mut Seat, waker: &Waker) -> News {
         let mut progress = self.lock();
-        progress.wakers.register(seat, waker);
+        progress.register(seat, waker);
         News {
-            finished: progress.finished.clone(),
+            finished: progress.told_end(),
             claim: progress.sending.into(),
             heard: progress.heard,
             hints: progress.hints,
@@ -167,7 +199,6 @@ impl Cell {
         let mut progress = self.lock();
         progress.sending = Sending::Accepted;
         progress.job_id = Some(job_id);
-        progress.rumour = None;
         wake(progress);
     }
 
@@ -189,7 +220,8 @@ impl Cell {
         }
         progress.sending = outcome;
         if outcome == Sending::Lost {
-            progress.job_id = progress.job_id.take().or_else(|| progress.rumour.clone());
+            let rumour = progress.rare.as_mut().and_then(|rare| rare.rumour.take());
+            progress.job_id = progress.job_id.take().or(rumour);
         }
         if progress.job_id.is_some() {
             progress.sending = Sending::Accepted;
@@ -208,11 +240,11 @@ impl Cell {
     /// A poll told the end. The first one that tells it wins; what it says is given back.
     pub(crate) fn finish(&self, result: JobResult, via: Via) -> (JobResult, Via) {
         let mut progress = self.lock();
-        if let Some(first) = &progress.finished {
-            return first.clone();
+        if let Some(first) = progress.told_end() {
+            return first;
         }
         progress.record(&result, via);
-        progress.finished = Some((result.clone(), via));
+        (progress.finished, progress.via) = (Some(result.clone()), via);
         wake(progress);
         (result, via)
     }
@@ -245,7 +277,7 @@ impl Cell {
                 progress.record(&status, Via::Webhook);
                 match JobResult::new(status) {
                     Ok(result) => {
-                        progress.finished = Some((result, Via::Webhook));
+                        (progress.finished, progress.via) = (Some(result), Via::Webhook);
                         Delivered::Finished
                     }
                     Err(_) => Delivered::Hint,
@@ -261,35 +293,35 @@ impl Cell {
     /// Runs `see` on the job id, asking to be woken at the next change. `None` means that nothing will change any more.
     pub(super) fn watch_job(&self, seat: &mut Seat, waker: &Waker) -> (Option<JobId>, bool) {
         let mut progress = self.lock();
-        progress.wakers.register(seat, waker);
+        progress.register(seat, waker);
         (progress.job_id.clone(), progress.abandoned)
     }
 
     /// The state at `place` in the history; `None` and `true` when none will come any more.
     pub(super) fn watch_states(&self, seat: &mut Seat, place: &mut u64, waker: &Waker) -> (Option<StateChange>, bool) {
         let mut progress = self.lock();
-        progress.wakers.register(seat, waker);
-        let change = progress.history.as_ref().and_then(|history| history.next(place));
+        progress.register(seat, waker);
+        let change = progress.history().and_then(|history| history.next(place));
         (change, progress.abandoned || progress.finished.is_some())
     }
 
     /// Begins to keep the states, with the one known by now.
     pub(super) fn keep_history(&self) {
         let mut progress = self.lock();
-        if progress.history.is_some() {
+        if progress.history().is_some() {
             return;
         }
         let mut history = History::default();
-        if let Some((result, via)) = &progress.finished {
-            history.push(StateChange::of(result, *via));
+        if let Some((result, via)) = progress.told_end() {
+            history.push(StateChange::of(&result, via));
         } else if let Some(state) = &progress.last {
-            history.push(StateChange { state: state.clone(), at: None, via: Via::Poll });
+            history.push(StateChange { state: state.clone(), at: None, via: progress.via });
         }
-        progress.history = Some(Box::new(history));
+        progress.rare().history = Some(history);
     }
 
     pub(crate) fn leave(&self, seat: &mut Seat) {
-        self.lock().wakers.leave(seat);
+        self.lock().leave(seat);
     }
 
     // ===== for the hold =====
@@ -311,12 +343,43 @@ impl Cell {
 
 /// Wakes everybody, once the lock is released.
 fn wake(progress: MutexGuard<'_, Progress>) {
-    let wakers = progress.wakers.all();
+    let wakers = progress.wakers();
     drop(progress);
     wakers.into_iter().for_each(Waker::wake);
 }
 
 impl Progress {
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    fn history(&self) -> Option<&History> {
+        self.rare.as_ref()?.history.as_ref()
+    }
+
+    fn told_end(&self) -> Option<(JobResult, Via)> {
+        self.finished.clone().map(|result| (result, self.via))
+    }
+
+    fn register(&mut self, seat: &mut Seat, waker: &Waker) {
+        if !self.waker.register(seat, waker) {
+            self.rare().wakers.register(seat, waker);
+        }
+    }
+
+    fn leave(&mut self, seat: &mut Seat) {
+        if !self.waker.leave(seat)
+            && let Some(rare) = &mut self.rare
+        {
+            rare.wakers.leave(seat);
+        }
+    }
+
+    fn wakers(&self) -> Vec<Waker> {
+        let more = self.rare.iter().flat_map(|rare| rare.wakers.all());
+        self.waker.all().chain(more).cloned().collect()
+    }
+
     /// What an event says of which job this is.
     fn learn_job(&mut self, job_id: &JobId, trust: Trust) {
         if self.job_id.is_some() {
@@ -332,7 +395,7 @@ impl Progress {
             }
             (_, Trust::Signed) => self.job_id = Some(job_id.clone()),
             (_, Trust::Token) => {
-                self.rumour.get_or_insert_with(|| job_id.clone());
+                self.rare().rumour.get_or_insert_with(|| job_id.clone());
             }
         }
     }
@@ -347,8 +410,8 @@ impl Progress {
             return false;
         }
         self.order = order.max(self.order);
-        self.last = Some(status.state.clone());
-        if let Some(history) = &mut self.history {
+        (self.last, self.via) = (Some(status.state.clone()), via);
+        if let Some(history) = self.rare.as_mut().and_then(|rare| rare.history.as_mut()) {
             history.push(StateChange::of(status, via));
         }
         true
@@ -357,11 +420,16 @@ impl Progress {
 
 /// A number that grows as a job goes on: queued, running (attempt 1), queued again, running (attempt 2), …, the end. 0 where
 /// the daemon does not tell enough to say.
-fn order(status: &JobStatus) -> u64 {
+fn order(status: &JobStatus) -> u32 {
+    let attempt = u32::try_from(status.attempt).unwrap_or(u32::MAX);
     match status.state {
-        JobState::Queued => status.attempt.saturating_mul(2).saturating_add(1),
-        JobState::Running => status.attempt.saturating_mul(2),
-        JobState::Done | JobState::Failed => u64::MAX,
+        JobState::Queued => attempt.saturating_mul(2).saturating_add(1),
+        JobState::Running => attempt.saturating_mul(2),
+        JobState::Done | JobState::Failed => u32::MAX,
         JobState::Other(_) => 0,
     }
 }
+
+#[cfg(test)]
+#[path = "cell_tests.rs"]
+mod tests;

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
 use uuid::Uuid;
 
@@ -9,13 +10,10 @@ use super::handle::Submission;
 use super::token::Token;
 use crate::{Error, JobId};
 
-/// What keeps a submission alive: held by every clone of its request and by every wait on it. When the last is gone, the
-/// callback's slot is freed and the job is left to the drop policy.
+/// What keeps a submission alive: held by every request and by every wait on it. When the last is gone, the callback's slot is
+/// freed and the job is left to the drop policy. Counted in the cell itself, since there is one for each waiting job.
 #[derive(Debug)]
-pub(crate) struct Hold {
-    cell: Arc<Cell>,
-    policy: Option<DropPolicy>,
-}
+pub(crate) struct Hold(Arc<Cell>);
 
 /// The client that sends a submission: where its events come to, and who looks after the job when nobody waits any longer.
 pub(crate) trait Home: fmt::Debug + Send + Sync {
@@ -57,35 +55,35 @@ pub(super) struct Lodging {
 
 impl Hold {
     /// For a new submission.
-    pub(crate) fn fresh(policy: Option<DropPolicy>) -> Arc<Self> {
-        Arc::new(Self { cell: Cell::new(Some(Uuid::new_v4()), None), policy })
+    pub(crate) fn fresh(policy: Option<DropPolicy>) -> Self {
+        Self(Cell::new(Some(Uuid::new_v4()), None, policy))
     }
 
     /// For a job that runs already.
-    pub(crate) fn attached(job_id: JobId) -> Arc<Self> {
-        Arc::new(Self { cell: Cell::new(None, Some(job_id)), policy: None })
+    pub(crate) fn attached(job_id: JobId) -> Self {
+        Self(Cell::new(None, Some(job_id), None))
     }
 
     pub(crate) fn policy(&self) -> Option<DropPolicy> {
-        self.policy
+        self.0.policy
     }
 
     pub(crate) fn cell(&self) -> &Arc<Cell> {
-        &self.cell
+        &self.0
     }
 
     pub(crate) fn submission(&self) -> Submission {
-        Submission::new(Arc::clone(&self.cell))
+        Submission::new(Arc::clone(&self.0))
     }
 
     /// Registers the submission with the client that is about to send it, unless one did before.
     pub(crate) fn lodge(&self, home: &Arc<dyn Home>) -> Result<(), Error> {
-        if self.cell.lodging.get().is_some() {
+        if self.0.lodging.get().is_some() {
             return Ok(());
         }
-        let token = home.lodge(&self.cell)?;
+        let token = home.lodge(&self.0)?;
         let lodging = Lodging { home: Arc::clone(home), token };
-        if let Err(second) = self.cell.lodging.set(lodging) {
+        if let Err(second) = self.0.lodging.set(lodging) {
             // Two waits began at the same time; the other one's slot is the one in use.
             second.home.released(Released { token: second.token, ..Released::default() });
         }
@@ -94,20 +92,31 @@ impl Hold {
 
     /// Whether events of this submission can come.
     pub(crate) fn has_callback(&self) -> bool {
-        self.cell.lodging.get().is_some_and(|lodging| lodging.token.is_some())
+        self.0.lodging.get().is_some_and(|lodging| lodging.token.is_some())
     }
 
     pub(crate) fn callback_url(&self) -> Option<String> {
-        let lodging = self.cell.lodging.get()?;
+        let lodging = self.0.lodging.get()?;
         Some(lodging.home.callback_url(lodging.token?))
+    }
+}
+
+impl Clone for Hold {
+    fn clone(&self) -> Self {
+        // As in `Arc`: whoever clones holds one already, so nothing need be ordered.
+        self.0.holds.fetch_add(1, Relaxed);
+        Self(Arc::clone(&self.0))
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let (unfinished, lost) = self.cell.abandon();
-        if let Some(lodging) = self.cell.lodging.get() {
-            let (token, policy) = (lodging.token, self.policy);
+        if self.0.holds.fetch_sub(1, AcqRel) != 1 {
+            return;
+        }
+        let (unfinished, lost) = self.0.abandon();
+        if let Some(lodging) = self.0.lodging.get() {
+            let (token, policy) = (lodging.token, self.0.policy);
             Arc::clone(&lodging.home).released(Released { token, unfinished, lost, policy });
         }
     }

@@ -34,7 +34,7 @@ where
     S: Service<SubmitRequest>,
     P: Service<GetJob>,
 {
-    hold: Arc<Hold>,
+    hold: Hold,
     shared: Arc<Shared>,
     machine: Machine,
     begin: Instant,
@@ -49,10 +49,8 @@ where
     failure: Option<Error>,
     #[pin]
     step: Step<S, P>,
-    /// The time that the machine wants to be woken at, and the timer for it.
-    wake_at: Option<Duration>,
-    #[pin]
-    timer: Option<Sleep>,
+    /// For the time that the machine wants to be woken at; in a box, since most waits have none.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 /// The result that comes with an event, and what told it.
@@ -72,19 +70,19 @@ where
         shared: Arc<Shared>,
     ) -> Self {
         let home: Arc<dyn Home> = Arc::clone(&shared) as _;
-        let hold = Arc::clone(request.hold());
+        let hold = request.hold().clone();
         let step = match hold.lodge(&home) {
-            Ok(()) => Step::Idle { sender: Sender { submit, request, polls }, ready: true, due: false },
+            Ok(()) => Step::Idle(Sender::new(submit, request, polls)),
             Err(error) => Step::Refused(Some(error)),
         };
         Self::new(hold, step, deadline, shared)
     }
 
-    pub(super) fn attach(hold: Arc<Hold>, polls: P, deadline: Option<Duration>, shared: Arc<Shared>) -> Self {
+    pub(super) fn attach(hold: Hold, polls: P, deadline: Option<Duration>, shared: Arc<Shared>) -> Self {
         Self::new(hold, Step::Attached { polls }, deadline, shared)
     }
 
-    fn new(hold: Arc<Hold>, step: Step<S, P>, deadline: Option<Duration>, shared: Arc<Shared>) -> Self {
+    fn new(hold: Hold, step: Step<S, P>, deadline: Option<Duration>, shared: Arc<Shared>) -> Self {
         shared.counters.started.add();
         Self {
             hold,
@@ -98,7 +96,6 @@ where
             prompted: false,
             failure: None,
             step,
-            wake_at: None,
             timer: None,
         }
     }
@@ -161,18 +158,14 @@ where
             Poll::Ready(Outcome::Polled(answer)) => return Poll::Ready(self.polled(answer)),
             Poll::Pending => {}
         }
-        let wake_at = this.machine.wake_at(&this.shared.limits);
-        if *this.wake_at != wake_at {
-            *this.wake_at = wake_at;
-            // A time that no clock can hold never comes.
-            let at = wake_at.and_then(|after| this.begin.checked_add(after));
-            this.timer.set(at.map(sleep_until));
+        // A time that no clock can hold never comes.
+        let wake_at = this.machine.wake_at(&this.shared.limits).and_then(|after| this.begin.checked_add(after));
+        let armed = this.timer.as_ref().map(|timer| timer.deadline());
+        if armed != wake_at {
+            *this.timer = wake_at.map(|at| Box::pin(sleep_until(at)));
         }
-        match this.timer.as_mut().as_pin_mut() {
-            Some(timer) => timer.poll(cx).map(|()| {
-                *this.wake_at = None;
-                (Event::Elapsed, None)
-            }),
+        match this.timer {
+            Some(timer) => timer.as_mut().poll(cx).map(|()| (Event::Elapsed, None)),
             None => Poll::Pending,
         }
     }
@@ -320,7 +313,7 @@ where
         let this = self.project();
         let cell = this.hold.cell();
         if this.machine.is_submitting() {
-            let sent = matches!(*this.step, Step::Submitting { .. }) || this.machine.is_resending();
+            let sent = matches!(*this.step, Step::Submitting(_)) || this.machine.is_resending();
             // Dropped in the middle of the submission: whoever comes next must know whether it may have arrived.
             if sent {
                 cell.lost();

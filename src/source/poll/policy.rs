@@ -45,12 +45,6 @@ impl PollPolicy {
     pub fn every(interval: Duration) -> Result<Self, Error> {
         Self::builder().interval(interval).max_interval(interval).long_poll(Duration::ZERO).build()
     }
-
-    /// How many polls of one client may be in flight at once.
-    #[must_use]
-    pub fn in_flight(&self) -> usize {
-        self.in_flight
-    }
 }
 
 impl Default for PollPolicy {
@@ -119,7 +113,8 @@ impl PollPolicyBuilder {
         self
     }
 
-    /// How many polls of one client may be in flight at once, of which half may be held by the daemon; 64 unless set.
+    /// How many polls of one client may be in flight at once, first come first served; half of them, rounded down, may be
+    /// held by the daemon. 64 unless set.
     pub fn in_flight(mut self, polls: usize) -> Self {
         self.policy.in_flight = polls;
         self

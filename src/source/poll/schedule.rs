@@ -33,7 +33,8 @@ impl Schedule {
         let first = self.grown.is_none();
         let grown = self.grown.get_or_insert(0);
         if let Some(asked) = retry_after {
-            return asked.min(policy.max_retry_after);
+            // Not sooner than the interval: a daemon that says 0 does not want a storm.
+            return asked.max(policy.interval).min(policy.max_retry_after);
         }
         let interval = match pace {
             Pace::Slow => policy.slow_interval,

@@ -24,7 +24,7 @@ const SECRET: &str = "It's a Secret to Everybody";
 /// A job that waits for events.
 struct Waiting {
     notifier: Notifier,
-    hold: Arc<Hold>,
+    hold: Hold,
     token: Token,
 }
 
@@ -33,7 +33,7 @@ impl Waiting {
         Self::of(Hold::attached(JobId::new("7").unwrap()))
     }
 
-    fn of(hold: Arc<Hold>) -> Self {
+    fn of(hold: Hold) -> Self {
         let notifier = Notifier::new();
         let token = notifier.register(hold.cell()).unwrap();
         Self { notifier, hold, token }
