@@ -1,7 +1,12 @@
 //! foreman's asynchronous job API as a `tower::Service`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// A library says things by its results and by tracing; examples and benches print.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod api;
+#[cfg(feature = "axum")]
+#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
+pub mod axum;
 pub mod client;
 #[cfg(feature = "daemon")]
 #[cfg_attr(docsrs, doc(cfg(feature = "daemon")))]
@@ -13,6 +18,9 @@ pub mod request;
 pub mod retry;
 pub mod source;
 pub mod submission;
+#[cfg(feature = "tonic")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
+pub mod tonic;
 pub mod wait;
 pub mod webhook;
 
