@@ -6,7 +6,7 @@ use super::{BoxError, Error, Kind};
 impl Error {
     /// Takes an error out of the boxes that layers put it in, and gives a meaning to those that other crates made.
     ///
-    /// With [`see`](Error::see), this is the only place where that is done: `tower::timeout`'s `Elapsed`, `tower::load_shed`'s
+    /// This is the only place where that is done: `tower::timeout`'s `Elapsed`, `tower::load_shed`'s
     /// `Overloaded`, hyper's and hyper-util's errors and `std::io`'s are known, wherever in the chain of sources they stand,
     /// and so is an `Error` that another layer has wrapped.
     #[must_use]
