@@ -1,5 +1,6 @@
 //! All integration tests in one binary, which links once.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "clippy.toml allows them in tests, but not in what tests share")]
 
+mod client;
 mod daemon;
 mod webhook;

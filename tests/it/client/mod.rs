@@ -1,0 +1,7 @@
+//! The client against the embedded daemon, over real sockets.
+
+mod endpoints;
+mod options;
+mod sockets;
+mod transport;
+mod ways;
