@@ -3,5 +3,6 @@
 mod endpoints;
 mod options;
 mod sockets;
+mod tls;
 mod transport;
 mod ways;
