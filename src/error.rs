@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -73,6 +74,8 @@ pub(crate) enum Kind {
     TooLarge(usize),
     /// The daemon does not know the extension.
     Unsupported { what: &'static str, status: StatusCode },
+    /// The listener for webhooks cannot have its address.
+    Bind(SocketAddr),
     /// More jobs wait than the notifier allows.
     Capacity(usize),
     /// A layer sheds load.
@@ -188,7 +191,7 @@ fn classify(error: &(dyn std::error::Error + 'static)) -> Kind {
 impl Kind {
     fn arrival(&self) -> Arrival {
         match self {
-            Self::Invalid { .. } | Self::Connect | Self::Capacity(_) | Self::Overloaded => Arrival::Not,
+            Self::Invalid { .. } | Self::Connect | Self::Bind(_) | Self::Capacity(_) | Self::Overloaded => Arrival::Not,
             // 408 and 409 may be said of a request that is being worked on; a 503 without Retry-After is what a proxy
             // says whose upstream went away in the middle.
             Self::Status { status, retry_after, .. } => match status.as_u16() {
@@ -324,6 +327,7 @@ impl Error {
             | Kind::Deadline(_)
             | Kind::TooLarge(_)
             | Kind::Unsupported { .. }
+            | Kind::Bind(_)
             | Kind::Failed(_)
             | Kind::Service => false,
         }
@@ -421,6 +425,7 @@ impl fmt::Display for Error {
             Kind::Unsupported { what, status } => {
                 write!(f, "this daemon cannot {what} (it answered {})", status.as_u16())?;
             }
+            Kind::Bind(address) => write!(f, "cannot listen for webhooks on {address}")?,
             Kind::Capacity(limit) => write!(f, "{limit} jobs are waiting already, the most that is allowed")?,
             Kind::Overloaded => f.write_str("overloaded")?,
             Kind::Lost => f.write_str("the answer to the submission was lost, and whether a job runs is not known")?,

@@ -41,7 +41,7 @@ pub enum Refusal {
     UnknownToken,
     /// A body over the limit.
     TooLarge,
-    /// A compressed body, or one that is not JSON by its `Content-Type`.
+    /// A compressed body.
     MediaType,
     /// A body that did not come in time, or broke off.
     Body,

@@ -5,3 +5,4 @@ mod api;
 mod poll;
 mod support;
 mod wait;
+mod webhook;

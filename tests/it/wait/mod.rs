@@ -1,0 +1,1 @@
+//! Waits over a mock of the HTTP client.

@@ -1,0 +1,5 @@
+//! What a user sees of the webhook side.
+
+mod listener;
+mod mounted;
+mod secret;
