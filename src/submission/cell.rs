@@ -23,7 +23,7 @@ struct Progress {
     job_id: Option<JobId>,
     /// The job of an unverified event that came before the answer to the submission: believed only if that answer is lost.
     rumour: Option<JobId>,
-    last: Option<JobState>,
+    last: Option<(JobState, Via)>,
     /// How far the job has come, to tell a late event from news.
     order: u64,
     /// Counts the events that came and were not the end.
@@ -121,7 +121,12 @@ impl Cell {
     }
 
     pub(crate) fn last_state(&self) -> Option<JobState> {
-        self.lock().last.clone()
+        self.lock().last_state()
+    }
+
+    /// Whether nothing was sent, or nothing that arrived, and no wait is about to.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.lock().sending == Sending::Fresh
     }
 
     pub(super) fn is_abandoned(&self) -> bool {
@@ -167,30 +172,27 @@ impl Cell {
         wake(progress);
     }
 
-    /// The submission surely did not arrive: the next one may send it.
-    pub(crate) fn unsent(&self) {
-        self.settle(Sending::Fresh);
+    /// The submission surely did not arrive: the next one may send it. Unless an event came meanwhile, even unsigned, which
+    /// shows that it did arrive, whatever the answer was.
+    pub(crate) fn unsent(&self) -> Claim {
+        self.settle(Sending::Fresh)
     }
 
     /// The submission may have arrived. An event that came meanwhile, even unsigned, says which job it became.
     pub(crate) fn lost(&self) -> Claim {
-        self.settle(Sending::Lost);
-        Claim::from(self.lock().sending)
+        self.settle(Sending::Lost)
     }
 
-    fn settle(&self, outcome: Sending) {
+    fn settle(&self, outcome: Sending) -> Claim {
         let mut progress = self.lock();
         if progress.sending != Sending::InFlight {
-            return;
+            return progress.sending.into();
         }
-        progress.sending = outcome;
-        if outcome == Sending::Lost {
-            progress.job_id = progress.job_id.take().or_else(|| progress.rumour.clone());
-        }
-        if progress.job_id.is_some() {
-            progress.sending = Sending::Accepted;
-        }
+        progress.job_id = progress.job_id.take().or_else(|| progress.rumour.take());
+        progress.sending = if progress.job_id.is_some() { Sending::Accepted } else { outcome };
+        let claim = progress.sending.into();
         wake(progress);
+        claim
     }
 
     /// A poll told the state.
@@ -275,8 +277,8 @@ impl Cell {
         let mut history = History::default();
         if let Some((result, via)) = &progress.finished {
             history.push(StateChange::of(result, *via));
-        } else if let Some(state) = &progress.last {
-            history.push(StateChange { state: state.clone(), at: None, via: Via::Poll });
+        } else if let Some((state, via)) = &progress.last {
+            history.push(StateChange { state: state.clone(), at: None, via: *via });
         }
         progress.history = Some(Box::new(history));
     }
@@ -291,7 +293,7 @@ impl Cell {
     pub(super) fn abandon(&self) -> (Option<JobId>, Option<JobState>) {
         let mut progress = self.lock();
         progress.abandoned = true;
-        let known = (progress.job_id.clone(), progress.last.clone());
+        let known = (progress.job_id.clone(), progress.last_state());
         wake(progress);
         known
     }
@@ -309,6 +311,10 @@ fn wake(progress: MutexGuard<'_, Progress>) {
 }
 
 impl Progress {
+    fn last_state(&self) -> Option<JobState> {
+        self.last.as_ref().map(|(state, _)| state.clone())
+    }
+
     /// What an event says of which job this is.
     fn learn_job(&mut self, job_id: &JobId, trust: Trust) {
         if self.job_id.is_some() {
@@ -331,7 +337,7 @@ impl Progress {
 
     /// Notes a state that is news; says whether it was.
     fn record(&mut self, status: &JobStatus, via: Via) -> bool {
-        if self.finished.is_some() || self.last.as_ref() == Some(&status.state) {
+        if self.finished.is_some() || self.last.as_ref().is_some_and(|(last, _)| *last == status.state) {
             return false;
         }
         let order = order(status);
@@ -339,7 +345,7 @@ impl Progress {
             return false;
         }
         self.order = order.max(self.order);
-        self.last = Some(status.state.clone());
+        self.last = Some((status.state.clone(), via));
         if let Some(history) = &mut self.history {
             history.push(StateChange::of(status, via));
         }

@@ -2,7 +2,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pin_project::{pin_project, pinned_drop};
@@ -14,6 +14,7 @@ use super::shared::Shared;
 use super::step::{Outcome, Sender, Step};
 use crate::api::{Accepted, GetJob};
 use crate::error::Kind;
+use crate::source::Pace;
 use crate::submission::{Claim, Hold, Home, Seat, Via};
 use crate::{BoxError, Error, JobResult, JobStatus, SubmitRequest};
 
@@ -67,22 +68,22 @@ where
         let home: Arc<dyn Home> = Arc::clone(&shared) as _;
         let hold = Arc::clone(request.hold());
         let step = match hold.lodge(&home) {
-            Ok(()) => Step::Idle { sender: Sender { submit, request, polls }, ready: true, due: false },
+            Ok(()) => Step::Idle { sender: Sender { submit, request, polls, sent: false }, ready: true, due: false },
             Err(error) => Step::Refused(Some(error)),
         };
-        Self::new(hold, step, shared)
+        Self::new(hold, step, Machine::new(), shared)
     }
 
     pub(super) fn attach(hold: Arc<Hold>, polls: P, shared: Arc<Shared>) -> Self {
-        Self::new(hold, Step::Attached { polls }, shared)
+        Self::new(hold, Step::Attached { polls }, Machine::attached(), shared)
     }
 
-    fn new(hold: Arc<Hold>, step: Step<S, P>, shared: Arc<Shared>) -> Self {
+    fn new(hold: Arc<Hold>, step: Step<S, P>, machine: Machine, shared: Arc<Shared>) -> Self {
         shared.counters.started.add();
         Self {
             hold,
             shared,
-            machine: Machine::new(),
+            machine,
             begin: Instant::now(),
             seat: Seat::default(),
             hints: 0,
@@ -98,7 +99,7 @@ where
 
 impl<S, P> Future for JobWait<S, P>
 where
-    S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>>,
+    S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>> + Clone,
     P: Service<GetJob, Response = JobStatus, Error: Into<BoxError>>,
 {
     type Output = Result<JobResult, Error>;
@@ -121,7 +122,7 @@ where
 
 impl<S, P> JobWait<S, P>
 where
-    S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>>,
+    S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>> + Clone,
     P: Service<GetJob, Response = JobStatus, Error: Into<BoxError>>,
 {
     /// What happened next: first what others told the cell, then what this wait has asked for itself, then the time.
@@ -143,7 +144,8 @@ where
         if !matches!(*this.step, Step::Refused(_)) && this.machine.minds(news.claim) {
             return Poll::Ready((Event::Claimed(cell.claim()), None));
         }
-        let pace = this.shared.pace(this.hold);
+        // The last look is for what is known now.
+        let pace = if this.machine.is_looking_last() { Pace::Slow } else { this.shared.pace(this.hold) };
         match this.step.as_mut().poll_outcome(pace, cx) {
             Poll::Ready(Outcome::Submitted(answer)) => return Poll::Ready((self.submitted(answer), None)),
             Poll::Ready(Outcome::Polled(answer)) => return Poll::Ready(self.polled(answer)),
@@ -156,13 +158,14 @@ where
             let at = wake_at.and_then(|after| this.begin.checked_add(after));
             this.timer.set(at.map(sleep_until));
         }
-        match this.timer.as_mut().as_pin_mut() {
-            Some(timer) => timer.poll(cx).map(|()| {
-                *this.wake_at = None;
-                (Event::Elapsed, None)
-            }),
-            None => Poll::Pending,
-        }
+        let Some(timer) = this.timer.as_mut().as_pin_mut() else {
+            return Poll::Pending;
+        };
+        ready!(timer.poll(cx));
+        // Once: a timer that is over would fire again and again.
+        *this.wake_at = None;
+        this.timer.set(None);
+        Poll::Ready((Event::Elapsed, None))
     }
 
     /// What the answer to the submission means, for this wait and for the others.
@@ -181,8 +184,10 @@ where
                 tracing::debug!(error = &error as &dyn std::error::Error, unsent, "a submission failed");
                 *this.failure = Some(error);
                 if unsent {
-                    cell.unsent();
-                    return Event::Unsent;
+                    // An event outdoes the answer of whoever says that nothing arrived.
+                    let claim = cell.unsent();
+                    let named = claim == Claim::Accepted && this.machine.is_submitting();
+                    return if named { Event::MaybeSent(claim) } else { Event::Unsent };
                 }
                 this.shared.counters.lost_answers.add();
                 Event::MaybeSent(cell.lost())
@@ -221,7 +226,8 @@ where
     fn perform(mut self: Pin<&mut Self>, action: Action, told: Told) -> Option<Result<JobResult, Error>> {
         let mut this = self.as_mut().project();
         match action {
-            Action::Nothing => {}
+            // Behind another wait, or after a lost answer.
+            Action::Nothing => this.step.rest(),
             Action::Resend if this.hold.cell().reclaim() != Claim::Mine => this.machine.stand_behind(),
             Action::Submit | Action::Resend => {
                 this.shared.counters.submitted.add();
@@ -246,9 +252,13 @@ where
             }
             Action::Finish => {
                 let (result, via) = told?;
+                self.as_mut().stop_sending();
                 return Some(Ok(self.finish(result, via)));
             }
-            Action::Fail(failure) => return Some(Err(self.fail(failure))),
+            Action::Fail(failure) => {
+                self.as_mut().stop_sending();
+                return Some(Err(self.fail(failure)));
+            }
         }
         None
     }
@@ -272,6 +282,10 @@ where
 
     fn fail(self: Pin<&mut Self>, failure: Failure) -> Error {
         let this = self.project();
+        let cell = this.hold.cell();
+        // That a re-send surely did not arrive says nothing of what was sent before.
+        let failure =
+            if this.machine.is_resending() && failure == Failure::Submission { Failure::Lost } else { failure };
         let kind = match failure {
             Failure::Submission | Failure::Lost => Kind::Lost,
             Failure::Poll => Kind::Service,
@@ -282,10 +296,28 @@ where
             Some(cause) => Error::new(kind).with_source(cause),
             None => Error::new(kind),
         };
+        let error = if cell.is_fresh() { error.surely_unsent() } else { error };
         this.shared.counters.failed.add();
-        let cell = this.hold.cell();
         let error = error.with_job(cell.job_id(), cell.key(), cell.last_state());
         if *this.polls > 0 { error.with_waited(this.begin.elapsed(), *this.polls) } else { error }
+    }
+}
+
+impl<S, P> JobWait<S, P>
+where
+    S: Service<SubmitRequest>,
+    P: Service<GetJob>,
+{
+    /// Gives back the right to send, if this wait has it: whoever comes next must know whether it may have arrived.
+    fn stop_sending(self: Pin<&mut Self>) {
+        let this = self.project();
+        let cell = this.hold.cell();
+        match *this.step {
+            Step::Submitting { .. } => _ = cell.lost(),
+            Step::Idle { due: true, .. } if this.machine.is_resending() => _ = cell.lost(),
+            Step::Idle { due: true, .. } => _ = cell.unsent(),
+            _ => {}
+        }
     }
 }
 
@@ -304,22 +336,13 @@ where
     S: Service<SubmitRequest>,
     P: Service<GetJob>,
 {
-    fn drop(self: Pin<&mut Self>) {
+    fn drop(mut self: Pin<&mut Self>) {
+        self.as_mut().stop_sending();
         let this = self.project();
-        let cell = this.hold.cell();
-        if this.machine.is_submitting() {
-            let sent = matches!(*this.step, Step::Submitting { .. }) || this.machine.is_resending();
-            // Dropped in the middle of the submission: whoever comes next must know whether it may have arrived.
-            if sent {
-                cell.lost();
-            } else {
-                cell.unsent();
-            }
-        }
         if !this.machine.is_over() {
             this.shared.counters.dropped.add();
         }
-        cell.leave(this.seat);
+        this.hold.cell().leave(this.seat);
     }
 }
 

@@ -49,6 +49,8 @@ pub(super) struct Sender<S, P> {
     pub(super) submit: S,
     pub(super) request: SubmitRequest,
     pub(super) polls: P,
+    /// Whether this wait has sent it.
+    pub(super) sent: bool,
 }
 
 /// What came of a step.
@@ -59,7 +61,7 @@ pub(super) enum Outcome {
 
 impl<S, P> Step<S, P>
 where
-    S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>>,
+    S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>> + Clone,
     P: Service<GetJob, Response = JobStatus, Error: Into<BoxError>>,
 {
     /// Sends as soon as the service is ready.
@@ -69,11 +71,19 @@ where
         }
     }
 
+    /// Gives back the place that readiness holds in a service with limits, since nothing is to be sent for now: the wait that
+    /// is to send may need it.
+    pub(super) fn rest(self: Pin<&mut Self>) {
+        if let StepProj::Idle { sender, ready: ready @ true, due: false } = self.project() {
+            sender.submit = sender.submit.clone();
+            *ready = false;
+        }
+    }
+
     /// Begins to poll. Says whether this wait had sent the submission.
     pub(super) fn follow(mut self: Pin<&mut Self>, job_id: JobId, polling: Arc<Polling>) -> bool {
         let (polls, sent) = match self.as_mut().project_replace(Self::Over) {
-            StepOwned::Submitting { sender, .. } => (sender.polls, true),
-            StepOwned::Idle { sender, due, .. } => (sender.polls, due),
+            StepOwned::Submitting { sender, .. } | StepOwned::Idle { sender, .. } => (sender.polls, sender.sent),
             StepOwned::Attached { polls } => (polls, false),
             StepOwned::Refused(_) | StepOwned::Following { .. } | StepOwned::Over => return false,
         };
@@ -99,12 +109,13 @@ where
                 StepProj::Idle { sender, ready: ready @ false, due } => {
                     if let Err(error) = ready!(sender.submit.poll_ready(cx)) {
                         *due = false;
-                        return Poll::Ready(Outcome::Submitted(Err(Error::from_boxed(error.into()))));
+                        return Poll::Ready(Outcome::Submitted(Err(Error::from_boxed(error.into()).surely_unsent())));
                     }
                     *ready = true;
                 }
                 // Idle -> Submitting: the service is ready.
                 StepProj::Idle { sender, .. } => {
+                    sender.sent = true;
                     let future = sender.submit.call(sender.request.clone());
                     if let StepOwned::Idle { sender, .. } = self.as_mut().project_replace(Self::Over) {
                         self.set(Self::Submitting { future, sender });
