@@ -67,10 +67,7 @@ async fn a_202_without_a_usable_job_id_says_so() {
 async fn a_body_that_breaks_off_is_a_broken_exchange() {
     let cut = AnswerBody::from(r#"{"job_id":"7","#).then_broken();
     let error = exchange(poll(), |asked| asked.answer(200, cut)).await.unwrap_err();
-    assert_eq!(
-        told(&error),
-        "GET http://daemon.test/jobs/7: the exchange with the daemon broke off: connection reset by peer"
-    );
+    assert_eq!(told(&error), "GET http://daemon.test/jobs/7: the exchange with the daemon broke off: connection reset");
     assert!(error.is_retryable() && !error.is_unsent() && !error.is_bad_answer());
 }
 
@@ -134,9 +131,6 @@ async fn the_daemons_reason_is_told_and_never_too_long() {
     for body in ["", "oops", "{}", r#"{"error":7}"#, r#"{"error":null}"#] {
         let error = exchange(ListModels, |asked| asked.answer(500, body)).await.unwrap_err();
         assert_eq!(error.reason(), None, "{body}");
-        assert_eq!(
-            error.to_string(),
-            "GET http://daemon.test/api/tags: the daemon answered 500 Internal Server Error"
-        );
+        assert_eq!(error.to_string(), "GET http://daemon.test/api/tags: the daemon answered 500 Internal Server Error");
     }
 }

@@ -5,8 +5,8 @@ use foreman_client::source::{PollPolicy, PollStream, PushStats};
 use foreman_client::submission::States;
 use foreman_client::wait::{Push, Wait, WaitStats};
 use foreman_client::{
-    BoxError, EmbedRequest, Error, JobId, JobResult, JobStatus, JobWait, Notifier, StateChange, SubmitRequest,
-    Submission, WaitLayer,
+    BoxError, EmbedRequest, Error, JobId, JobResult, JobStatus, JobWait, Notifier, StateChange, Submission,
+    SubmitRequest, WaitLayer,
 };
 use tower::{Layer, Service};
 

@@ -64,7 +64,8 @@ async fn cancelling_is_answered_with_the_job_or_with_the_reason_why_not() {
 async fn jobs_are_listed_a_page_at_a_time() {
     let page = exchange(ListJobs::new().state(JobState::Done).limit(2).cursor("a b"), |asked| {
         assert_eq!(asked.uri.query(), Some("state=done&limit=2&cursor=a%20b"));
-        asked.answer(200, r#"{"jobs":[{"job_id":"8","state":"done"},{"job_id":"7","state":"done"}],"next_cursor":"x"}"#);
+        asked
+            .answer(200, r#"{"jobs":[{"job_id":"8","state":"done"},{"job_id":"7","state":"done"}],"next_cursor":"x"}"#);
     });
     let page = page.await.unwrap();
     assert_eq!((page.jobs.len(), page.next_cursor.as_deref()), (2, Some("x")));

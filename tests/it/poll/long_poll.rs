@@ -40,7 +40,8 @@ async fn a_held_answer_is_followed_at_once_by_the_next_poll_with_its_etag() {
 #[tokio::test(start_paused = true)]
 async fn the_newest_etag_is_the_one_that_is_sent() {
     let (mut stream, mut daemon) = stream(long().build().unwrap());
-    for (etag, known) in [(Some("\"a\""), None), (Some("W/\"b\""), Some("\"a\"")), (None, Some("W/\"b\"")), (None, None)]
+    for (etag, known) in
+        [(Some("\"a\""), None), (Some("W/\"b\""), Some("\"a\"")), (None, Some("W/\"b\"")), (None, None)]
     {
         let answer = |asked: Asked| {
             assert_eq!(asked.header("if-none-match"), known);

@@ -17,7 +17,7 @@ pub(crate) type Http = Mock<Request<Full<Bytes>>, Response<AnswerBody>>;
 pub(crate) type TestApi = Api<Http>;
 
 /// Longer than anything here waits for, in paused time: a test that would hang fails instead.
-const NEVER: Duration = Duration::from_secs(100_000);
+pub(crate) const NEVER: Duration = Duration::from_secs(10_000_000);
 
 pub(crate) const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -71,10 +71,27 @@ impl Daemon {
         asked
     }
 
+    /// The next submission; polls before it get no answer.
+    pub(crate) async fn next_post(&mut self) -> Asked {
+        loop {
+            let asked = self.next().await;
+            if asked.method == Method::POST {
+                return asked;
+            }
+        }
+    }
+
     /// Lets time pass in which no request may come.
     pub(crate) async fn quiet_for(&mut self, time: Duration) {
         if let Ok(Some((request, _))) = timeout(time, self.handle.next_request()).await {
             panic!("unexpected after {:?}: {request:?}", self.clock());
+        }
+    }
+
+    /// Lets all others go on for as long as they have something to do at this moment.
+    pub(crate) async fn settle(&self) {
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
         }
     }
 

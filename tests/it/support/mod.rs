@@ -6,6 +6,6 @@ mod push;
 mod waits;
 
 pub(crate) use self::body::AnswerBody;
-pub(crate) use self::daemon::{Asked, Daemon, Http, TestApi, exchange, seconds};
-pub(crate) use self::push::{Pushed, SECRET};
-pub(crate) use self::waits::{TestWait, Waiting, attach, begin, called, exact, polling, request};
+pub(crate) use self::daemon::{Asked, Daemon, Http, NEVER, TestApi, exchange, seconds};
+pub(crate) use self::push::Pushed;
+pub(crate) use self::waits::{TestWait, attach, begin, called, exact, polling, request};

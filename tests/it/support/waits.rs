@@ -4,9 +4,10 @@ use foreman_client::source::{PollPolicy, PollPolicyBuilder};
 use foreman_client::wait::{Wait, WaitLayerBuilder};
 use foreman_client::{Error, JobId, JobResult, JobWait, SubmitRequest, WaitLayer};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tower::{Layer, Service, ServiceExt};
 
-use super::{Daemon, TestApi};
+use super::{Daemon, NEVER, TestApi};
 
 pub(crate) type TestWait = Wait<TestApi, TestApi>;
 pub(crate) type Waiting = JoinHandle<Result<JobResult, Error>>;
@@ -22,9 +23,7 @@ pub(crate) fn exact() -> PollPolicyBuilder {
 }
 
 /// Waits by polling alone.
-pub(crate) fn polling(
-    set: impl FnOnce(WaitLayerBuilder<TestApi>) -> WaitLayerBuilder<TestApi>,
-) -> (TestWait, Daemon) {
+pub(crate) fn polling(set: impl FnOnce(WaitLayerBuilder<TestApi>) -> WaitLayerBuilder<TestApi>) -> (TestWait, Daemon) {
     let (api, daemon) = Daemon::new();
     let layer = WaitLayer::builder(api.clone()).poll_policy(exact().build().unwrap());
     (set(layer).build().unwrap().layer(api), daemon)
@@ -36,12 +35,16 @@ pub(crate) fn request() -> SubmitRequest {
 
 /// Submits a clone and waits, in a task of its own.
 pub(crate) fn begin(wait: &TestWait, request: &SubmitRequest) -> Waiting {
-    tokio::spawn(wait.clone().oneshot(request.clone()))
+    bounded(wait.clone().oneshot(request.clone()))
 }
 
 /// Waits for a job by its id, in a task of its own.
 pub(crate) fn attach(wait: &TestWait, job: &str) -> Waiting {
-    tokio::spawn(wait.clone().oneshot(JobId::new(job).unwrap()))
+    bounded(wait.clone().oneshot(JobId::new(job).unwrap()))
+}
+
+fn bounded(waiting: impl Future<Output = Result<JobResult, Error>> + Send + 'static) -> Waiting {
+    tokio::spawn(async { timeout(NEVER, waiting).await.expect("the wait does not end") })
 }
 
 /// The future itself, not polled yet.
