@@ -40,6 +40,7 @@ mod transport;
 
 pub use self::base_url::BaseUrl;
 pub use self::call::Call;
+pub(crate) use self::calls::cannot_cancel;
 pub use self::calls::{Accepted, CancelJob, GetJob, JobPage, ListJobs, ListModels};
 pub use self::exchange::Exchange;
 pub use self::http_service::HttpService;

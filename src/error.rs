@@ -54,7 +54,7 @@ pub(crate) enum Arrival {
     Unknown,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Kind {
     /// Something given by the caller is wrong.
     Invalid { field: &'static str, why: Cow<'static, str> },
@@ -146,16 +146,54 @@ impl Error {
 
     /// Takes an error out of the boxes that layers put it in, and gives a meaning to those that other crates made.
     ///
-    /// This is the only place where that is done: `tower::timeout`'s `Elapsed`, `tower::load_shed`'s `Overloaded`, hyper's
-    /// and hyper-util's errors and `std::io`'s are known here, wherever in the chain of sources they stand.
+    /// With [`see`](Error::see), this is the only place where that is done: `tower::timeout`'s `Elapsed`, `tower::load_shed`'s
+    /// `Overloaded`, hyper's and hyper-util's errors and `std::io`'s are known, wherever in the chain of sources they stand,
+    /// and so is an `Error` that another layer has wrapped.
     #[must_use]
     pub fn from_boxed(error: BoxError) -> Self {
-        let error = match error.downcast::<Self>() {
-            Ok(error) => return *error,
-            Err(other) => other,
-        };
-        Self::new(classify(error.as_ref())).with_source(error)
+        match error.downcast::<Self>() {
+            Ok(error) => *error,
+            Err(other) => match find(other.as_ref()) {
+                Some(found) => found.copied().with_source(other),
+                None => Self::new(classify(other.as_ref())).with_source(other),
+            },
+        }
     }
+
+    /// The same for an error that is only looked at.
+    pub(crate) fn see<R>(error: &(dyn std::error::Error + 'static), look: impl FnOnce(&Self) -> R) -> R {
+        match find(error) {
+            Some(found) => look(found),
+            None => look(&Self::new(classify(error))),
+        }
+    }
+
+    /// All but the source, which cannot be copied.
+    fn copied(&self) -> Self {
+        let inner = &*self.0;
+        Self(Box::new(Inner {
+            kind: inner.kind.clone(),
+            arrival: inner.arrival,
+            call: inner.call.clone(),
+            job_id: inner.job_id.clone(),
+            key: inner.key,
+            last_state: inner.last_state.clone(),
+            waited: inner.waited,
+            source: None,
+        }))
+    }
+}
+
+/// The first error of this crate in a chain.
+fn find<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
 }
 
 /// What an error of another crate means, by the first one in the chain of sources that is known.

@@ -4,6 +4,7 @@
 //! state. It is a `Service<JobId, Response = JobResult>` too, which attaches to a job that runs already. Its future is
 //! [`JobWait`].
 
+mod abandon;
 mod future;
 mod layer;
 mod machine;

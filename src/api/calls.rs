@@ -8,6 +8,7 @@ mod list_models;
 mod submit;
 
 pub use self::cancel_job::CancelJob;
+pub(crate) use self::cancel_job::cannot_cancel;
 pub use self::get_job::GetJob;
 pub use self::list_jobs::{JobPage, ListJobs};
 pub use self::list_models::ListModels;

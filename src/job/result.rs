@@ -21,6 +21,7 @@ impl JobResult {
     /// # Errors
     ///
     /// Gives the status back if the job may still change.
+    #[expect(clippy::result_large_err, reason = "it is the value that was given")]
     pub fn new(status: JobStatus) -> Result<Self, JobStatus> {
         if status.state.is_terminal() { Ok(Self(Arc::new(status))) } else { Err(status) }
     }

@@ -4,6 +4,7 @@ use serde_json::value::RawValue;
 use super::{Message, SubmitRequest};
 use crate::Error;
 use crate::model::raw;
+use crate::submission::DropPolicy;
 
 /// Builds a [`SubmitRequest`]; made by [`SubmitRequest::builder`].
 ///
@@ -13,6 +14,7 @@ use crate::model::raw;
 pub struct SubmitRequestBuilder {
     body: Body,
     wrong: Option<Error>,
+    on_drop: Option<DropPolicy>,
 }
 
 /// The JSON of `POST /jobs`, but for `state_webhook_url`.
@@ -32,7 +34,7 @@ pub(super) struct Body {
 
 impl SubmitRequestBuilder {
     pub(super) fn new(model: String) -> Self {
-        Self { body: Body { model, ..Body::default() }, wrong: None }
+        Self { body: Body { model, ..Body::default() }, wrong: None, on_drop: None }
     }
 
     /// Adds a message to the end of the conversation.
@@ -81,6 +83,12 @@ impl SubmitRequestBuilder {
         self
     }
 
+    /// What happens to the job when nobody waits for it any longer; the client's policy unless set. Nothing of it is sent.
+    pub fn on_drop(mut self, policy: DropPolicy) -> Self {
+        self.on_drop = Some(policy);
+        self
+    }
+
     /// The request, checked.
     ///
     /// # Errors
@@ -93,7 +101,7 @@ impl SubmitRequestBuilder {
         if self.body.model.is_empty() {
             return Err(Error::invalid("model", "must not be empty"));
         }
-        SubmitRequest::from_body(self.body)
+        SubmitRequest::from_body(self.body, self.on_drop)
     }
 
     /// JSON text, and `None` for `null`, which is the same as absent.

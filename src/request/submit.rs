@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::SubmitRequestBuilder;
 use super::builder::Body;
 use crate::Error;
-use crate::submission::{Hold, Submission};
+use crate::submission::{DropPolicy, Hold, Submission};
 
 /// A chat to be done as a job (`POST /jobs`).
 ///
@@ -29,7 +29,7 @@ use crate::submission::{Hold, Submission};
 #[derive(Clone)]
 pub struct SubmitRequest {
     draft: Arc<Draft>,
-    hold: Arc<Hold>,
+    hold: Hold,
 }
 
 /// What is said, which is the same for every submission of it.
@@ -45,18 +45,18 @@ impl SubmitRequest {
         SubmitRequestBuilder::new(model.into())
     }
 
-    pub(super) fn from_body(body: Body) -> Result<Self, Error> {
+    pub(super) fn from_body(body: Body, on_drop: Option<DropPolicy>) -> Result<Self, Error> {
         let mut head = serde_json::to_vec(&body)
             .map_err(|error| Error::invalid("request", "cannot be written as JSON").with_source(error))?;
         head.pop();
         let draft = Draft { model: body.model.into(), head: head.into() };
-        Ok(Self { draft: Arc::new(draft), hold: Hold::fresh() })
+        Ok(Self { draft: Arc::new(draft), hold: Hold::fresh(on_drop) })
     }
 
     /// The same conversation as a new submission, with a key and a callback URL of its own: the one way to run it again.
     #[must_use]
     pub fn renew(&self) -> Self {
-        Self { draft: Arc::clone(&self.draft), hold: Hold::fresh() }
+        Self { draft: Arc::clone(&self.draft), hold: Hold::fresh(self.hold.policy()) }
     }
 
     /// The model asked.
@@ -84,7 +84,7 @@ impl SubmitRequest {
         body.into()
     }
 
-    pub(crate) fn hold(&self) -> &Arc<Hold> {
+    pub(crate) fn hold(&self) -> &Hold {
         &self.hold
     }
 }

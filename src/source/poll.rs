@@ -1,5 +1,6 @@
 //! Asking for the state of a job: [`PollStream`], and when it asks ([`PollPolicy`]).
 
+mod flight;
 mod policy;
 mod polling;
 mod schedule;

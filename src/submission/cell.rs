@@ -1,38 +1,54 @@
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
 use uuid::Uuid;
 
+use super::drop_policy::DropPolicy;
 use super::history::{History, StateChange, Via};
 use super::hold::Lodging;
-use super::wakers::{Seat, Wakers};
+use super::wakers::{FirstWaker, MoreWakers, Seat};
 use crate::{JobId, JobResult, JobState, JobStatus};
 
-/// The shared state of one submission: what every clone, every wait, the notifier and the handles see.
+/// The shared state of one submission: what every clone, every wait, the notifier and the handles see. There is one for each
+/// waiting job, so what few of them need is in a box.
 #[derive(Debug)]
 pub(crate) struct Cell {
-    /// `None` for a job that was attached to by its id.
-    pub(super) key: Option<Uuid>,
+    /// Nil for a job that was attached to by its id.
+    key: Uuid,
+    pub(super) holds: AtomicU32,
+    pub(super) policy: Option<DropPolicy>,
     pub(super) lodging: OnceLock<Lodging>,
     progress: Mutex<Progress>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Progress {
     sending: Sending,
+    abandoned: bool,
+    /// What told the end.
+    via: Via,
+    /// How far the job has come, to tell a late event from news.
+    order: u32,
+    /// Counts the signed events that came and were not the end: what they say is known, and nothing need be asked.
+    heard: u32,
+    /// Counts the unsigned events: each is a reason to ask.
+    hints: u32,
     job_id: Option<JobId>,
+    last: Option<JobState>,
+    finished: Option<JobResult>,
+    waker: FirstWaker,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few submissions need.
+#[derive(Debug, Default)]
+struct Rare {
     /// The job of an unverified event that came before the answer to the submission: believed only if that answer is lost.
     rumour: Option<JobId>,
-    last: Option<(JobState, Via)>,
-    /// How far the job has come, to tell a late event from news.
-    order: u64,
-    /// Counts the events that came and were not the end.
-    hints: u32,
-    finished: Option<(JobResult, Via)>,
-    wakers: Wakers,
     /// `None` until somebody asks for the states.
-    history: Option<Box<History>>,
-    abandoned: bool,
+    history: Option<History>,
+    wakers: MoreWakers,
 }
 
 /// How far the submission has come.
@@ -102,18 +118,37 @@ pub(crate) enum Delivered {
 pub(crate) struct News {
     pub(crate) finished: Option<(JobResult, Via)>,
     pub(crate) claim: Claim,
+    pub(crate) heard: u32,
     pub(crate) hints: u32,
 }
 
 impl Cell {
-    pub(super) fn new(key: Option<Uuid>, job_id: Option<JobId>) -> Arc<Self> {
-        let sending = if job_id.is_some() { Sending::Accepted } else { Sending::Fresh };
-        let progress = Mutex::new(Progress { sending, job_id, ..Progress::default() });
-        Arc::new(Self { key, lodging: OnceLock::new(), progress })
+    /// A cell that is held once.
+    pub(super) fn new(key: Option<Uuid>, job_id: Option<JobId>, policy: Option<DropPolicy>) -> Arc<Self> {
+        let progress = Progress {
+            sending: if job_id.is_some() { Sending::Accepted } else { Sending::Fresh },
+            abandoned: false,
+            via: Via::Poll,
+            order: 0,
+            heard: 0,
+            hints: 0,
+            job_id,
+            last: None,
+            finished: None,
+            waker: FirstWaker::default(),
+            rare: None,
+        };
+        Arc::new(Self {
+            key: key.unwrap_or_default(),
+            holds: AtomicU32::new(1),
+            policy,
+            lodging: OnceLock::new(),
+            progress: Mutex::new(progress),
+        })
     }
 
     pub(crate) fn key(&self) -> Option<Uuid> {
-        self.key
+        (!self.key.is_nil()).then_some(self.key)
     }
 
     pub(crate) fn job_id(&self) -> Option<JobId> {
@@ -121,7 +156,7 @@ impl Cell {
     }
 
     pub(crate) fn last_state(&self) -> Option<JobState> {
-        self.lock().last_state()
+        self.lock().last.clone()
     }
 
     /// Whether nothing was sent, or nothing that arrived, and no wait is about to.
@@ -129,17 +164,18 @@ impl Cell {
         self.lock().sending == Sending::Fresh
     }
 
-    pub(super) fn is_abandoned(&self) -> bool {
-        self.lock().abandoned
-    }
-
     // ===== for waits =====
 
     /// Looks, and asks to be woken at the next change.
     pub(crate) fn look(&self, seat: &mut Seat, waker: &Waker) -> News {
         let mut progress = self.lock();
-        progress.wakers.register(seat, waker);
-        News { finished: progress.finished.clone(), claim: progress.sending.into(), hints: progress.hints }
+        progress.register(seat, waker);
+        News {
+            finished: progress.told_end(),
+            claim: progress.sending.into(),
+            heard: progress.heard,
+            hints: progress.hints,
+        }
     }
 
     /// Takes the right to send, or says what else is to be done.
@@ -168,7 +204,6 @@ impl Cell {
         let mut progress = self.lock();
         progress.sending = Sending::Accepted;
         progress.job_id = Some(job_id);
-        progress.rumour = None;
         wake(progress);
     }
 
@@ -188,7 +223,8 @@ impl Cell {
         if progress.sending != Sending::InFlight {
             return progress.sending.into();
         }
-        progress.job_id = progress.job_id.take().or_else(|| progress.rumour.take());
+        let rumour = progress.rare.as_mut().and_then(|rare| rare.rumour.take());
+        progress.job_id = progress.job_id.take().or(rumour);
         progress.sending = if progress.job_id.is_some() { Sending::Accepted } else { outcome };
         let claim = progress.sending.into();
         wake(progress);
@@ -206,11 +242,11 @@ impl Cell {
     /// A poll told the end. The first one that tells it wins; what it says is given back.
     pub(crate) fn finish(&self, result: JobResult, via: Via) -> (JobResult, Via) {
         let mut progress = self.lock();
-        if let Some(first) = &progress.finished {
-            return first.clone();
+        if let Some(first) = progress.told_end() {
+            return first;
         }
         progress.record(&result, via);
-        progress.finished = Some((result.clone(), via));
+        (progress.finished, progress.via) = (Some(result.clone()), via);
         wake(progress);
         (result, via)
     }
@@ -234,19 +270,22 @@ impl Cell {
         }
         progress.learn_job(&status.job_id, trust);
         let delivered = match trust {
-            Trust::Token => Delivered::Hint,
+            Trust::Token => {
+                progress.hints = progress.hints.wrapping_add(1);
+                Delivered::Hint
+            }
             Trust::Signed => {
+                progress.heard = progress.heard.wrapping_add(1);
                 progress.record(&status, Via::Webhook);
                 match JobResult::new(status) {
                     Ok(result) => {
-                        progress.finished = Some((result, Via::Webhook));
+                        (progress.finished, progress.via) = (Some(result), Via::Webhook);
                         Delivered::Finished
                     }
                     Err(_) => Delivered::Hint,
                 }
             }
         };
-        progress.hints = progress.hints.wrapping_add(1);
         wake(progress);
         delivered
     }
@@ -256,46 +295,47 @@ impl Cell {
     /// Runs `see` on the job id, asking to be woken at the next change. `None` means that nothing will change any more.
     pub(super) fn watch_job(&self, seat: &mut Seat, waker: &Waker) -> (Option<JobId>, bool) {
         let mut progress = self.lock();
-        progress.wakers.register(seat, waker);
+        progress.register(seat, waker);
         (progress.job_id.clone(), progress.abandoned)
     }
 
     /// The state at `place` in the history; `None` and `true` when none will come any more.
     pub(super) fn watch_states(&self, seat: &mut Seat, place: &mut u64, waker: &Waker) -> (Option<StateChange>, bool) {
         let mut progress = self.lock();
-        progress.wakers.register(seat, waker);
-        let change = progress.history.as_ref().and_then(|history| history.next(place));
+        progress.register(seat, waker);
+        let change = progress.history().and_then(|history| history.next(place));
         (change, progress.abandoned || progress.finished.is_some())
     }
 
     /// Begins to keep the states, with the one known by now.
     pub(super) fn keep_history(&self) {
         let mut progress = self.lock();
-        if progress.history.is_some() {
+        if progress.history().is_some() {
             return;
         }
         let mut history = History::default();
-        if let Some((result, via)) = &progress.finished {
-            history.push(StateChange::of(result, *via));
-        } else if let Some((state, via)) = &progress.last {
-            history.push(StateChange { state: state.clone(), at: None, via: *via });
+        if let Some((result, via)) = progress.told_end() {
+            history.push(StateChange::of(&result, via));
+        } else if let Some(state) = &progress.last {
+            history.push(StateChange { state: state.clone(), at: None, via: progress.via });
         }
-        progress.history = Some(Box::new(history));
+        progress.rare().history = Some(history);
     }
 
     pub(crate) fn leave(&self, seat: &mut Seat) {
-        self.lock().wakers.leave(seat);
+        self.lock().leave(seat);
     }
 
     // ===== for the hold =====
 
-    /// Nobody holds it any longer. Returns the job and the last state, for whoever cleans up.
-    pub(super) fn abandon(&self) -> (Option<JobId>, Option<JobState>) {
+    /// Nobody holds it any longer. Returns the job if it has not ended, and whether there may be one that is not known.
+    pub(super) fn abandon(&self) -> (Option<JobId>, bool) {
         let mut progress = self.lock();
         progress.abandoned = true;
-        let known = (progress.job_id.clone(), progress.last_state());
+        let unfinished = progress.job_id.clone().filter(|_| progress.finished.is_none());
+        let lost = progress.sending == Sending::Lost;
         wake(progress);
-        known
+        (unfinished, lost)
     }
 
     fn lock(&self) -> MutexGuard<'_, Progress> {
@@ -305,14 +345,41 @@ impl Cell {
 
 /// Wakes everybody, once the lock is released.
 fn wake(progress: MutexGuard<'_, Progress>) {
-    let wakers = progress.wakers.all();
+    let wakers = progress.wakers();
     drop(progress);
     wakers.into_iter().for_each(Waker::wake);
 }
 
 impl Progress {
-    fn last_state(&self) -> Option<JobState> {
-        self.last.as_ref().map(|(state, _)| state.clone())
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    fn history(&self) -> Option<&History> {
+        self.rare.as_ref()?.history.as_ref()
+    }
+
+    fn told_end(&self) -> Option<(JobResult, Via)> {
+        self.finished.clone().map(|result| (result, self.via))
+    }
+
+    fn register(&mut self, seat: &mut Seat, waker: &Waker) {
+        if !self.waker.register(seat, waker) {
+            self.rare().wakers.register(seat, waker);
+        }
+    }
+
+    fn leave(&mut self, seat: &mut Seat) {
+        if !self.waker.leave(seat)
+            && let Some(rare) = &mut self.rare
+        {
+            rare.wakers.leave(seat);
+        }
+    }
+
+    fn wakers(&self) -> Vec<Waker> {
+        let more = self.rare.iter().flat_map(|rare| rare.wakers.all());
+        self.waker.all().chain(more).cloned().collect()
     }
 
     /// What an event says of which job this is.
@@ -330,14 +397,14 @@ impl Progress {
             }
             (_, Trust::Signed) => self.job_id = Some(job_id.clone()),
             (_, Trust::Token) => {
-                self.rumour.get_or_insert_with(|| job_id.clone());
+                self.rare().rumour.get_or_insert_with(|| job_id.clone());
             }
         }
     }
 
     /// Notes a state that is news; says whether it was.
     fn record(&mut self, status: &JobStatus, via: Via) -> bool {
-        if self.finished.is_some() || self.last.as_ref().is_some_and(|(last, _)| *last == status.state) {
+        if self.finished.is_some() || self.last.as_ref() == Some(&status.state) {
             return false;
         }
         let order = order(status);
@@ -345,8 +412,8 @@ impl Progress {
             return false;
         }
         self.order = order.max(self.order);
-        self.last = Some((status.state.clone(), via));
-        if let Some(history) = &mut self.history {
+        (self.last, self.via) = (Some(status.state.clone()), via);
+        if let Some(history) = self.rare.as_mut().and_then(|rare| rare.history.as_mut()) {
             history.push(StateChange::of(status, via));
         }
         true
@@ -355,11 +422,16 @@ impl Progress {
 
 /// A number that grows as a job goes on: queued, running (attempt 1), queued again, running (attempt 2), …, the end. 0 where
 /// the daemon does not tell enough to say.
-fn order(status: &JobStatus) -> u64 {
+fn order(status: &JobStatus) -> u32 {
+    let attempt = u32::try_from(status.attempt).unwrap_or(u32::MAX);
     match status.state {
-        JobState::Queued => status.attempt.saturating_mul(2).saturating_add(1),
-        JobState::Running => status.attempt.saturating_mul(2),
-        JobState::Done | JobState::Failed => u64::MAX,
+        JobState::Queued => attempt.saturating_mul(2).saturating_add(1),
+        JobState::Running => attempt.saturating_mul(2),
+        JobState::Done | JobState::Failed => u32::MAX,
         JobState::Other(_) => 0,
     }
 }
+
+#[cfg(test)]
+#[path = "cell_tests.rs"]
+mod tests;

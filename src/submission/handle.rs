@@ -64,7 +64,6 @@ impl Submission {
     /// every clone of the request and every wait is gone.
     ///
     /// Nothing is kept until this is first called; then up to 64 states, of which the oldest go first.
-    #[must_use]
     pub fn states(&self) -> States {
         self.0.keep_history();
         States { watch: Watch { cell: Arc::clone(&self.0), seat: Seat::default() }, place: 0 }

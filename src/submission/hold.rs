@@ -1,15 +1,17 @@
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
 use uuid::Uuid;
 
 use super::cell::Cell;
+use super::drop_policy::DropPolicy;
 use super::handle::Submission;
 use super::token::Token;
-use crate::{Error, JobId, JobState};
+use crate::{Error, JobId};
 
-/// What keeps a submission alive: held by every clone of its request and by every wait on it. When the last is gone, the
-/// callback's slot is freed and the job is left to the drop policy.
+/// What keeps a submission alive: held by every request and by every wait on it. When the last is gone, the callback's slot is
+/// freed and the job is left to the drop policy. Counted in the cell itself, since there is one for each waiting job.
 #[derive(Debug)]
 pub(crate) struct Hold(Arc<Cell>);
 
@@ -28,8 +30,20 @@ pub(crate) trait Home: fmt::Debug + Send + Sync {
     /// An event that is to be believed has come.
     fn heard(&self);
 
-    /// The last hold is gone.
-    fn released(&self, token: Option<Token>, job_id: Option<JobId>, last_state: Option<JobState>);
+    /// The last hold is gone, or the slot was not needed. Called from a drop: must not block or panic.
+    fn released(self: Arc<Self>, released: Released);
+}
+
+/// What is left of a submission that nobody holds any longer.
+#[derive(Debug, Default)]
+pub(crate) struct Released {
+    pub(crate) token: Option<Token>,
+    /// The job, if it is known and has not ended.
+    pub(crate) unfinished: Option<JobId>,
+    /// Whether the submission may have become a job whose id is not known.
+    pub(crate) lost: bool,
+    /// What the request says is to be done; else it is the client's to say.
+    pub(crate) policy: Option<DropPolicy>,
 }
 
 /// Where a submission was first sent from; it stays there, so that a re-send is the same bytes.
@@ -41,13 +55,17 @@ pub(super) struct Lodging {
 
 impl Hold {
     /// For a new submission.
-    pub(crate) fn fresh() -> Arc<Self> {
-        Arc::new(Self(Cell::new(Some(Uuid::new_v4()), None)))
+    pub(crate) fn fresh(policy: Option<DropPolicy>) -> Self {
+        Self(Cell::new(Some(Uuid::new_v4()), None, policy))
     }
 
     /// For a job that runs already.
-    pub(crate) fn attached(job_id: JobId) -> Arc<Self> {
-        Arc::new(Self(Cell::new(None, Some(job_id))))
+    pub(crate) fn attached(job_id: JobId) -> Self {
+        Self(Cell::new(None, Some(job_id), None))
+    }
+
+    pub(crate) fn policy(&self) -> Option<DropPolicy> {
+        self.0.policy
     }
 
     pub(crate) fn cell(&self) -> &Arc<Cell> {
@@ -67,7 +85,7 @@ impl Hold {
         let lodging = Lodging { home: Arc::clone(home), token };
         if let Err(second) = self.0.lodging.set(lodging) {
             // Two waits began at the same time; the other one's slot is the one in use.
-            second.home.released(second.token, None, None);
+            second.home.released(Released { token: second.token, ..Released::default() });
         }
         Ok(())
     }
@@ -83,11 +101,23 @@ impl Hold {
     }
 }
 
+impl Clone for Hold {
+    fn clone(&self) -> Self {
+        // As in `Arc`: whoever clones holds one already, so nothing need be ordered.
+        self.0.holds.fetch_add(1, Relaxed);
+        Self(Arc::clone(&self.0))
+    }
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
-        let (job_id, last_state) = self.0.abandon();
+        if self.0.holds.fetch_sub(1, AcqRel) != 1 {
+            return;
+        }
+        let (unfinished, lost) = self.0.abandon();
         if let Some(lodging) = self.0.lodging.get() {
-            lodging.home.released(lodging.token, job_id, last_state);
+            let (token, policy) = (lodging.token, self.0.policy);
+            Arc::clone(&lodging.home).released(Released { token, unfinished, lost, policy });
         }
     }
 }

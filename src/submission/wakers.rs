@@ -1,37 +1,76 @@
 use std::task::Waker;
 
-/// Those who want to be woken when a cell changes. Nearly always one, so a vector of one.
+/// The one who wants to be woken when a cell changes; nearly always there is one.
 #[derive(Debug, Default)]
-pub(super) struct Wakers(Vec<Option<Waker>>);
+pub(super) struct FirstWaker(Option<Waker>);
+
+/// The others.
+#[derive(Debug, Default)]
+pub(super) struct MoreWakers(Vec<Option<Waker>>);
 
 /// A place among the wakers, taken at the first registration and given back with `leave`; the waker stays until then.
 #[derive(Debug, Default)]
-pub(crate) struct Seat(Option<usize>);
+pub(crate) struct Seat(Place);
 
-impl Wakers {
-    pub(super) fn register(&mut self, seat: &mut Seat, waker: &Waker) {
-        let at = *seat.0.get_or_insert_with(|| match self.0.iter().position(Option::is_none) {
-            Some(free) => free,
-            None => {
-                self.0.reserve_exact(1);
-                self.0.push(None);
-                self.0.len() - 1
-            }
-        });
-        match &mut self.0[at] {
-            Some(known) => known.clone_from(waker),
-            empty => *empty = Some(waker.clone()),
+#[derive(Debug, Default, Clone, Copy)]
+enum Place {
+    #[default]
+    None,
+    First,
+    More(u32),
+}
+
+impl FirstWaker {
+    /// Registers, unless the place is another's.
+    pub(super) fn register(&mut self, seat: &mut Seat, waker: &Waker) -> bool {
+        match (seat.0, &mut self.0) {
+            (Place::More(_), _) | (Place::None, Some(_)) => return false,
+            (_, Some(known)) => known.clone_from(waker),
+            (_, empty) => *empty = Some(waker.clone()),
         }
+        seat.0 = Place::First;
+        true
+    }
+
+    /// Gives the place back, if it is this one.
+    pub(super) fn leave(&mut self, seat: &mut Seat) -> bool {
+        let mine = matches!(seat.0, Place::First);
+        if mine {
+            (self.0, seat.0) = (None, Place::None);
+        }
+        mine
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Waker> {
+        self.0.iter()
+    }
+}
+
+impl MoreWakers {
+    pub(super) fn register(&mut self, seat: &mut Seat, waker: &Waker) {
+        if let Place::More(at) = seat.0
+            && let Some(place) = self.0.get_mut(at as usize)
+        {
+            *place = Some(waker.clone());
+            return;
+        }
+        let at = self.0.iter().position(Option::is_none).unwrap_or_else(|| {
+            self.0.push(None);
+            self.0.len() - 1
+        });
+        self.0[at] = Some(waker.clone());
+        seat.0 = u32::try_from(at).map_or(Place::None, Place::More);
     }
 
     pub(super) fn leave(&mut self, seat: &mut Seat) {
-        if let Some(at) = seat.0.take() {
-            self.0[at] = None;
+        if let Place::More(at) = std::mem::take(&mut seat.0)
+            && let Some(place) = self.0.get_mut(at as usize)
+        {
+            *place = None;
         }
     }
 
-    /// All of them, to be woken once the lock is released: a waker may run anything.
-    pub(super) fn all(&self) -> Vec<Waker> {
-        self.0.iter().flatten().cloned().collect()
+    pub(super) fn all(&self) -> impl Iterator<Item = &Waker> {
+        self.0.iter().flatten()
     }
 }

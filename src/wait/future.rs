@@ -2,7 +2,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pin_project::{pin_project, pinned_drop};
@@ -35,12 +35,13 @@ where
     S: Service<SubmitRequest>,
     P: Service<GetJob>,
 {
-    hold: Arc<Hold>,
+    hold: Hold,
     shared: Arc<Shared>,
     machine: Machine,
     begin: Instant,
     seat: Seat,
-    /// How many hints were seen.
+    /// How many events were seen, signed and unsigned.
+    heard: u32,
     hints: u32,
     polls: u32,
     /// An event made it ask, so that what the poll tells is the event's merit.
@@ -49,10 +50,8 @@ where
     failure: Option<Error>,
     #[pin]
     step: Step<S, P>,
-    /// The time that the machine wants to be woken at, and the timer for it.
-    wake_at: Option<Duration>,
-    #[pin]
-    timer: Option<Sleep>,
+    /// For the time that the machine wants to be woken at; in a box, since most waits have none.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 /// The result that comes with an event, and what told it.
@@ -64,21 +63,27 @@ where
     P: Service<GetJob>,
 {
     /// Registers the submission for its events before anything is sent. `submit` is ready.
-    pub(super) fn submit(submit: S, request: SubmitRequest, polls: P, shared: Arc<Shared>) -> Self {
+    pub(super) fn submit(
+        submit: S,
+        request: SubmitRequest,
+        polls: P,
+        deadline: Option<Duration>,
+        shared: Arc<Shared>,
+    ) -> Self {
         let home: Arc<dyn Home> = Arc::clone(&shared) as _;
-        let hold = Arc::clone(request.hold());
+        let hold = request.hold().clone();
         let step = match hold.lodge(&home) {
-            Ok(()) => Step::Idle { sender: Sender { submit, request, polls, sent: false }, ready: true, due: false },
+            Ok(()) => Step::Idle(Sender::new(submit, request, polls)),
             Err(error) => Step::Refused(Some(error)),
         };
-        Self::new(hold, step, Machine::new(), shared)
+        Self::new(hold, step, Machine::new(deadline), shared)
     }
 
-    pub(super) fn attach(hold: Arc<Hold>, polls: P, shared: Arc<Shared>) -> Self {
-        Self::new(hold, Step::Attached { polls }, Machine::attached(), shared)
+    pub(super) fn attach(hold: Hold, polls: P, deadline: Option<Duration>, shared: Arc<Shared>) -> Self {
+        Self::new(hold, Step::Attached { polls }, Machine::attached(deadline), shared)
     }
 
-    fn new(hold: Arc<Hold>, step: Step<S, P>, machine: Machine, shared: Arc<Shared>) -> Self {
+    fn new(hold: Hold, step: Step<S, P>, machine: Machine, shared: Arc<Shared>) -> Self {
         shared.counters.started.add();
         Self {
             hold,
@@ -86,12 +91,12 @@ where
             machine,
             begin: Instant::now(),
             seat: Seat::default(),
+            heard: 0,
             hints: 0,
             polls: 0,
             prompted: false,
             failure: None,
             step,
-            wake_at: None,
             timer: None,
         }
     }
@@ -136,6 +141,10 @@ where
         if let Some(told) = news.finished {
             return Poll::Ready((Event::Finished, Some(told)));
         }
+        if *this.heard != news.heard {
+            *this.heard = news.heard;
+            return Poll::Ready((Event::Heard, None));
+        }
         if *this.hints != news.hints {
             *this.hints = news.hints;
             *this.prompted = true;
@@ -151,21 +160,16 @@ where
             Poll::Ready(Outcome::Polled(answer)) => return Poll::Ready(self.polled(answer)),
             Poll::Pending => {}
         }
-        let wake_at = this.machine.wake_at(&this.shared.limits);
-        if *this.wake_at != wake_at {
-            *this.wake_at = wake_at;
-            // A time that no clock can hold never comes.
-            let at = wake_at.and_then(|after| this.begin.checked_add(after));
-            this.timer.set(at.map(sleep_until));
+        // A time that no clock can hold never comes.
+        let wake_at = this.machine.wake_at(&this.shared.limits).and_then(|after| this.begin.checked_add(after));
+        let armed = this.timer.as_ref().map(|timer| timer.deadline());
+        if armed != wake_at {
+            *this.timer = wake_at.map(|at| Box::pin(sleep_until(at)));
         }
-        let Some(timer) = this.timer.as_mut().as_pin_mut() else {
-            return Poll::Pending;
-        };
-        ready!(timer.poll(cx));
-        // Once: a timer that is over would fire again and again.
-        *this.wake_at = None;
-        this.timer.set(None);
-        Poll::Ready((Event::Elapsed, None))
+        match this.timer {
+            Some(timer) => timer.as_mut().poll(cx).map(|()| (Event::Elapsed, None)),
+            None => Poll::Pending,
+        }
     }
 
     /// What the answer to the submission means, for this wait and for the others.
@@ -289,7 +293,7 @@ where
         let kind = match failure {
             Failure::Submission | Failure::Lost => Kind::Lost,
             Failure::Poll => Kind::Service,
-            Failure::Deadline => Kind::Deadline(this.shared.limits.deadline.unwrap_or_default()),
+            Failure::Deadline => Kind::Deadline(this.machine.deadline().unwrap_or_default()),
         };
         let error = match this.failure.take() {
             Some(error) if matches!(failure, Failure::Submission | Failure::Poll) => error,
@@ -312,10 +316,10 @@ where
     fn stop_sending(self: Pin<&mut Self>) {
         let this = self.project();
         let cell = this.hold.cell();
-        match *this.step {
-            Step::Submitting { .. } => _ = cell.lost(),
-            Step::Idle { due: true, .. } if this.machine.is_resending() => _ = cell.lost(),
-            Step::Idle { due: true, .. } => _ = cell.unsent(),
+        match &*this.step {
+            Step::Submitting(_) => _ = cell.lost(),
+            Step::Idle(sender) if sender.is_due() && this.machine.is_resending() => _ = cell.lost(),
+            Step::Idle(sender) if sender.is_due() => _ = cell.unsent(),
             _ => {}
         }
     }

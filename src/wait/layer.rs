@@ -1,14 +1,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tower::Layer;
+use tower::{Layer, Service};
 
+use super::abandon::CancelBy;
 use super::machine::Limits;
 use super::push::Push;
 use super::service::Wait;
-use super::shared::Shared;
-use crate::Error;
-use crate::source::{PollPolicy, Polling};
+use super::shared::{Settings, Shared};
+use crate::api::{CancelJob, GetJob};
+use crate::source::PollPolicy;
+use crate::submission::DropPolicy;
+use crate::{BoxError, Error, JobStatus};
 
 /// Turns a service that submits into one that resolves to the finished job.
 ///
@@ -20,24 +23,25 @@ pub struct WaitLayer<P> {
     settings: Settings,
 }
 
-#[derive(Debug, Clone)]
-struct Settings {
-    limits: Limits,
-    poll_policy: PollPolicy,
-    push: Option<Push>,
-}
-
 impl<P> WaitLayer<P> {
     /// Waits by polling alone, without a deadline, by the default [`PollPolicy`].
     pub fn new(polls: P) -> Self {
         let limits = Limits {
-            deadline: None,
             failure_budget: Duration::from_secs(120),
             not_found_grace: Duration::from_secs(5),
             answer_window: Duration::from_secs(10),
             last_look: Duration::from_secs(5),
         };
-        Self { polls, settings: Settings { limits, poll_policy: PollPolicy::default(), push: None } }
+        let poll_policy = PollPolicy::default();
+        let settings = Settings {
+            deadline: None,
+            limits,
+            poll_policy,
+            push: None,
+            drop_policy: DropPolicy::Detach,
+            abandon: None,
+        };
+        Self { polls, settings }
     }
 
     /// To set more.
@@ -50,9 +54,8 @@ impl<S, P: Clone> Layer<S> for WaitLayer<P> {
     type Service = Wait<S, P>;
 
     fn layer(&self, submit: S) -> Wait<S, P> {
-        let Settings { limits, poll_policy, push } = self.settings.clone();
-        let shared = Shared::new(limits, Polling::new(poll_policy), push);
-        Wait::new(submit, self.polls.clone(), Arc::new(shared))
+        let settings = self.settings.clone();
+        Wait::new(submit, self.polls.clone(), settings.deadline, Arc::new(Shared::new(settings)))
     }
 }
 
@@ -79,7 +82,25 @@ impl<P> WaitLayerBuilder<P> {
     /// How long a wait may last from its call; no bound unless set. At the deadline the state is asked once more, so that a job
     /// that has finished counts, and then the wait ends with [`Error::is_deadline`]. The job goes on.
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.layer.settings.limits.deadline = Some(deadline);
+        self.layer.settings.deadline = Some(deadline);
+        self
+    }
+
+    /// What happens to a job when nobody waits for it any longer, and the service by which it is asked and cancelled, such as an
+    /// [`Api`](crate::Api); the job is left alone unless set. A request may say otherwise
+    /// ([`SubmitRequestBuilder::on_drop`](crate::SubmitRequestBuilder::on_drop)), for which this service is needed too: a cancel
+    /// that cannot be done is counted ([`WaitStats::cancels_failed`](super::WaitStats::cancels_failed)).
+    ///
+    /// The cancel runs in the background on the runtime in which the last hold was dropped; outside a runtime it is not done.
+    /// Jobs that were attached to by their id are always left alone.
+    pub fn on_drop<C>(mut self, policy: DropPolicy, service: C) -> Self
+    where
+        C: Clone + Send + 'static,
+        C: Service<CancelJob, Response = JobStatus, Error: Into<BoxError>, Future: Send>,
+        C: Service<GetJob, Response = JobStatus, Error: Into<BoxError>, Future: Send>,
+    {
+        self.layer.settings.drop_policy = policy;
+        self.layer.settings.abandon = Some(Arc::new(CancelBy::new(service)));
         self
     }
 
@@ -115,7 +136,7 @@ impl<P> WaitLayerBuilder<P> {
     ///
     /// [`Error::is_invalid`], naming the option, for a deadline of zero.
     pub fn build(self) -> Result<WaitLayer<P>, Error> {
-        if self.layer.settings.limits.deadline.is_some_and(|deadline| deadline.is_zero()) {
+        if self.layer.settings.deadline.is_some_and(|deadline| deadline.is_zero()) {
             return Err(Error::invalid("deadline", "must not be zero"));
         }
         Ok(self.layer)

@@ -19,8 +19,6 @@ const RESENDS: u8 = 3;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
-    /// How long the wait may last.
-    pub(crate) deadline: Option<Duration>,
     /// How long polls may fail, one after the other.
     pub(crate) failure_budget: Duration,
     /// How long after the submission the daemon may not know the job yet.
@@ -34,6 +32,8 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 pub(crate) struct Machine {
     phase: Phase,
+    /// How long the wait may last.
+    deadline: Option<Duration>,
     /// When the polls began to fail; `None` while they succeed.
     failing_since: Option<Duration>,
     /// Until when a 404 may pass.
@@ -73,7 +73,9 @@ pub(crate) enum Event {
     MaybeSent(Claim),
     /// The end is known: an event told it, or the poll of another wait.
     Finished,
-    /// An event came that was not the end.
+    /// A signed event came that was not the end.
+    Heard,
+    /// An unsigned event came: it may be the end.
     Hinted,
     /// A poll was answered.
     Told { terminal: bool },
@@ -137,22 +139,27 @@ pub(crate) enum Failure {
 }
 
 impl Machine {
-    pub(crate) fn new() -> Self {
-        Self { phase: Phase::Begin, failing_since: None, grace_until: Duration::ZERO, by_id: false, resends: 0 }
+    pub(crate) fn new(deadline: Option<Duration>) -> Self {
+        let grace_until = Duration::ZERO;
+        Self { phase: Phase::Begin, deadline, failing_since: None, grace_until, by_id: false, resends: 0 }
     }
 
     /// For a job that is known by its id alone.
-    pub(crate) fn attached() -> Self {
-        Self { by_id: true, ..Self::new() }
+    pub(crate) fn attached(deadline: Option<Duration>) -> Self {
+        Self { by_id: true, ..Self::new(deadline) }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        self.deadline
     }
 
     /// When to say [`Event::Elapsed`], since the begin.
     pub(crate) fn wake_at(&self, limits: &Limits) -> Option<Duration> {
         match self.phase {
             Phase::Over => None,
-            Phase::Lost { until } => Some(limits.deadline.map_or(until, |deadline| deadline.min(until))),
-            Phase::LastLook => limits.deadline.map(|deadline| deadline.saturating_add(limits.last_look)),
-            _ => limits.deadline,
+            Phase::Lost { until } => Some(self.deadline.map_or(until, |deadline| deadline.min(until))),
+            Phase::LastLook => self.deadline.map(|deadline| deadline.saturating_add(limits.last_look)),
+            _ => self.deadline,
         }
     }
 
@@ -216,7 +223,7 @@ impl Machine {
                 self.failing_since = None;
                 Action::Hurry
             }
-            (Phase::Following, Event::Told { terminal: false }) => {
+            (Phase::Following, Event::Heard | Event::Told { terminal: false }) => {
                 self.failing_since = None;
                 Action::Nothing
             }
@@ -228,10 +235,10 @@ impl Machine {
                 self.over(Action::Fail(Failure::Deadline))
             }
 
-            (_, Event::Elapsed) => self.elapsed(now, known, limits),
+            (_, Event::Elapsed) => self.elapsed(now, known),
 
             // An event that is not the end, before the job is followed: the answer to the submission is on its way.
-            (_, Event::Hinted) => Action::Nothing,
+            (_, Event::Heard | Event::Hinted) => Action::Nothing,
             // What only a wait that sends or follows can have seen, told too late.
             (_, Event::Claimed(_) | Event::Accepted | Event::Unsent | Event::MaybeSent(_)) => Action::Nothing,
             (_, Event::Told { .. } | Event::PollFailed(_)) => Action::Nothing,
@@ -289,8 +296,8 @@ impl Machine {
         if over { self.over(Action::Fail(Failure::Poll)) } else { Action::Nothing }
     }
 
-    fn elapsed(&mut self, now: Duration, known: Known, limits: &Limits) -> Action {
-        let past_deadline = limits.deadline.is_some_and(|deadline| now >= deadline);
+    fn elapsed(&mut self, now: Duration, known: Known) -> Action {
+        let past_deadline = self.deadline.is_some_and(|deadline| now >= deadline);
         match self.phase {
             // Following -> LastLook
             Phase::Following if past_deadline => {

@@ -1,16 +1,16 @@
 //! Each race has a row: what happens at which second, and what the machine says to each.
 
 use super::Action::{Fail, Finish, Follow, Hurry, LastLook, Nothing, Resend, Submit};
-use super::Event::{Accepted, Claimed, Elapsed, Finished, Hinted, MaybeSent, PollFailed, Told, Unsent};
+use super::Event::{Accepted, Claimed, Elapsed, Finished, Heard, Hinted, MaybeSent, PollFailed, Told, Unsent};
 use super::*;
 
 const LIMITS: Limits = Limits {
-    deadline: Some(Duration::from_secs(1_000)),
     failure_budget: Duration::from_secs(120),
     not_found_grace: Duration::from_secs(5),
     answer_window: Duration::from_secs(10),
     last_look: Duration::from_secs(5),
 };
+const DEADLINE: Option<Duration> = Some(Duration::from_secs(1_000));
 const PUSH: Known = Known { events: true, keeps_keys: false };
 const POLLING: Known = Known { events: false, keeps_keys: false };
 const PUSH_AND_KEYS: Known = Known { events: true, keeps_keys: true };
@@ -25,7 +25,7 @@ const PERMANENT: Event = PollFailed(Fault::Permanent);
 
 /// One row: its name, what is known, and (second, event, action) one after the other. It ends over or not over.
 fn row(name: &str, known: Known, ends: bool, steps: &[(u64, Event, Action)]) {
-    row_of(Machine::new(), name, known, ends, steps);
+    row_of(Machine::new(DEADLINE), name, known, ends, steps);
 }
 
 fn row_of(mut machine: Machine, name: &str, known: Known, ends: bool, steps: &[(u64, Event, Action)]) {
@@ -271,7 +271,13 @@ fn polls_that_fail() {
         ]),
     );
     row(
-        "so does an event",
+        "so does a signed event, and nothing need be asked",
+        PUSH,
+        false,
+        &with(&[(2, TRANSIENT, Nothing), (100, Heard, Nothing), (130, TRANSIENT, Nothing), (249, TRANSIENT, Nothing)]),
+    );
+    row(
+        "so does an unsigned one",
         PUSH,
         false,
         &with(&[(2, TRANSIENT, Nothing), (100, Hinted, Hurry), (130, TRANSIENT, Nothing)]),
@@ -292,7 +298,7 @@ fn polls_that_fail() {
         &[(0, Claimed(Claim::Accepted), Follow), (0, NOT_FOUND, Nothing), (4, NOT_FOUND, Nothing)],
     );
     row_of(
-        Machine::attached(),
+        Machine::attached(DEADLINE),
         "404 has no grace for one attached to",
         POLLING,
         true,
@@ -303,7 +309,7 @@ fn polls_that_fail() {
 #[test]
 fn the_time_to_wake_is_the_nearest_that_matters() {
     let seconds = |machine: &Machine| machine.wake_at(&LIMITS).map(|at| at.as_secs());
-    let mut machine = Machine::new();
+    let mut machine = Machine::new(DEADLINE);
     let on = |machine: &mut Machine, event, second| machine.on(event, Duration::from_secs(second), PUSH, &LIMITS);
     assert_eq!(seconds(&machine), Some(1_000));
     on(&mut machine, MINE, 0);
@@ -315,8 +321,7 @@ fn the_time_to_wake_is_the_nearest_that_matters() {
     assert_eq!(seconds(&machine), Some(1_005));
     on(&mut machine, Finished, 1_001);
     assert_eq!(seconds(&machine), None);
-    let unbounded = Limits { deadline: None, ..LIMITS };
-    assert_eq!(Machine::new().wake_at(&unbounded), None);
+    assert_eq!(Machine::new(None).wake_at(&LIMITS), None);
 }
 
 /// Whatever happens in whatever order: it never sends twice unless keys are kept, and once over it stays over and is silent.
@@ -331,6 +336,7 @@ fn no_order_of_events_sends_twice_or_wakes_the_dead() {
         MaybeSent(Claim::Lost),
         MaybeSent(Claim::Accepted),
         Finished,
+        Heard,
         Hinted,
         DONE,
         RUNNING,
@@ -349,7 +355,7 @@ fn no_order_of_events_sends_twice_or_wakes_the_dead() {
     assert_eq!(runs.len(), events.len().pow(4));
     for run in runs {
         for known in [PUSH, POLLING] {
-            let mut machine = Machine::new();
+            let mut machine = Machine::new(DEADLINE);
             let (mut sent, mut ended) = (0, 0);
             for (step, event) in run.iter().enumerate() {
                 let was_over = machine.is_over();

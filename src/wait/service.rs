@@ -1,6 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tower::Service;
 
@@ -19,12 +20,21 @@ use crate::{BoxError, Error, JobId, JobResult, JobStatus, SubmitRequest};
 pub struct Wait<S, P> {
     submit: S,
     polls: P,
+    deadline: Option<Duration>,
     shared: Arc<Shared>,
 }
 
 impl<S, P> Wait<S, P> {
-    pub(super) fn new(submit: S, polls: P, shared: Arc<Shared>) -> Self {
-        Self { submit, polls, shared }
+    pub(super) fn new(submit: S, polls: P, deadline: Option<Duration>, shared: Arc<Shared>) -> Self {
+        Self { submit, polls, deadline, shared }
+    }
+
+    /// The same service with a deadline that is the shorter one of its own and `deadline`: for one caller, whose time is known.
+    /// A deadline of zero ends a wait as soon as it has looked.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Option<Duration>) -> Self {
+        self.deadline = self.deadline.into_iter().chain(deadline).min();
+        self
     }
 
     /// What the waits have done so far.
@@ -51,7 +61,7 @@ where
         // The clone that is ready goes into the future, which may have to wait for another one before it sends.
         let next = self.submit.clone();
         let ready = std::mem::replace(&mut self.submit, next);
-        JobWait::submit(ready, request, self.polls.clone(), Arc::clone(&self.shared))
+        JobWait::submit(ready, request, self.polls.clone(), self.deadline, Arc::clone(&self.shared))
     }
 }
 
@@ -70,7 +80,7 @@ where
     }
 
     fn call(&mut self, job_id: JobId) -> Self::Future {
-        JobWait::attach(Hold::attached(job_id), self.polls.clone(), Arc::clone(&self.shared))
+        JobWait::attach(Hold::attached(job_id), self.polls.clone(), self.deadline, Arc::clone(&self.shared))
     }
 }
 

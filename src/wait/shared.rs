@@ -1,20 +1,48 @@
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
+use std::time::Duration;
 
+use super::abandon::{Abandon, cancel_in_background};
 use super::machine::{Known, Limits};
 use super::push::Push;
 use super::stats::Counters;
-use crate::source::{Pace, Polling};
-use crate::submission::{Cell, Hold, Home, Token};
-use crate::{Error, JobId, JobState};
+use crate::Error;
+use crate::source::{Pace, PollPolicy, Polling};
+use crate::submission::{Cell, DropPolicy, Hold, Home, Released, Token};
+
+/// How the waits of a service go.
+#[derive(Clone)]
+pub(super) struct Settings {
+    pub(super) deadline: Option<Duration>,
+    pub(super) limits: Limits,
+    pub(super) poll_policy: PollPolicy,
+    pub(super) push: Option<Push>,
+    pub(super) drop_policy: DropPolicy,
+    pub(super) abandon: Option<Arc<dyn Abandon>>,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { deadline, limits, poll_policy, push, drop_policy, abandon: _ } = self;
+        f.debug_struct("Settings")
+            .field("deadline", deadline)
+            .field("limits", limits)
+            .field("poll_policy", poll_policy)
+            .field("push", push)
+            .field("drop_policy", drop_policy)
+            .finish_non_exhaustive()
+    }
+}
 
 /// What the waits of one service share.
-#[derive(Debug)]
 pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) polling: Arc<Polling>,
     pub(super) counters: Counters,
     push: Option<Push>,
+    drop_policy: DropPolicy,
+    abandon: Option<Arc<dyn Abandon>>,
     health: Health,
     keeps_keys: AtomicBool,
 }
@@ -30,9 +58,18 @@ impl Health {
 }
 
 impl Shared {
-    pub(super) fn new(limits: Limits, polling: Arc<Polling>, push: Option<Push>) -> Self {
-        let health = Health(AtomicU8::new(Health::UNPROVEN));
-        Self { limits, polling, counters: Counters::default(), push, health, keeps_keys: AtomicBool::new(false) }
+    pub(super) fn new(settings: Settings) -> Self {
+        let Settings { deadline: _, limits, poll_policy, push, drop_policy, abandon } = settings;
+        Self {
+            limits,
+            polling: Polling::new(poll_policy),
+            counters: Counters::default(),
+            push,
+            drop_policy,
+            abandon,
+            health: Health(AtomicU8::new(Health::UNPROVEN)),
+            keeps_keys: AtomicBool::new(false),
+        }
     }
 
     /// What the machine is to know beside what happens to `hold`.
@@ -45,15 +82,25 @@ impl Shared {
         self.keeps_keys.store(keeps_keys, Relaxed);
     }
 
-    /// How often to ask for a job: slowly while webhooks work, steadily while they have never worked or have missed one.
+    /// How often to ask for a job: slowly while webhooks work, faster while they have never worked or have missed one.
     pub(super) fn pace(&self, hold: &Hold) -> Pace {
-        if hold.has_callback() && self.health.0.load(Relaxed) == Health::WORKING { Pace::Slow } else { Pace::Steady }
+        match (hold.has_callback(), self.health.0.load(Relaxed)) {
+            (false, _) => Pace::Steady,
+            (true, Health::WORKING) => Pace::Slow,
+            (true, _) => Pace::Unproven,
+        }
     }
 
     /// A poll told the end of a job, and no event had. Says whether webhooks should have.
     pub(super) fn missed(&self, hold: &Hold) -> bool {
         let order = (Relaxed, Relaxed);
         hold.has_callback() && self.health.0.compare_exchange(Health::WORKING, Health::MISSED, order.0, order.1).is_ok()
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("limits", &self.limits).field("push", &self.push).finish_non_exhaustive()
     }
 }
 
@@ -71,9 +118,20 @@ impl Home for Shared {
         self.health.0.store(Health::WORKING, Relaxed);
     }
 
-    fn released(&self, token: Option<Token>, _job_id: Option<JobId>, _last_state: Option<JobState>) {
+    fn released(self: Arc<Self>, released: Released) {
+        let Released { token, unfinished, lost, policy } = released;
         if let (Some(push), Some(token)) = (&self.push, token) {
             push.notifier.release(token);
+        }
+        let policy = policy.unwrap_or(self.drop_policy);
+        if policy == DropPolicy::Detach {
+            return;
+        }
+        match (unfinished, self.abandon.clone()) {
+            (Some(job_id), Some(abandon)) => cancel_in_background(self, &*abandon, job_id, policy),
+            (Some(_), None) => self.counters.cancels_failed.add(),
+            (None, _) if lost => self.counters.cancels_failed.add(),
+            (None, _) => {}
         }
     }
 }

@@ -26,6 +26,10 @@ pub struct WaitStats {
     pub poll_failures: u64,
     /// Submissions whose answer was lost.
     pub lost_answers: u64,
+    /// Jobs that nobody waited for any longer and that the drop policy cancelled (or found ended).
+    pub cancelled: u64,
+    /// The same, where the cancel could not be done: no runtime, no service for it, no job id, or no answer.
+    pub cancels_failed: u64,
 }
 
 impl WaitStats {
@@ -64,6 +68,8 @@ counters!(
     polls,
     poll_failures,
     lost_answers,
+    cancelled,
+    cancels_failed,
 );
 
 #[derive(Debug, Default)]

@@ -21,17 +21,9 @@ where
     /// There was no room for its events.
     Refused(Option<Error>),
     /// Not sent, or to be sent again.
-    Idle {
-        sender: Sender<S, P>,
-        ready: bool,
-        due: bool,
-    },
-    /// Being sent.
-    Submitting {
-        #[pin]
-        future: S::Future,
-        sender: Sender<S, P>,
-    },
+    Idle(Box<Sender<S, P>>),
+    /// Being sent; in a box, since it is large and brief, and what there are many of are waits that follow.
+    Submitting(Pin<Box<Submitting<S, P>>>),
     /// The job is known, and nothing has been asked yet.
     Attached {
         polls: P,
@@ -46,14 +38,38 @@ where
 
 /// What it takes to send, and to poll afterwards.
 pub(super) struct Sender<S, P> {
-    pub(super) submit: S,
-    pub(super) request: SubmitRequest,
-    pub(super) polls: P,
-    /// Whether this wait has sent it.
-    pub(super) sent: bool,
+    submit: S,
+    request: SubmitRequest,
+    polls: P,
+    /// The service has said that it is ready.
+    ready: bool,
+    /// It is to be sent.
+    due: bool,
+    /// This wait has sent it.
+    sent: bool,
+}
+
+impl<S, P> Sender<S, P> {
+    /// `submit` is ready.
+    pub(super) fn new(submit: S, request: SubmitRequest, polls: P) -> Box<Self> {
+        Box::new(Self { submit, request, polls, ready: true, due: false, sent: false })
+    }
+
+    /// Whether it is to be sent, and has not been by now.
+    pub(super) fn is_due(&self) -> bool {
+        self.due
+    }
+}
+
+#[pin_project]
+pub(super) struct Submitting<S: Service<SubmitRequest>, P> {
+    #[pin]
+    future: S::Future,
+    sender: Option<Box<Sender<S, P>>>,
 }
 
 /// What came of a step.
+#[expect(clippy::large_enum_variant, reason = "it is passed on at once and never kept")]
 pub(super) enum Outcome {
     Submitted(Result<Accepted, Error>),
     Polled(Result<JobStatus, Error>),
@@ -66,24 +82,31 @@ where
 {
     /// Sends as soon as the service is ready.
     pub(super) fn send(self: Pin<&mut Self>) {
-        if let StepProj::Idle { due, .. } = self.project() {
-            *due = true;
+        if let StepProj::Idle(sender) = self.project() {
+            sender.due = true;
         }
     }
 
     /// Gives back the place that readiness holds in a service with limits, since nothing is to be sent for now: the wait that
     /// is to send may need it.
     pub(super) fn rest(self: Pin<&mut Self>) {
-        if let StepProj::Idle { sender, ready: ready @ true, due: false } = self.project() {
+        if let StepProj::Idle(sender) = self.project()
+            && sender.ready
+            && !sender.due
+        {
             sender.submit = sender.submit.clone();
-            *ready = false;
+            sender.ready = false;
         }
     }
 
     /// Begins to poll. Says whether this wait had sent the submission.
     pub(super) fn follow(mut self: Pin<&mut Self>, job_id: JobId, polling: Arc<Polling>) -> bool {
         let (polls, sent) = match self.as_mut().project_replace(Self::Over) {
-            StepOwned::Submitting { sender, .. } | StepOwned::Idle { sender, .. } => (sender.polls, sender.sent),
+            StepOwned::Submitting(mut submitting) => match submitting.as_mut().project().sender.take() {
+                Some(sender) => (sender.polls, true),
+                None => return true,
+            },
+            StepOwned::Idle(sender) => (sender.polls, sender.sent),
             StepOwned::Attached { polls } => (polls, false),
             StepOwned::Refused(_) | StepOwned::Following { .. } | StepOwned::Over => return false,
         };
@@ -105,29 +128,35 @@ where
                     Some(error) => return Poll::Ready(Outcome::Submitted(Err(error))),
                     None => return Poll::Pending,
                 },
-                StepProj::Idle { due: false, .. } => return Poll::Pending,
-                StepProj::Idle { sender, ready: ready @ false, due } => {
-                    if let Err(error) = ready!(sender.submit.poll_ready(cx)) {
-                        *due = false;
-                        return Poll::Ready(Outcome::Submitted(Err(Error::from_boxed(error.into()).surely_unsent())));
+                StepProj::Idle(sender) => {
+                    if !sender.due {
+                        return Poll::Pending;
                     }
-                    *ready = true;
-                }
-                // Idle -> Submitting: the service is ready.
-                StepProj::Idle { sender, .. } => {
+                    if !sender.ready {
+                        if let Err(error) = ready!(sender.submit.poll_ready(cx)) {
+                            sender.due = false;
+                            let error = Error::from_boxed(error.into()).surely_unsent();
+                            return Poll::Ready(Outcome::Submitted(Err(error)));
+                        }
+                        sender.ready = true;
+                    }
+                    // Idle -> Submitting: the service is ready.
                     sender.sent = true;
                     let future = sender.submit.call(sender.request.clone());
-                    if let StepOwned::Idle { sender, .. } = self.as_mut().project_replace(Self::Over) {
-                        self.set(Self::Submitting { future, sender });
+                    if let StepOwned::Idle(sender) = self.as_mut().project_replace(Self::Over) {
+                        let submitting = Submitting { future, sender: Some(sender) };
+                        self.set(Self::Submitting(Box::pin(submitting)));
                     }
                 }
-                StepProj::Submitting { future, .. } => {
-                    let answer = ready!(future.poll(cx)).map_err(|error| Error::from_boxed(error.into()));
+                StepProj::Submitting(submitting) => {
+                    let submitting = submitting.as_mut().project();
+                    let answer = ready!(submitting.future.poll(cx)).map_err(|error| Error::from_boxed(error.into()));
                     // Submitting -> Idle: it may have to be sent again.
                     if answer.is_err()
-                        && let StepOwned::Submitting { sender, .. } = self.as_mut().project_replace(Self::Over)
+                        && let Some(mut sender) = submitting.sender.take()
                     {
-                        self.set(Self::Idle { sender, ready: false, due: false });
+                        (sender.ready, sender.due) = (false, false);
+                        self.set(Self::Idle(sender));
                     }
                     return Poll::Ready(Outcome::Submitted(answer));
                 }

@@ -1,7 +1,13 @@
 //! All integration tests in one binary, which links once.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests, too")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "clippy.toml allows them in tests, but not in what tests share"
+)]
 
 mod api;
+mod daemon;
 mod poll;
 mod support;
 mod wait;

@@ -80,6 +80,6 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let (limit, connecting) = (self.limit, self.inner.call(uri));
-        Box::pin(async move { tokio::time::timeout(limit, connecting).await?.map_err(Into::into) })
+        Box::pin(async move { tokio::time::timeout(limit, connecting).await? })
     }
 }

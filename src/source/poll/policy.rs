@@ -4,7 +4,7 @@ use crate::Error;
 
 /// When to ask for the state of a job.
 ///
-/// The first poll goes out at once. Then, where the daemon holds its answer until the job is done (`Prefer: wait`), one poll
+/// The first poll goes out at once. Then, where the daemon holds its answer until the state changes (`Prefer: wait`), one poll
 /// follows the other; where it does not, they are [`interval`](PollPolicyBuilder::interval) apart, growing by
 /// [`growth`](PollPolicyBuilder::growth) up to [`max_interval`](PollPolicyBuilder::max_interval), a little apart from those of
 /// other jobs by [`jitter`](PollPolicyBuilder::jitter). `Retry-After` overrides all of it, up to
@@ -44,12 +44,6 @@ impl PollPolicy {
     /// [`Error::is_invalid`] for zero.
     pub fn every(interval: Duration) -> Result<Self, Error> {
         Self::builder().interval(interval).max_interval(interval).long_poll(Duration::ZERO).build()
-    }
-
-    /// How many polls of one client may be in flight at once.
-    #[must_use]
-    pub fn in_flight(&self) -> usize {
-        self.in_flight
     }
 }
 
@@ -119,7 +113,8 @@ impl PollPolicyBuilder {
         self
     }
 
-    /// How many polls of one client may be in flight at once, of which half may be held by the daemon; 64 unless set.
+    /// How many polls of one client may be in flight at once, first come first served; half of them, rounded down, may be
+    /// held by the daemon. 64 unless set.
     pub fn in_flight(mut self, polls: usize) -> Self {
         self.policy.in_flight = polls;
         self

@@ -9,6 +9,8 @@ use super::PollPolicy;
 pub(crate) enum Pace {
     /// There is no other way to hear of the job.
     Steady,
+    /// Webhooks may come, and have not been seen to work: they get the first pause to show it.
+    Unproven,
     /// Webhooks work; this is for the event that is lost.
     Slow,
 }
@@ -31,11 +33,12 @@ impl Schedule {
         let first = self.grown.is_none();
         let grown = self.grown.get_or_insert(0);
         if let Some(asked) = retry_after {
-            return asked.min(policy.max_retry_after);
+            // Not sooner than the interval: a daemon that says 0 does not want a storm.
+            return asked.max(policy.interval).min(policy.max_retry_after);
         }
         let interval = match pace {
             Pace::Slow => policy.slow_interval,
-            Pace::Steady => {
+            Pace::Steady | Pace::Unproven => {
                 let factor = policy.growth.powi(i32::from(*grown));
                 *grown = grown.saturating_add(1);
                 let seconds = policy.interval.as_secs_f64() * factor;

@@ -9,18 +9,19 @@ use futures_core::Stream;
 use http::{HeaderValue, StatusCode};
 use pin_project::pin_project;
 use std::time::Duration;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 use tower::Service;
 
 use super::PollPolicy;
-use super::polling::{Hold, Polling};
+use super::flight::{Ask, Flight};
+use super::polling::Polling;
 use super::schedule::{Pace, Schedule};
 use crate::api::GetJob;
 use crate::{BoxError, Error, JobId, JobStatus};
 
 /// The states of a job as polls tell them: yields, then sleeps.
 ///
-/// It asks at once, and then by its [`PollPolicy`]. The stream ends behind a terminal state. An error does not end it: what
+/// It asks at once, then, if the daemon holds its answers, for the next state, and else by its [`PollPolicy`]. The stream ends behind a terminal state. An error does not end it: what
 /// may pass is asked again after a pause, and whoever reads the stream decides when it has had enough.
 ///
 /// ```
@@ -53,6 +54,8 @@ pub struct PollStream<P: Service<GetJob>> {
     polling: Arc<Polling>,
     schedule: Schedule,
     pace: Pace,
+    /// A state was told, so that the daemon can be asked to hold its answer until there is another.
+    known: bool,
     /// Asked to hurry while a poll was in flight, whose answer may be older than the reason to hurry.
     again: bool,
     etag: Option<Box<HeaderValue>>,
@@ -62,14 +65,9 @@ pub struct PollStream<P: Service<GetJob>> {
 
 #[pin_project(project = StateProj)]
 enum State<F> {
-    /// A poll is due as soon as the service is ready.
+    /// A poll is to go out without a pause.
     Due,
-    Asking {
-        #[pin]
-        future: F,
-        since: Instant,
-        hold: Option<Hold>,
-    },
+    Asking(Pin<Box<Flight<F>>>),
     /// An answer was yielded; how long to pause is decided when the next is asked for.
     Told(Told),
     Pausing(#[pin] Sleep),
@@ -81,6 +79,8 @@ enum State<F> {
 enum Told {
     /// The daemon held it for that long.
     Held(Duration),
+    /// The first state is known; the next poll may be one that is held until there is another.
+    First,
     AtOnce {
         retry_after: Option<Duration>,
     },
@@ -97,7 +97,17 @@ where
 
     pub(crate) fn shared(service: P, job_id: JobId, polling: Arc<Polling>) -> Self {
         let schedule = Schedule::new(Rng::new());
-        Self { service, job_id, polling, schedule, pace: Pace::Steady, again: false, etag: None, state: State::Due }
+        Self {
+            service,
+            job_id,
+            polling,
+            schedule,
+            pace: Pace::Steady,
+            known: false,
+            again: false,
+            etag: None,
+            state: State::Due,
+        }
     }
 
     /// The job that is polled.
@@ -115,7 +125,7 @@ where
     pub fn hurry(self: Pin<&mut Self>) {
         let mut this = self.project();
         match this.state.as_mut().project() {
-            StateProj::Asking { .. } => *this.again = true,
+            StateProj::Asking(_) => *this.again = true,
             StateProj::Told(_) | StateProj::Pausing(_) => this.state.set(State::Due),
             StateProj::Due | StateProj::Over => {}
         }
@@ -145,67 +155,51 @@ where
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                // Due -> Asking: the service is ready.
-                // Due -> Told: the service is not and will not be.
-                StateProj::Due => {
-                    if let Err(error) = ready!(this.service.poll_ready(cx)) {
-                        this.state.set(State::Told(Told::AtOnce { retry_after: None }));
-                        return Poll::Ready(Some(Err(Error::from_boxed(error.into()))));
-                    }
-                    let hold = if *this.pace == Pace::Steady { this.polling.hold() } else { None };
-                    let mut call = GetJob::new(this.job_id.clone());
-                    if let Some(hold) = &hold {
-                        call = call.wait(hold.wait).known(this.etag.as_deref().cloned());
-                    }
-                    let future = this.service.call(call);
-                    this.state.set(State::Asking { future, since: Instant::now(), hold });
-                }
+                // Due -> Asking
+                StateProj::Due => this.state.set(State::Asking(Flight::new(this.polling))),
                 // Asking -> Told: an answer, or none.
                 // Asking -> Due: what came may be older than the reason to hurry.
                 // Asking -> Over: the job is terminal.
-                StateProj::Asking { future, since, hold } => {
-                    let answer = ready!(future.poll(cx));
-                    let (asked_to_hold, since) = (hold.is_some(), *since);
-                    let (item, told) = match answer {
-                        Ok(mut status) => {
-                            let held = status.answered.held;
-                            if asked_to_hold {
-                                this.polling.learn(held);
-                            }
+                StateProj::Asking(flight) => {
+                    let etag = this.etag.as_deref();
+                    let ask = Ask { job_id: this.job_id, pace: *this.pace, known: *this.known, etag };
+                    let mut landed = ready!(flight.as_mut().poll(this.service, ask, this.polling, cx));
+                    let told = match &mut landed.answer {
+                        Ok(status) => {
                             *this.etag = status.answered.etag.take().map(Box::new);
-                            let told = if asked_to_hold && held {
-                                Told::Held(since.elapsed())
-                            } else {
-                                Told::AtOnce { retry_after: None }
-                            };
-                            (Ok(status), told)
+                            match (landed.held, std::mem::replace(this.known, true)) {
+                                (Some(held), _) => Told::Held(held),
+                                (None, false) => Told::First,
+                                (None, true) => Told::AtOnce { retry_after: None },
+                            }
                         }
                         Err(error) => {
-                            let error = Error::from_boxed(error.into());
                             if error.status() == Some(StatusCode::NOT_MODIFIED) {
                                 // The protocol has no such answer; a daemon that gives it is asked without the ETag.
                                 *this.etag = None;
                             }
-                            let retry_after = error.retry_after();
-                            (Err(error), Told::AtOnce { retry_after })
+                            Told::AtOnce { retry_after: error.retry_after() }
                         }
                     };
-                    let next = match &item {
+                    let next = match &landed.answer {
                         Ok(status) if status.state.is_terminal() => State::Over,
                         _ if std::mem::take(this.again) => State::Due,
                         _ => State::Told(told),
                     };
                     this.state.set(next);
-                    return Poll::Ready(Some(item));
+                    return Poll::Ready(Some(landed.answer));
                 }
-                // Told -> Pausing
+                // Told -> Pausing | Due
                 StateProj::Told(told) => {
                     let policy = &this.polling.policy;
                     let pause = match *told {
                         Told::Held(held) => Schedule::after_hold(policy, held),
+                        Told::First if *this.pace == Pace::Steady && this.polling.holds() => Duration::ZERO,
+                        Told::First => this.schedule.pause(policy, *this.pace, None),
                         Told::AtOnce { retry_after } => this.schedule.pause(policy, *this.pace, retry_after),
                     };
-                    this.state.set(State::Pausing(sleep(pause)));
+                    let next = if pause.is_zero() { State::Due } else { State::Pausing(sleep(pause)) };
+                    this.state.set(next);
                 }
                 // Pausing -> Due
                 StateProj::Pausing(pause) => {

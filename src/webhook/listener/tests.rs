@@ -28,7 +28,7 @@ const EVENT: &str = r#"{"job_id":"7","state":"done"}"#;
 /// A job that waits for events.
 struct Waiting {
     notifier: Notifier,
-    hold: Arc<Hold>,
+    hold: Hold,
     token: Token,
 }
 

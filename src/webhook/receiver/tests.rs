@@ -24,7 +24,7 @@ const SECRET: &str = "It's a Secret to Everybody";
 /// A job that waits for events.
 struct Waiting {
     notifier: Notifier,
-    hold: Arc<Hold>,
+    hold: Hold,
     token: Token,
 }
 
@@ -33,7 +33,7 @@ impl Waiting {
         Self::of(Hold::attached(JobId::new("7").unwrap()))
     }
 
-    fn of(hold: Arc<Hold>) -> Self {
+    fn of(hold: Hold) -> Self {
         let notifier = Notifier::new();
         let token = notifier.register(hold.cell()).unwrap();
         Self { notifier, hold, token }
@@ -134,7 +134,7 @@ async fn without_a_secret_an_event_is_a_hint_and_nothing_in_it_is_believed() {
 
 #[tokio::test]
 async fn an_event_before_the_job_is_known_tells_it_when_signed() {
-    let job = Waiting::of(Hold::fresh());
+    let job = Waiting::of(Hold::fresh(None));
     assert_eq!(answer(&job.signed(), job.post_signed(&event("9", "running"))).await.status(), StatusCode::NO_CONTENT);
     assert_eq!(job.hold.cell().job_id(), Some(JobId::new("9").unwrap()));
 }

@@ -1,0 +1,53 @@
+# The steps themselves are in .ci/run, so that CI needs no `just`.
+
+# List the recipes.
+default:
+    @just --list --unsorted
+
+# Everything that must hold before a change lands; what CI runs.
+ci:
+    bash .ci/run
+
+# Nothing unfinished, no test or example switched off.
+guard:
+    bash .ci/run guard
+
+# The code is formatted (`cargo fmt` does it).
+fmt:
+    bash .ci/run fmt
+
+# Lints, with every feature and with none, warnings denied.
+clippy:
+    bash .ci/run clippy
+
+# All tests: cargo test --all-features.
+test:
+    bash .ci/run test
+
+# Documentation, warnings denied.
+doc:
+    bash .ci/run doc
+
+# Every feature alone, and none.
+features:
+    bash .ci/run features
+
+# Run every example; each asserts what it prints.
+examples:
+    bash .ci/run examples
+
+# Compile the benchmarks.
+benches:
+    bash .ci/run benches
+
+# Build with the lowest versions that Cargo.toml allows.
+minimal:
+    bash .ci/run minimal
+
+# Licenses and sources of all dependencies.
+licenses:
+    bash .ci/run licenses
+
+# Those, and banned versions, by cargo-deny. Not in `ci`: it takes minutes to build.
+deny:
+    bash .ci/run deny

@@ -1,0 +1,190 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::http::{DefaultHttp, MakeHttp, OwnHttp, OwnService};
+use super::webhooks::Webhooks;
+use super::{Client, stack};
+use crate::api::{Api, BaseUrl, Transport, TransportBuilder};
+use crate::source::PollPolicy;
+use crate::wait::WaitLayer;
+use crate::{DropPolicy, Error, Notifier};
+
+/// Builds a [`Client`]; made by [`Client::builder`].
+#[derive(Debug)]
+#[must_use]
+pub struct ClientBuilder<H = DefaultHttp> {
+    base_url: String,
+    http: H,
+    token: Option<String>,
+    secrets: Vec<String>,
+    webhooks: Webhooks,
+    public_url: Option<String>,
+    deadline: Option<Duration>,
+    on_drop: DropPolicy,
+    poll_policy: Result<PollPolicy, Error>,
+    exchange_timeout: Option<Duration>,
+    max_answer: Option<usize>,
+}
+
+impl ClientBuilder {
+    pub(super) fn new(base_url: String) -> Self {
+        Self {
+            base_url,
+            http: DefaultHttp(Transport::builder()),
+            token: None,
+            secrets: Vec::new(),
+            webhooks: Webhooks::Listen { address: None },
+            public_url: None,
+            deadline: None,
+            on_drop: DropPolicy::Detach,
+            poll_policy: Ok(PollPolicy::default()),
+            exchange_timeout: None,
+            max_answer: None,
+        }
+    }
+
+    /// Sets limits of the default HTTP client, such as the time for connecting.
+    pub fn transport(mut self, transport: TransportBuilder) -> Self {
+        self.http = DefaultHttp(transport);
+        self
+    }
+}
+
+impl<H> ClientBuilder<H> {
+    /// Reaches the daemon by an HTTP service of your own: any `Service<http::Request<Full<Bytes>>>`, with whatever layers.
+    pub fn http_service<T: OwnService>(self, http: T) -> ClientBuilder<OwnHttp<T>> {
+        ClientBuilder {
+            http: OwnHttp(http),
+            base_url: self.base_url,
+            token: self.token,
+            secrets: self.secrets,
+            webhooks: self.webhooks,
+            public_url: self.public_url,
+            deadline: self.deadline,
+            on_drop: self.on_drop,
+            poll_policy: self.poll_policy,
+            exchange_timeout: self.exchange_timeout,
+            max_answer: self.max_answer,
+        }
+    }
+
+    /// The bearer token sent to the daemon; none unless set.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(token.into());
+        self
+    }
+
+    /// The secret that the daemon signs its webhooks with; none unless set. May be set several times: during a rotation events
+    /// signed with any of them are taken. Without one, an event only makes the client ask the daemon.
+    pub fn webhook_secret(mut self, secret: impl Into<String>) -> Self {
+        self.secrets.push(secret.into());
+        self
+    }
+
+    /// Waits by polling alone; nothing is bound.
+    pub fn polling(mut self) -> Self {
+        self.webhooks = Webhooks::Off;
+        self
+    }
+
+    /// Binds the webhook listener to this address. Unless set it is the one address from which the route to the daemon leaves
+    /// (loopback for a daemon on loopback), and a free port.
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.webhooks = Webhooks::Listen { address: Some(address) };
+        self
+    }
+
+    /// The URL under which the daemon reaches the webhook receiver, to which a token is appended; unless set, the listener's
+    /// own address.
+    pub fn public_url(mut self, url: impl Into<String>) -> Self {
+        self.public_url = Some(url.into());
+        self
+    }
+
+    /// Waits for events by a receiver that is mounted elsewhere (in an axum router, say) and feeds this notifier, which any number
+    /// of clients may share; nothing is bound. Needs the [`public_url`](ClientBuilder::public_url) of that receiver; the secrets
+    /// are the receiver's.
+    pub fn notifier(mut self, notifier: Notifier) -> Self {
+        self.webhooks = Webhooks::Mounted(notifier);
+        self
+    }
+
+    /// How long a wait may last; no bound unless set. At the deadline the state is asked once more, and the job goes on.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// What happens to a job when nobody waits for it any longer; it is left alone unless set, here or by the request.
+    pub fn on_drop(mut self, policy: DropPolicy) -> Self {
+        self.on_drop = policy;
+        self
+    }
+
+    /// Polls at this interval, without growth; see [`poll_policy`](ClientBuilder::poll_policy) for more.
+    pub fn poll_interval(mut self, interval: Duration) -> Self {
+        self.poll_policy = PollPolicy::every(interval);
+        self
+    }
+
+    /// When to poll.
+    pub fn poll_policy(mut self, policy: PollPolicy) -> Self {
+        self.poll_policy = Ok(policy);
+        self
+    }
+
+    /// How long one HTTP exchange may last; 30 s unless set, and longer for a poll that the daemon holds.
+    pub fn exchange_timeout(mut self, limit: Duration) -> Self {
+        self.exchange_timeout = Some(limit);
+        self
+    }
+
+    /// How large an answer of the daemon may be, in bytes; 64 MiB unless set.
+    pub fn max_answer(mut self, bytes: usize) -> Self {
+        self.max_answer = Some(bytes);
+        self
+    }
+}
+
+impl<H> ClientBuilder<H>
+where
+    H: MakeHttp,
+{
+    /// The client. Binds the webhook listener, unless told not to; if that cannot be bound, the client polls, and says so once
+    /// at `warn`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_invalid`], naming the option, for what cannot work.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing bound.
+    pub async fn build(self) -> Result<Client<H::Http>, Error> {
+        let base: BaseUrl = self.base_url.parse()?;
+        let policy = self.poll_policy?;
+        let mut api = Api::new(base.clone(), self.http.make(&base)?);
+        if let Some(token) = self.token {
+            api = api.token(token)?;
+        }
+        if let Some(limit) = self.exchange_timeout {
+            api = api.exchange_timeout(limit)?;
+        }
+        if let Some(bytes) = self.max_answer {
+            api = api.max_answer(bytes)?;
+        }
+        let mut waits = WaitLayer::builder(api.clone()).poll_policy(policy).on_drop(self.on_drop, api.clone());
+        if let Some(deadline) = self.deadline {
+            waits = waits.deadline(deadline);
+        }
+        // Checked before anything is bound.
+        waits.clone().build()?;
+        let open = self.webhooks.open(&base, &self.secrets, self.public_url.as_deref()).await?;
+        let webhook_url = open.push.as_ref().map(|push| push.url().into());
+        if let Some(push) = open.push {
+            waits = waits.push(push);
+        }
+        let jobs = stack(&api, &waits.build()?);
+        Ok(Client { api, jobs, notifier: open.notifier, webhook_url, listener: open.listener })
+    }
+}

@@ -1,0 +1,53 @@
+//! An embedded daemon that speaks foreman's protocol: for tests, for trying things out, and for programs that bring their
+//! own model.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), foreman_client::Error> {
+//! use foreman_client::daemon::{Daemon, Echo};
+//!
+//! // One line for all defaults: 127.0.0.1, a port of the system's choice, a backend that echoes.
+//! let daemon = Daemon::start().await?;
+//! assert!(daemon.url().starts_with("http://127.0.0.1:"));
+//! daemon.shutdown().await;
+//!
+//! let daemon = Daemon::builder()
+//!     .token("a token")
+//!     .webhook_secret("It's a Secret to Everybody")
+//!     .workers(4)
+//!     .backend(Echo::new())
+//!     .start()
+//!     .await;
+//! assert_eq!(daemon.unwrap_err().to_string(), "invalid token: must be visible ASCII without blanks");
+//! # Ok(()) }
+//! ```
+//!
+//! Jobs are kept in memory: they are gone with the daemon. A job that has ended is kept for 24 hours, and so is the
+//! idempotency key it was submitted with.
+//!
+//! # What is where
+//!
+//! ```text
+//!  api ──────► jobs ◄────── worker ──► backend (tower services)
+//!  HTTP          │ ▲
+//!  to calls      │ └─────── delivery ──► webhooks
+//!                ▼
+//!              store: jobs, queue, keys, events; one method is one transaction
+//! ```
+
+mod api;
+mod backend;
+mod builder;
+mod delivery;
+mod handle;
+mod jobs;
+mod server;
+mod signals;
+mod stats;
+mod store;
+mod worker;
+
+pub use self::backend::{Backend, Chat, ChatAnswer, Echo, ListModels};
+pub use self::builder::Builder;
+pub use self::handle::Daemon;
+pub use self::stats::Stats;

@@ -1,0 +1,19 @@
+//! HTTP on one side, [`Jobs`](super::jobs::Jobs) on the other: handlers translate and decide nothing.
+
+mod auth;
+mod body;
+mod cancel;
+mod job;
+mod list;
+mod models;
+mod poll;
+mod prefer;
+mod refusal;
+mod router;
+mod submit;
+
+pub(super) use self::auth::Token;
+use self::body::json;
+use self::job::Job;
+use self::refusal::Refused;
+pub(super) use self::router::{App, router};

@@ -1,0 +1,50 @@
+use std::borrow::Cow;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+use super::json;
+
+/// An answer that means no: a status and `{"error": "…"}`.
+#[derive(Debug)]
+pub(super) struct Refused {
+    status: StatusCode,
+    why: Cow<'static, str>,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error: &'a str,
+}
+
+impl Refused {
+    pub(super) fn new(status: StatusCode, why: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, why: why.into(), header: None }
+    }
+
+    pub(super) fn unknown_job() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no such job")
+    }
+
+    pub(super) fn with(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.header = Some((name, HeaderValue::from_static(value)));
+        self
+    }
+
+    /// Not now; in that many seconds perhaps.
+    pub(super) fn later(status: StatusCode, why: &'static str, seconds: &'static str) -> Self {
+        Self::new(status, why).with(header::RETRY_AFTER, seconds)
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let mut response = json(self.status, &Body { error: &self.why });
+        if let Some((name, value)) = self.header {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}

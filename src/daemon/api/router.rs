@@ -1,0 +1,40 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{get, post};
+use http::StatusCode;
+use tokio_util::sync::CancellationToken;
+
+use super::{Refused, Token, auth, cancel, list, models, poll, submit};
+use crate::daemon::backend::Backend;
+use crate::daemon::jobs::Jobs;
+
+/// What the handlers need.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) jobs: Arc<Jobs>,
+    pub(crate) backend: Backend,
+    pub(crate) token: Option<Token>,
+    /// Bytes.
+    pub(crate) body_limit: usize,
+    /// The longest time that a poll is held.
+    pub(crate) max_hold: Duration,
+    /// No new jobs.
+    pub(crate) closing: CancellationToken,
+    /// No job will change any more: polls need not be held.
+    pub(crate) ended: CancellationToken,
+}
+
+/// The daemon's API.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/jobs", post(submit::submit).get(list::list))
+        .route("/jobs/{id}", get(poll::poll).delete(cancel::cancel))
+        .route("/api/tags", get(models::list))
+        .route("/api/embed", post(models::embed))
+        .fallback(async || Refused::new(StatusCode::NOT_FOUND, "there is nothing at this path"))
+        .method_not_allowed_fallback(async || Refused::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method"))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), auth::check))
+        .with_state(app)
+}

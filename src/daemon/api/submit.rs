@@ -1,0 +1,71 @@
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use super::{App, Refused, body, json};
+use crate::JobId;
+use crate::daemon::backend::{Draft, failure};
+use crate::daemon::store::{Key, NewJob, Refusal};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// The longest key that is taken, in bytes.
+const MAX_KEY: usize = 255;
+
+#[derive(Serialize)]
+struct Accepted<'a> {
+    job_id: &'a JobId,
+}
+
+/// `POST /jobs`
+pub(super) async fn submit(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Response, Refused> {
+    let key = single(request.headers(), &IDEMPOTENCY_KEY)?;
+    if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > MAX_KEY) {
+        return Err(Refused::new(StatusCode::BAD_REQUEST, "Idempotency-Key must have 1 to 255 bytes"));
+    }
+    let traceparent = request.headers().get(TRACEPARENT).cloned();
+    let body = body::read(request, app.body_limit).await?;
+    let draft: Draft = body::parse(&body)?;
+    if draft.model.is_empty() {
+        return Err(unprocessable("model must not be missing or empty"));
+    }
+    let webhook = draft.webhook().map_err(|error| unprocessable(failure(&error)))?;
+    let recorded = key
+        .as_ref()
+        .map(|key| Key { text: String::from_utf8_lossy(key.as_bytes()).into(), digest: Sha256::digest(&body).into() });
+    if app.closing.is_cancelled() {
+        return Err(Refused::later(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping", "5"));
+    }
+    let submitted =
+        app.jobs.submit(NewJob { draft, webhook, traceparent, key: recorded }).map_err(|why| match why {
+            Refusal::KeyReused => unprocessable("the Idempotency-Key was used for another body"),
+            Refusal::Full => Refused::later(StatusCode::TOO_MANY_REQUESTS, "the queue is full", "5"),
+        })?;
+    let mut response = json(StatusCode::ACCEPTED, &Accepted { job_id: &submitted.job_id });
+    if let Ok(location) = HeaderValue::try_from(format!("/jobs/{}", submitted.job_id)) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    if let Some(key) = key {
+        response.headers_mut().insert(IDEMPOTENCY_KEY, key);
+    }
+    Ok(response)
+}
+
+fn unprocessable(why: impl Into<std::borrow::Cow<'static, str>>) -> Refused {
+    Refused::new(StatusCode::UNPROCESSABLE_ENTITY, why)
+}
+
+fn single(headers: &HeaderMap, name: &HeaderName) -> Result<Option<HeaderValue>, Refused> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next().cloned();
+    if values.next().is_some() {
+        return Err(Refused::new(StatusCode::BAD_REQUEST, format!("{name} is there more than once")));
+    }
+    Ok(first)
+}

@@ -1,0 +1,213 @@
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+
+use super::api::Token;
+use super::backend::{Backend, Echo};
+use super::delivery::Schedule;
+use super::handle::{Daemon, Plan};
+use super::server::Limits;
+use crate::Error;
+use crate::webhook::Secret;
+
+/// The longest time that makes a difference. What is longer is taken for it: hyper adds times without asking whether it can.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Says how a [`Daemon`] is to be; [`start`](Builder::start) checks it.
+#[derive(Clone)]
+#[must_use = "a builder does nothing until it is started"]
+pub struct Builder {
+    listen: SocketAddr,
+    token: Option<String>,
+    webhook_secret: Option<String>,
+    webhook_retries: Option<Vec<Duration>>,
+    webhooks_at_once: usize,
+    workers: usize,
+    max_queue: usize,
+    max_hold: Duration,
+    body_limit: usize,
+    max_connections: usize,
+    header_timeout: Duration,
+    drain: Duration,
+    backend: Backend,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            token: None,
+            webhook_secret: None,
+            webhook_retries: None,
+            webhooks_at_once: 16,
+            workers: 1,
+            max_queue: 10_000,
+            max_hold: Duration::from_secs(60),
+            body_limit: 16 * 1024 * 1024,
+            max_connections: 1024,
+            header_timeout: Duration::from_secs(30),
+            drain: Duration::from_secs(5),
+            backend: Echo::new().into(),
+        }
+    }
+}
+
+/// Who may ask, and where.
+impl Builder {
+    /// Where to listen. Default: 127.0.0.1, a port of the system's choice.
+    pub fn listen(mut self, address: impl Into<SocketAddr>) -> Self {
+        self.listen = address.into();
+        self
+    }
+
+    /// The bearer token that every request must show. Default: none is needed.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(token.into());
+        self
+    }
+
+    /// The largest body of a request, in bytes. Default: 16 MiB.
+    pub fn body_limit(mut self, bytes: usize) -> Self {
+        self.body_limit = bytes;
+        self
+    }
+
+    /// How many connections are open at once, those of held polls included; more wait in the system's backlog. Default: 1,024.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = connections;
+        self
+    }
+
+    /// How long the head of a request may take, and how long a connection may be idle. Default: 30 s.
+    pub fn header_timeout(mut self, timeout: Duration) -> Self {
+        self.header_timeout = timeout;
+        self
+    }
+
+    /// The longest time that `Prefer: wait` holds a poll; taken down to whole seconds. Default: 60 s.
+    pub fn max_hold(mut self, hold: Duration) -> Self {
+        self.max_hold = hold;
+        self
+    }
+}
+
+/// What is done with jobs.
+impl Builder {
+    /// What runs them. Default: [`Echo`].
+    pub fn backend(mut self, backend: impl Into<Backend>) -> Self {
+        self.backend = backend.into();
+        self
+    }
+
+    /// How many run at once. Default: 1.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// How many may be queued; a submission beyond is answered with 429. Default: 10,000.
+    pub fn max_queue(mut self, jobs: usize) -> Self {
+        self.max_queue = jobs;
+        self
+    }
+
+    /// How long [`Daemon::shutdown`] lets running jobs go on. Default: 5 s.
+    pub fn drain(mut self, drain: Duration) -> Self {
+        self.drain = drain;
+        self
+    }
+}
+
+/// Webhooks.
+impl Builder {
+    /// The secret that they are signed with, in foreman's way and in that of Standard Webhooks. Default: they are not signed.
+    pub fn webhook_secret(mut self, secret: impl Into<String>) -> Self {
+        self.webhook_secret = Some(secret.into());
+        self
+    }
+
+    /// The pauses before the second attempt, the third and so on; after the last one an event is given up. Each is spread by
+    /// a fifth to either side. Default: 1 s, 5 s, 30 s, 2 min, 10 min, 30 min, then hourly for a day.
+    pub fn webhook_retries(mut self, pauses: impl IntoIterator<Item = Duration>) -> Self {
+        self.webhook_retries = Some(pauses.into_iter().map(|pause| pause.min(LONGEST)).collect());
+        self
+    }
+
+    /// How many are sent at once, each of another job. Default: 16.
+    pub fn webhooks_at_once(mut self, webhooks: usize) -> Self {
+        self.webhooks_at_once = webhooks;
+        self
+    }
+}
+
+impl Builder {
+    /// Checks what was said, listens, and begins to work.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_invalid`], naming the field: for a limit of zero, an empty token, secret or queue, a token that cannot stand
+    /// in a header, and an address that cannot be listened at.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, it leaves nothing behind.
+    pub async fn start(self) -> Result<Daemon, Error> {
+        let plan = Plan {
+            token: self.token.as_deref().map(token).transpose()?,
+            secret: self.webhook_secret.map(Secret::new).transpose()?,
+            schedule: self.webhook_retries.map(Schedule::new).unwrap_or_default(),
+            webhooks_at_once: positive("webhooks_at_once", self.webhooks_at_once)?,
+            workers: positive("workers", self.workers)?,
+            max_queue: positive("max_queue", self.max_queue)?,
+            max_hold: Duration::from_secs(self.max_hold.min(LONGEST).as_secs()),
+            body_limit: positive("body_limit", self.body_limit)?.get(),
+            limits: Limits {
+                connections: positive("max_connections", self.max_connections)?
+                    .get()
+                    .min(tokio::sync::Semaphore::MAX_PERMITS),
+                header_timeout: lasting("header_timeout", self.header_timeout)?,
+            },
+            drain: self.drain.min(LONGEST),
+            backend: self.backend,
+        };
+        let address = self.listen;
+        let cannot = |error| Error::invalid("listen", format!("cannot listen at {address}")).with_source(error);
+        let listener = TcpListener::bind(address).await.map_err(cannot)?;
+        let address = listener.local_addr().map_err(cannot)?;
+        Ok(Daemon::run(listener, address, plan))
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("listen", &self.listen)
+            .field("token", &self.token.as_ref().map(|_| ".."))
+            .field("webhook_secret", &self.webhook_secret.as_ref().map(|_| ".."))
+            .field("workers", &self.workers)
+            .field("max_queue", &self.max_queue)
+            .field("backend", &self.backend)
+            .finish_non_exhaustive()
+    }
+}
+
+fn token(token: &str) -> Result<Token, Error> {
+    if token.is_empty() {
+        return Err(Error::invalid("token", "must not be empty"));
+    }
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Error::invalid("token", "must be visible ASCII without blanks"));
+    }
+    Ok(Token::new(token))
+}
+
+fn positive(field: &'static str, number: usize) -> Result<NonZeroUsize, Error> {
+    NonZeroUsize::new(number).ok_or_else(|| Error::invalid(field, "must be at least 1"))
+}
+
+fn lasting(field: &'static str, time: Duration) -> Result<Duration, Error> {
+    if time.is_zero() { Err(Error::invalid(field, "must not be zero")) } else { Ok(time.min(LONGEST)) }
+}

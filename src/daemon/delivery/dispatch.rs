@@ -1,0 +1,60 @@
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::{Schedule, Sender};
+use crate::daemon::jobs::Jobs;
+use crate::daemon::store::{Claim, Mail, Verdict};
+
+/// Sends what is due, at most `at_once` events at a time. After `closing` it sends what is due by then, and ends.
+pub(crate) async fn deliver(
+    jobs: Arc<Jobs>,
+    sender: Arc<Sender>,
+    schedule: Arc<Schedule>,
+    at_once: NonZeroUsize,
+    closing: CancellationToken,
+) {
+    let mut sending = JoinSet::new();
+    loop {
+        while sending.try_join_next().is_some() {}
+        if sending.len() >= at_once.get() {
+            sending.join_next().await;
+            continue;
+        }
+        let next = match jobs.claim() {
+            Claim::Now(mail) => {
+                sending.spawn(send(Arc::clone(&jobs), Arc::clone(&sender), Arc::clone(&schedule), mail));
+                continue;
+            }
+            Claim::At(next) => Some(next),
+            Claim::Nothing => None,
+        };
+        if closing.is_cancelled() && sending.is_empty() {
+            return;
+        }
+        tokio::select! {
+            () = jobs.mail.notified() => {}
+            Some(_) = sending.join_next() => {}
+            () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
+            () = closing.cancelled(), if !closing.is_cancelled() => {}
+        }
+    }
+}
+
+async fn send(jobs: Arc<Jobs>, sender: Arc<Sender>, schedule: Arc<Schedule>, mail: Mail) {
+    jobs.counters.webhook_attempts.add();
+    let sent = sender.send(&mail).await;
+    let verdict = schedule.verdict(&sent, mail.attempt, Instant::now());
+    match &verdict {
+        Verdict::Delivered => jobs.counters.webhooks_delivered.add(),
+        Verdict::Again(_) => tracing::debug!(job_id = %mail.job_id, ?sent, "a webhook is sent again later"),
+        Verdict::GiveUp | Verdict::Stop => {
+            jobs.counters.webhooks_given_up.add();
+            tracing::warn!(job_id = %mail.job_id, ?sent, attempts = mail.attempt, "a webhook is given up");
+        }
+    }
+    jobs.settle(&mail.job_id, &verdict);
+}

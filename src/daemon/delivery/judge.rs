@@ -1,0 +1,135 @@
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+const METADATA: &str = "a metadata service";
+
+/// Whether a webhook may be sent to an address, and if not, why.
+///
+/// Loopback and private networks are where callers live. What nobody can receive a webhook at is refused, and so is what
+/// tells secrets to whoever asks from inside: the metadata services of clouds, and all of link-local, where most of them are.
+/// An IPv4 address is judged as itself in whatever spelling it comes.
+pub(super) fn judge(ip: IpAddr) -> Result<(), &'static str> {
+    match ip {
+        IpAddr::V4(ip) => judge_v4(ip),
+        IpAddr::V6(ip) => match embedded(ip) {
+            Some(ip) => judge_v4(ip),
+            None => judge_v6(ip),
+        },
+    }
+}
+
+fn judge_v4(ip: Ipv4Addr) -> Result<(), &'static str> {
+    match ip.octets() {
+        [0, ..] => Err("unspecified"),
+        [169, 254, ..] => Err("link-local"),
+        // Alibaba, Azure and Oracle, in this order.
+        [100, 100, 100, 200] | [168, 63, 129, 16] | [192, 0, 0, 192] => Err(METADATA),
+        [224..=239, ..] => Err("multicast"),
+        // IETF assignments, documentation (three), benchmarks, 6to4 relays, the future and broadcast.
+        [192, 0, 0 | 2, _]
+        | [198, 51, 100, _]
+        | [203, 0, 113, _]
+        | [198, 18 | 19, ..]
+        | [192, 88, 99, _]
+        | [240..=255, ..] => Err("reserved"),
+        _ => Ok(()),
+    }
+}
+
+fn judge_v6(ip: Ipv6Addr) -> Result<(), &'static str> {
+    match ip.segments() {
+        [0, 0, 0, 0, 0, 0, 0, 0] => Err("unspecified"),
+        [0, 0, 0, 0, 0, 0, 0, 1] => Ok(()),
+        [0xfe80..=0xfebf, ..] => Err("link-local"),
+        [0xff00..=0xffff, ..] => Err("multicast"),
+        // AWS and Google.
+        [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254] | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254] => Err(METADATA),
+        // What is taken out of the global addresses: Teredo and other protocols (2001::/23) and documentation (two).
+        [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => Err("reserved"),
+        // Global addresses and private networks.
+        [0x2000..=0x3fff | 0xfc00..=0xfdff, ..] => Ok(()),
+        // All else is given to nobody, or, as NAT64 of local choice (64:ff9b:1::/48), to what cannot be looked through.
+        _ => Err("reserved"),
+    }
+}
+
+/// The IPv4 address that an IPv6 address stands for: mapped (`::ffff:0:0/96`), translated (`::ffff:0:0:0/96`), compatible
+/// (`::/96`), NAT64 (`64:ff9b::/96`) or 6to4 (`2002::/16`).
+fn embedded(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    let (high, low) = match ip.segments() {
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => return None,
+        [0, 0, 0, 0, 0, 0xffff | 0, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x2002, high, low, ..] => (high, low),
+        _ => return None,
+    };
+    let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+    Some(Ipv4Addr::new(a, b, c, d))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_judged_in_every_spelling() {
+        let table = [
+            ("127.0.0.1", None),
+            ("127.9.9.9", None),
+            ("10.0.0.1", None),
+            ("172.16.0.1", None),
+            ("192.168.1.1", None),
+            ("100.64.0.1", None),
+            ("1.1.1.1", None),
+            ("192.0.1.1", None),
+            ("0.0.0.0", Some("unspecified")),
+            ("0.1.2.3", Some("unspecified")),
+            ("169.254.169.254", Some("link-local")),
+            ("169.254.0.1", Some("link-local")),
+            ("100.100.100.200", Some(METADATA)),
+            ("168.63.129.16", Some(METADATA)),
+            ("192.0.0.192", Some(METADATA)),
+            ("224.0.0.1", Some("multicast")),
+            ("239.255.255.255", Some("multicast")),
+            ("192.0.0.1", Some("reserved")),
+            ("192.0.2.1", Some("reserved")),
+            ("198.18.0.1", Some("reserved")),
+            ("198.19.255.255", Some("reserved")),
+            ("198.51.100.1", Some("reserved")),
+            ("203.0.113.1", Some("reserved")),
+            ("192.88.99.1", Some("reserved")),
+            ("240.0.0.1", Some("reserved")),
+            ("255.255.255.255", Some("reserved")),
+            ("::1", None),
+            ("fc00::1", None),
+            ("fd12::1", None),
+            ("2606:4700::1111", None),
+            ("::", Some("unspecified")),
+            ("fe80::1", Some("link-local")),
+            ("febf::1", Some("link-local")),
+            ("ff02::1", Some("multicast")),
+            ("fd00:ec2::254", Some(METADATA)),
+            ("fd20:ce::254", Some(METADATA)),
+            ("fec0::1", Some("reserved")),
+            ("100::1", Some("reserved")),
+            ("2001::1", Some("reserved")),
+            ("2001:db8::1", Some("reserved")),
+            ("3fff::1", Some("reserved")),
+            ("5f00::1", Some("reserved")),
+            ("64:ff9b:1::1", Some("reserved")),
+            ("::ffff:127.0.0.1", None),
+            ("::ffff:169.254.169.254", Some("link-local")),
+            ("::ffff:0.0.0.0", Some("unspecified")),
+            ("::ffff:0:169.254.169.254", Some("link-local")),
+            ("::169.254.169.254", Some("link-local")),
+            ("64:ff9b::169.254.169.254", Some("link-local")),
+            ("64:ff9b::10.0.0.1", None),
+            ("2002:a9fe:a9fe::1", Some("link-local")),
+            ("2002:e000:1::1", Some("multicast")),
+            ("2002:0a00:0001::1", None),
+        ];
+        for (address, refusal) in table {
+            assert_eq!(judge(address.parse().unwrap()).err(), refusal, "{address}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use jiff::Timestamp;
+
+use super::connect::{Connector, is_forbidden};
+use crate::BoxError;
+use crate::daemon::store::Mail;
+use crate::webhook::Secret;
+
+/// How long an attempt may take, from connecting to the answer.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a connection is kept for the next event.
+const IDLE: Duration = Duration::from_secs(15);
+/// How much of an answer is read, in bytes, for its connection to be used again.
+const ANSWER: usize = 4 * 1024;
+
+const FOREMAN_SIGNATURE: HeaderName = HeaderName::from_static("x-foreman-signature");
+const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Makes one attempt.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    secret: Option<Secret>,
+    plain: Client<Connector, Full<Bytes>>,
+    #[cfg(feature = "tls")]
+    secure: super::tls::Secure,
+}
+
+/// What came of an attempt.
+#[derive(Debug)]
+pub(super) enum Sent {
+    Answered {
+        status: StatusCode,
+        retry_after: Option<Duration>,
+    },
+    /// No answer, or not in time.
+    Broken,
+    /// To an address that nothing is sent to.
+    Forbidden,
+}
+
+impl Sender {
+    pub(crate) fn new(secret: Option<Secret>) -> Self {
+        let plain = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(4)
+            .build(Connector);
+        Self {
+            secret,
+            plain,
+            #[cfg(feature = "tls")]
+            secure: super::tls::Secure::default(),
+        }
+    }
+
+    pub(super) async fn send(&self, mail: &Mail) -> Sent {
+        match tokio::time::timeout(PATIENCE, self.exchange(mail)).await {
+            Ok(Ok(sent)) => sent,
+            Ok(Err(error)) if is_forbidden(error.as_ref()) => Sent::Forbidden,
+            Ok(Err(error)) => {
+                tracing::debug!(error, "a webhook found no answer");
+                Sent::Broken
+            }
+            Err(_) => Sent::Broken,
+        }
+    }
+
+    async fn exchange(&self, mail: &Mail) -> Result<Sent, BoxError> {
+        let response = self.request(self.event(mail)?).await?;
+        let status = response.status();
+        let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|value| seconds(value.to_str().ok()?));
+        drain(response.into_body()).await;
+        Ok(Sent::Answered { status, retry_after })
+    }
+
+    async fn request(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, BoxError> {
+        #[cfg(feature = "tls")]
+        if request.uri().scheme() == Some(&http::uri::Scheme::HTTPS) {
+            return Ok(self.secure.client()?.request(request).await?);
+        }
+        Ok(self.plain.request(request).await?)
+    }
+
+    /// The event as it goes over the wire, signed over these very bytes.
+    fn event(&self, mail: &Mail) -> Result<Request<Full<Bytes>>, BoxError> {
+        let body = serde_json::to_vec(&*mail.status)?;
+        let timestamp = Timestamp::now().as_second();
+        let mut request = Request::post(mail.to.url.clone())
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::USER_AGENT, concat!("foreman/", env!("CARGO_PKG_VERSION")))
+            .header(WEBHOOK_ID, &*mail.event_id)
+            .header(WEBHOOK_TIMESTAMP, timestamp);
+        if let Some(secret) = &self.secret {
+            request = request
+                .header(FOREMAN_SIGNATURE, secret.sign(&body))
+                .header(WEBHOOK_SIGNATURE, secret.sign_standard(&mail.event_id, timestamp, &body));
+        }
+        if let Some(traceparent) = &mail.to.traceparent {
+            request = request.header(TRACEPARENT, traceparent);
+        }
+        Ok(request.body(Full::from(body))?)
+    }
+}
+
+/// Reads a short answer to its end. What is longer costs its connection, and what breaks off says nothing about the event:
+/// the status was there.
+async fn drain(mut body: Incoming) {
+    let mut left = ANSWER;
+    while let Some(Ok(frame)) = body.frame().await {
+        let size = frame.data_ref().map_or(0, Bytes::len);
+        let Some(rest) = left.checked_sub(size) else { return };
+        left = rest;
+    }
+}
+
+/// `Retry-After`: seconds or an HTTP date.
+fn seconds(value: &str) -> Option<Duration> {
+    if let Ok(seconds) = value.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    httpdate::parse_http_date(value).ok()?.duration_since(std::time::SystemTime::now()).ok()
+}

@@ -1,0 +1,45 @@
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use super::connect::Connector;
+use crate::BoxError;
+
+type Https = Client<HttpsConnector<Connector>, Full<Bytes>>;
+
+/// Sends to `https`, with the roots of the operating system. They are read when the first such address comes up, since
+/// that takes a while and most daemons have none.
+#[derive(Debug, Default)]
+pub(super) struct Secure(Mutex<Option<Https>>);
+
+impl Secure {
+    pub(super) fn client(&self) -> Result<Https, BoxError> {
+        let mut client = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = &*client {
+            return Ok(client.clone());
+        }
+        Ok(client.insert(build()?).clone())
+    }
+}
+
+fn build() -> Result<Https, BoxError> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        return Err("the system has no root certificates".into());
+    }
+    let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_tls_config(config)
+        .https_only()
+        .enable_http1()
+        .wrap_connector(Connector);
+    Ok(Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector))
+}

@@ -1,0 +1,79 @@
+use std::sync::Arc;
+
+use http::{HeaderValue, Uri};
+
+use crate::daemon::backend::{Chat, ChatAnswer, Draft};
+use crate::{JobId, JobState, JobStatus};
+
+/// A submission that was checked.
+#[derive(Debug)]
+pub(crate) struct NewJob {
+    pub(crate) draft: Draft,
+    pub(crate) webhook: Option<Uri>,
+    pub(crate) traceparent: Option<HeaderValue>,
+    pub(crate) key: Option<Key>,
+}
+
+/// An idempotency key and the SHA-256 of the body it came with.
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub(crate) text: Box<str>,
+    pub(crate) digest: [u8; 32],
+}
+
+/// A job that is there now.
+#[derive(Debug)]
+pub(crate) struct Submitted {
+    pub(crate) job_id: JobId,
+    /// Whether it was there before, under the same key.
+    pub(crate) replayed: bool,
+}
+
+/// Why a submission was not taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The key was used for another body.
+    KeyReused,
+    /// As many jobs are queued as may be.
+    Full,
+}
+
+/// A job that a worker has now.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) chat: Chat,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Done(ChatAnswer),
+    Failed(String),
+}
+
+/// What came of a cancellation.
+#[derive(Debug)]
+pub(crate) enum Cancelled {
+    /// It is `failed` now.
+    Ended(Arc<JobStatus>),
+    /// It had ended before.
+    Terminal(JobState),
+    Unknown,
+}
+
+/// Which jobs to list.
+#[derive(Debug)]
+pub(crate) struct Query {
+    pub(crate) state: Option<JobState>,
+    /// Only jobs older than the one of this number.
+    pub(crate) before: Option<u64>,
+    pub(crate) limit: usize,
+}
+
+/// Some jobs, newest first.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) jobs: Vec<Arc<JobStatus>>,
+    /// What to ask next for jobs before, if there are more.
+    pub(crate) next: Option<u64>,
+}

@@ -1,0 +1,232 @@
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::outbox::Outbox;
+use super::queue::Queue;
+use super::{Address, Cancelled, Claim, NewJob, Outcome, Page, Query, Refusal, Submitted, Taken, Verdict};
+use crate::daemon::backend::{Chat, Draft};
+use crate::{JobId, JobState, JobStatus};
+
+/// How long a job that ended is kept, and with it the key it was submitted with.
+const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Everything in memory, under one lock: it is gone with the process.
+#[derive(Debug)]
+pub(crate) struct Store {
+    max_queue: usize,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    numbers: u64,
+    jobs: HashMap<JobId, Job>,
+    order: BTreeMap<u64, JobId>,
+    queue: Queue,
+    keys: HashMap<Box<str>, Used>,
+    ended: VecDeque<(Instant, JobId)>,
+    outbox: Outbox,
+}
+
+#[derive(Debug)]
+struct Job {
+    number: u64,
+    status: Arc<JobStatus>,
+    /// Until it has ended.
+    draft: Option<Arc<Draft>>,
+    key: Option<Box<str>>,
+}
+
+#[derive(Debug)]
+struct Used {
+    digest: [u8; 32],
+    job_id: JobId,
+}
+
+impl Store {
+    pub(crate) fn new(max_queue: usize) -> Self {
+        Self { max_queue, inner: Mutex::default() }
+    }
+
+    /// Takes a job into the queue, with its key and its first event; or finds the one that the key was used for.
+    pub(crate) fn submit(&self, new: NewJob) -> Result<Submitted, Refusal> {
+        let now = Instant::now();
+        let mut inner = self.lock();
+        inner.forget(now);
+        if let Some(key) = &new.key
+            && let Some(used) = inner.keys.get(&key.text)
+        {
+            let same = used.digest == key.digest;
+            return if same {
+                Ok(Submitted { job_id: used.job_id.clone(), replayed: true })
+            } else {
+                Err(Refusal::KeyReused)
+            };
+        }
+        if inner.queue.len() >= self.max_queue {
+            return Err(Refusal::Full);
+        }
+        Ok(Submitted { job_id: inner.add(new, now), replayed: false })
+    }
+
+    /// Gives the job that has waited longest to a worker: queued → running.
+    pub(crate) fn take(&self) -> Option<Taken> {
+        let mut inner = self.lock();
+        let job_id = inner.queue.pop()?;
+        let job = inner.jobs.get_mut(&job_id)?;
+        let draft = Arc::clone(job.draft.as_ref()?);
+        let status = Arc::make_mut(&mut job.status);
+        status.state = JobState::Running;
+        status.attempt += 1;
+        status.started_at = Some(Timestamp::now());
+        let chat = Chat::new(job_id, status.attempt, draft);
+        let status = Arc::clone(&job.status);
+        inner.outbox.record(&status, Instant::now());
+        Some(Taken { chat })
+    }
+
+    /// Ends that run of a job: running → done or failed. Does nothing, and says so, if the job has ended otherwise.
+    pub(crate) fn finish(&self, job_id: &JobId, attempt: u64, outcome: Outcome) -> bool {
+        let mut inner = self.lock();
+        let Some(job) = inner.jobs.get_mut(job_id) else { return false };
+        if job.status.state != JobState::Running || job.status.attempt != attempt {
+            return false;
+        }
+        let status = Arc::make_mut(&mut job.status);
+        match outcome {
+            Outcome::Done(answer) => {
+                status.state = JobState::Done;
+                status.result = Some(answer.result);
+                status.artifacts = answer.artifacts;
+            }
+            Outcome::Failed(error) => {
+                status.state = JobState::Failed;
+                status.error = Some(error);
+            }
+        }
+        inner.end(job_id);
+        true
+    }
+
+    /// Ends a job that waits or runs: queued or running → failed, error `cancelled`.
+    pub(crate) fn cancel(&self, job_id: &JobId) -> Cancelled {
+        let mut inner = self.lock();
+        let Some(job) = inner.jobs.get_mut(job_id) else { return Cancelled::Unknown };
+        if job.status.state.is_terminal() {
+            return Cancelled::Terminal(job.status.state.clone());
+        }
+        let number = job.number;
+        let status = Arc::make_mut(&mut job.status);
+        status.state = JobState::Failed;
+        status.error = Some("cancelled".to_owned());
+        inner.queue.remove(number);
+        inner.end(job_id).map_or(Cancelled::Unknown, Cancelled::Ended)
+    }
+
+    pub(crate) fn status(&self, job_id: &JobId) -> Option<Arc<JobStatus>> {
+        let inner = self.lock();
+        inner.jobs.get(job_id).map(|job| inner.told(job))
+    }
+
+    /// Whether that run of the job goes on, as far as anybody decided.
+    pub(crate) fn is_running(&self, job_id: &JobId, attempt: u64) -> bool {
+        let inner = self.lock();
+        let status = inner.jobs.get(job_id).map(|job| &job.status);
+        status.is_some_and(|status| status.state == JobState::Running && status.attempt == attempt)
+    }
+
+    /// Newest first.
+    pub(crate) fn list(&self, query: &Query) -> Page {
+        let inner = self.lock();
+        let older = inner.order.range(..query.before.unwrap_or(u64::MAX)).rev();
+        let mut found = older
+            .filter_map(|(number, job_id)| Some((*number, inner.jobs.get(job_id)?)))
+            .filter(|(_, job)| query.state.as_ref().is_none_or(|state| *state == job.status.state));
+        let page: Vec<_> = found.by_ref().take(query.limit).collect();
+        let more = found.next().is_some();
+        let next = page.last().filter(|_| more).map(|(number, _)| *number);
+        Page { jobs: page.into_iter().map(|(_, job)| inner.told(job)).collect(), next }
+    }
+
+    /// Takes an event that is due.
+    pub(crate) fn claim(&self) -> Claim {
+        self.lock().outbox.claim(Instant::now())
+    }
+
+    /// Says what came of an event that was claimed.
+    pub(crate) fn settle(&self, job_id: &JobId, verdict: &Verdict) {
+        self.lock().outbox.settle(job_id, verdict, Instant::now());
+    }
+
+    /// Every method leaves the whole consistent before it can panic, so that a poisoned lock is as good as another.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn add(&mut self, new: NewJob, now: Instant) -> JobId {
+        let job_id = fresh_id();
+        self.numbers += 1;
+        let number = self.numbers;
+        let mut status = JobStatus::new(job_id.clone(), JobState::Queued);
+        status.model.clone_from(&new.draft.model);
+        status.created_at = Some(Timestamp::now());
+        let key = new.key.map(|key| {
+            self.keys.insert(key.text.clone(), Used { digest: key.digest, job_id: job_id.clone() });
+            key.text
+        });
+        let job = Job { number, status: Arc::new(status), draft: Some(Arc::new(new.draft)), key };
+        self.queue.push(number, job_id.clone());
+        self.order.insert(number, job_id.clone());
+        if let Some(url) = new.webhook {
+            self.outbox.open(job_id.clone(), Address { url, traceparent: new.traceparent });
+            self.outbox.record(&self.told(&job), now);
+        }
+        self.jobs.insert(job_id.clone(), job);
+        job_id
+    }
+
+    /// What every end of a job has in common.
+    fn end(&mut self, job_id: &JobId) -> Option<Arc<JobStatus>> {
+        let now = Instant::now();
+        let job = self.jobs.get_mut(job_id)?;
+        job.draft = None;
+        Arc::make_mut(&mut job.status).completed_at = Some(Timestamp::now());
+        let status = Arc::clone(&job.status);
+        self.outbox.record(&status, now);
+        self.ended.push_back((now, job_id.clone()));
+        Some(status)
+    }
+
+    /// The job as it is told, with its place in the queue.
+    fn told(&self, job: &Job) -> Arc<JobStatus> {
+        let Some(position) = self.queue.position(job.number) else { return Arc::clone(&job.status) };
+        let mut status = JobStatus::clone(&job.status);
+        status.position = Some(position);
+        Arc::new(status)
+    }
+
+    /// Drops the jobs that ended long ago, with their keys.
+    fn forget(&mut self, now: Instant) {
+        while self.ended.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) > KEPT) {
+            let Some((_, job_id)) = self.ended.pop_front() else { return };
+            self.outbox.close(&job_id);
+            let Some(job) = self.jobs.remove(&job_id) else { continue };
+            self.order.remove(&job.number);
+            if let Some(key) = job.key {
+                self.keys.remove(&key);
+            }
+        }
+    }
+}
+
+#[expect(clippy::expect_used, reason = "hexadecimal digits are an id")]
+fn fresh_id() -> JobId {
+    JobId::new(Uuid::now_v7().simple().to_string()).expect("hexadecimal digits")
+}

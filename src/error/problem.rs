@@ -1,0 +1,62 @@
+use ::axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+
+use super::Error;
+use super::meaning::Meaning;
+
+/// Problem details for HTTP APIs (RFC 9457), with members of our own behind the standard ones.
+#[derive(Serialize)]
+struct Problem<'a> {
+    title: &'static str,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idempotency_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_state: Option<&'a str>,
+    may_be_running: bool,
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let meaning = Meaning::of(&self);
+        let status = http_status(meaning, &self);
+        let problem = Problem {
+            title: meaning.title(),
+            status: status.as_u16(),
+            detail: meaning.detail(&self),
+            job_id: self.job_id().map(AsRef::as_ref),
+            idempotency_key: self.idempotency_key().map(|key| key.to_string()),
+            last_state: self.last_state().map(crate::JobState::as_str),
+            may_be_running: self.may_be_running(),
+        };
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = meaning.retry_after(&self) {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}
+
+fn http_status(meaning: Meaning, error: &Error) -> StatusCode {
+    match meaning {
+        Meaning::Invalid => StatusCode::BAD_REQUEST,
+        Meaning::Rejected if error.status() == Some(StatusCode::BAD_REQUEST) => StatusCode::BAD_REQUEST,
+        Meaning::Rejected => StatusCode::UNPROCESSABLE_ENTITY,
+        Meaning::NotFound => StatusCode::NOT_FOUND,
+        Meaning::Conflict => StatusCode::CONFLICT,
+        Meaning::TooMany => StatusCode::TOO_MANY_REQUESTS,
+        Meaning::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+        Meaning::Unsupported => StatusCode::NOT_IMPLEMENTED,
+        Meaning::Deadline => StatusCode::GATEWAY_TIMEOUT,
+        Meaning::Unreachable | Meaning::Daemon | Meaning::Failed => StatusCode::BAD_GATEWAY,
+    }
+}

@@ -1,0 +1,14 @@
+//! The embedded daemon, seen from its sockets: requests are written by hand, and webhooks are received by hand.
+
+mod cancel;
+mod gate;
+mod lifecycle;
+mod list;
+mod models;
+mod poll;
+mod raw;
+mod receiver;
+mod refusals;
+mod submit;
+mod webhook;
+mod worker;

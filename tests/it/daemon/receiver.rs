@@ -1,0 +1,95 @@
+//! A receiver of webhooks that answers what it is told to.
+
+use std::collections::VecDeque;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::raw::header;
+
+pub(crate) struct Receiver {
+    pub(crate) url: String,
+    events: UnboundedReceiver<Event>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Event {
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Event {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        header(&self.head, name).unwrap_or_else(|| panic!("no {name} in {self:?}"))
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    pub(crate) fn state(&self) -> String {
+        self.json()["state"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Receiver {
+    /// Answers with these status lines one after the other, then with 204. One that is empty closes the connection.
+    pub(crate) async fn start(answers: &[&'static str]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/hook?a=b", listener.local_addr().unwrap());
+        let (told, events) = unbounded_channel();
+        let task = tokio::spawn(receive(listener, answers.iter().copied().collect(), told));
+        Self { url, events, task }
+    }
+
+    pub(crate) async fn event(&mut self) -> Event {
+        self.events.recv().await.unwrap()
+    }
+
+    /// The states of the next events.
+    pub(crate) async fn states(&mut self, count: usize) -> Vec<String> {
+        let mut states = Vec::new();
+        for _ in 0..count {
+            states.push(self.event().await.state());
+        }
+        states
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn receive(listener: TcpListener, mut answers: VecDeque<&'static str>, told: UnboundedSender<Event>) {
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let event = read(&mut stream).await;
+        let answer = answers.pop_front().unwrap_or("204 No Content");
+        let _ = told.send(event);
+        if !answer.is_empty() {
+            let answer = format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    }
+}
+
+async fn read(stream: &mut TcpStream) -> Event {
+    let mut bytes = Vec::new();
+    loop {
+        assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0, "the request broke off");
+        let text = std::str::from_utf8(&bytes).unwrap();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        if body.len() == header(head, "content-length").unwrap().parse::<usize>().unwrap() {
+            return Event { head: head.to_owned(), body: body.to_owned() };
+        }
+    }
+}
