@@ -73,11 +73,12 @@ async fn retry_after_is_obeyed_up_to_the_limit_and_does_not_grow_the_pauses() {
     assert_eq!(later("5").await, seconds(0));
     assert_eq!(later("3600").await, seconds(5));
     assert_eq!(later("Sun, 06 Nov 1994 08:49:37 GMT").await, seconds(45));
-    // A date that is past asks for no pause.
-    assert_eq!(later("soon").await, seconds(45));
-    assert_eq!(later("1").await, seconds(46));
-    assert_eq!(turn(&mut stream, &mut daemon, running).await.1, seconds(47));
-    assert_eq!(turn(&mut stream, &mut daemon, running).await.1, seconds(49));
+    // A date that is past, or no time at all, makes the shortest pause there is; what is neither makes the usual one.
+    assert_eq!(later("0").await, seconds(46));
+    assert_eq!(later("soon").await, seconds(47));
+    assert_eq!(later("2").await, seconds(48));
+    assert_eq!(turn(&mut stream, &mut daemon, running).await.1, seconds(50));
+    assert_eq!(turn(&mut stream, &mut daemon, running).await.1, seconds(52));
 }
 
 #[tokio::test(start_paused = true)]

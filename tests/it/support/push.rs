@@ -76,9 +76,12 @@ impl Pushed {
     }
 
     /// Waits on the same daemon that no events are sent for.
-    pub(crate) fn polling_only(&self) -> TestWait {
-        let policy = exact().build().unwrap();
-        WaitLayer::builder(self.api.clone()).poll_policy(policy).build().unwrap().layer(self.api.clone())
+    pub(crate) fn without_push(
+        &self,
+        set: impl FnOnce(WaitLayerBuilder<TestApi>) -> WaitLayerBuilder<TestApi>,
+    ) -> TestWait {
+        let layer = WaitLayer::builder(self.api.clone()).poll_policy(exact().build().unwrap());
+        set(layer).build().unwrap().layer(self.api.clone())
     }
 
     /// Where the events of a request that was sent go to.

@@ -103,6 +103,7 @@ async fn the_last_look_is_asked_for_now_and_not_held() {
     let (wait, mut daemon) = polling(long);
     let waiting = begin(&wait, &request());
     daemon.post().await.accept("7");
+    daemon.get().await.tell("running");
     let held = daemon.get().await;
     assert_eq!((held.at, held.header("prefer")), (seconds(0), Some("wait=20")));
     let last = daemon.get().await;

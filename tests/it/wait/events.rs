@@ -57,6 +57,28 @@ async fn an_unsigned_event_is_a_hint_to_ask_at_once_and_is_not_believed() {
     assert_eq!((it.wait.stats().finished_by_push, it.wait.stats().finished_by_poll), (1, 0));
 }
 
+/// It says all that a poll would.
+#[tokio::test(start_paused = true)]
+async fn a_signed_event_on_the_way_makes_nobody_ask() {
+    let mut it = Pushed::signed();
+    let request = request();
+    let waiting = begin(&it.wait, &request);
+    let post = it.daemon.post().await;
+    let url = post.callback().unwrap();
+    post.accept("7");
+    it.daemon.get().await.tell("queued");
+    it.daemon.settle().await;
+    it.event(&url, "7", "running").await;
+    assert_eq!(request.submission().last_state().unwrap().as_str(), "running");
+    // The pause that was begun goes on to its end; the next one is that of a push that works.
+    for at in [1, 31] {
+        let asked = it.daemon.get().await;
+        assert_eq!(asked.at, seconds(at));
+        asked.tell("running");
+    }
+    waiting.abort();
+}
+
 #[tokio::test(start_paused = true)]
 async fn event_before_the_202_completes_the_wait() {
     let mut it = Pushed::signed();

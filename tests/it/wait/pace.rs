@@ -47,9 +47,9 @@ async fn polls_are_slow_while_push_works_and_steady_while_it_has_lately_missed_o
     // Never proven: steady.
     assert_eq!(told_by_polls(&mut it).await, [0, 1, 3, 7]);
     assert_eq!(it.wait.stats().rescued, 0);
-    // The first event proves it; it also makes the wait ask at once.
-    assert_eq!(told_by_events(&mut it).await, [0, 0, 30, 60]);
-    assert_eq!(told_by_events(&mut it).await, [0, 0, 30, 60]);
+    // The first event proves it.
+    assert_eq!(told_by_events(&mut it).await, [0, 30, 60, 90]);
+    assert_eq!(told_by_events(&mut it).await, [0, 30, 60, 90]);
     // It stops: the first job that a poll must rescue is found by the slow polls, the next ones by steady ones.
     assert_eq!(told_by_polls(&mut it).await, [0, 30, 60, 90]);
     assert_eq!(it.wait.stats().rescued, 1);
@@ -57,7 +57,7 @@ async fn polls_are_slow_while_push_works_and_steady_while_it_has_lately_missed_o
     assert_eq!(told_by_polls(&mut it).await, [0, 1, 3, 7]);
     assert_eq!(it.wait.stats().rescued, 1);
     // It comes back.
-    assert_eq!(told_by_events(&mut it).await, [0, 0, 30, 60]);
+    assert_eq!(told_by_events(&mut it).await, [0, 30, 60, 90]);
     assert_eq!(it.wait.stats().finished_by_push, 3);
 }
 
@@ -85,11 +85,12 @@ async fn while_push_works_no_answer_is_asked_to_be_held() {
     let post = it.daemon.post().await;
     let url = post.callback().unwrap();
     post.accept("7");
+    it.daemon.get().await.tell("running");
     let held = it.daemon.get().await;
-    assert_eq!(held.header("prefer"), Some("wait=20"));
+    assert_eq!((held.at, held.header("prefer")), (seconds(1), Some("wait=20")));
     it.event(&url, "7", "running").await;
     held.tell_with("running", &[("preference-applied", "wait=20")]);
-    for at in [0, 30] {
+    for at in [2, 32, 62] {
         let asked = it.daemon.get().await;
         assert_eq!((asked.at, asked.header("prefer")), (seconds(at), None));
         asked.tell("running");
