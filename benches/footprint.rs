@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --bench footprint`
 
+#![expect(clippy::expect_used, reason = "a bench that cannot go on should end")]
+
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::task::{Context, Poll};

@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --bench jobs`
 
+#![expect(clippy::expect_used, reason = "a bench that cannot go on should end")]
+
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

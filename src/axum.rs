@@ -1,6 +1,6 @@
 //! For servers written with axum (feature `axum`).
 //!
-//! - [`Error`](crate::Error) is a response: problem details (RFC 9457) with `Retry-After`, by the table in
+//! - [`Error`] is a response: problem details (RFC 9457) with `Retry-After`, by the table in
 //!   [`crate::error`]. Handlers return `Result<_, Error>` and use `?`.
 //! - [`webhooks`] mounts a [`WebhookReceiver`] in a router.
 //! - [`Foreman`] is a state from which handlers extract a [`Client`] or its [`Jobs`].

@@ -1,7 +1,7 @@
 //! What the clones of one [`SubmitRequest`](crate::SubmitRequest) share: key, callback, job id, states.
 //!
-//! A [`Cell`] is the shared state. Requests and waits hold it by a [`Hold`], whose last drop frees the callback's slot;
-//! a [`Submission`] only observes. The cell knows nothing of HTTP: who sends and who listens is behind [`Home`].
+//! Requests and waits hold it, and the last that lets go frees the callback's slot; a [`Submission`] only observes.
+//! [`DropPolicy`] says what becomes of a job that nobody holds any longer.
 
 mod cell;
 mod drop_policy;

@@ -29,10 +29,6 @@ impl Wake for Count {
     }
 }
 
-fn sending(cell: &Cell) -> Claim {
-    cell.look(&mut Seat::default(), Waker::noop()).claim
-}
-
 #[test]
 fn only_one_may_send_at_a_time() {
     let cell = cell();

@@ -78,8 +78,12 @@ impl Service<Uri> for Connector {
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
+    #[cfg_attr(feature = "tls", expect(clippy::useless_conversion, reason = "it is one without TLS"))]
     fn call(&mut self, uri: Uri) -> Self::Future {
         let (limit, connecting) = (self.limit, self.inner.call(uri));
-        Box::pin(async move { tokio::time::timeout(limit, connecting).await? })
+        Box::pin(async move {
+            // Without TLS the inner error is one of hyper-util's own; with it, one in a box.
+            tokio::time::timeout(limit, connecting).await?.map_err(BoxError::from)
+        })
     }
 }

@@ -58,7 +58,7 @@ async fn a_success_begins_the_count_anew() {
 
 #[tokio::test(start_paused = true)]
 async fn an_event_begins_the_count_anew() {
-    let mut it = Pushed::new(Notifier::new(), false, |layer| budget(layer));
+    let mut it = Pushed::new(Notifier::new(), false, budget);
     let waiting = begin(&it.wait, &request());
     let post = it.daemon.post().await;
     let url = post.callback().unwrap();
