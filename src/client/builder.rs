@@ -1,3 +1,4 @@
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -10,7 +11,6 @@ use crate::wait::WaitLayer;
 use crate::{DropPolicy, Error, Notifier};
 
 /// Builds a [`Client`]; made by [`Client::builder`].
-#[derive(Debug)]
 #[must_use]
 pub struct ClientBuilder<H = DefaultHttp> {
     base_url: String,
@@ -186,5 +186,19 @@ where
         }
         let jobs = stack(&api, &waits.build()?);
         Ok(Client { api, jobs, notifier: open.notifier, webhook_url, listener: open.listener })
+    }
+}
+
+/// The token and the secrets are not shown.
+impl<H> fmt::Debug for ClientBuilder<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("base_url", &self.base_url)
+            .field("token", &self.token.is_some())
+            .field("webhook_secrets", &self.secrets.len())
+            .field("webhooks", &self.webhooks)
+            .field("public_url", &self.public_url)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
     }
 }

@@ -7,6 +7,7 @@
 )]
 
 mod api;
+mod client;
 mod daemon;
 mod poll;
 mod support;

@@ -1,0 +1,8 @@
+//! The client against the embedded daemon, over real sockets.
+
+mod endpoints;
+mod options;
+mod sockets;
+mod tls;
+mod transport;
+mod ways;

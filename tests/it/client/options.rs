@@ -1,0 +1,53 @@
+//! Every option that cannot work is refused by name, before anything is bound or sent.
+
+use std::time::Duration;
+
+use foreman_client::{Client, ClientBuilder, EmbedRequest, Message, Notifier, SubmitRequest};
+
+async fn refused(field: &str, builder: ClientBuilder) {
+    let error = builder.build().await.unwrap_err();
+    assert!(error.is_invalid() && error.is_unsent(), "{field}: {error}");
+    assert!(error.to_string().starts_with(&format!("invalid {field}: ")), "{field}: {error}");
+}
+
+#[tokio::test]
+async fn options_that_cannot_work_are_refused_by_name() {
+    let client = || Client::builder("http://127.0.0.1:9");
+    for url in ["", "127.0.0.1:9", "ftp://h", "http://", "http://h?q", "http://user@h"] {
+        refused("base_url", Client::builder(url)).await;
+    }
+    refused("token", client().token("")).await;
+    refused("token", client().token("a\nb")).await;
+    refused("webhook_secret", client().webhook_secret("")).await;
+    refused("webhook_secret", client().webhook_secret("whsec_")).await;
+    refused("webhook_secret", client().webhook_secret("good").webhook_secret("")).await;
+    refused("public_url", client().public_url("http://:80/hooks")).await;
+    refused("public_url", client().public_url("/hooks")).await;
+    refused("public_url", client().notifier(Notifier::new())).await;
+    refused("deadline", client().deadline(Duration::ZERO)).await;
+    refused("interval", client().poll_interval(Duration::ZERO)).await;
+    refused("exchange_timeout", client().exchange_timeout(Duration::ZERO)).await;
+    refused("max_answer", client().max_answer(0)).await;
+    let transport = foreman_client::api::Transport::builder().connect_timeout(Duration::ZERO);
+    refused("connect_timeout", client().transport(transport)).await;
+}
+
+#[test]
+fn requests_that_cannot_work_are_refused_by_name() {
+    for (field, error) in [
+        ("model", SubmitRequest::builder("").build().unwrap_err()),
+        ("messages", Message::from_json("[]").unwrap_err()),
+        ("messages", Message::from_value("text").unwrap_err()),
+        ("model", EmbedRequest::new("", "text").unwrap_err()),
+    ] {
+        assert!(error.is_invalid() && error.to_string().starts_with(&format!("invalid {field}: ")), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn secrets_are_not_shown() {
+    let builder = Client::builder("http://127.0.0.1:9").token("hunter2").webhook_secret("hunter3").polling();
+    assert!(!format!("{builder:?}").contains("hunter"), "{builder:?}");
+    let client = builder.build().await.unwrap();
+    assert!(!format!("{client:?}").contains("hunter"), "{client:?}");
+}
