@@ -82,6 +82,12 @@ impl Error {
         self
     }
 
+    /// Says that nothing was sent, which the kind alone does not tell.
+    pub(crate) fn surely_unsent(mut self) -> Self {
+        self.0.arrival = Arrival::Not;
+        self
+    }
+
     pub(crate) fn with_waited(mut self, elapsed: Duration, polls: u32) -> Self {
         self.0.waited = Some(Waited { elapsed, polls });
         self

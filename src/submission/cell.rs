@@ -159,6 +159,11 @@ impl Cell {
         self.lock().last.clone()
     }
 
+    /// Whether nothing was sent, or nothing that arrived, and no wait is about to.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.lock().sending == Sending::Fresh
+    }
+
     // ===== for waits =====
 
     /// Looks, and asks to be woken at the next change.
@@ -202,31 +207,28 @@ impl Cell {
         wake(progress);
     }
 
-    /// The submission surely did not arrive: the next one may send it.
-    pub(crate) fn unsent(&self) {
-        self.settle(Sending::Fresh);
+    /// The submission surely did not arrive: the next one may send it. Unless an event came meanwhile, even unsigned, which
+    /// shows that it did arrive, whatever the answer was.
+    pub(crate) fn unsent(&self) -> Claim {
+        self.settle(Sending::Fresh)
     }
 
     /// The submission may have arrived. An event that came meanwhile, even unsigned, says which job it became.
     pub(crate) fn lost(&self) -> Claim {
-        self.settle(Sending::Lost);
-        Claim::from(self.lock().sending)
+        self.settle(Sending::Lost)
     }
 
-    fn settle(&self, outcome: Sending) {
+    fn settle(&self, outcome: Sending) -> Claim {
         let mut progress = self.lock();
         if progress.sending != Sending::InFlight {
-            return;
+            return progress.sending.into();
         }
-        progress.sending = outcome;
-        if outcome == Sending::Lost {
-            let rumour = progress.rare.as_mut().and_then(|rare| rare.rumour.take());
-            progress.job_id = progress.job_id.take().or(rumour);
-        }
-        if progress.job_id.is_some() {
-            progress.sending = Sending::Accepted;
-        }
+        let rumour = progress.rare.as_mut().and_then(|rare| rare.rumour.take());
+        progress.job_id = progress.job_id.take().or(rumour);
+        progress.sending = if progress.job_id.is_some() { Sending::Accepted } else { outcome };
+        let claim = progress.sending.into();
         wake(progress);
+        claim
     }
 
     /// A poll told the state.

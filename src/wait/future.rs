@@ -14,6 +14,7 @@ use super::shared::Shared;
 use super::step::{Outcome, Sender, Step};
 use crate::api::{Accepted, GetJob};
 use crate::error::Kind;
+use crate::source::Pace;
 use crate::submission::{Claim, Hold, Home, Seat, Via};
 use crate::{BoxError, Error, JobResult, JobStatus, SubmitRequest};
 
@@ -75,19 +76,19 @@ where
             Ok(()) => Step::Idle(Sender::new(submit, request, polls)),
             Err(error) => Step::Refused(Some(error)),
         };
-        Self::new(hold, step, deadline, shared)
+        Self::new(hold, step, Machine::new(deadline), shared)
     }
 
     pub(super) fn attach(hold: Hold, polls: P, deadline: Option<Duration>, shared: Arc<Shared>) -> Self {
-        Self::new(hold, Step::Attached { polls }, deadline, shared)
+        Self::new(hold, Step::Attached { polls }, Machine::attached(deadline), shared)
     }
 
-    fn new(hold: Hold, step: Step<S, P>, deadline: Option<Duration>, shared: Arc<Shared>) -> Self {
+    fn new(hold: Hold, step: Step<S, P>, machine: Machine, shared: Arc<Shared>) -> Self {
         shared.counters.started.add();
         Self {
             hold,
             shared,
-            machine: Machine::new(deadline),
+            machine,
             begin: Instant::now(),
             seat: Seat::default(),
             heard: 0,
@@ -103,7 +104,7 @@ where
 
 impl<S, P> Future for JobWait<S, P>
 where
-    S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>>,
+    S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>> + Clone,
     P: Service<GetJob, Response = JobStatus, Error: Into<BoxError>>,
 {
     type Output = Result<JobResult, Error>;
@@ -126,7 +127,7 @@ where
 
 impl<S, P> JobWait<S, P>
 where
-    S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>>,
+    S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>> + Clone,
     P: Service<GetJob, Response = JobStatus, Error: Into<BoxError>>,
 {
     /// What happened next: first what others told the cell, then what this wait has asked for itself, then the time.
@@ -152,7 +153,8 @@ where
         if !matches!(*this.step, Step::Refused(_)) && this.machine.minds(news.claim) {
             return Poll::Ready((Event::Claimed(cell.claim()), None));
         }
-        let pace = this.shared.pace(this.hold);
+        // The last look is for what is known now.
+        let pace = if this.machine.is_looking_last() { Pace::Slow } else { this.shared.pace(this.hold) };
         match this.step.as_mut().poll_outcome(pace, cx) {
             Poll::Ready(Outcome::Submitted(answer)) => return Poll::Ready((self.submitted(answer), None)),
             Poll::Ready(Outcome::Polled(answer)) => return Poll::Ready(self.polled(answer)),
@@ -186,8 +188,10 @@ where
                 tracing::debug!(error = &error as &dyn std::error::Error, unsent, "a submission failed");
                 *this.failure = Some(error);
                 if unsent {
-                    cell.unsent();
-                    return Event::Unsent;
+                    // An event outdoes the answer of whoever says that nothing arrived.
+                    let claim = cell.unsent();
+                    let named = claim == Claim::Accepted && this.machine.is_submitting();
+                    return if named { Event::MaybeSent(claim) } else { Event::Unsent };
                 }
                 this.shared.counters.lost_answers.add();
                 Event::MaybeSent(cell.lost())
@@ -226,7 +230,8 @@ where
     fn perform(mut self: Pin<&mut Self>, action: Action, told: Told) -> Option<Result<JobResult, Error>> {
         let mut this = self.as_mut().project();
         match action {
-            Action::Nothing => {}
+            // Behind another wait, or after a lost answer.
+            Action::Nothing => this.step.rest(),
             Action::Resend if this.hold.cell().reclaim() != Claim::Mine => this.machine.stand_behind(),
             Action::Submit | Action::Resend => {
                 this.shared.counters.submitted.add();
@@ -251,9 +256,13 @@ where
             }
             Action::Finish => {
                 let (result, via) = told?;
+                self.as_mut().stop_sending();
                 return Some(Ok(self.finish(result, via)));
             }
-            Action::Fail(failure) => return Some(Err(self.fail(failure))),
+            Action::Fail(failure) => {
+                self.as_mut().stop_sending();
+                return Some(Err(self.fail(failure)));
+            }
         }
         None
     }
@@ -277,6 +286,10 @@ where
 
     fn fail(self: Pin<&mut Self>, failure: Failure) -> Error {
         let this = self.project();
+        let cell = this.hold.cell();
+        // That a re-send surely did not arrive says nothing of what was sent before.
+        let failure =
+            if this.machine.is_resending() && failure == Failure::Submission { Failure::Lost } else { failure };
         let kind = match failure {
             Failure::Submission | Failure::Lost => Kind::Lost,
             Failure::Poll => Kind::Service,
@@ -287,10 +300,28 @@ where
             Some(cause) => Error::new(kind).with_source(cause),
             None => Error::new(kind),
         };
+        let error = if cell.is_fresh() { error.surely_unsent() } else { error };
         this.shared.counters.failed.add();
-        let cell = this.hold.cell();
         let error = error.with_job(cell.job_id(), cell.key(), cell.last_state());
         if *this.polls > 0 { error.with_waited(this.begin.elapsed(), *this.polls) } else { error }
+    }
+}
+
+impl<S, P> JobWait<S, P>
+where
+    S: Service<SubmitRequest>,
+    P: Service<GetJob>,
+{
+    /// Gives back the right to send, if this wait has it: whoever comes next must know whether it may have arrived.
+    fn stop_sending(self: Pin<&mut Self>) {
+        let this = self.project();
+        let cell = this.hold.cell();
+        match &*this.step {
+            Step::Submitting(_) => _ = cell.lost(),
+            Step::Idle(sender) if sender.is_due() && this.machine.is_resending() => _ = cell.lost(),
+            Step::Idle(sender) if sender.is_due() => _ = cell.unsent(),
+            _ => {}
+        }
     }
 }
 
@@ -309,22 +340,13 @@ where
     S: Service<SubmitRequest>,
     P: Service<GetJob>,
 {
-    fn drop(self: Pin<&mut Self>) {
+    fn drop(mut self: Pin<&mut Self>) {
+        self.as_mut().stop_sending();
         let this = self.project();
-        let cell = this.hold.cell();
-        if this.machine.is_submitting() {
-            let sent = matches!(*this.step, Step::Submitting(_)) || this.machine.is_resending();
-            // Dropped in the middle of the submission: whoever comes next must know whether it may have arrived.
-            if sent {
-                cell.lost();
-            } else {
-                cell.unsent();
-            }
-        }
         if !this.machine.is_over() {
             this.shared.counters.dropped.add();
         }
-        cell.leave(this.seat);
+        this.hold.cell().leave(this.seat);
     }
 }
 

@@ -36,8 +36,10 @@ pub(crate) struct Machine {
     deadline: Option<Duration>,
     /// When the polls began to fail; `None` while they succeed.
     failing_since: Option<Duration>,
-    /// Until when a 404 may pass: attached waits have no such time.
+    /// Until when a 404 may pass.
     grace_until: Duration,
+    /// Begun with nothing but a job's id: the daemon has known the job for long, and a 404 does not pass.
+    by_id: bool,
     resends: u8,
 }
 
@@ -138,7 +140,13 @@ pub(crate) enum Failure {
 
 impl Machine {
     pub(crate) fn new(deadline: Option<Duration>) -> Self {
-        Self { phase: Phase::Begin, deadline, failing_since: None, grace_until: Duration::ZERO, resends: 0 }
+        let grace_until = Duration::ZERO;
+        Self { phase: Phase::Begin, deadline, failing_since: None, grace_until, by_id: false, resends: 0 }
+    }
+
+    /// For a job that is known by its id alone.
+    pub(crate) fn attached(deadline: Option<Duration>) -> Self {
+        Self { by_id: true, ..Self::new(deadline) }
     }
 
     pub(crate) fn deadline(&self) -> Option<Duration> {
@@ -168,6 +176,11 @@ impl Machine {
     /// Whether this wait is the one that sends.
     pub(crate) fn is_submitting(&self) -> bool {
         self.phase == Phase::Submitting
+    }
+
+    /// Whether the deadline has passed and the state is asked once more.
+    pub(crate) fn is_looking_last(&self) -> bool {
+        self.phase == Phase::LastLook
     }
 
     /// Whether this wait sends what may have arrived before.
@@ -242,11 +255,6 @@ impl Machine {
                 self.phase = Phase::Behind;
                 Action::Nothing
             }
-            Claim::Accepted if self.phase == Phase::Begin => {
-                // Attached: the daemon has known the job for long.
-                self.phase = Phase::Following;
-                Action::Follow
-            }
             Claim::Accepted => self.follow(now, limits),
             Claim::Lost if matches!(self.phase, Phase::Lost { .. }) => Action::Nothing,
             Claim::Lost if known.events => self.lose(now, limits),
@@ -256,7 +264,9 @@ impl Machine {
 
     fn follow(&mut self, now: Duration, limits: &Limits) -> Action {
         self.phase = Phase::Following;
-        self.grace_until = now.saturating_add(limits.not_found_grace);
+        if !self.by_id {
+            self.grace_until = now.saturating_add(limits.not_found_grace);
+        }
         Action::Follow
     }
 

@@ -25,7 +25,10 @@ const PERMANENT: Event = PollFailed(Fault::Permanent);
 
 /// One row: its name, what is known, and (second, event, action) one after the other. It ends over or not over.
 fn row(name: &str, known: Known, ends: bool, steps: &[(u64, Event, Action)]) {
-    let mut machine = Machine::new(DEADLINE);
+    row_of(Machine::new(DEADLINE), name, known, ends, steps);
+}
+
+fn row_of(mut machine: Machine, name: &str, known: Known, ends: bool, steps: &[(u64, Event, Action)]) {
     for (at, (second, event, expected)) in steps.iter().enumerate() {
         let action = machine.on(*event, Duration::from_secs(*second), known, &LIMITS);
         assert_eq!(action, *expected, "{name}: step {at}, {event:?} at {second} s");
@@ -289,6 +292,13 @@ fn polls_that_fail() {
     );
     row("404 in the grace, then it is there", PUSH, false, &with(&[(2, NOT_FOUND, Nothing), (5, RUNNING, Nothing)]));
     row(
+        "404 right after another wait had the 202",
+        POLLING,
+        false,
+        &[(0, Claimed(Claim::Accepted), Follow), (0, NOT_FOUND, Nothing), (4, NOT_FOUND, Nothing)],
+    );
+    row_of(
+        Machine::attached(DEADLINE),
         "404 has no grace for one attached to",
         POLLING,
         true,

@@ -45,12 +45,19 @@ pub(super) struct Sender<S, P> {
     ready: bool,
     /// It is to be sent.
     due: bool,
+    /// This wait has sent it.
+    sent: bool,
 }
 
 impl<S, P> Sender<S, P> {
     /// `submit` is ready.
     pub(super) fn new(submit: S, request: SubmitRequest, polls: P) -> Box<Self> {
-        Box::new(Self { submit, request, polls, ready: true, due: false })
+        Box::new(Self { submit, request, polls, ready: true, due: false, sent: false })
+    }
+
+    /// Whether it is to be sent, and has not been by now.
+    pub(super) fn is_due(&self) -> bool {
+        self.due
     }
 }
 
@@ -70,13 +77,25 @@ pub(super) enum Outcome {
 
 impl<S, P> Step<S, P>
 where
-    S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>>,
+    S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>> + Clone,
     P: Service<GetJob, Response = JobStatus, Error: Into<BoxError>>,
 {
     /// Sends as soon as the service is ready.
     pub(super) fn send(self: Pin<&mut Self>) {
         if let StepProj::Idle(sender) = self.project() {
             sender.due = true;
+        }
+    }
+
+    /// Gives back the place that readiness holds in a service with limits, since nothing is to be sent for now: the wait that
+    /// is to send may need it.
+    pub(super) fn rest(self: Pin<&mut Self>) {
+        if let StepProj::Idle(sender) = self.project()
+            && sender.ready
+            && !sender.due
+        {
+            sender.submit = sender.submit.clone();
+            sender.ready = false;
         }
     }
 
@@ -87,7 +106,7 @@ where
                 Some(sender) => (sender.polls, true),
                 None => return true,
             },
-            StepOwned::Idle(sender) => (sender.polls, sender.due),
+            StepOwned::Idle(sender) => (sender.polls, sender.sent),
             StepOwned::Attached { polls } => (polls, false),
             StepOwned::Refused(_) | StepOwned::Following { .. } | StepOwned::Over => return false,
         };
@@ -116,11 +135,13 @@ where
                     if !sender.ready {
                         if let Err(error) = ready!(sender.submit.poll_ready(cx)) {
                             sender.due = false;
-                            return Poll::Ready(Outcome::Submitted(Err(Error::from_boxed(error.into()))));
+                            let error = Error::from_boxed(error.into()).surely_unsent();
+                            return Poll::Ready(Outcome::Submitted(Err(error)));
                         }
                         sender.ready = true;
                     }
                     // Idle -> Submitting: the service is ready.
+                    sender.sent = true;
                     let future = sender.submit.call(sender.request.clone());
                     if let StepOwned::Idle(sender) = self.as_mut().project_replace(Self::Over) {
                         let submitting = Submitting { future, sender: Some(sender) };

@@ -1,0 +1,121 @@
+//! What the predicates say of each way to fail: of a submission, since that is where it matters whether it arrived.
+
+use std::io;
+
+use foreman_client::Error;
+
+use crate::support::{Asked, begin, polling, request, seconds};
+
+const UNSENT: &str = "unsent";
+const MAYBE: &str = "maybe_submitted";
+const RETRY: &str = "retryable";
+const AUTH: &str = "auth";
+const NOT_FOUND: &str = "not_found";
+const REJECTED: &str = "rejected";
+const OVERLOADED: &str = "overloaded";
+const CONNECT: &str = "connect";
+
+fn holds(error: &Error) -> Vec<&'static str> {
+    let all = [
+        (UNSENT, error.is_unsent()),
+        (MAYBE, error.is_maybe_submitted()),
+        (RETRY, error.is_retryable()),
+        (AUTH, error.is_auth()),
+        (NOT_FOUND, error.is_not_found()),
+        (REJECTED, error.is_rejected()),
+        (OVERLOADED, error.is_overloaded()),
+        (CONNECT, error.is_connect()),
+    ];
+    all.into_iter().filter_map(|(name, holds)| holds.then_some(name)).collect()
+}
+
+async fn submitted(answer: impl FnOnce(Asked)) -> Error {
+    let (wait, mut daemon) = polling(|layer| layer);
+    let waiting = begin(&wait, &request());
+    answer(daemon.post().await);
+    let error = waiting.await.unwrap().unwrap_err();
+    assert!(error.idempotency_key().is_some() && error.job_id().is_none(), "{error}");
+    assert_eq!(error.may_be_running(), error.is_maybe_submitted(), "{error}");
+    error
+}
+
+#[tokio::test(start_paused = true)]
+async fn statuses_mean_what_they_say() {
+    let table: [(u16, Option<&str>, &[&str]); 19] = [
+        (200, None, &[MAYBE, RETRY]),
+        (302, None, &[UNSENT, RETRY]),
+        (400, None, &[UNSENT, REJECTED]),
+        (401, None, &[UNSENT, AUTH]),
+        (403, None, &[UNSENT, AUTH]),
+        (404, None, &[UNSENT, NOT_FOUND]),
+        (408, None, &[MAYBE, RETRY]),
+        (409, None, &[MAYBE, RETRY]),
+        (410, None, &[UNSENT, NOT_FOUND]),
+        (413, None, &[UNSENT, REJECTED]),
+        (422, None, &[UNSENT, REJECTED]),
+        (425, None, &[UNSENT, RETRY]),
+        (429, None, &[UNSENT, RETRY, OVERLOADED]),
+        (429, Some("7"), &[UNSENT, RETRY, OVERLOADED]),
+        (500, None, &[MAYBE, RETRY]),
+        (502, None, &[MAYBE, RETRY]),
+        (503, None, &[MAYBE, RETRY]),
+        (503, Some("7"), &[UNSENT, RETRY, OVERLOADED]),
+        (504, Some("7"), &[MAYBE, RETRY]),
+    ];
+    for (status, retry_after, expected) in table {
+        let error = submitted(|asked| {
+            let mut response = http::Response::builder().status(status);
+            if let Some(value) = retry_after {
+                response = response.header("retry-after", value);
+            }
+            asked.respond(response.body("{}".into()).unwrap());
+        });
+        let error = error.await;
+        assert_eq!(holds(&error), expected, "{status} {retry_after:?}");
+        assert_eq!(error.status().unwrap().as_u16(), status);
+        assert_eq!(error.retry_after(), retry_after.map(|_| seconds(7)), "{status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_was_not_made_carried_nothing_and_one_that_broke_may_have() {
+    use io::ErrorKind;
+    for (kind, expected) in [
+        (ErrorKind::ConnectionRefused, &[UNSENT, RETRY, CONNECT][..]),
+        (ErrorKind::HostUnreachable, &[UNSENT, RETRY, CONNECT]),
+        (ErrorKind::NetworkUnreachable, &[UNSENT, RETRY, CONNECT]),
+        (ErrorKind::AddrNotAvailable, &[UNSENT, RETRY, CONNECT]),
+        (ErrorKind::ConnectionReset, &[MAYBE, RETRY]),
+        (ErrorKind::ConnectionAborted, &[MAYBE, RETRY]),
+        (ErrorKind::BrokenPipe, &[MAYBE, RETRY]),
+        (ErrorKind::UnexpectedEof, &[MAYBE, RETRY]),
+        (ErrorKind::TimedOut, &[MAYBE, RETRY]),
+    ] {
+        assert_eq!(holds(&submitted(|asked| asked.fail(kind)).await), expected, "{kind:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_cannot_be_used_may_have_been_a_yes() {
+    for body in ["", "{}", "<html>", r#"{"job_id":"a/b"}"#] {
+        assert_eq!(holds(&submitted(|asked| asked.answer(202, body)).await), [MAYBE, RETRY], "{body}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_never_comes_may_have_been_a_yes() {
+    let (wait, mut daemon) = polling(|layer| layer);
+    let waiting = begin(&wait, &request());
+    let _asked = daemon.post().await;
+    let error = waiting.await.unwrap().unwrap_err();
+    assert_eq!(holds(&error), [MAYBE, RETRY]);
+    assert!(error.is_timeout() && daemon.clock() == seconds(30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_not_ready_has_sent_nothing_that_the_daemon_knows() {
+    let (wait, mut daemon) = polling(|layer| layer);
+    daemon.not_ready(io::Error::from(io::ErrorKind::ConnectionRefused));
+    let error = begin(&wait, &request()).await.unwrap().unwrap_err();
+    assert!(error.is_unsent() && error.is_connect());
+}

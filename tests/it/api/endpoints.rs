@@ -1,0 +1,72 @@
+//! The endpoints beside submitting and polling.
+
+use foreman_client::api::{CancelJob, ListJobs, ListModels};
+use foreman_client::{EmbedRequest, JobId, JobState};
+use http::Method;
+
+use crate::support::exchange;
+
+#[tokio::test(start_paused = true)]
+async fn models_are_listed_as_the_server_tells_them() {
+    let tags = r#"{"models":[{"name":"a","model":"a","modified_at":"2026-01-02T03:04:05.1+02:00","size":7,"digest":"d",
+        "details":{"family":"f"}},{}]}"#;
+    let models = exchange(ListModels, |asked| {
+        assert_eq!((asked.method.clone(), asked.uri.path()), (Method::GET, "/api/tags"));
+        asked.answer(200, tags);
+    });
+    let models = models.await.unwrap();
+    assert_eq!((models[0].name.as_str(), models[0].size), ("a", 7));
+    assert_eq!(models[0].details.as_ref().unwrap().get(), r#"{"family":"f"}"#);
+    assert_eq!(models[1].name, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn embeddings_are_as_many_as_the_texts() {
+    let embed = || EmbedRequest::new("m", ["a", "b"]).unwrap();
+    let good = exchange(embed(), |asked| {
+        assert_eq!((asked.method.clone(), asked.uri.path()), (Method::POST, "/api/embed"));
+        assert_eq!(asked.body, r#"{"model":"m","input":["a","b"]}"#);
+        asked.answer(200, r#"{"model":"m","embeddings":[[1,2.5],[3,4]]}"#);
+    });
+    assert_eq!(good.await.unwrap().embeddings, [[1.0, 2.5], [3.0, 4.0]]);
+
+    for (body, why) in [
+        (r#"{"embeddings":[[1]]}"#, "it has 1 embeddings for 2 texts"),
+        (r#"{"embeddings":[[1],[2],[3]]}"#, "it has 3 embeddings for 2 texts"),
+        (r#"{"embeddings":[]}"#, "it has 0 embeddings for 2 texts"),
+        (r#"{"embeddings":null}"#, "another shape"),
+        (r#"{"embeddings":[["1"],[2]]}"#, "another shape"),
+    ] {
+        let error = exchange(embed(), |asked| asked.answer(200, body)).await.unwrap_err();
+        assert!(error.is_bad_answer() && error.to_string().contains(why), "{body}: {error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancelling_is_answered_with_the_job_or_with_the_reason_why_not() {
+    let cancel = || CancelJob(JobId::new("a b").unwrap());
+    let cancelled = exchange(cancel(), |asked| {
+        assert_eq!((asked.method.clone(), asked.uri.path()), (Method::DELETE, "/jobs/a%20b"));
+        asked.answer(202, r#"{"job_id":"a b","state":"failed","error":"cancelled"}"#);
+    });
+    assert_eq!(cancelled.await.unwrap().error.as_deref(), Some("cancelled"));
+
+    for (status, not_found, unsupported) in
+        [(404, true, false), (405, false, true), (501, false, true), (409, false, false)]
+    {
+        let error = exchange(cancel(), |asked| asked.answer(status, "")).await.unwrap_err();
+        assert_eq!((error.is_not_found(), error.is_unsupported()), (not_found, unsupported), "{status}");
+        assert_eq!(error.status().unwrap().as_u16(), status);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_are_listed_a_page_at_a_time() {
+    let page = exchange(ListJobs::new().state(JobState::Done).limit(2).cursor("a b"), |asked| {
+        assert_eq!(asked.uri.query(), Some("state=done&limit=2&cursor=a%20b"));
+        asked
+            .answer(200, r#"{"jobs":[{"job_id":"8","state":"done"},{"job_id":"7","state":"done"}],"next_cursor":"x"}"#);
+    });
+    let page = page.await.unwrap();
+    assert_eq!((page.jobs.len(), page.next_cursor.as_deref()), (2, Some("x")));
+}

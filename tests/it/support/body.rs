@@ -1,0 +1,74 @@
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use foreman_client::BoxError;
+use http_body::{Body, Frame, SizeHint};
+
+/// The body of an answer, piece by piece, so that it can break off, never end, or lie about its size.
+#[derive(Debug, Default)]
+pub(crate) struct AnswerBody {
+    pieces: VecDeque<Piece>,
+    declared: Option<u64>,
+}
+
+#[derive(Debug)]
+enum Piece {
+    Data(Bytes),
+    Broken,
+    Silence,
+}
+
+impl AnswerBody {
+    pub(crate) fn then(mut self, data: impl Into<Bytes>) -> Self {
+        self.pieces.push_back(Piece::Data(data.into()));
+        self
+    }
+
+    /// The connection breaks here.
+    pub(crate) fn then_broken(mut self) -> Self {
+        self.pieces.push_back(Piece::Broken);
+        self
+    }
+
+    /// Nothing comes any more, and no end.
+    pub(crate) fn then_silence(mut self) -> Self {
+        self.pieces.push_back(Piece::Silence);
+        self
+    }
+
+    /// As by `Content-Length`.
+    pub(crate) fn declared(mut self, bytes: u64) -> Self {
+        self.declared = Some(bytes);
+        self
+    }
+}
+
+impl<T: Into<Bytes>> From<T> for AnswerBody {
+    fn from(whole: T) -> Self {
+        Self::default().then(whole)
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.pieces.pop_front() {
+            None => Poll::Ready(None),
+            Some(Piece::Data(data)) => Poll::Ready(Some(Ok(Frame::data(data)))),
+            Some(Piece::Broken) => Poll::Ready(Some(Err(io::Error::from(io::ErrorKind::ConnectionReset).into()))),
+            Some(Piece::Silence) => {
+                self.pieces.push_front(Piece::Silence);
+                Poll::Pending
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.declared.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
