@@ -37,6 +37,10 @@
 //! | `ConcurrencyLimit` | requests in flight | jobs in flight: the permit lives as long as the future |
 //! | `RateLimit`, `LoadShed` | as usual | as usual |
 //!
+//! The error of a `Timeout` outside knows nothing of the job; a deadline of the wait
+//! ([`deadline`](WaitLayerBuilder::deadline), [`Wait::with_deadline`]) ends with one that knows its id. Take
+//! [`SubmitRequest::submission`](crate::SubmitRequest::submission) before the call where only a `Timeout` will do.
+//!
 //! `ConcurrencyLimit` is the one that surprises. Inside, its permits are back after a few milliseconds, when the daemon has
 //! answered `202`: it bounds the burst, and thousands of jobs may wait. Outside, a permit is held for minutes: it bounds the jobs,
 //! and the next caller queues behind it, unless a `LoadShed` above turns it away. `Hedge` goes outside: both calls attach to the
@@ -77,7 +81,7 @@
 //!
 //! # What not to do
 //!
-//! - A retry that repeats on any error *inside* the wait, or that calls [`renew`](crate::SubmitRequest::renew) on an error that
+//! - A retry that repeats on any error *inside* the wait, or hides a lost answer behind a later refusal, or that calls [`renew`](crate::SubmitRequest::renew) on an error that
 //!   is not the job's own: both run jobs twice.
 //! - A new [`SubmitRequest`](crate::SubmitRequest) for each attempt: it is a new submission. Build it once and clone it.
 //! - A `Timeout` *inside* that is shorter than the daemon takes to answer `202`: each one is a lost answer.

@@ -39,6 +39,11 @@ pub trait Call {
         Duration::ZERO
     }
 
+    /// Adds what is known of the call to an error of the exchange, such as the key of a submission.
+    fn about(&self, error: Error) -> Error {
+        error
+    }
+
     /// Reads an answer of any status.
     ///
     /// # Errors

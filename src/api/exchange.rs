@@ -86,7 +86,7 @@ where
             },
         };
         let result = answer.and_then(|answer| this.call.answer(answer));
-        Poll::Ready(result.map_err(|error| error.with_call(this.target.describe(this.call))))
+        Poll::Ready(result.map_err(|error| this.call.about(error.with_call(this.target.describe(this.call)))))
     }
 }
 

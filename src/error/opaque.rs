@@ -190,7 +190,7 @@ impl fmt::Display for Error {
                 write!(f, "this daemon cannot {what} (it answered {})", status.as_u16())?;
             }
             Kind::Bind(address) => write!(f, "cannot listen for webhooks on {address}")?,
-            Kind::Capacity(limit) => write!(f, "{limit} jobs are waiting already, the most that is allowed")?,
+            Kind::Capacity(limit) => write!(f, "as many jobs wait for events as are allowed: {limit}")?,
             Kind::Overloaded => f.write_str("overloaded")?,
             Kind::Lost => f.write_str("the answer to the submission was lost, and whether a job runs is not known")?,
             Kind::Failed(reason) => write!(f, "the job failed: {reason}")?,

@@ -110,9 +110,7 @@ impl Error {
         match &self.0.kind {
             Kind::Connect | Kind::Transport | Kind::Exchange(_) | Kind::Overloaded | Kind::Capacity(_) => true,
             Kind::Answer(_) | Kind::Lost => true,
-            Kind::Status { status, .. } => {
-                !status.is_client_error() || matches!(status.as_u16(), 408 | 409 | 425 | 429)
-            }
+            Kind::Status { status, .. } => status.is_server_error() || matches!(status.as_u16(), 408 | 409 | 425 | 429),
             Kind::Invalid { .. }
             | Kind::Deadline(_)
             | Kind::TooLarge(_)

@@ -151,6 +151,11 @@ impl Cell {
         (!self.key.is_nil()).then_some(self.key)
     }
 
+    pub(super) fn callback_url(&self) -> Option<String> {
+        let lodging = self.lodging.get()?;
+        Some(lodging.home.callback_url(lodging.token?))
+    }
+
     pub(crate) fn job_id(&self) -> Option<JobId> {
         self.lock().job_id.clone()
     }

@@ -31,6 +31,13 @@ impl Submission {
         self.0.key().unwrap_or_default()
     }
 
+    /// The URL that the daemon sends this submission's events to, once it has been sent by a client with webhooks
+    /// (`state_webhook_url` on the wire). Whoever knows it can send events: keep it out of logs.
+    #[must_use]
+    pub fn callback_url(&self) -> Option<String> {
+        self.0.callback_url()
+    }
+
     /// The job's id, if it is known by now.
     #[must_use]
     pub fn job_id(&self) -> Option<JobId> {

@@ -50,7 +50,7 @@ pub(crate) struct Released {
 #[derive(Debug)]
 pub(super) struct Lodging {
     pub(super) home: Arc<dyn Home>,
-    token: Option<Token>,
+    pub(super) token: Option<Token>,
 }
 
 impl Hold {
@@ -96,8 +96,7 @@ impl Hold {
     }
 
     pub(crate) fn callback_url(&self) -> Option<String> {
-        let lodging = self.0.lodging.get()?;
-        Some(lodging.home.callback_url(lodging.token?))
+        self.0.callback_url()
     }
 }
 

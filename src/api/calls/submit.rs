@@ -57,6 +57,10 @@ impl Call for SubmitRequest {
         Ok(Some(SubmitRequest::body(self)))
     }
 
+    fn about(&self, error: Error) -> Error {
+        error.with_job(None, Some(self.submission().idempotency_key()), None)
+    }
+
     fn answer(&self, answer: Response<Bytes>) -> Result<Accepted, Error> {
         #[derive(Deserialize)]
         struct Body {

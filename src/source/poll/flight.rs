@@ -86,7 +86,10 @@ impl<F> Flight<F> {
         let answer = ready!(future.poll(cx)).map_err(|error| Error::from_boxed(error.into()));
         let held = match (&answer, &this.hold) {
             (Ok(status), Some(_)) => {
-                polling.learn(status.answered.held);
+                // There is nothing to hold for a job that has ended, so that such an answer shows nothing.
+                if status.answered.held || !status.state.is_terminal() {
+                    polling.learn(status.answered.held);
+                }
                 status.answered.held.then(|| this.since.elapsed())
             }
             _ => None,

@@ -36,7 +36,7 @@ use crate::{BoxError, Error, JobId, JobStatus};
 /// # let api = Api::new(base, Transport::new(&daemon.url().parse()?)?);
 ///
 /// let job = api.clone().oneshot(SubmitRequest::builder("echo").user("hi").build()?).await?.job_id;
-/// let mut states = PollStream::new(api, job, PollPolicy::default());
+/// let mut states = std::pin::pin!(PollStream::new(api, job, PollPolicy::default()));
 /// while let Some(status) = states.next().await {
 ///     println!("{}", status?.state);
 /// }

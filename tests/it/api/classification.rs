@@ -42,8 +42,8 @@ async fn submitted(answer: impl FnOnce(Asked)) -> Error {
 #[tokio::test(start_paused = true)]
 async fn statuses_mean_what_they_say() {
     let table: [(u16, Option<&str>, &[&str]); 19] = [
-        (200, None, &[MAYBE, RETRY]),
-        (302, None, &[UNSENT, RETRY]),
+        (200, None, &[MAYBE]),
+        (302, None, &[UNSENT]),
         (400, None, &[UNSENT, REJECTED]),
         (401, None, &[UNSENT, AUTH]),
         (403, None, &[UNSENT, AUTH]),
