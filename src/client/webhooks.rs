@@ -1,10 +1,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::api::BaseUrl;
 use crate::wait::Push;
 use crate::webhook::{WebhookListener, WebhookReceiver, local_address_towards};
 use crate::{Error, Notifier};
+
+/// How long it may take to find the way to the daemon, which asks the resolver for its name.
+const ROUTE_LIMIT: Duration = Duration::from_secs(5);
 
 /// How a client hears of its jobs.
 #[derive(Debug)]
@@ -75,7 +79,10 @@ async fn bind(
 ) -> Result<WebhookListener, crate::BoxError> {
     let address = match address {
         Some(address) => address,
-        None => SocketAddr::new(local_address_towards(daemon.host(), daemon.port()).await?, 0),
+        None => {
+            let route = local_address_towards(daemon.host(), daemon.port());
+            SocketAddr::new(tokio::time::timeout(ROUTE_LIMIT, route).await??, 0)
+        }
     };
     Ok(WebhookListener::builder(receiver).bind(address).await?)
 }

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::submission::Delivered;
@@ -14,20 +15,31 @@ pub struct PushStats {
     pub duplicates: u64,
     /// Events of a job that nobody waits for any longer.
     pub late: u64,
-    refusals: [u64; Refusal::ALL.len()],
+    refusals: Refusals,
+}
+
+/// A count for each reason.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Refusals([u64; Refusal::ALL.len()]);
+
+impl fmt::Debug for Refusals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = Refusal::ALL.iter().map(|why| (why, self.0[*why as usize]));
+        f.debug_map().entries(counts.filter(|(_, count)| *count > 0)).finish()
+    }
 }
 
 impl PushStats {
     /// How many requests were refused for that reason.
     #[must_use]
     pub fn refused(&self, why: Refusal) -> u64 {
-        self.refusals[why as usize]
+        self.refusals.0[why as usize]
     }
 
     /// How many requests were refused for any reason.
     #[must_use]
     pub fn refusals(&self) -> u64 {
-        self.refusals.iter().sum()
+        self.refusals.0.iter().sum()
     }
 }
 
@@ -104,7 +116,7 @@ impl PushCounters {
             hints: self.hints.load(Relaxed),
             duplicates: self.duplicates.load(Relaxed),
             late: self.late.load(Relaxed),
-            refusals: std::array::from_fn(|at| self.refusals[at].load(Relaxed)),
+            refusals: Refusals(std::array::from_fn(|at| self.refusals[at].load(Relaxed))),
         }
     }
 }
