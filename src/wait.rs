@@ -86,6 +86,8 @@
 //! - A new [`SubmitRequest`](crate::SubmitRequest) for each attempt: it is a new submission. Build it once and clone it.
 //! - A `Timeout` *inside* that is shorter than the daemon takes to answer `202`: each one is a lost answer.
 //! - `ConcurrencyLimit` outside without `LoadShed` or a deadline: callers queue without bound.
+//! - A rate or a concurrency of zero: tower panics at the one where the layer is built, and waits for ever at the other. What this
+//!   crate builds refuses a zero with an error that names it.
 
 mod abandon;
 mod future;

@@ -22,10 +22,14 @@ use crate::{BoxError, Error};
 
 mod connector;
 
+/// How long an idle connection is kept.
+const IDLE: Duration = Duration::from_secs(15);
+
 /// The HTTP client that is used unless another is given: HTTP/1.1, and HTTP/2 where TLS agrees on it; `https` by rustls with
 /// the operating system's roots (feature `tls`).
 ///
-/// Connecting is bounded (5 s unless set) over name resolution, TCP and TLS together. Idle connections are kept for 90 s.
+/// Connecting is bounded (5 s unless set) over name resolution, TCP and TLS together. Idle connections are kept for 15 s,
+/// which is shorter than servers keep them, so that a submission seldom meets a connection that is being closed.
 /// Cloning is cheap, and clones share the connections.
 #[derive(Clone)]
 pub struct Transport(Arc<Client<Connector, Full<Bytes>>>);
@@ -79,6 +83,7 @@ impl TransportBuilder {
         let connector = Connector::new(base.is_https(), self.connect_timeout)?;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
             .timer(TokioTimer::new())
             .http2_only(self.http2)
             .build(connector);

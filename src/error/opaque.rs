@@ -21,7 +21,6 @@ use crate::{JobId, JobState};
 /// `Display` is one lower-case phrase without the cause; the cause is in [`source`](std::error::Error::source).
 pub struct Error(pub(super) Box<Inner>);
 
-#[derive(Debug)]
 pub(super) struct Inner {
     pub(super) kind: Kind,
     pub(super) arrival: Arrival,
@@ -212,7 +211,24 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        let Inner { kind, arrival, call, job_id, key, last_state, waited, source } = &*self.0;
+        let mut shown = f.debug_struct("Error");
+        shown.field("kind", kind).field("arrival", arrival);
+        // Only what is known: an error is printed like this where nobody has handled it.
+        let known: [(&str, Option<&dyn fmt::Debug>); 6] = [
+            ("call", call.as_ref().map(|it| it as _)),
+            ("job_id", job_id.as_ref().map(|it| it as _)),
+            ("idempotency_key", key.as_ref().map(|it| it as _)),
+            ("last_state", last_state.as_ref().map(|it| it as _)),
+            ("waited", waited.as_ref().map(|it| it as _)),
+            ("source", source.as_ref().map(|it| it as _)),
+        ];
+        for (name, value) in known {
+            if let Some(value) = value {
+                shown.field(name, value);
+            }
+        }
+        shown.finish()
     }
 }
 
