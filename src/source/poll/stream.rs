@@ -19,6 +19,9 @@ use super::schedule::{Pace, Schedule};
 use crate::api::GetJob;
 use crate::{BoxError, Error, JobId, JobStatus};
 
+/// How many held answers with news may follow each other without a pause.
+const QUICK: u8 = 8;
+
 /// The states of a job as polls tell them: yields, then sleeps.
 ///
 /// It asks at once, then, if the daemon holds its answers, for the next state, and else by its [`PollPolicy`]. The stream ends behind a terminal state. An error does not end it: what
@@ -56,6 +59,8 @@ pub struct PollStream<P: Service<GetJob>> {
     pace: Pace,
     /// A state was told, so that the daemon can be asked to hold its answer until there is another.
     known: bool,
+    /// How many held answers came before an interval was over, one after the other, each with news.
+    quick: u8,
     /// Asked to hurry while a poll was in flight, whose answer may be older than the reason to hurry.
     again: bool,
     etag: Option<Box<HeaderValue>>,
@@ -79,6 +84,8 @@ enum State<F> {
 enum Told {
     /// The daemon held it for that long.
     Held(Duration),
+    /// The daemon held it until there was something new, which was soon.
+    News,
     /// The first state is known; the next poll may be one that is held until there is another.
     First,
     AtOnce {
@@ -104,6 +111,7 @@ where
             schedule,
             pace: Pace::Steady,
             known: false,
+            quick: 0,
             again: false,
             etag: None,
             state: State::Due,
@@ -166,8 +174,20 @@ where
                     let mut landed = ready!(flight.as_mut().poll(this.service, ask, this.polling, cx));
                     let told = match &mut landed.answer {
                         Ok(status) => {
-                            *this.etag = status.answered.etag.take().map(Box::new);
+                            let etag = status.answered.etag.take().map(Box::new);
+                            let news = etag.is_some() && this.etag.is_some() && etag != *this.etag;
+                            *this.etag = etag;
                             match (landed.held, std::mem::replace(this.known, true)) {
+                                (Some(held), _) if held >= this.polling.policy.interval => {
+                                    *this.quick = 0;
+                                    Told::Held(held)
+                                }
+                                // A job that is quick has its states told as quickly; a daemon whose every answer is news is
+                                // not followed for long.
+                                (Some(_), _) if news && *this.quick < QUICK => {
+                                    *this.quick += 1;
+                                    Told::News
+                                }
                                 (Some(held), _) => Told::Held(held),
                                 (None, false) => Told::First,
                                 (None, true) => Told::AtOnce { retry_after: None },
@@ -194,6 +214,7 @@ where
                     let policy = &this.polling.policy;
                     let pause = match *told {
                         Told::Held(held) => Schedule::after_hold(policy, held),
+                        Told::News => Duration::ZERO,
                         Told::First if *this.pace == Pace::Steady && this.polling.holds() => Duration::ZERO,
                         Told::First => this.schedule.pause(policy, *this.pace, None),
                         Told::AtOnce { retry_after } => this.schedule.pause(policy, *this.pace, retry_after),

@@ -90,6 +90,19 @@ async fn held_answers_that_come_at_once_do_not_storm() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn held_answers_with_news_follow_each_other_but_not_for_ever() {
+    let (mut stream, mut daemon) = looked(Some("\"v0\"")).await;
+    let mut asked_at = Vec::new();
+    for nth in 1..=12 {
+        let etag = format!("\"v{nth}\"");
+        let answer = |asked: Asked| asked.tell_with("running", &[APPLIED, ("etag", &etag)]);
+        asked_at.push(turn(&mut stream, &mut daemon, answer).await.1);
+    }
+    let expected = [0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3].map(seconds);
+    assert_eq!(asked_at, expected);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_304_is_an_error_that_drops_the_etag_and_makes_a_pause() {
     let (mut stream, mut daemon) = looked(None).await;
     turn(&mut stream, &mut daemon, |asked| asked.tell_with("running", &[APPLIED, V1])).await.0.unwrap().unwrap();
