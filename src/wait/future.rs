@@ -103,7 +103,7 @@ where
 
 impl<S, P> Future for JobWait<S, P>
 where
-    S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>>,
+    S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>> + Clone,
     P: Service<GetJob, Response = JobStatus, Error: Into<BoxError>>,
 {
     type Output = Result<JobResult, Error>;
@@ -126,7 +126,7 @@ where
 
 impl<S, P> JobWait<S, P>
 where
-    S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>>,
+    S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>> + Clone,
     P: Service<GetJob, Response = JobStatus, Error: Into<BoxError>>,
 {
     /// What happened next: first what others told the cell, then what this wait has asked for itself, then the time.

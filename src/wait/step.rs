@@ -54,6 +54,15 @@ impl<S, P> Sender<S, P> {
     }
 }
 
+impl<S: Clone, P> Sender<S, P> {
+    /// Gives back what being ready took, such as the permit of a limit: another wait is the one to send, and may need it.
+    fn stand_back(&mut self) {
+        if std::mem::take(&mut self.ready) {
+            self.submit = self.submit.clone();
+        }
+    }
+}
+
 #[pin_project]
 pub(super) struct Submitting<S: Service<SubmitRequest>, P> {
     #[pin]
@@ -70,7 +79,7 @@ pub(super) enum Outcome {
 
 impl<S, P> Step<S, P>
 where
-    S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>>,
+    S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>> + Clone,
     P: Service<GetJob, Response = JobStatus, Error: Into<BoxError>>,
 {
     /// Sends as soon as the service is ready.
@@ -111,6 +120,7 @@ where
                 },
                 StepProj::Idle(sender) => {
                     if !sender.due {
+                        sender.stand_back();
                         return Poll::Pending;
                     }
                     if !sender.ready {
