@@ -25,6 +25,8 @@ pub(crate) struct Cell {
 #[derive(Debug)]
 struct Progress {
     sending: Sending,
+    /// An attempt to send it may have arrived, whatever is said of later ones.
+    perhaps_arrived: bool,
     abandoned: bool,
     /// What told the end.
     via: Via,
@@ -127,6 +129,7 @@ impl Cell {
     pub(super) fn new(key: Option<Uuid>, job_id: Option<JobId>, policy: Option<DropPolicy>) -> Arc<Self> {
         let progress = Progress {
             sending: if job_id.is_some() { Sending::Accepted } else { Sending::Fresh },
+            perhaps_arrived: false,
             abandoned: false,
             via: Via::Poll,
             order: 0,
@@ -202,9 +205,18 @@ impl Cell {
         wake(progress);
     }
 
-    /// The submission surely did not arrive: the next one may send it.
-    pub(crate) fn unsent(&self) {
+    /// An attempt may have arrived, and a layer inside the wait is about to make another.
+    pub(crate) fn perhaps_arrived(&self) {
+        self.lock().perhaps_arrived = true;
+    }
+
+    /// The last attempt surely did not arrive: the next wait may send it. `false` if an attempt before may have.
+    pub(crate) fn unsent(&self) -> bool {
+        if self.lock().perhaps_arrived {
+            return false;
+        }
         self.settle(Sending::Fresh);
+        true
     }
 
     /// The submission may have arrived. An event that came meanwhile, even unsigned, says which job it became.
@@ -220,6 +232,7 @@ impl Cell {
         }
         progress.sending = outcome;
         if outcome == Sending::Lost {
+            progress.perhaps_arrived = true;
             let rumour = progress.rare.as_mut().and_then(|rare| rare.rumour.take());
             progress.job_id = progress.job_id.take().or(rumour);
         }

@@ -182,13 +182,14 @@ where
                 Event::Accepted
             }
             Err(error) => {
-                let unsent = error.is_unsent() && !this.machine.is_resending();
+                let unsent = error.is_unsent() && cell.unsent();
                 tracing::debug!(error = &error as &dyn std::error::Error, unsent, "a submission failed");
-                *this.failure = Some(error);
                 if unsent {
-                    cell.unsent();
+                    *this.failure = Some(error);
                     return Event::Unsent;
                 }
+                // This attempt may have been refused: one before may have arrived.
+                *this.failure = Some(error.perhaps_arrived());
                 this.shared.counters.lost_answers.add();
                 Event::MaybeSent(cell.lost())
             }
@@ -313,12 +314,9 @@ where
         let this = self.project();
         let cell = this.hold.cell();
         if this.machine.is_submitting() {
-            let sent = matches!(*this.step, Step::Submitting(_)) || this.machine.is_resending();
             // Dropped in the middle of the submission: whoever comes next must know whether it may have arrived.
-            if sent {
+            if matches!(*this.step, Step::Submitting(_)) || !cell.unsent() {
                 cell.lost();
-            } else {
-                cell.unsent();
             }
         }
         if !this.machine.is_over() {
