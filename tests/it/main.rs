@@ -2,4 +2,5 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "clippy.toml allows them in tests, but not in what tests share")]
 
 mod daemon;
+mod stack;
 mod webhook;
