@@ -4,4 +4,6 @@
 mod fault;
 mod lost;
 mod outside;
+mod policies;
+mod retried;
 mod rig;
