@@ -8,3 +8,4 @@ mod outside;
 mod policies;
 mod retried;
 mod rig;
+mod sockets;
