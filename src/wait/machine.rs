@@ -101,6 +101,8 @@ pub(crate) struct Known {
     pub(crate) events: bool,
     /// The daemon keeps idempotency keys.
     pub(crate) keeps_keys: bool,
+    /// The job was submitted from here, perhaps just now, and not attached to by its id.
+    pub(crate) own: bool,
 }
 
 /// What is to be done.
@@ -237,8 +239,8 @@ impl Machine {
                 self.phase = Phase::Behind;
                 Action::Nothing
             }
-            Claim::Accepted if self.phase == Phase::Begin => {
-                // Attached: the daemon has known the job for long.
+            Claim::Accepted if self.phase == Phase::Begin && !known.own => {
+                // Attached by its id: the daemon has known the job for long.
                 self.phase = Phase::Following;
                 Action::Follow
             }

@@ -11,10 +11,11 @@ const LIMITS: Limits = Limits {
     last_look: Duration::from_secs(5),
 };
 const DEADLINE: Option<Duration> = Some(Duration::from_secs(1_000));
-const PUSH: Known = Known { events: true, keeps_keys: false };
-const POLLING: Known = Known { events: false, keeps_keys: false };
-const PUSH_AND_KEYS: Known = Known { events: true, keeps_keys: true };
-const POLLING_AND_KEYS: Known = Known { events: false, keeps_keys: true };
+const PUSH: Known = Known { events: true, keeps_keys: false, own: true };
+const POLLING: Known = Known { events: false, keeps_keys: false, own: true };
+const PUSH_AND_KEYS: Known = Known { events: true, keeps_keys: true, own: true };
+const BY_ID: Known = Known { events: false, keeps_keys: false, own: false };
+const POLLING_AND_KEYS: Known = Known { events: false, keeps_keys: true, own: true };
 
 const MINE: Event = Claimed(Claim::Mine);
 const DONE: Event = Told { terminal: true };
@@ -290,9 +291,15 @@ fn polls_that_fail() {
     row("404 in the grace, then it is there", PUSH, false, &with(&[(2, NOT_FOUND, Nothing), (5, RUNNING, Nothing)]));
     row(
         "404 has no grace for one attached to",
-        POLLING,
+        BY_ID,
         true,
         &[(0, Claimed(Claim::Accepted), Follow), (0, NOT_FOUND, Fail(Failure::Poll))],
+    );
+    row(
+        "404 has a grace for a clone that attaches right after the submission",
+        POLLING,
+        false,
+        &[(0, Claimed(Claim::Accepted), Follow), (0, NOT_FOUND, Nothing), (1, RUNNING, Nothing)],
     );
 }
 

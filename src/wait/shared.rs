@@ -74,7 +74,11 @@ impl Shared {
 
     /// What the machine is to know beside what happens to `hold`.
     pub(super) fn known(&self, hold: &Hold) -> Known {
-        Known { events: hold.has_callback(), keeps_keys: self.keeps_keys.load(Relaxed) }
+        Known {
+            events: hold.has_callback(),
+            keeps_keys: self.keeps_keys.load(Relaxed),
+            own: hold.cell().key().is_some(),
+        }
     }
 
     /// The daemon has answered a submission.
