@@ -36,7 +36,7 @@ async fn assert_left_alone(rig: &Rig, jobs: &Jobs<Http>, job_id: JobId) {
     rig.gate.open(1);
     let result = bounded(jobs.clone().oneshot(job_id)).await.unwrap();
     assert_eq!((result.state.clone(), result.attempt), (JobState::Done, 1));
-    assert_eq!(rig.faults.sent(Method::DELETE), []);
+    assert_eq!(rig.faults.sent(&Method::DELETE), []);
     assert_counts(jobs, 0, 0);
 }
 
@@ -82,12 +82,12 @@ async fn by_policy_a_job_is_cancelled_only_while_it_is_queued() {
     bounded(until(|| jobs.stats().cancelled == 1)).await;
     assert_eq!((rig.daemon.executions(&queued), rig.daemon.stats().cancelled), (0, 1));
 
-    let asked = rig.faults.sent(Method::GET).len();
+    let asked = rig.faults.sent(&Method::GET).len();
     drop(alive);
-    bounded(until(|| rig.faults.sent(Method::GET).len() > asked)).await;
+    bounded(until(|| rig.faults.sent(&Method::GET).len() > asked)).await;
     rig.gate.open(1);
     assert_eq!(bounded(jobs.clone().oneshot(running)).await.unwrap().state, JobState::Done);
-    assert_eq!(rig.faults.sent(Method::DELETE).len(), 1);
+    assert_eq!(rig.faults.sent(&Method::DELETE).len(), 1);
     // What was left alone was not cancelled.
     assert_counts(&jobs, 1, 0);
 }
@@ -130,10 +130,10 @@ async fn a_job_is_held_by_each_clone_of_the_request_and_each_wait() {
 
     let request = super::rig::request();
     wait_and_drop(&jobs, request.clone()).await;
-    assert_eq!(rig.faults.sent(Method::DELETE), []);
+    assert_eq!(rig.faults.sent(&Method::DELETE), []);
     drop(request);
     bounded(until(|| jobs.stats().cancelled == 1)).await;
-    assert_eq!(rig.faults.sent(Method::DELETE).len(), 1);
+    assert_eq!(rig.faults.sent(&Method::DELETE).len(), 1);
     drop(handle);
 }
 
@@ -181,7 +181,7 @@ async fn let_go_outside_a_runtime_it_is_counted_and_does_not_panic() {
     wait_and_drop(&jobs, request.clone()).await;
     std::thread::spawn(move || drop(request)).join().unwrap();
     assert_counts(&jobs, 0, 1);
-    assert_eq!(rig.faults.sent(Method::DELETE), []);
+    assert_eq!(rig.faults.sent(&Method::DELETE), []);
 }
 
 #[tokio::test]

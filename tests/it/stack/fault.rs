@@ -98,8 +98,8 @@ impl Faults {
     }
 
     /// The requests with that method that the client has sent, those that got nowhere included.
-    pub(crate) fn sent(&self, method: Method) -> Vec<Sent> {
-        self.seen().sent.iter().filter(|sent| sent.method == method).cloned().collect()
+    pub(crate) fn sent(&self, method: &Method) -> Vec<Sent> {
+        self.seen().sent.iter().filter(|sent| sent.method == *method).cloned().collect()
     }
 
     /// How many submissions were under way at once, at most.

@@ -14,7 +14,7 @@ const LONG: Duration = Duration::from_secs(3600);
 
 /// That the last `count` submissions were the same bytes under the same key.
 fn assert_same(rig: &Rig, count: usize) {
-    let sent = rig.faults.sent(Method::POST);
+    let sent = rig.faults.sent(&Method::POST);
     let last = &sent[sent.len() - count..];
     assert!(last[0].key.is_some() && last.iter().all(|sent| *sent == last[0]), "{last:?}");
 }

@@ -94,7 +94,7 @@ async fn a_concurrency_limit_inside_bounds_requests_and_not_jobs() {
     bounded(async {
         for _ in 0..5 {
             rig.faults.answered().await;
-            assert!(rig.posts() - (rig.daemon.stats().accepted as usize) <= 2);
+            assert!(rig.posts() as u64 - rig.daemon.stats().accepted <= 2);
             rig.faults.release();
         }
     })
@@ -212,7 +212,7 @@ async fn a_failed_job_runs_again_as_often_as_asked_and_under_a_key_of_its_own() 
         assert_eq!(daemon.executions(&result.job_id), 1);
         assert_eq!((daemon.stats().accepted, daemon.stats().executions), (runs, runs));
         let keys: std::collections::HashSet<_> =
-            faults.sent(Method::POST).into_iter().map(|sent| sent.key.unwrap()).collect();
+            faults.sent(&Method::POST).into_iter().map(|sent| sent.key.unwrap()).collect();
         assert_eq!(keys.len() as u64, runs);
     }
 }

@@ -35,6 +35,7 @@ fn submissions<T>() -> (Mock<Seen, T>, Handle<Seen, T>) {
     mock::pair()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "`map_request` gives it away")]
 fn key(request: SubmitRequest) -> Seen {
     request.submission().idempotency_key()
 }

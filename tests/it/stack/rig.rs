@@ -72,7 +72,7 @@ impl Rig {
 
     /// How many submissions the client has sent.
     pub(crate) fn posts(&self) -> usize {
-        self.faults.sent(Method::POST).len()
+        self.faults.sent(&Method::POST).len()
     }
 
     /// Jobs, and runs of all of them.

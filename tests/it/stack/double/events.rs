@@ -55,7 +55,7 @@ impl Double {
             let event = event.body(Full::new(Bytes::from(body))).unwrap();
             let answer = receiver.oneshot(event).await.unwrap().status().as_u16();
             let mut state = this.state();
-            state.log(format!("job-{at} event {order} forged: {forged}: {answer}"));
+            state.log(&format!("job-{at} event {order} forged: {forged}: {answer}"));
             if forged {
                 assert!(if signed { [401, 404].contains(&answer) } else { [204, 404].contains(&answer) });
                 return;

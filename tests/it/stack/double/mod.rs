@@ -138,7 +138,7 @@ impl Double {
 
     async fn submit(&self, request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, BoxError> {
         let fate = match self.draw(24) {
-            at @ 0..=8 => FAULTS[at as usize],
+            at @ 0..=8 => FAULTS[usize::try_from(at)?],
             _ => "",
         };
         if !fate.is_empty() {
@@ -185,7 +185,7 @@ impl Double {
         let starts = now + MS([0, state.rng.u64(0..10_000)][state.rng.usize(0..2)]);
         let ends = starts + MS([1, state.rng.u64(1..60_000)][state.rng.usize(0..2)]);
         let hidden = now + MS([0, 0, state.rng.u64(0..2_500)][state.rng.usize(0..3)]);
-        state.log(format!("job-{at} taken"));
+        state.log(&format!("job-{at} taken"));
         let fields: HashMap<String, serde_json::Value> = serde_json::from_slice(&body).unwrap();
         state.jobs.push(Job { key: key.to_owned(), body, starts, ends, hidden, answered: false, told: 0 });
         if let Some(url) = fields.get("state_webhook_url") {
@@ -215,7 +215,7 @@ impl Double {
             return Ok(status(404, None));
         }
         let seen = usize::from(now >= job.starts) + usize::from(now >= job.ends);
-        state.log(format!("job-{at} polled: {}", STATES[seen]));
+        state.log(&format!("job-{at} polled: {}", STATES[seen]));
         Ok(json(200, told(at, seen)))
     }
 }
@@ -223,10 +223,10 @@ impl Double {
 impl State {
     fn note(&mut self, fault: &'static str) {
         *self.occurred.entry(fault).or_default() += 1;
-        self.log(fault.to_owned());
+        self.log(fault);
     }
 
-    fn log(&mut self, what: String) {
+    fn log(&mut self, what: &str) {
         self.trace.push(format!("{:?} {what}", self.begin.elapsed()));
     }
 }
@@ -252,12 +252,12 @@ fn told(at: usize, order: usize) -> String {
     format!(r#"{{"job_id":"job-{at}","state":"{}","attempt":{attempt},"result":{result}}}"#, STATES[order])
 }
 
-fn json(status: u16, body: String) -> Response<Full<Bytes>> {
+fn json(status: u16, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     Response::builder().status(status).body(Full::new(body.into())).unwrap()
 }
 
 fn status(status: u16, retry_after: Option<u64>) -> Response<Full<Bytes>> {
-    let mut answer = json(status, "{}".to_owned());
+    let mut answer = json(status, "{}");
     if let Some(seconds) = retry_after {
         answer.headers_mut().insert("retry-after", seconds.into());
     }
