@@ -92,6 +92,12 @@ impl Error {
         self
     }
 
+    /// The request that this is about may have reached the daemon before, whatever became of this attempt.
+    pub(crate) fn perhaps_arrived(mut self) -> Self {
+        self.0.arrival = Arrival::Unknown;
+        self
+    }
+
     pub(crate) fn kind(&self) -> &Kind {
         &self.0.kind
     }

@@ -125,14 +125,19 @@ impl<E: Cause> Policy<SubmitRequest, Accepted, E> for RetrySubmission {
         };
         // With webhooks on, an event may name the job: the wait gives it time, and then sends again itself.
         let may_repeat_lost = shared.keeps_keys.load(Relaxed) && !request.hold().has_callback();
-        let (safe, retry_after) =
-            error.see(|error| (error.is_retryable() && (error.is_unsent() || may_repeat_lost), error.retry_after()));
+        let (passes, unsent, retry_after) =
+            error.see(|error| (error.is_retryable(), error.is_unsent(), error.retry_after()));
+        let safe = passes && (unsent || may_repeat_lost);
         if !safe || self.made == shared.retries {
             return None;
         }
         if shared.budget.as_ref().is_some_and(|budget| !budget.withdraw()) {
             tracing::debug!("the budget for repeating submissions is spent");
             return None;
+        }
+        if !unsent {
+            // Should the next attempt be refused, the wait must not take that for the whole story.
+            request.hold().cell().perhaps_arrived();
         }
         self.made += 1;
         Some(shared.pauses.next(&mut self.pauses, retry_after))

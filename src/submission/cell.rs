@@ -25,6 +25,8 @@ pub(crate) struct Cell {
 #[derive(Debug)]
 struct Progress {
     sending: Sending,
+    /// An attempt to send it may have arrived, whatever is said of later ones.
+    perhaps_arrived: bool,
     abandoned: bool,
     /// What told the end.
     via: Via,
@@ -127,6 +129,7 @@ impl Cell {
     pub(super) fn new(key: Option<Uuid>, job_id: Option<JobId>, policy: Option<DropPolicy>) -> Arc<Self> {
         let progress = Progress {
             sending: if job_id.is_some() { Sending::Accepted } else { Sending::Fresh },
+            perhaps_arrived: false,
             abandoned: false,
             via: Via::Poll,
             order: 0,
@@ -212,8 +215,13 @@ impl Cell {
         wake(progress);
     }
 
-    /// The submission surely did not arrive: the next one may send it. Unless an event came meanwhile, even unsigned, which
-    /// shows that it did arrive, whatever the answer was.
+    /// An attempt may have arrived, and a layer inside the wait is about to make another.
+    pub(crate) fn perhaps_arrived(&self) {
+        self.lock().perhaps_arrived = true;
+    }
+
+    /// The last attempt surely did not arrive: the next wait may send it. Unless an attempt before may have, or an event came
+    /// meanwhile, even unsigned, which shows that one did, whatever the answer was.
     pub(crate) fn unsent(&self) -> Claim {
         self.settle(Sending::Fresh)
     }
@@ -228,6 +236,8 @@ impl Cell {
         if progress.sending != Sending::InFlight {
             return progress.sending.into();
         }
+        progress.perhaps_arrived |= outcome == Sending::Lost;
+        let outcome = if progress.perhaps_arrived { Sending::Lost } else { outcome };
         let rumour = progress.rare.as_mut().and_then(|rare| rare.rumour.take());
         progress.job_id = progress.job_id.take().or(rumour);
         progress.sending = if progress.job_id.is_some() { Sending::Accepted } else { outcome };

@@ -14,7 +14,15 @@ pub(super) trait Abandon: Send + Sync {
     fn cancel(&self, job_id: JobId, policy: DropPolicy) -> Cancelling;
 }
 
-type Cancelling = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+type Cancelling = Pin<Box<dyn Future<Output = Result<Fate, Error>> + Send>>;
+
+/// What became of a job that nobody waits for any longer.
+pub(super) enum Fate {
+    /// It was cancelled, or has ended by itself.
+    Over,
+    /// The policy says that it may go on.
+    LeftAlone,
+}
 
 /// By a service that is cloned for each cancel; in a mutex, so that it need not be `Sync`.
 pub(super) struct CancelBy<C>(Mutex<C>);
@@ -36,12 +44,14 @@ where
         Box::pin(async move {
             if policy == DropPolicy::CancelIfQueued {
                 let asked = service.clone().oneshot(GetJob::new(job_id.clone())).await;
-                if asked.map_err(|error| Error::from_boxed(error.into()))?.state != JobState::Queued {
-                    return Ok(());
+                match asked.map_err(|error| Error::from_boxed(error.into()))?.state {
+                    JobState::Queued => {}
+                    state if state.is_terminal() => return Ok(Fate::Over),
+                    _ => return Ok(Fate::LeftAlone),
                 }
             }
             match service.oneshot(CancelJob(job_id)).await {
-                Ok(_) => Ok(()),
+                Ok(_) => Ok(Fate::Over),
                 Err(error) => Err(Error::from_boxed(error.into())),
             }
         })
@@ -50,7 +60,7 @@ where
 
 /// Cancels in the background, if there is a runtime to do it on; never blocks and never panics, since it is called from a drop.
 pub(super) fn cancel_in_background(shared: Arc<Shared>, abandon: &dyn Abandon, job_id: JobId, policy: DropPolicy) {
-    let mut tally = Tally { shared, done: false };
+    let mut tally = Tally { shared, fate: None };
     let Ok(runtime) = tokio::runtime::Handle::try_current() else {
         tracing::debug!(%job_id, "a job cannot be cancelled: it was let go outside a runtime");
         return;
@@ -58,10 +68,10 @@ pub(super) fn cancel_in_background(shared: Arc<Shared>, abandon: &dyn Abandon, j
     let cancelling = abandon.cancel(job_id.clone(), policy);
     runtime.spawn(async move {
         match cancelling.await {
-            Ok(()) => tally.done = true,
+            Ok(fate) => tally.fate = Some(fate),
             // It has ended meanwhile, or is not known any more: nothing is left to cancel.
             Err(error) if error.is_not_found() || error.status() == Some(http::StatusCode::CONFLICT) => {
-                tally.done = true;
+                tally.fate = Some(Fate::Over);
             }
             Err(error) => {
                 tracing::debug!(%job_id, error = &error as &dyn std::error::Error, "a job could not be cancelled");
@@ -71,15 +81,19 @@ pub(super) fn cancel_in_background(shared: Arc<Shared>, abandon: &dyn Abandon, j
     });
 }
 
-/// Counts a cancel that was not done, also when the runtime drops it.
+/// Counts what became of a job; a cancel that the runtime drops is one that was not done.
 struct Tally {
     shared: Arc<Shared>,
-    done: bool,
+    fate: Option<Fate>,
 }
 
 impl Drop for Tally {
     fn drop(&mut self) {
         let counters = &self.shared.counters;
-        if self.done { counters.cancelled.add() } else { counters.cancels_failed.add() }
+        match self.fate {
+            Some(Fate::Over) => counters.cancelled.add(),
+            Some(Fate::LeftAlone) => {}
+            None => counters.cancels_failed.add(),
+        }
     }
 }

@@ -184,17 +184,17 @@ where
                 Event::Accepted
             }
             Err(error) => {
-                let unsent = error.is_unsent() && !this.machine.is_resending();
+                let claim = if error.is_unsent() { cell.unsent() } else { cell.lost() };
+                // Nothing arrived, of this attempt or of one before; or there was no room for its events, and nothing was sent.
+                let unsent = claim == Claim::Mine || !this.machine.is_submitting();
                 tracing::debug!(error = &error as &dyn std::error::Error, unsent, "a submission failed");
-                *this.failure = Some(error);
                 if unsent {
-                    // An event outdoes the answer of whoever says that nothing arrived.
-                    let claim = cell.unsent();
-                    let named = claim == Claim::Accepted && this.machine.is_submitting();
-                    return if named { Event::MaybeSent(claim) } else { Event::Unsent };
+                    *this.failure = Some(error);
+                    return Event::Unsent;
                 }
+                *this.failure = Some(error.perhaps_arrived());
                 this.shared.counters.lost_answers.add();
-                Event::MaybeSent(cell.lost())
+                Event::MaybeSent(claim)
             }
         }
     }
@@ -287,9 +287,6 @@ where
     fn fail(self: Pin<&mut Self>, failure: Failure) -> Error {
         let this = self.project();
         let cell = this.hold.cell();
-        // That a re-send surely did not arrive says nothing of what was sent before.
-        let failure =
-            if this.machine.is_resending() && failure == Failure::Submission { Failure::Lost } else { failure };
         let kind = match failure {
             Failure::Submission | Failure::Lost => Kind::Lost,
             Failure::Poll => Kind::Service,
@@ -318,7 +315,6 @@ where
         let cell = this.hold.cell();
         match &*this.step {
             Step::Submitting(_) => _ = cell.lost(),
-            Step::Idle(sender) if sender.is_due() && this.machine.is_resending() => _ = cell.lost(),
             Step::Idle(sender) if sender.is_due() => _ = cell.unsent(),
             _ => {}
         }

@@ -183,11 +183,6 @@ impl Machine {
         self.phase == Phase::LastLook
     }
 
-    /// Whether this wait sends what may have arrived before.
-    pub(crate) fn is_resending(&self) -> bool {
-        self.resends > 0
-    }
-
     /// Submitting -> Behind: another wait took the claim in between.
     pub(crate) fn stand_behind(&mut self) {
         self.phase = Phase::Behind;

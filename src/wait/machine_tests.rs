@@ -304,6 +304,12 @@ fn polls_that_fail() {
         true,
         &[(0, Claimed(Claim::Accepted), Follow), (0, NOT_FOUND, Fail(Failure::Poll))],
     );
+    row(
+        "404 has a grace for a clone that attaches right after the submission",
+        POLLING,
+        false,
+        &[(0, Claimed(Claim::Accepted), Follow), (0, NOT_FOUND, Nothing), (1, RUNNING, Nothing)],
+    );
 }
 
 #[test]

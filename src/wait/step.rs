@@ -61,6 +61,15 @@ impl<S, P> Sender<S, P> {
     }
 }
 
+impl<S: Clone, P> Sender<S, P> {
+    /// Gives back what being ready took, such as the permit of a limit: another wait is the one to send, and may need it.
+    fn stand_back(&mut self) {
+        if std::mem::take(&mut self.ready) {
+            self.submit = self.submit.clone();
+        }
+    }
+}
+
 #[pin_project]
 pub(super) struct Submitting<S: Service<SubmitRequest>, P> {
     #[pin]
@@ -130,6 +139,7 @@ where
                 },
                 StepProj::Idle(sender) => {
                     if !sender.due {
+                        sender.stand_back();
                         return Poll::Pending;
                     }
                     if !sender.ready {

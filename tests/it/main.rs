@@ -10,6 +10,7 @@ mod api;
 mod client;
 mod daemon;
 mod poll;
+mod stack;
 mod support;
 mod wait;
 mod webhook;
