@@ -70,7 +70,7 @@ impl Meaning {
     /// The details that are the caller's to know: what is wrong with the request, and why the job failed.
     pub(super) fn detail(self, error: &Error) -> Option<String> {
         match (self, error.kind()) {
-            (Self::Invalid, Kind::Invalid { field, why }) => Some(format!("{field} {why}")),
+            (Self::Invalid, Kind::Invalid { field, why }) => Some(format!("{field}: {why}")),
             (Self::Rejected | Self::Failed, _) => error.reason().map(str::to_owned),
             _ => None,
         }
