@@ -2,4 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "clippy.toml allows them in tests, but not in what tests share")]
 
 mod daemon;
+mod eventually;
+mod forwarder;
+mod gateway_axum;
 mod webhook;

@@ -1,12 +1,12 @@
 //! The embedded daemon, seen from its sockets: requests are written by hand, and webhooks are received by hand.
 
 mod cancel;
-mod gate;
+pub(crate) mod gate;
 mod lifecycle;
 mod list;
 mod models;
 mod poll;
-mod raw;
+pub(crate) mod raw;
 mod receiver;
 mod refusals;
 mod submit;
