@@ -5,4 +5,5 @@ mod daemon;
 mod eventually;
 mod forwarder;
 mod gateway_axum;
+mod gateway_tonic;
 mod webhook;
