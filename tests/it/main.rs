@@ -6,4 +6,7 @@ mod eventually;
 mod forwarder;
 mod gateway_axum;
 mod gateway_tonic;
+mod meanings;
+mod problem;
+mod status;
 mod webhook;
