@@ -69,6 +69,11 @@ impl Error {
         self
     }
 
+    /// Says that the request was sent before, and may have arrived then.
+    pub(crate) fn set_sent_before(&mut self) {
+        self.0.arrival = Arrival::Unknown;
+    }
+
     pub(crate) fn with_call(mut self, call: impl Into<String>) -> Self {
         self.0.call.get_or_insert_with(|| call.into());
         self

@@ -20,6 +20,8 @@ use crate::{Error, SubmitRequest};
 pub struct RetrySubmission {
     shared: Arc<Shared>,
     made: u32,
+    /// An attempt failed that may have arrived.
+    lost: bool,
     pauses: Begun,
 }
 
@@ -104,7 +106,7 @@ impl RetrySubmissionBuilder {
         let pauses = Pauses::new(self.backoff.0, self.backoff.1, self.jitter)?;
         let keeps_keys = AtomicBool::new(false);
         let shared = Shared { retries: self.retries, pauses, budget: self.budget, keeps_keys };
-        Ok(RetrySubmission { shared: Arc::new(shared), made: 0, pauses: None })
+        Ok(RetrySubmission { shared: Arc::new(shared), made: 0, lost: false, pauses: None })
     }
 }
 
@@ -125,8 +127,14 @@ impl<E: Cause> Policy<SubmitRequest, Accepted, E> for RetrySubmission {
         };
         // With webhooks on, an event may name the job: the wait gives it time, and then sends again itself.
         let may_repeat_lost = shared.keeps_keys.load(Relaxed) && !request.hold().has_callback();
-        let (safe, retry_after) =
-            error.see(|error| (error.is_retryable() && (error.is_unsent() || may_repeat_lost), error.retry_after()));
+        let (unsent, retryable, retry_after) =
+            error.see(|error| (error.is_unsent(), error.is_retryable(), error.retry_after()));
+        let safe = retryable && (unsent || may_repeat_lost);
+        // What is said of this attempt is not true of the one before it.
+        if unsent && self.lost {
+            error.set_sent_before();
+        }
+        self.lost |= !unsent;
         if !safe || self.made == shared.retries {
             return None;
         }

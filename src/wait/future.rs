@@ -181,8 +181,12 @@ where
                 cell.accepted(job_id);
                 Event::Accepted
             }
-            Err(error) => {
-                let unsent = error.is_unsent() && !this.machine.is_resending();
+            Err(mut error) => {
+                // What is said of this attempt is not true of the one before it.
+                if this.machine.is_resending() {
+                    error.set_sent_before();
+                }
+                let unsent = error.is_unsent();
                 tracing::debug!(error = &error as &dyn std::error::Error, unsent, "a submission failed");
                 *this.failure = Some(error);
                 if unsent {

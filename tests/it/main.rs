@@ -9,4 +9,5 @@ mod gateway_tonic;
 mod meanings;
 mod problem;
 mod status;
+mod unsent;
 mod webhook;
