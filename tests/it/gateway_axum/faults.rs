@@ -63,8 +63,9 @@ async fn a_daemon_that_cannot_be_reached_is_a_bad_gateway_and_nothing_runs() {
     daemon.shutdown().await;
     let once = Reattach::builder().retries(1).backoff(Duration::from_millis(1), Duration::from_millis(2));
     let gateway = gateway(&url, |settings| settings.reattach = once.build().unwrap()).await;
-    for path in ["/chat", "/chat/events"] {
-        let answer = read(post(&gateway, path, CHAT).await).await;
+    let ask = async |path| read(post(&gateway, path, CHAT).await).await;
+    let (whole, events) = tokio::join!(ask("/chat"), ask("/chat/events"));
+    for answer in [whole, events] {
         let problem = problem(&answer, 502);
         assert_eq!(problem["title"], "the daemon cannot be reached");
         assert_eq!(problem["may_be_running"], false);

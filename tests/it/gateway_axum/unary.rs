@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use foreman_client::DropPolicy;
 
 use super::{CHAT, Rig, passed, problem};
@@ -48,6 +50,21 @@ async fn a_job_that_is_not_known_is_not_found() {
     let rig = Rig::new().await;
     let id = crate::daemon::raw::id("nowhere");
     assert_eq!(problem(&rig.get(&id).await, 404)["job_id"], "nowhere");
+}
+
+#[tokio::test]
+async fn a_caller_whose_time_is_over_is_told_which_job_goes_on_and_attaches() {
+    // Long enough for the submission on a machine that has much else to do.
+    let rig = Rig::with(|settings| settings.deadline = Duration::from_secs(3)).await;
+    let answer = read(rig.send("/chat", CHAT).await).await;
+    let id = rig.gate.begun().await.job_id().clone();
+    let told = problem(&answer, 504);
+    assert_eq!((&told["job_id"], &told["last_state"]), (&id.as_str().into(), &"running".into()));
+    assert_eq!(told["may_be_running"], true);
+    assert_eq!(answer.header("location"), Some(format!("/jobs/{id}").as_str()));
+    rig.gate.open(1);
+    passed(&rig.get(&id).await, &id);
+    assert_eq!((rig.daemon.executions(&id), rig.daemon.stats().accepted), (1, 1));
 }
 
 #[tokio::test]

@@ -51,10 +51,9 @@ async fn a_daemon_that_cannot_be_reached_is_unavailable_and_nothing_runs() {
     daemon.shutdown().await;
     let once = Reattach::builder().retries(1).backoff(Duration::from_millis(1), Duration::from_millis(2));
     let gateway = gateway(&url, |settings| settings.reattach = once.build().unwrap()).await;
-    let mut caller = caller(&gateway).await;
-    let unary = caller.chat(chat()).await.unwrap_err();
-    let stream = caller.chat_events(chat()).await.unwrap_err();
-    for status in [unary, stream] {
+    let (mut first, mut second) = (caller(&gateway).await, caller(&gateway).await);
+    let (unary, stream) = tokio::join!(first.chat(chat()), second.chat_events(chat()));
+    for status in [unary.unwrap_err(), stream.unwrap_err()] {
         assert_eq!((status.code(), status.message()), (Code::Unavailable, "the daemon cannot be reached"));
         assert_eq!((job_id(status.metadata()), told(status.metadata(), MAY_BE_RUNNING)), (None, None));
     }
