@@ -84,6 +84,8 @@ impl Gateway {
             reattach: settings.reattach,
             stop: stop.clone(),
         };
+        // tonic has neither a time for the first bytes of a connection nor a cap on connections: where strangers reach it, a proxy
+        // in front has to have both.
         let server = Server::builder()
             // A caller whose machine has gone is noticed, and its place is free again.
             .http2_keepalive_interval(Some(Duration::from_secs(30)))

@@ -1,7 +1,8 @@
 use foreman_client::JobId;
+use tokio::io::AsyncReadExt as _;
 
 use super::{CHAT, Rig, passed, problem};
-use crate::daemon::raw::read;
+use crate::daemon::raw::{read, send};
 use crate::eventually::eventually;
 
 #[tokio::test]
@@ -41,4 +42,15 @@ async fn over_the_requests_callers_are_turned_away_whatever_they_ask_and_events_
     rig.gate.open(1);
     passed(&read(first).await, &id);
     assert_eq!(rig.daemon.executions(&id), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn peers_that_stop_in_the_middle_of_a_request_are_let_go() {
+    let rig = Rig::new().await;
+    // The paused clock jumps to the time-outs; without them nothing of this would ever return.
+    let mut head = send(rig.gateway.address(), "POST /chat HT").await;
+    let _ = head.read_to_end(&mut Vec::new()).await;
+    let body = send(rig.gateway.address(), "POST /chat HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n{").await;
+    assert_eq!(read(body).await.status, 408);
+    assert_eq!(rig.daemon.stats().accepted, 0);
 }
