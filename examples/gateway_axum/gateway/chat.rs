@@ -163,9 +163,10 @@ async fn begin(app: &App, request: Request) -> Result<(SubmitRequest, TaskTracke
 fn submission(body: &[u8]) -> Result<SubmitRequest, Response> {
     let chat: Chat = serde_json::from_slice(body).map_err(|error| invalid(&format!("body: {error}")))?;
     let model: String = field("model", chat.model.as_deref())?;
+    let messages: Vec<Box<RawValue>> = field("messages", chat.messages.as_deref())?;
     // Each is passed on byte for byte.
-    let messages: Vec<Message> = field("messages", chat.messages.as_deref())?;
-    let mut request = SubmitRequest::builder(model).messages(messages);
+    let messages: Result<Vec<_>, _> = messages.iter().map(Message::from_value).collect();
+    let mut request = SubmitRequest::builder(model).messages(messages.map_err(Error::into_response)?);
     if let Some(tools) = &chat.tools {
         request = request.tools(tools);
     }
