@@ -36,7 +36,9 @@
 //!
 //! `axum::serve` bounds neither how slowly a peer may send its headers nor how many connections there are. The receiver bounds
 //! the body that it reads, in size and time; the rest is to be set where the router is served: behind a proxy that does it, or
-//! with hyper's `header_read_timeout` and a cap on connections.
+//! with hyper's `header_read_timeout` and a cap on connections, as `examples/gateway_axum` does, which is a whole gateway.
+//!
+//! Keep the listener open while a stop waits for the jobs that are waited for: their events come in there.
 
 use ::axum::Router;
 use ::axum::extract::FromRef;

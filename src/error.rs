@@ -18,6 +18,7 @@
 //! | the daemon cannot do it ([`is_unsupported`](Error::is_unsupported)) | 501 | |
 //! | a deadline or a time-out passed ([`is_timeout`](Error::is_timeout)) | 504 | |
 //! | the daemon cannot be reached, failed, answered nonsense, or does not accept the token | 502 | its own, if any |
+//! | the daemon answered 429 or 503 to a poll of a job that may be running: the same again would be another job | 502 | its own, if any |
 //! | the job failed ([`is_job_failed`](Error::is_job_failed)) | 502 | |
 //!
 //! # As a gRPC status (feature `tonic`)
@@ -33,10 +34,11 @@
 //! | the daemon answered 409 | `FAILED_PRECONDITION` |
 //! | the daemon answered 429 | `RESOURCE_EXHAUSTED` |
 //! | the daemon answered 503 with `Retry-After`, a layer shed load, too many jobs wait | `UNAVAILABLE` |
-//! | the daemon cannot be reached ([`is_connect`](Error::is_connect)) | `UNAVAILABLE` |
+//! | the daemon cannot be reached ([`is_connect`](Error::is_connect)), and no job may be running | `UNAVAILABLE` |
 //! | the daemon cannot do it | `UNIMPLEMENTED` |
 //! | a deadline or a time-out passed | `DEADLINE_EXCEEDED` |
 //! | the daemon failed, answered nonsense, or does not accept the token | `UNKNOWN` |
+//! | the daemon answered 429 or 503 to a poll, or cannot be reached, while a job may be running | `UNKNOWN` |
 //! | the job failed | `ABORTED` |
 
 mod boxed;

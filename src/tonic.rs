@@ -24,6 +24,8 @@
 //! # assert!(answer.get_ref().contains("hi"));
 //! # Ok(()) }
 //! ```
+//!
+//! `examples/gateway_tonic` is a whole gateway, with limits, a stream of states and a stop.
 
 use std::time::Duration;
 

@@ -29,7 +29,15 @@ pub(super) enum Meaning {
 }
 
 impl Meaning {
+    /// Those that invite to the same again are said only where that cannot become another job.
     pub(super) fn of(error: &Error) -> Self {
+        match Self::of_kind(error) {
+            Self::TooMany | Self::Overloaded | Self::Unreachable if error.may_be_running() => Self::Daemon,
+            meaning => meaning,
+        }
+    }
+
+    fn of_kind(error: &Error) -> Self {
         match error.kind() {
             Kind::Invalid { .. } => Self::Invalid,
             Kind::Unsupported { .. } => Self::Unsupported,
@@ -70,7 +78,7 @@ impl Meaning {
     /// The details that are the caller's to know: what is wrong with the request, and why the job failed.
     pub(super) fn detail(self, error: &Error) -> Option<String> {
         match (self, error.kind()) {
-            (Self::Invalid, Kind::Invalid { field, why }) => Some(format!("{field} {why}")),
+            (Self::Invalid, Kind::Invalid { field, why }) => Some(format!("{field}: {why}")),
             (Self::Rejected | Self::Failed, _) => error.reason().map(str::to_owned),
             _ => None,
         }

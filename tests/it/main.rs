@@ -9,8 +9,16 @@
 mod api;
 mod client;
 mod daemon;
+mod eventually;
+mod forwarder;
+mod gateway_axum;
+mod gateway_tonic;
+mod meanings;
 mod poll;
+mod problem;
 mod stack;
+mod status;
 mod support;
+mod unsent;
 mod wait;
 mod webhook;

@@ -1,5 +1,7 @@
 //! HTTP by hand.
 
+use std::net::SocketAddr;
+
 use foreman_client::JobId;
 use foreman_client::daemon::Daemon;
 use serde_json::Value;
@@ -40,9 +42,14 @@ pub(crate) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 
 /// Sends these bytes on a connection of their own and reads what comes until it closes.
 pub(crate) async fn exchange(daemon: &Daemon, request: impl AsRef<[u8]>) -> Answer {
-    let mut stream = TcpStream::connect(daemon.local_addr()).await.unwrap();
+    read(send(daemon.local_addr(), request).await).await
+}
+
+/// Sends these bytes on a connection of their own.
+pub(crate) async fn send(address: SocketAddr, request: impl AsRef<[u8]>) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_ref()).await.unwrap();
-    read(stream).await
+    stream
 }
 
 pub(crate) async fn read(mut stream: TcpStream) -> Answer {
