@@ -2,6 +2,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use http::StatusCode;
 use tower::{Service, ServiceExt};
 
 use super::shared::Shared;
@@ -17,6 +18,7 @@ pub(super) trait Abandon: Send + Sync {
 type Cancelling = Pin<Box<dyn Future<Output = Result<Fate, Error>> + Send>>;
 
 /// What became of a job that nobody waits for any longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     /// It was cancelled, or has ended by itself.
     Over,
@@ -44,15 +46,31 @@ where
         Box::pin(async move {
             if policy == DropPolicy::CancelIfQueued {
                 let asked = service.clone().oneshot(GetJob::new(job_id.clone())).await;
-                match asked.map_err(|error| Error::from_boxed(error.into()))?.state {
-                    JobState::Queued => {}
-                    state if state.is_terminal() => return Ok(Fate::Over),
-                    _ => return Ok(Fate::LeftAlone),
+                match asked.map_err(|error| Error::from_boxed(error.into())) {
+                    Ok(status) if status.state == JobState::Queued => {}
+                    Ok(status) if status.state.is_terminal() => return Ok(Fate::Over),
+                    Ok(_) => return Ok(Fate::LeftAlone),
+                    Err(error) if error.is_not_found() => return Ok(Fate::Over),
+                    Err(error) => return Err(error),
                 }
             }
-            match service.oneshot(CancelJob(job_id)).await {
+            let refused = match service.clone().oneshot(CancelJob(job_id.clone())).await {
+                Ok(_) => return Ok(Fate::Over),
+                Err(error) => Error::from_boxed(error.into()),
+            };
+            // It has ended meanwhile: nothing is left to cancel.
+            if refused.status() == Some(StatusCode::CONFLICT) {
+                return Ok(Fate::Over);
+            }
+            if !refused.is_not_found() {
+                return Err(refused);
+            }
+            // 404 is said of a job that is not known, and by a daemon that cannot cancel: the job itself tells which.
+            match service.oneshot(GetJob::new(job_id)).await.map_err(|error| Error::from_boxed(error.into())) {
+                Ok(status) if !status.state.is_terminal() => Err(refused),
                 Ok(_) => Ok(Fate::Over),
-                Err(error) => Err(Error::from_boxed(error.into())),
+                Err(error) if error.is_not_found() => Ok(Fate::Over),
+                Err(_) => Err(refused),
             }
         })
     }
@@ -69,10 +87,6 @@ pub(super) fn cancel_in_background(shared: Arc<Shared>, abandon: &dyn Abandon, j
     runtime.spawn(async move {
         match cancelling.await {
             Ok(fate) => tally.fate = Some(fate),
-            // It has ended meanwhile, or is not known any more: nothing is left to cancel.
-            Err(error) if error.is_not_found() || error.status() == Some(http::StatusCode::CONFLICT) => {
-                tally.fate = Some(Fate::Over);
-            }
             Err(error) => {
                 tracing::debug!(%job_id, error = &error as &dyn std::error::Error, "a job could not be cancelled");
             }
@@ -94,6 +108,36 @@ impl Drop for Tally {
             Some(Fate::Over) => counters.cancelled.add(),
             Some(Fate::LeftAlone) => {}
             None => counters.cancels_failed.add(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{Method, Request, Response};
+    use http_body_util::Full;
+    use tower::service_fn;
+
+    use super::*;
+    use crate::Api;
+
+    #[tokio::test]
+    async fn a_404_to_the_cancel_is_looked_into() {
+        for (get, expected) in [
+            ((404, ""), Some(Fate::Over)),
+            ((200, r#"{"job_id":"7","state":"done"}"#), Some(Fate::Over)),
+            // The daemon cannot cancel: the job goes on.
+            ((200, r#"{"job_id":"7","state":"running"}"#), None),
+            ((500, ""), None),
+        ] {
+            let daemon = service_fn(move |request: Request<Full<Bytes>>| async move {
+                let (status, body) = if request.method() == Method::DELETE { (404, "404 page not found") } else { get };
+                Response::builder().status(status).body(Full::<Bytes>::from(body))
+            });
+            let api = Api::new("http://daemon.example".parse().unwrap(), daemon);
+            let fate = CancelBy::new(api).cancel(JobId::new("7").unwrap(), DropPolicy::Cancel).await;
+            assert_eq!(fate.ok(), expected, "{get:?}");
         }
     }
 }
