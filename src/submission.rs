@@ -8,6 +8,7 @@ mod drop_policy;
 mod handle;
 mod history;
 mod hold;
+mod progress;
 mod token;
 mod wakers;
 

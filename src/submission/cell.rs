@@ -7,7 +7,8 @@ use uuid::Uuid;
 use super::drop_policy::DropPolicy;
 use super::history::{History, StateChange, Via};
 use super::hold::Lodging;
-use super::wakers::{FirstWaker, MoreWakers, Seat};
+use super::progress::{Progress, Sending};
+use super::wakers::Seat;
 use crate::{JobId, JobResult, JobState, JobStatus};
 
 /// The shared state of one submission: what every clone, every wait, the notifier and the handles see. There is one for each
@@ -22,51 +23,6 @@ pub(crate) struct Cell {
     progress: Mutex<Progress>,
 }
 
-#[derive(Debug)]
-struct Progress {
-    sending: Sending,
-    /// An attempt to send it may have arrived, whatever is said of later ones.
-    perhaps_arrived: bool,
-    abandoned: bool,
-    /// What told the end.
-    via: Via,
-    /// How far the job has come, to tell a late event from news.
-    order: u32,
-    /// Counts the signed events that came and were not the end: what they say is known, and nothing need be asked.
-    heard: u32,
-    /// Counts the unsigned events: each is a reason to ask.
-    hints: u32,
-    job_id: Option<JobId>,
-    last: Option<JobState>,
-    finished: Option<JobResult>,
-    waker: FirstWaker,
-    rare: Option<Box<Rare>>,
-}
-
-/// What few submissions need.
-#[derive(Debug, Default)]
-struct Rare {
-    /// The job of an unverified event that came before the answer to the submission: believed only if that answer is lost.
-    rumour: Option<JobId>,
-    /// `None` until somebody asks for the states.
-    history: Option<History>,
-    wakers: MoreWakers,
-}
-
-/// How far the submission has come.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Sending {
-    /// Not sent, or surely not arrived.
-    #[default]
-    Fresh,
-    /// One of the waits is sending it.
-    InFlight,
-    /// It may have arrived, and no answer came.
-    Lost,
-    /// The daemon has accepted it.
-    Accepted,
-}
-
 /// What a wait that begins is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Claim {
@@ -78,17 +34,6 @@ pub(crate) enum Claim {
     Lost,
     /// The job is known.
     Accepted,
-}
-
-impl From<Sending> for Claim {
-    fn from(sending: Sending) -> Self {
-        match sending {
-            Sending::Fresh => Self::Mine,
-            Sending::InFlight => Self::Behind,
-            Sending::Lost => Self::Lost,
-            Sending::Accepted => Self::Accepted,
-        }
-    }
 }
 
 /// How far an event is to be believed.
@@ -127,26 +72,12 @@ pub(crate) struct News {
 impl Cell {
     /// A cell that is held once.
     pub(super) fn new(key: Option<Uuid>, job_id: Option<JobId>, policy: Option<DropPolicy>) -> Arc<Self> {
-        let progress = Progress {
-            sending: if job_id.is_some() { Sending::Accepted } else { Sending::Fresh },
-            perhaps_arrived: false,
-            abandoned: false,
-            via: Via::Poll,
-            order: 0,
-            heard: 0,
-            hints: 0,
-            job_id,
-            last: None,
-            finished: None,
-            waker: FirstWaker::default(),
-            rare: None,
-        };
         Arc::new(Self {
             key: key.unwrap_or_default(),
             holds: AtomicU32::new(1),
             policy,
             lodging: OnceLock::new(),
-            progress: Mutex::new(progress),
+            progress: Mutex::new(Progress::new(job_id)),
         })
     }
 
@@ -363,88 +294,6 @@ fn wake(progress: MutexGuard<'_, Progress>) {
     let wakers = progress.wakers();
     drop(progress);
     wakers.into_iter().for_each(Waker::wake);
-}
-
-impl Progress {
-    fn rare(&mut self) -> &mut Rare {
-        self.rare.get_or_insert_default()
-    }
-
-    fn history(&self) -> Option<&History> {
-        self.rare.as_ref()?.history.as_ref()
-    }
-
-    fn told_end(&self) -> Option<(JobResult, Via)> {
-        self.finished.clone().map(|result| (result, self.via))
-    }
-
-    fn register(&mut self, seat: &mut Seat, waker: &Waker) {
-        if !self.waker.register(seat, waker) {
-            self.rare().wakers.register(seat, waker);
-        }
-    }
-
-    fn leave(&mut self, seat: &mut Seat) {
-        if !self.waker.leave(seat)
-            && let Some(rare) = &mut self.rare
-        {
-            rare.wakers.leave(seat);
-        }
-    }
-
-    fn wakers(&self) -> Vec<Waker> {
-        let more = self.rare.iter().flat_map(|rare| rare.wakers.all());
-        self.waker.all().chain(more).cloned().collect()
-    }
-
-    /// What an event says of which job this is.
-    fn learn_job(&mut self, job_id: &JobId, trust: Trust) {
-        if self.job_id.is_some() {
-            return;
-        }
-        // Lost -> Accepted: the first event on the submission's own URL says which job it became.
-        // InFlight, signed: the job is known before the answer; the answer will only say it again.
-        // InFlight, unsigned: kept, and believed only if the answer is lost.
-        match (self.sending, trust) {
-            (Sending::Lost, _) => {
-                self.job_id = Some(job_id.clone());
-                self.sending = Sending::Accepted;
-            }
-            (_, Trust::Signed) => self.job_id = Some(job_id.clone()),
-            (_, Trust::Token) => {
-                self.rare().rumour.get_or_insert_with(|| job_id.clone());
-            }
-        }
-    }
-
-    /// Notes a state that is news; says whether it was.
-    fn record(&mut self, status: &JobStatus, via: Via) -> bool {
-        if self.finished.is_some() || self.last.as_ref() == Some(&status.state) {
-            return false;
-        }
-        let order = order(status);
-        if order != 0 && order < self.order {
-            return false;
-        }
-        self.order = order.max(self.order);
-        (self.last, self.via) = (Some(status.state.clone()), via);
-        if let Some(history) = self.rare.as_mut().and_then(|rare| rare.history.as_mut()) {
-            history.push(StateChange::of(status, via));
-        }
-        true
-    }
-}
-
-/// A number that grows as a job goes on: queued, running (attempt 1), queued again, running (attempt 2), …, the end. 0 where
-/// the daemon does not tell enough to say.
-fn order(status: &JobStatus) -> u32 {
-    let attempt = u32::try_from(status.attempt).unwrap_or(u32::MAX);
-    match status.state {
-        JobState::Queued => attempt.saturating_mul(2).saturating_add(1),
-        JobState::Running => attempt.saturating_mul(2),
-        JobState::Done | JobState::Failed => u32::MAX,
-        JobState::Other(_) => 0,
-    }
 }
 
 #[cfg(test)]
