@@ -86,7 +86,8 @@ where
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the job alone; calling again with a clone of the request attaches to it.
+    /// Dropping the future leaves the job alone, unless the drop policy says otherwise and no clone of the request is left;
+    /// calling again with a clone attaches to it.
     pub async fn submit(&self, request: SubmitRequest) -> Result<JobResult, Error> {
         self.jobs.clone().oneshot(request).await
     }

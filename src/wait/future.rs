@@ -25,9 +25,10 @@ use crate::{BoxError, Error, JobResult, JobStatus, SubmitRequest};
 ///
 /// # Cancel safety
 ///
-/// Dropping it leaves the job alone. Another wait called with a clone of the same request attaches to it; so does a wait called
+/// Dropping it loses nothing. Another wait called with a clone of the same request attaches to it; so does a wait called
 /// with its id ([`Submission::job_id`](crate::Submission::job_id)). When the last clone of the request and the last wait are
-/// gone, the slot for its events is freed.
+/// gone, the slot for its events is freed and the [`DropPolicy`](crate::DropPolicy) decides over the job: it is left alone unless
+/// set otherwise.
 #[pin_project(PinnedDrop)]
 #[must_use = "futures do nothing unless polled"]
 pub struct JobWait<S, P>
