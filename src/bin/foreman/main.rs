@@ -1,0 +1,3 @@
+//! `foreman`: serves jobs, submits them and waits for them.
+
+fn main() {}
