@@ -47,7 +47,9 @@ mod stats;
 mod store;
 mod worker;
 
-pub use self::backend::{Backend, Chat, ChatAnswer, Echo, ListModels};
+pub use self::backend::{
+    Backend, Chat, ChatAnswer, Echo, ListModels, Ollama, OllamaBuilder, OpenAi, OpenAiBuilder, Transient,
+};
 pub use self::builder::Builder;
 pub use self::handle::Daemon;
 pub use self::stats::Stats;

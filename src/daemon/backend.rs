@@ -1,12 +1,24 @@
-//! What runs the jobs: [`Backend`], made of tower services, and [`Echo`], which runs none.
+//! What runs the jobs: [`Backend`], made of tower services; [`Ollama`] and [`OpenAi`], which ask a model server, and [`Echo`],
+//! which asks none.
 
 mod chat;
 mod echo;
 mod erased;
 mod failure;
+mod fault;
+mod http;
+mod limits;
+mod ollama;
+mod openai;
+mod transient;
 
 pub(crate) use self::chat::Draft;
 pub use self::chat::{Chat, ChatAnswer};
 pub use self::echo::Echo;
 pub use self::erased::{Backend, ListModels};
 pub(crate) use self::failure::failure;
+pub use self::ollama::{Ollama, OllamaBuilder};
+pub use self::openai::{OpenAi, OpenAiBuilder};
+pub use self::transient::Transient;
+#[expect(unused_imports, reason = "the worker asks it")]
+pub(crate) use self::transient::is_transient;

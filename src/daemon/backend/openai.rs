@@ -1,0 +1,15 @@
+//! [`OpenAi`]: chats, models and embeddings of a server with OpenAI's API.
+
+mod answer;
+mod builder;
+mod embed;
+mod image;
+mod message;
+mod models;
+mod request;
+mod service;
+mod stream;
+mod tool_calls;
+
+pub use self::builder::OpenAiBuilder;
+pub use self::service::OpenAi;
