@@ -1,9 +1,12 @@
 //! The embedded daemon, seen from its sockets: requests are written by hand, and webhooks are received by hand.
 
+mod backend_ollama;
+mod backend_openai;
 mod cancel;
 pub(crate) mod gate;
 mod lifecycle;
 mod list;
+pub(crate) mod model_server;
 mod models;
 mod poll;
 pub(crate) mod raw;
