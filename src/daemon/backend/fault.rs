@@ -76,7 +76,7 @@ impl Fault {
         let fault = Self::of(Kind::Said(spoken(error).unwrap_or_else(|| shortened(&error.to_string()))));
         let status = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
         match status.and_then(|status| StatusCode::from_u16(status).ok()) {
-            Some(status) if status.is_client_error() && !may_go_away(status) => fault.into(),
+            Some(status) if is_failure(status) && !may_go_away(status) => fault.into(),
             _ => fault.transient(),
         }
     }
@@ -90,8 +90,17 @@ impl Fault {
     }
 }
 
+fn is_failure(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
+}
+
 fn may_go_away(status: StatusCode) -> bool {
-    status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
+    match status {
+        // What the server was not built or started for: llama.cpp says so of embeddings.
+        StatusCode::NOT_IMPLEMENTED => false,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => true,
+        _ => status.is_server_error(),
+    }
 }
 
 /// `{"error": "…"}` of Ollama, `{"error": {"message": "…"}}` of OpenAI, `{"message": "…"}` of some that are like it.
@@ -153,6 +162,7 @@ mod tests {
             (422, r#"{"object":"error","message":"bad"}"#, false, "the model server answered 422: bad"),
             (401, "", false, "the model server answered 401 Unauthorized"),
             (302, "<html>", false, "the model server answered 302 Found"),
+            (501, r#"{"error":"no"}"#, false, "the model server answered 501: no"),
             (408, r#"{"error":7}"#, true, "the model server answered 408 Request Timeout"),
             (429, r#"{"error":"busy"}"#, true, "the model server answered 429: busy"),
             (500, "[]", true, "the model server answered 500 Internal Server Error"),

@@ -17,8 +17,8 @@ use crate::{BoxError, EmbedRequest, EmbedResponse, Error, ModelInfo};
 /// What was submitted goes to `POST /api/chat` byte for byte, always streamed, so that a model that has stalled is told from
 /// one that is slow; the chunks become one result. Models and embeddings are the server's.
 ///
-/// What may go away is [`Transient`](crate::daemon::Transient): the server cannot be reached, answers 408, 429 or 5xx,
-/// stalls, breaks off, answers nonsense, or says in mid-stream that it failed. Every other status is final, with the
+/// What may go away is [`Transient`](crate::daemon::Transient): the server cannot be reached, answers 408, 429 or 5xx (but
+/// for 501), stalls, breaks off, answers nonsense, or says in mid-stream that it failed. Every other status is final, with the
 /// server's reason. Dropping a future closes the connection, which stops the model.
 ///
 /// How much it is asked at once is not limited here but by tower's layers, for instance

@@ -37,8 +37,8 @@ use crate::{BoxError, EmbedRequest, EmbedResponse, Error, ModelInfo};
 /// Other options and fields of messages are left out. The durations are measured here: `prompt_eval_duration` is the time
 /// until the model spoke, whatever it was spent on. Embeddings take neither `options` nor `keep_alive`.
 ///
-/// What may go away is [`Transient`](crate::daemon::Transient): the server cannot be reached, answers 408, 429 or 5xx,
-/// stalls, breaks off, answers nonsense, or says in mid-stream that it failed. Every other status is final, with the
+/// What may go away is [`Transient`](crate::daemon::Transient): the server cannot be reached, answers 408, 429 or 5xx (but
+/// for 501), stalls, breaks off, answers nonsense, or says in mid-stream that it failed. Every other status is final, with the
 /// server's reason. Dropping a future closes the connection, which stops the model.
 ///
 /// How much it is asked at once is not limited here but by tower's layers, for instance
