@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::model_server::{ModelServer, STALL, Script, chat, nobody, told};
-use super::raw::{ended, get, post, submit};
+use super::raw::{delete, ended, get, post, submit};
 
 const FIRST: &str = r#"{"model":"m","created_at":"1","message":{"role":"assistant","content":"aä"},"done":false}"#;
 const LAST: &str = r#"{"model":"m","created_at":"2","message":{"role":"assistant","content":"b"},"done":true,"done_reason":"stop","eval_count":2}"#;
@@ -123,6 +123,16 @@ async fn a_daemon_serves_its_models_embeddings_and_chats() {
     assert_eq!(server.asked().await.line(), "GET /api/tags");
     let asked = server.asked().await;
     assert_eq!((asked.line(), asked.body.as_str()), ("POST /api/embed", request));
+}
+
+#[tokio::test]
+async fn a_cancelled_job_leaves_the_model_server() {
+    let mut server = ModelServer::start([Script::stalled(&[format!("{FIRST}\n")])]).await;
+    let daemon = Daemon::builder().backend(Ollama::new(&server.url).unwrap()).start().await.unwrap();
+    let job = submit(&daemon, "hi").await;
+    server.asked().await;
+    assert_eq!(delete(&daemon, &format!("/jobs/{job}")).await.status, 202);
+    server.left().await;
 }
 
 #[tokio::test]

@@ -42,7 +42,13 @@ async fn a_chat_is_mapped_to_openai_and_its_events_back() {
     let result = answered(openai, body).await.unwrap();
     assert_eq!(result["message"], json!({ "role": "assistant", "content": "aäb", "thinking": "hm" }));
     assert_eq!(
-        [&result["model"], &result["done"], &result["done_reason"], &result["prompt_eval_count"], &result["eval_count"]],
+        [
+            &result["model"],
+            &result["done"],
+            &result["done_reason"],
+            &result["prompt_eval_count"],
+            &result["eval_count"]
+        ],
         [&json!("m"), &json!(true), &json!("length"), &json!(5), &json!(2)]
     );
     assert!(result["total_duration"].as_u64().is_some_and(|took| took > 0));
@@ -69,14 +75,16 @@ async fn a_tool_call_in_pieces_becomes_whole_and_its_result_finds_it() {
         piece(json!({ "index": 0, "function": { "arguments": "\"Köln\"}" } })),
         finished("tool_calls"),
     ]);
-    let mut server = ModelServer::start([Script::stream(&[text]), Script::stream(&[events(&[finished("stop")])])]).await;
+    let mut server =
+        ModelServer::start([Script::stream(&[text]), Script::stream(&[events(&[finished("stop")])])]).await;
     // With the version in the URL, and without it above.
     let openai = OpenAi::new(format!("{}/v1/", server.url)).unwrap();
     let result = answered(openai.clone(), PLAIN).await.unwrap();
     let calls = json!([{ "id": "x", "function": { "name": "f", "arguments": { "city": "Köln" } } }]);
     assert_eq!((&result["message"]["tool_calls"], &result["done_reason"]), (&calls, &json!("stop")));
 
-    let body = json!({ "model": "m", "messages": [result["message"], { "role": "tool", "tool_name": "f", "content": "7" }] });
+    let body =
+        json!({ "model": "m", "messages": [result["message"], { "role": "tool", "tool_name": "f", "content": "7" }] });
     answered(openai, &body.to_string()).await.unwrap();
     assert_eq!(server.asked().await.line(), "POST /v1/chat/completions");
     let messages = server.asked().await.json()["messages"].clone();
@@ -94,7 +102,10 @@ async fn a_stream_that_stalls_breaks_off_or_is_garbage_may_go_well_another_time(
         (Script::stalled(&[&part]), "nothing came from the model server for 20ms"),
         (Script::broken(&[&part]), "the exchange with the model server broke off"),
         (Script::stream(&[&part]), "the model server's answer cannot be used: it ends before it is done"),
-        (Script::stream(&["data: {\n\n"]), "the model server's answer cannot be used: an event is not a chunk of a chat"),
+        (
+            Script::stream(&["data: {\n\n"]),
+            "the model server's answer cannot be used: an event is not a chunk of a chat",
+        ),
         (Script::stream(&["<html>"]), "the model server's answer cannot be used: a line is not one of an event stream"),
         (
             Script::stream(&[&part, "data: {\"error\":{\"message\":\"out of memory\",\"code\":500}}\n\n"]),

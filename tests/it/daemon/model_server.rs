@@ -61,6 +61,7 @@ impl Script {
 pub(crate) struct ModelServer {
     pub(crate) url: String,
     asked: UnboundedReceiver<Asked>,
+    left: UnboundedReceiver<()>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -91,12 +92,18 @@ impl ModelServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (told, asked) = unbounded_channel();
-        let task = tokio::spawn(serve(listener, scripts.into_iter().collect(), told));
-        Self { url, asked, task }
+        let (leaves, left) = unbounded_channel();
+        let task = tokio::spawn(serve(listener, scripts.into_iter().collect(), told, leaves));
+        Self { url, asked, left, task }
     }
 
     pub(crate) async fn asked(&mut self) -> Asked {
         self.asked.recv().await.unwrap()
+    }
+
+    /// Waits until the backend has left an answer that stalled.
+    pub(crate) async fn left(&mut self) {
+        self.left.recv().await.unwrap();
     }
 }
 
@@ -106,7 +113,12 @@ impl Drop for ModelServer {
     }
 }
 
-async fn serve(listener: TcpListener, mut scripts: VecDeque<Script>, told: UnboundedSender<Asked>) {
+async fn serve(
+    listener: TcpListener,
+    mut scripts: VecDeque<Script>,
+    told: UnboundedSender<Asked>,
+    leaves: UnboundedSender<()>,
+) {
     while let Some(script) = scripts.pop_front() {
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.set_nodelay(true).unwrap();
@@ -119,8 +131,8 @@ async fn serve(listener: TcpListener, mut scripts: VecDeque<Script>, told: Unbou
             tokio::task::yield_now().await;
         }
         if script.stays {
-            // Until the backend has gone.
             let _ = stream.read(&mut [0]).await;
+            let _ = leaves.send(());
         }
     }
 }
