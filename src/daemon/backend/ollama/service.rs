@@ -21,18 +21,20 @@ use crate::{BoxError, EmbedRequest, EmbedResponse, Error, ModelInfo};
 /// for 501), stalls, breaks off, answers nonsense, or says in mid-stream that it failed. Every other status is final, with the
 /// server's reason. Dropping a future closes the connection, which stops the model.
 ///
-/// How much it is asked at once is not limited here but by tower's layers, for instance
-/// `Backend::new(ConcurrencyLimit::new(ollama.clone(), 2)).models(ollama.clone()).embed(ollama)`.
+/// How much it is asked at once is not limited here, but by tower's layers:
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), foreman_client::Error> {
 /// use std::time::Duration;
 ///
-/// use foreman_client::daemon::{Daemon, Ollama};
+/// use foreman_client::daemon::{Backend, Daemon, Ollama};
+/// use tower::limit::ConcurrencyLimit;
 ///
 /// let ollama = Ollama::builder("http://127.0.0.1:11434").stall(Duration::from_secs(30)).build()?;
-/// let daemon = Daemon::builder().backend(ollama).start().await?;
+/// let chat = ConcurrencyLimit::new(ollama.clone(), 2);
+/// let backend = Backend::new(chat).models(ollama.clone()).embed(ollama);
+/// let daemon = Daemon::builder().backend(backend).start().await?;
 /// daemon.shutdown().await;
 /// # Ok(()) }
 /// ```

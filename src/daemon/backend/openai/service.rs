@@ -41,8 +41,7 @@ use crate::{BoxError, EmbedRequest, EmbedResponse, Error, ModelInfo};
 /// for 501), stalls, breaks off, answers nonsense, or says in mid-stream that it failed. Every other status is final, with the
 /// server's reason. Dropping a future closes the connection, which stops the model.
 ///
-/// How much it is asked at once is not limited here but by tower's layers, for instance
-/// `Backend::new(ConcurrencyLimit::new(openai.clone(), 2)).models(openai.clone()).embed(openai)`.
+/// How much it is asked at once is not limited here, but by tower's layers, as [`Ollama`](crate::daemon::Ollama) shows.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
