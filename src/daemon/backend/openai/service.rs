@@ -48,7 +48,7 @@ use crate::{BoxError, EmbedRequest, EmbedResponse, Error, ModelInfo};
 /// # async fn main() -> Result<(), foreman_client::Error> {
 /// use foreman_client::daemon::{Daemon, OpenAi};
 ///
-/// let openai = OpenAi::builder("http://127.0.0.1:8080/v1").api_key("a key").build()?;
+/// let openai = OpenAi::builder("http://127.0.0.1:8080/v1").api_key("a-key").build()?;
 /// let daemon = Daemon::builder().backend(openai).start().await?;
 /// daemon.shutdown().await;
 /// # Ok(()) }
