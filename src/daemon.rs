@@ -22,8 +22,19 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Jobs are kept in memory: they are gone with the daemon. A job that has ended is kept for 24 hours, and so is the
-//! idempotency key it was submitted with.
+//! # Where jobs are kept
+//!
+//! In memory, and gone with the daemon, unless [`Builder::store`] names a file. With a file, a `202` means that the job survives
+//! a crash of the daemon and a loss of power, and so does every state that was told: what is answered is on the disk
+//! (SQLite, one sync for all that came together). Events are recorded with the state that they tell of, and sent at least
+//! once. A job that ran when the daemon ended is queued again at the next start, up to [`Builder::attempts`].
+//!
+//! A job that has ended is kept for 24 hours, and so is the idempotency key it was submitted with ([`Builder::keep`]).
+//!
+//! # Attempts
+//!
+//! A backend's error fails the job, unless it is [`Transient`]: then the same worker runs it again after a pause, up to
+//! [`Builder::attempts`] times in all.
 //!
 //! # What is where
 //!
@@ -36,6 +47,7 @@
 //! ```
 
 mod api;
+mod attempts;
 mod backend;
 mod builder;
 mod delivery;

@@ -20,5 +20,4 @@ pub(crate) use self::failure::failure;
 pub use self::ollama::{Ollama, OllamaBuilder};
 pub use self::openai::{OpenAi, OpenAiBuilder};
 pub use self::transient::Transient;
-#[expect(unused_imports, reason = "the worker asks it")]
 pub(crate) use self::transient::is_transient;

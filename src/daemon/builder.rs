@@ -1,15 +1,18 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 
 use super::api::Token;
+use super::attempts::Attempts;
 use super::backend::{Backend, Echo};
 use super::delivery::Schedule;
 use super::handle::{Daemon, Plan};
 use super::server::Limits;
+use super::store::{Memory, Sqlite};
 use crate::Error;
 use crate::webhook::Secret;
 
@@ -33,6 +36,10 @@ pub struct Builder {
     header_timeout: Duration,
     drain: Duration,
     backend: Backend,
+    store: Option<PathBuf>,
+    keep: Duration,
+    attempts: u64,
+    attempt_pause: Duration,
 }
 
 impl Default for Builder {
@@ -51,6 +58,10 @@ impl Default for Builder {
             header_timeout: Duration::from_secs(30),
             drain: Duration::from_secs(5),
             backend: Echo::new().into(),
+            store: None,
+            keep: Duration::from_secs(24 * 60 * 60),
+            attempts: 3,
+            attempt_pause: Duration::from_secs(1),
         }
     }
 }
@@ -114,6 +125,34 @@ impl Builder {
         self
     }
 
+    /// How often a job is run at most: again after an attempt that failed by what [may go away](crate::daemon::Transient), and
+    /// after a crash of a daemon that [keeps its jobs](Self::store). After the last one it has failed. Default: 3.
+    pub fn attempts(mut self, attempts: u64) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
+    /// The pause before a second attempt, in which the worker takes no other job; each further one is twice as long as the
+    /// one before, up to a minute. Default: 1 s.
+    pub fn attempt_pause(mut self, pause: Duration) -> Self {
+        self.attempt_pause = pause;
+        self
+    }
+
+    /// Keeps jobs in this file of SQLite, which is made if it is not there, readable by its owner only. Files of SQLite's own and
+    /// a lock are beside it: `PATH-wal`, `PATH-shm`, `PATH.lock`. It must be on a local disk. Default: jobs are in memory.
+    pub fn store(mut self, path: impl Into<PathBuf>) -> Self {
+        self.store = Some(path.into());
+        self
+    }
+
+    /// How long a job that ended is kept, and with it the idempotency key it was submitted with. A client that repeats a
+    /// submission later than that has its job run again. Default: 24 h.
+    pub fn keep(mut self, keep: Duration) -> Self {
+        self.keep = keep;
+        self
+    }
+
     /// How long [`Daemon::shutdown`] lets running jobs go on. Default: 5 s.
     pub fn drain(mut self, drain: Duration) -> Self {
         self.drain = drain;
@@ -149,19 +188,29 @@ impl Builder {
     /// # Errors
     ///
     /// [`Error::is_invalid`], naming the field: for a limit of zero, an empty token, secret or queue, a token that cannot stand
-    /// in a header, and an address that cannot be listened at.
+    /// in a header, an address that cannot be listened at, and a [store](Self::store) that cannot be opened, is damaged, is in use
+    /// by another daemon, belongs to another program or was written by a newer version. A file that is refused is left as it is.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, it leaves nothing behind.
+    /// Dropped before it is ready, it leaves nothing behind but an empty store.
     pub async fn start(self) -> Result<Daemon, Error> {
-        let plan = Plan {
+        let max_queue = positive("max_queue", self.max_queue)?.get();
+        lasting("keep", self.keep)?;
+        let keep = self.keep;
+        let mut plan = Plan {
             token: self.token.as_deref().map(token).transpose()?,
             secret: self.webhook_secret.map(Secret::new).transpose()?,
             schedule: self.webhook_retries.map(Schedule::new).unwrap_or_default(),
             webhooks_at_once: positive("webhooks_at_once", self.webhooks_at_once)?,
             workers: positive("workers", self.workers)?,
-            max_queue: positive("max_queue", self.max_queue)?,
+            attempts: Attempts {
+                most: NonZeroU64::new(self.attempts)
+                    .ok_or_else(|| Error::invalid("attempts", "must be at least 1"))?
+                    .get(),
+                pause: self.attempt_pause.min(LONGEST),
+            },
+            store: Box::new(Memory::new(max_queue, keep)),
             max_hold: Duration::from_secs(self.max_hold.min(LONGEST).as_secs()),
             body_limit: positive("body_limit", self.body_limit)?.get(),
             limits: Limits {
@@ -177,6 +226,12 @@ impl Builder {
         let cannot = |error| Error::invalid("listen", format!("cannot listen at {address}")).with_source(error);
         let listener = TcpListener::bind(address).await.map_err(cannot)?;
         let address = listener.local_addr().map_err(cannot)?;
+        if let Some(path) = self.store {
+            let attempts = plan.attempts.most;
+            let opened = tokio::task::spawn_blocking(move || Sqlite::open(&path, max_queue, keep, attempts)).await;
+            plan.store =
+                Box::new(opened.map_err(|error| Error::invalid("store", "cannot be opened").with_source(error))??);
+        }
         Ok(Daemon::run(listener, address, plan))
     }
 }

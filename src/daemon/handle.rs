@@ -10,11 +10,13 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::api::{self, App, Token};
+use super::attempts::Attempts;
 use super::backend::Backend;
 use super::delivery::{self, Schedule, Sender};
 use super::jobs::Jobs;
 use super::server::{self, Limits};
 use super::stats::Stats;
+use super::store::Store;
 use super::{Builder, worker};
 use crate::webhook::Secret;
 use crate::{Error, JobId};
@@ -45,7 +47,8 @@ pub(super) struct Plan {
     pub(super) schedule: Schedule,
     pub(super) webhooks_at_once: NonZeroUsize,
     pub(super) workers: NonZeroUsize,
-    pub(super) max_queue: NonZeroUsize,
+    pub(super) store: Box<dyn Store>,
+    pub(super) attempts: Attempts,
     pub(super) max_hold: Duration,
     pub(super) body_limit: usize,
     pub(super) limits: Limits,
@@ -73,12 +76,14 @@ impl Daemon {
     }
 
     pub(super) fn run(listener: TcpListener, address: SocketAddr, plan: Plan) -> Self {
-        let jobs = Arc::new(Jobs::new(plan.max_queue.get()));
+        let jobs = Arc::new(Jobs::new(plan.store));
         let (closing, ended) = (CancellationToken::new(), CancellationToken::new());
 
         let mut workers = JoinSet::new();
+        let attempts = Arc::new(plan.attempts);
         for _ in 0..plan.workers.get() {
-            workers.spawn(worker::work(Arc::clone(&jobs), plan.backend.clone(), closing.clone()));
+            let (jobs, attempts) = (Arc::clone(&jobs), Arc::clone(&attempts));
+            workers.spawn(worker::work(jobs, plan.backend.clone(), attempts, closing.clone()));
         }
 
         let mut others = JoinSet::new();
@@ -127,17 +132,20 @@ impl Daemon {
     }
 
     /// How often a job was given to the backend; 0 for one that it does not know.
-    #[must_use]
-    pub fn executions(&self, job_id: &JobId) -> u64 {
-        self.jobs.status(job_id).map_or(0, |status| status.attempt)
+    ///
+    /// # Cancel safety
+    ///
+    /// It only looks.
+    pub async fn executions(&self, job_id: &JobId) -> u64 {
+        self.jobs.status(job_id).await.ok().flatten().map_or(0, |status| status.attempt)
     }
 
     /// Stops in order, and returns when nothing of it runs any more.
     ///
     /// No connections are accepted and no jobs are begun from now on, and submissions on open connections are answered with
     /// 503. Running jobs go on up to the [drain time-out](Builder::drain), polls of them are held on; then polls are answered
-    /// and the webhooks that are due are sent, for at most one second. What is not done by then is aborted, and jobs that were
-    /// queued or running are lost.
+    /// and the webhooks that are due are sent, for at most one second. What is not done by then is aborted. Jobs that were
+    /// queued or running are lost, unless they are [kept in a file](Builder::store), which is free again then.
     ///
     /// # Cancel safety
     ///

@@ -4,13 +4,15 @@ use tokio::sync::Notify;
 
 use super::signals::{Signals, Watch};
 use super::stats::Counters;
-use super::store::{Cancelled, Claim, NewJob, Outcome, Page, Query, Refusal, Store, Submitted, Taken, Verdict};
+use super::store::{
+    Broken, Cancelled, Claim, NewJob, Outcome, Page, Query, Refusal, Store, Submitted, Taken, Verdict, is_run,
+};
 use crate::{JobId, JobStatus};
 
 /// The store, and who is to be woken by what changes in it: API, workers and delivery meet here and nowhere else.
 #[derive(Debug)]
 pub(crate) struct Jobs {
-    store: Store,
+    store: Box<dyn Store>,
     signals: Signals,
     /// Wakes a worker: there may be a job to take.
     pub(crate) work: Notify,
@@ -20,9 +22,9 @@ pub(crate) struct Jobs {
 }
 
 impl Jobs {
-    pub(crate) fn new(max_queue: usize) -> Self {
+    pub(crate) fn new(store: Box<dyn Store>) -> Self {
         Self {
-            store: Store::new(max_queue),
+            store,
             signals: Signals::default(),
             work: Notify::new(),
             mail: Notify::new(),
@@ -30,8 +32,8 @@ impl Jobs {
         }
     }
 
-    pub(crate) fn submit(&self, new: NewJob) -> Result<Submitted, Refusal> {
-        let submitted = self.store.submit(new);
+    pub(crate) async fn submit(&self, new: NewJob) -> Result<Result<Submitted, Refusal>, Broken> {
+        let submitted = self.store.submit(new).await?;
         match &submitted {
             Ok(job) if job.replayed => self.counters.replayed.add(),
             Ok(_) => {
@@ -42,36 +44,45 @@ impl Jobs {
             Err(Refusal::Full) => self.counters.refused.add(),
             Err(Refusal::KeyReused) => {}
         }
-        submitted
+        Ok(submitted)
     }
 
-    pub(crate) fn take(&self) -> Option<Taken> {
-        let taken = self.store.take()?;
-        self.changed(taken.chat.job_id());
-        Some(taken)
+    pub(crate) async fn take(&self) -> Result<Option<Taken>, Broken> {
+        let taken = self.store.take().await?;
+        if let Some(taken) = &taken {
+            self.changed(taken.chat.job_id());
+        }
+        Ok(taken)
     }
 
-    pub(crate) fn finish(&self, job_id: &JobId, attempt: u64, outcome: Outcome) {
-        if self.store.finish(job_id, attempt, outcome) {
+    pub(crate) async fn restart(&self, job_id: &JobId, attempt: u64) -> Result<Option<Taken>, Broken> {
+        let taken = self.store.restart(job_id, attempt).await?;
+        self.changed(job_id);
+        Ok(taken)
+    }
+
+    pub(crate) async fn finish(&self, job_id: &JobId, attempt: u64, outcome: Outcome) -> Result<(), Broken> {
+        if self.store.finish(job_id, attempt, outcome).await? {
             self.changed(job_id);
         }
+        Ok(())
     }
 
-    pub(crate) fn cancel(&self, job_id: &JobId) -> Cancelled {
-        let cancelled = self.store.cancel(job_id);
+    pub(crate) async fn cancel(&self, job_id: &JobId) -> Result<Cancelled, Broken> {
+        let cancelled = self.store.cancel(job_id).await?;
         if let Cancelled::Ended(_) = &cancelled {
             self.counters.cancelled.add();
             self.changed(job_id);
         }
-        cancelled
+        Ok(cancelled)
     }
 
-    pub(crate) fn status(&self, job_id: &JobId) -> Option<Arc<JobStatus>> {
-        self.store.status(job_id)
+    pub(crate) async fn status(&self, job_id: &JobId) -> Result<Option<Arc<JobStatus>>, Broken> {
+        self.store.status(job_id).await
     }
 
-    pub(crate) fn list(&self, query: &Query) -> Page {
-        self.store.list(query)
+    pub(crate) async fn list(&self, query: Query) -> Result<Page, Broken> {
+        self.store.list(query).await
     }
 
     pub(crate) fn watch(&self, job_id: &JobId) -> Watch {
@@ -81,18 +92,20 @@ impl Jobs {
     /// Returns once that run of the job is no longer wanted.
     pub(crate) async fn abandoned(&self, job_id: &JobId, attempt: u64) {
         let mut watch = self.watch(job_id);
-        while self.store.is_running(job_id, attempt) {
+        // While the store cannot say otherwise, the run goes on.
+        while self.store.status(job_id).await.map_or(true, |status| is_run(status.as_deref(), attempt)) {
             watch.changed().await;
         }
     }
 
-    pub(crate) fn claim(&self) -> Claim {
-        self.store.claim()
+    pub(crate) async fn claim(&self) -> Result<Claim, Broken> {
+        self.store.claim().await
     }
 
-    pub(crate) fn settle(&self, job_id: &JobId, verdict: &Verdict) {
-        self.store.settle(job_id, verdict);
+    pub(crate) async fn settle(&self, job_id: &JobId, verdict: Verdict) -> Result<(), Broken> {
+        let settled = self.store.settle(job_id, verdict).await;
         self.mail.notify_one();
+        settled
     }
 
     fn changed(&self, job_id: &JobId) {

@@ -42,7 +42,8 @@ pub(super) async fn list(
     if !(1..=MAX_PAGE).contains(&limit) {
         return Err(bad("limit must be 1 to 200"));
     }
-    let page = app.jobs.list(&Query { state: parameters.state, before: parameters.cursor, limit });
+    let query = Query { state: parameters.state, before: parameters.cursor, limit };
+    let page = app.jobs.list(query).await?;
     let jobs = page.jobs.iter().map(AsRef::as_ref).collect();
     Ok(json(StatusCode::OK, &Listing { jobs, next_cursor: page.next.map(|number| number.to_string()) }))
 }

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::time::{Instant, sleep_until};
 
 use super::{App, Job, Refused, json, prefer};
+use crate::daemon::store::Broken;
 use crate::{JobId, JobStatus};
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -16,8 +17,8 @@ pub(super) async fn poll(State(app): State<Arc<App>>, job: Job, headers: HeaderM
     let Job(job_id) = job;
     let wait = prefer::wait(&headers).map(|wait| wait.min(app.max_hold));
     let status = match wait {
-        Some(wait) => held(&app, &job_id, &headers, wait).await,
-        None => app.jobs.status(&job_id),
+        Some(wait) => held(&app, &job_id, &headers, wait).await?,
+        None => app.jobs.status(&job_id).await?,
     };
     let status = status.ok_or_else(Refused::unknown_job)?;
     app.jobs.counters.polls.add();
@@ -33,20 +34,25 @@ pub(super) async fn poll(State(app): State<Arc<App>>, job: Job, headers: HeaderM
 }
 
 /// The status as soon as it is terminal or another than the one that was seen, and what it is by then otherwise.
-async fn held(app: &App, job_id: &JobId, headers: &HeaderMap, wait: Duration) -> Option<Arc<JobStatus>> {
+async fn held(
+    app: &App,
+    job_id: &JobId,
+    headers: &HeaderMap,
+    wait: Duration,
+) -> Result<Option<Arc<JobStatus>>, Broken> {
     // Before the first look, so that no change falls in between.
     let mut watch = app.jobs.watch(job_id);
     let until = Instant::now() + wait;
     loop {
-        let status = app.jobs.status(job_id)?;
+        let Some(status) = app.jobs.status(job_id).await? else { return Ok(None) };
         if status.state.is_terminal() || is_news(&status, headers) {
-            return Some(status);
+            return Ok(Some(status));
         }
         tokio::select! {
             biased;
             () = watch.changed() => {}
-            () = sleep_until(until) => return Some(status),
-            () = app.ended.cancelled() => return Some(status),
+            () = sleep_until(until) => return Ok(Some(status)),
+            () = app.ended.cancelled() => return Ok(Some(status)),
         }
     }
 }

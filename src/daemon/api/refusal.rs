@@ -5,6 +5,8 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use super::json;
+use crate::daemon::backend::failure;
+use crate::daemon::store::Broken;
 
 /// An answer that means no: a status and `{"error": "…"}`.
 #[derive(Debug)]
@@ -36,6 +38,14 @@ impl Refused {
     /// Not now; in that many seconds perhaps.
     pub(super) fn later(status: StatusCode, why: &'static str, seconds: &'static str) -> Self {
         Self::new(status, why).with(header::RETRY_AFTER, seconds)
+    }
+}
+
+/// What was asked for was not done, and may be asked for again.
+impl From<Broken> for Refused {
+    fn from(broken: Broken) -> Self {
+        tracing::error!(error = %failure(&broken), "the store cannot be used");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, broken.to_string()).with(header::RETRY_AFTER, "10")
     }
 }
 

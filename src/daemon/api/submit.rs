@@ -42,11 +42,11 @@ pub(super) async fn submit(State(app): State<Arc<App>>, request: Request<Body>) 
     if app.closing.is_cancelled() {
         return Err(Refused::later(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping", "5"));
     }
-    let submitted =
-        app.jobs.submit(NewJob { draft, webhook, traceparent, key: recorded }).map_err(|why| match why {
-            Refusal::KeyReused => unprocessable("the Idempotency-Key was used for another body"),
-            Refusal::Full => Refused::later(StatusCode::TOO_MANY_REQUESTS, "the queue is full", "5"),
-        })?;
+    let submitted = app.jobs.submit(NewJob { draft, body, webhook, traceparent, key: recorded }).await?;
+    let submitted = submitted.map_err(|why| match why {
+        Refusal::KeyReused => unprocessable("the Idempotency-Key was used for another body"),
+        Refusal::Full => Refused::later(StatusCode::TOO_MANY_REQUESTS, "the queue is full", "5"),
+    })?;
     let mut response = json(StatusCode::ACCEPTED, &Accepted { job_id: &submitted.job_id });
     if let Ok(location) = HeaderValue::try_from(format!("/jobs/{}", submitted.job_id)) {
         response.headers_mut().insert(header::LOCATION, location);

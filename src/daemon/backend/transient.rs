@@ -41,7 +41,6 @@ impl StdError for Transient {
 }
 
 /// Whether the error, or one of its causes, was said to go away perhaps.
-#[cfg_attr(not(test), expect(dead_code, reason = "the worker asks it"))]
 pub(crate) fn is_transient(error: &(dyn StdError + 'static)) -> bool {
     std::iter::successors(Some(error), |&error| error.source()).any(|error| error.is::<Transient>())
 }

@@ -1,5 +1,6 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -8,6 +9,9 @@ use tokio_util::sync::CancellationToken;
 use super::{Schedule, Sender};
 use crate::daemon::jobs::Jobs;
 use crate::daemon::store::{Claim, Mail, Verdict};
+
+/// How long nothing is sent when the store cannot be read.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Sends what is due, at most `at_once` events at a time. After `closing` it sends what is due by then, and ends.
 pub(crate) async fn deliver(
@@ -24,13 +28,17 @@ pub(crate) async fn deliver(
             sending.join_next().await;
             continue;
         }
-        let next = match jobs.claim() {
-            Claim::Now(mail) => {
+        let next = match jobs.claim().await {
+            Ok(Claim::Now(mail)) => {
                 sending.spawn(send(Arc::clone(&jobs), Arc::clone(&sender), Arc::clone(&schedule), mail));
                 continue;
             }
-            Claim::At(next) => Some(next),
-            Claim::Nothing => None,
+            Ok(Claim::At(next)) => Some(next),
+            Ok(Claim::Nothing) => None,
+            Err(error) => {
+                tracing::error!(%error, "the webhooks that are due cannot be read");
+                Some(Instant::now() + PAUSE)
+            }
         };
         if closing.is_cancelled() && sending.is_empty() {
             return;
@@ -56,5 +64,7 @@ async fn send(jobs: Arc<Jobs>, sender: Arc<Sender>, schedule: Arc<Schedule>, mai
             tracing::warn!(job_id = %mail.job_id, ?sent, attempts = mail.attempt, "a webhook is given up");
         }
     }
-    jobs.settle(&mail.job_id, &verdict);
+    if let Err(error) = jobs.settle(&mail.job_id, verdict).await {
+        tracing::error!(job_id = %mail.job_id, %error, "a webhook is sent again, since it cannot be noted that it was sent");
+    }
 }

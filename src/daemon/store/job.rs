@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderValue, Uri};
 
 use crate::daemon::backend::{Chat, ChatAnswer, Draft};
@@ -9,6 +10,8 @@ use crate::{JobId, JobState, JobStatus};
 #[derive(Debug)]
 pub(crate) struct NewJob {
     pub(crate) draft: Draft,
+    /// What the draft was read from.
+    pub(crate) body: Bytes,
     pub(crate) webhook: Option<Uri>,
     pub(crate) traceparent: Option<HeaderValue>,
     pub(crate) key: Option<Key>,
@@ -45,7 +48,7 @@ pub(crate) struct Taken {
 }
 
 /// How a run ended.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Outcome {
     Done(ChatAnswer),
     Failed(String),

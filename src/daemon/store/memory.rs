@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,17 +9,19 @@ use uuid::Uuid;
 
 use super::outbox::Outbox;
 use super::queue::Queue;
-use super::{Address, Cancelled, Claim, NewJob, Outcome, Page, Query, Refusal, Submitted, Taken, Verdict};
+use super::{
+    Address, Cancelled, Claim, NewJob, Outcome, Page, Query, Refusal, Store, Submitted, Taken, Transaction, Verdict,
+    is_run,
+};
 use crate::daemon::backend::{Chat, Draft};
 use crate::{JobId, JobState, JobStatus};
 
-/// How long a job that ended is kept, and with it the key it was submitted with.
-const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// Everything in memory, under one lock: it is gone with the process.
 #[derive(Debug)]
-pub(crate) struct Store {
+pub(crate) struct Memory {
     max_queue: usize,
+    /// How long a job that ended is kept, and with it the key it was submitted with.
+    keep: Duration,
     inner: Mutex<Inner>,
 }
 
@@ -48,16 +51,15 @@ struct Used {
     job_id: JobId,
 }
 
-impl Store {
-    pub(crate) fn new(max_queue: usize) -> Self {
-        Self { max_queue, inner: Mutex::default() }
+impl Memory {
+    pub(crate) fn new(max_queue: usize, keep: Duration) -> Self {
+        Self { max_queue, keep, inner: Mutex::default() }
     }
 
-    /// Takes a job into the queue, with its key and its first event; or finds the one that the key was used for.
-    pub(crate) fn submit(&self, new: NewJob) -> Result<Submitted, Refusal> {
+    fn submit_now(&self, new: NewJob) -> Result<Submitted, Refusal> {
         let now = Instant::now();
         let mut inner = self.lock();
-        inner.forget(now);
+        inner.forget(now, self.keep);
         if let Some(key) = &new.key
             && let Some(used) = inner.keys.get(&key.text)
         {
@@ -74,8 +76,7 @@ impl Store {
         Ok(Submitted { job_id: inner.add(new, now), replayed: false })
     }
 
-    /// Gives the job that has waited longest to a worker: queued → running.
-    pub(crate) fn take(&self) -> Option<Taken> {
+    fn take_now(&self) -> Option<Taken> {
         let mut inner = self.lock();
         let job_id = inner.queue.pop()?;
         let job = inner.jobs.get_mut(&job_id)?;
@@ -90,11 +91,23 @@ impl Store {
         Some(Taken { chat })
     }
 
-    /// Ends that run of a job: running → done or failed. Does nothing, and says so, if the job has ended otherwise.
-    pub(crate) fn finish(&self, job_id: &JobId, attempt: u64, outcome: Outcome) -> bool {
+    fn restart_now(&self, job_id: &JobId, attempt: u64) -> Option<Taken> {
+        let mut inner = self.lock();
+        let job = inner.jobs.get_mut(job_id)?;
+        if !is_run(Some(&job.status), attempt) {
+            return None;
+        }
+        let draft = Arc::clone(job.draft.as_ref()?);
+        let status = Arc::make_mut(&mut job.status);
+        status.attempt += 1;
+        status.started_at = Some(Timestamp::now());
+        Some(Taken { chat: Chat::new(job_id.clone(), status.attempt, draft) })
+    }
+
+    fn finish_now(&self, job_id: &JobId, attempt: u64, outcome: Outcome) -> bool {
         let mut inner = self.lock();
         let Some(job) = inner.jobs.get_mut(job_id) else { return false };
-        if job.status.state != JobState::Running || job.status.attempt != attempt {
+        if !is_run(Some(&job.status), attempt) {
             return false;
         }
         let status = Arc::make_mut(&mut job.status);
@@ -113,8 +126,7 @@ impl Store {
         true
     }
 
-    /// Ends a job that waits or runs: queued or running → failed, error `cancelled`.
-    pub(crate) fn cancel(&self, job_id: &JobId) -> Cancelled {
+    fn cancel_now(&self, job_id: &JobId) -> Cancelled {
         let mut inner = self.lock();
         let Some(job) = inner.jobs.get_mut(job_id) else { return Cancelled::Unknown };
         if job.status.state.is_terminal() {
@@ -128,20 +140,12 @@ impl Store {
         inner.end(job_id).map_or(Cancelled::Unknown, Cancelled::Ended)
     }
 
-    pub(crate) fn status(&self, job_id: &JobId) -> Option<Arc<JobStatus>> {
+    fn status_now(&self, job_id: &JobId) -> Option<Arc<JobStatus>> {
         let inner = self.lock();
         inner.jobs.get(job_id).map(|job| inner.told(job))
     }
 
-    /// Whether that run of the job goes on, as far as anybody decided.
-    pub(crate) fn is_running(&self, job_id: &JobId, attempt: u64) -> bool {
-        let inner = self.lock();
-        let status = inner.jobs.get(job_id).map(|job| &job.status);
-        status.is_some_and(|status| status.state == JobState::Running && status.attempt == attempt)
-    }
-
-    /// Newest first.
-    pub(crate) fn list(&self, query: &Query) -> Page {
+    fn list_now(&self, query: &Query) -> Page {
         let inner = self.lock();
         let older = inner.order.range(..query.before.unwrap_or(u64::MAX)).rev();
         let mut found = older
@@ -153,19 +157,60 @@ impl Store {
         Page { jobs: page.into_iter().map(|(_, job)| inner.told(job)).collect(), next }
     }
 
-    /// Takes an event that is due.
-    pub(crate) fn claim(&self) -> Claim {
+    fn claim_now(&self) -> Claim {
         self.lock().outbox.claim(Instant::now())
     }
 
-    /// Says what came of an event that was claimed.
-    pub(crate) fn settle(&self, job_id: &JobId, verdict: &Verdict) {
+    fn settle_now(&self, job_id: &JobId, verdict: &Verdict) {
         self.lock().outbox.settle(job_id, verdict, Instant::now());
     }
 
     /// Every method leaves the whole consistent before it can panic, so that a poisoned lock is as good as another.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn done<'a, T: Send + 'a>(value: T) -> Transaction<'a, T> {
+    Box::pin(ready(Ok(value)))
+}
+
+impl Store for Memory {
+    fn submit(&self, new: NewJob) -> Transaction<'_, Result<Submitted, Refusal>> {
+        done(self.submit_now(new))
+    }
+
+    fn take(&self) -> Transaction<'_, Option<Taken>> {
+        done(self.take_now())
+    }
+
+    fn restart<'a>(&'a self, job_id: &'a JobId, attempt: u64) -> Transaction<'a, Option<Taken>> {
+        done(self.restart_now(job_id, attempt))
+    }
+
+    fn finish<'a>(&'a self, job_id: &'a JobId, attempt: u64, outcome: Outcome) -> Transaction<'a, bool> {
+        done(self.finish_now(job_id, attempt, outcome))
+    }
+
+    fn cancel<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Cancelled> {
+        done(self.cancel_now(job_id))
+    }
+
+    fn status<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Option<Arc<JobStatus>>> {
+        done(self.status_now(job_id))
+    }
+
+    fn list(&self, query: Query) -> Transaction<'_, Page> {
+        done(self.list_now(&query))
+    }
+
+    fn claim(&self) -> Transaction<'_, Claim> {
+        done(self.claim_now())
+    }
+
+    fn settle<'a>(&'a self, job_id: &'a JobId, verdict: Verdict) -> Transaction<'a, ()> {
+        self.settle_now(job_id, &verdict);
+        done(())
     }
 }
 
@@ -213,8 +258,8 @@ impl Inner {
     }
 
     /// Drops the jobs that ended long ago, with their keys.
-    fn forget(&mut self, now: Instant) {
-        while self.ended.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) > KEPT) {
+    fn forget(&mut self, now: Instant, keep: Duration) {
+        while self.ended.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) > keep) {
             let Some((_, job_id)) = self.ended.pop_front() else { return };
             self.outbox.close(&job_id);
             let Some(job) = self.jobs.remove(&job_id) else { continue };
@@ -227,6 +272,6 @@ impl Inner {
 }
 
 #[expect(clippy::expect_used, reason = "hexadecimal digits are an id")]
-fn fresh_id() -> JobId {
+pub(super) fn fresh_id() -> JobId {
     JobId::new(Uuid::now_v7().simple().to_string()).expect("hexadecimal digits")
 }

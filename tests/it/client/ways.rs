@@ -41,7 +41,7 @@ async fn by_webhook() {
     assert_eq!((&result.job_id, &result.state), (&job_id, &JobState::Done));
     assert_eq!(states.next().await.unwrap().state, JobState::Done);
     assert!(states.next().await.is_none(), "the states end with the terminal one");
-    assert_eq!(daemon.executions(&job_id), 1);
+    assert_eq!(daemon.executions(&job_id).await, 1);
     let stats = client.stats();
     assert_eq!((stats.waits.started, stats.waits.waiting(), stats.push.refusals()), (1, 0, 0), "{stats:?}");
 }
@@ -130,7 +130,7 @@ async fn a_job_is_attached_to_by_its_id_from_another_client() {
     let second = Client::builder(daemon.url()).polling().build().await.unwrap();
     gate.open(1);
     let result = second.wait(job_id.clone()).await.unwrap();
-    assert_eq!((&result.job_id, daemon.executions(&job_id)), (&job_id, 1));
+    assert_eq!((&result.job_id, daemon.executions(&job_id).await), (&job_id, 1));
     assert_eq!(second.stats().waits.attached, 1);
 }
 

@@ -22,7 +22,7 @@ async fn a_queued_job_is_cancelled_and_never_run() {
     assert_eq!(ended(&daemon, &first).await["state"], "done");
     assert_eq!(ended(&daemon, &third).await["state"], "done");
     assert_eq!(status(&daemon, &second).await, job);
-    assert_eq!((daemon.executions(&id(&second)), daemon.stats().cancelled), (0, 1));
+    assert_eq!((daemon.executions(&id(&second)).await, daemon.stats().cancelled), (0, 1));
 }
 
 #[tokio::test]

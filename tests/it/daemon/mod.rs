@@ -1,5 +1,6 @@
 //! The embedded daemon, seen from its sockets: requests are written by hand, and webhooks are received by hand.
 
+mod attempts;
 mod backend_ollama;
 mod backend_openai;
 mod cancel;
@@ -12,6 +13,7 @@ mod poll;
 pub(crate) mod raw;
 pub(crate) mod receiver;
 mod refusals;
+mod store;
 mod submit;
 mod webhook;
 mod worker;

@@ -20,7 +20,7 @@ async fn a_submission_becomes_a_job_that_is_done() {
     assert_eq!(result["message"]["content"], "echo (this is no model): hello");
     assert_eq!((&result["done"], &result["done_reason"]), (&true.into(), &"stop".into()));
     assert!(result["total_duration"].is_u64() && result["eval_count"].is_u64());
-    assert_eq!(daemon.executions(&super::raw::id(&id)), 1);
+    assert_eq!(daemon.executions(&super::raw::id(&id)).await, 1);
     let stats = daemon.stats();
     assert_eq!((stats.accepted, stats.executions, stats.polls, stats.webhook_attempts), (1, 1, 1, 0));
 }
@@ -51,7 +51,7 @@ async fn the_same_key_and_body_are_the_same_job() {
     let second = post(&daemon, "/jobs", &[key], BODY).await;
     assert_eq!(accepted(&second), job);
     assert_eq!(second.header("idempotency-key"), first.header("idempotency-key"));
-    let (stats, executions) = (daemon.stats(), daemon.executions(&id(&job)));
+    let (stats, executions) = (daemon.stats(), daemon.executions(&id(&job)).await);
     assert_eq!((stats.accepted, stats.replayed, stats.executions, executions), (1, 1, 1, 1));
 }
 

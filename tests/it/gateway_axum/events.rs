@@ -48,5 +48,5 @@ async fn the_states_come_as_events_and_behind_them_the_result() {
     assert_eq!(events.state().await, "done");
     assert_eq!(events.next().await, Some(("result".to_owned(), "passed".into())));
     assert_eq!(events.next().await, None);
-    assert_eq!(rig.daemon.executions(&id), 1);
+    assert_eq!(rig.daemon.executions(&id).await, 1);
 }

@@ -25,7 +25,7 @@ async fn a_daemon_that_goes_and_comes_back_in_mid_job_is_asked_again() {
     assert_eq!(ended(&daemon, id.as_str()).await["state"], "done");
     forwarder.restore();
     passed(&read(caller).await, &id);
-    assert_eq!((daemon.executions(&id), daemon.stats().accepted), (1, 1));
+    assert_eq!((daemon.executions(&id).await, daemon.stats().accepted), (1, 1));
 }
 
 #[tokio::test]
@@ -38,7 +38,7 @@ async fn an_event_ends_a_wait_while_the_daemon_cannot_be_asked() {
     forwarder.cut();
     gate.open(1);
     passed(&read(caller).await, &id);
-    assert_eq!((daemon.executions(&id), daemon.stats().accepted), (1, 1));
+    assert_eq!((daemon.executions(&id).await, daemon.stats().accepted), (1, 1));
 }
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn a_lost_answer_to_the_submission_is_made_good_by_an_event() {
     forwarder.restore();
     gate.open(1);
     passed(&read(caller).await, &id);
-    assert_eq!((daemon.executions(&id), daemon.stats().accepted), (1, 1));
+    assert_eq!((daemon.executions(&id).await, daemon.stats().accepted), (1, 1));
 }
 
 #[tokio::test]

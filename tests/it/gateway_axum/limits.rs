@@ -41,7 +41,7 @@ async fn over_the_requests_callers_are_turned_away_whatever_they_ask_and_events_
     eventually("delivered", || rig.daemon.stats().webhooks_delivered == 2).await;
     rig.gate.open(1);
     passed(&read(first).await, &id);
-    assert_eq!(rig.daemon.executions(&id), 1);
+    assert_eq!(rig.daemon.executions(&id).await, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -25,7 +25,7 @@ async fn a_stop_lets_those_who_wait_finish_and_takes_nothing_new() {
     passed(&read(caller).await, &id);
     stop.await.unwrap().unwrap();
     assert!(TcpStream::connect(address).await.is_err());
-    assert_eq!((daemon.executions(&id), daemon.stats().accepted), (1, 1));
+    assert_eq!((daemon.executions(&id).await, daemon.stats().accepted), (1, 1));
 }
 
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn past_the_drain_callers_are_told_which_job_goes_on_and_another_gateway_a
     let second = gateway(&daemon.url(), |_| ()).await;
     gate.open(1);
     passed(&get(&second, &id).await, &id);
-    assert_eq!((daemon.executions(&id), daemon.stats().accepted), (1, 1));
+    assert_eq!((daemon.executions(&id).await, daemon.stats().accepted), (1, 1));
 }
 
 #[tokio::test]
@@ -56,5 +56,5 @@ async fn past_the_drain_a_stream_ends_with_a_problem() {
     let (name, problem) = events.next().await.unwrap();
     assert_eq!((name.as_str(), &problem["job_id"]), ("problem", &id.as_str().into()));
     assert_eq!(events.next().await, None);
-    assert_eq!((daemon.executions(&id), daemon.stats().cancelled), (1, 0));
+    assert_eq!((daemon.executions(&id).await, daemon.stats().cancelled), (1, 0));
 }

@@ -22,7 +22,7 @@ async fn a_chat_is_answered_with_the_result_and_the_id() {
     passed(&answer, chat.job_id());
     assert_eq!(answer.header("location"), Some(format!("/jobs/{}", chat.job_id()).as_str()));
     assert!(answer.header("x-request-id").is_some());
-    assert_eq!(rig.daemon.executions(chat.job_id()), 1);
+    assert_eq!(rig.daemon.executions(chat.job_id()).await, 1);
 }
 
 #[tokio::test]
@@ -64,7 +64,7 @@ async fn a_caller_whose_time_is_over_is_told_which_job_goes_on_and_attaches() {
     assert_eq!(answer.header("location"), Some(format!("/jobs/{id}").as_str()));
     rig.gate.open(1);
     passed(&rig.get(&id).await, &id);
-    assert_eq!((rig.daemon.executions(&id), rig.daemon.stats().accepted), (1, 1));
+    assert_eq!((rig.daemon.executions(&id).await, rig.daemon.stats().accepted), (1, 1));
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn a_caller_that_goes_leaves_the_job_to_itself() {
         eventually("dropped", || rig.client().stats().waits.dropped == gone).await;
         rig.gate.open(1);
         passed(&rig.get(&id).await, &id);
-        assert_eq!(rig.daemon.executions(&id), 1);
+        assert_eq!(rig.daemon.executions(&id).await, 1);
     }
     assert_eq!(rig.daemon.stats().cancelled, 0);
 }
@@ -91,7 +91,7 @@ async fn a_caller_that_goes_takes_the_job_along_where_that_is_the_policy() {
         drop(caller);
         rig.gate.dropped().await;
         assert_eq!(ended(&rig.daemon, id.as_str()).await["error"], "cancelled");
-        assert_eq!(rig.daemon.executions(&id), 1);
+        assert_eq!(rig.daemon.executions(&id).await, 1);
     }
     assert_eq!(rig.daemon.stats().cancelled, 2);
 }

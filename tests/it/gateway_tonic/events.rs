@@ -30,5 +30,5 @@ async fn the_states_come_as_a_stream_and_behind_them_the_result() {
     let last = events.message().await.unwrap().unwrap().event.unwrap();
     assert_eq!(last, Event::Result(ChatReply { job_id: told, result: r#""passed""#.to_owned() }));
     assert_eq!(events.message().await.unwrap(), None);
-    assert_eq!(rig.daemon.executions(&id), 1);
+    assert_eq!(rig.daemon.executions(&id).await, 1);
 }

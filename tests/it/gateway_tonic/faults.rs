@@ -26,7 +26,7 @@ async fn a_daemon_that_goes_and_comes_back_in_mid_job_is_asked_again() {
     assert_eq!(ended(&daemon, id.as_str()).await["state"], "done");
     forwarder.restore();
     passed(call.await.unwrap(), &id);
-    assert_eq!((daemon.executions(&id), daemon.stats().accepted), (1, 1));
+    assert_eq!((daemon.executions(&id).await, daemon.stats().accepted), (1, 1));
 }
 
 #[tokio::test]
@@ -41,7 +41,7 @@ async fn a_lost_answer_to_the_submission_is_made_good_by_an_event() {
     forwarder.restore();
     gate.open(1);
     passed(call.await.unwrap(), &id);
-    assert_eq!((daemon.executions(&id), daemon.stats().accepted), (1, 1));
+    assert_eq!((daemon.executions(&id).await, daemon.stats().accepted), (1, 1));
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ async fn a_stop_lets_those_who_wait_finish_and_takes_nothing_new() {
     gate.open(1);
     passed(call.await.unwrap(), &id);
     stop.await.unwrap().unwrap();
-    assert_eq!((daemon.executions(&id), daemon.stats().accepted), (1, 1));
+    assert_eq!((daemon.executions(&id).await, daemon.stats().accepted), (1, 1));
 }
 
 #[tokio::test]
@@ -39,7 +39,7 @@ async fn past_the_drain_callers_are_told_which_job_goes_on_and_another_gateway_a
     let second = gateway(&daemon.url(), |_| ()).await;
     gate.open(1);
     passed(attach(&mut super::caller(&second).await, &id).await, &id);
-    assert_eq!((daemon.executions(&id), daemon.stats().accepted), (1, 1));
+    assert_eq!((daemon.executions(&id).await, daemon.stats().accepted), (1, 1));
 }
 
 #[tokio::test]
@@ -51,5 +51,5 @@ async fn past_the_drain_a_stream_ends_with_a_status() {
     gateway.shutdown().await.unwrap();
     let status = events.message().await.unwrap_err();
     assert_eq!((status.code(), job_id(status.metadata())), (Code::Cancelled, Some(id.as_str())));
-    assert_eq!((daemon.executions(&id), daemon.stats().cancelled), (1, 0));
+    assert_eq!((daemon.executions(&id).await, daemon.stats().cancelled), (1, 0));
 }

@@ -24,7 +24,7 @@ async fn a_chat_is_answered_with_the_result_and_the_id() {
     assert_eq!((begun.messages()[0].as_json(), begun.options().unwrap().get()), (r#"{"b" : 1.0}"#, r#"{ "t":1e0 }"#));
     rig.gate.open(1);
     passed(call.await.unwrap(), begun.job_id());
-    assert_eq!(rig.daemon.executions(begun.job_id()), 1);
+    assert_eq!(rig.daemon.executions(begun.job_id()).await, 1);
 }
 
 #[tokio::test]
@@ -64,7 +64,7 @@ async fn a_caller_whose_time_is_over_is_told_which_job_goes_on_and_attaches() {
     assert_eq!(told(status.metadata(), MAY_BE_RUNNING), Some("true"));
     rig.gate.open(1);
     passed(attach(&mut rig.caller, &id).await, &id);
-    assert_eq!((rig.daemon.executions(&id), rig.daemon.stats().accepted), (1, 1));
+    assert_eq!((rig.daemon.executions(&id).await, rig.daemon.stats().accepted), (1, 1));
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn a_caller_that_goes_leaves_the_job_to_itself() {
     eventually("dropped", || rig.client().stats().waits.dropped == 2).await;
     rig.gate.open(1);
     passed(attach(&mut rig.caller, &second).await, &second);
-    assert_eq!((rig.daemon.executions(&first), rig.daemon.executions(&second)), (1, 1));
+    assert_eq!((rig.daemon.executions(&first).await, rig.daemon.executions(&second).await), (1, 1));
     assert_eq!(rig.daemon.stats().cancelled, 0);
 }
 
@@ -96,5 +96,5 @@ async fn a_caller_that_goes_takes_the_job_along_where_that_is_the_policy() {
     call.abort();
     rig.gate.dropped().await;
     assert_eq!(ended(&rig.daemon, id.as_str()).await["error"], "cancelled");
-    assert_eq!((rig.daemon.executions(&id), rig.daemon.stats().cancelled), (1, 1));
+    assert_eq!((rig.daemon.executions(&id).await, rig.daemon.stats().cancelled), (1, 1));
 }

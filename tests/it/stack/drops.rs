@@ -63,7 +63,7 @@ async fn by_policy_a_job_is_cancelled_whether_it_runs_or_not() {
     let first = tokio::spawn(jobs.clone().oneshot(request()));
     let queued = wait_and_drop(&jobs, request()).await;
     bounded(until(|| jobs.stats().cancelled == 2)).await;
-    assert_eq!(rig.daemon.executions(&queued), 0);
+    assert_eq!(rig.daemon.executions(&queued).await, 0);
     rig.gate.open(1);
     assert_eq!(bounded(first).await.unwrap().unwrap().state, JobState::Done);
     assert_counts(&jobs, 2, 0);
@@ -80,7 +80,7 @@ async fn by_policy_a_job_is_cancelled_only_while_it_is_queued() {
     bounded(rig.gate.begun()).await;
     let queued = wait_and_drop(&jobs, request()).await;
     bounded(until(|| jobs.stats().cancelled == 1)).await;
-    assert_eq!((rig.daemon.executions(&queued), rig.daemon.stats().cancelled), (0, 1));
+    assert_eq!((rig.daemon.executions(&queued).await, rig.daemon.stats().cancelled), (0, 1));
 
     let asked = rig.faults.sent(&Method::GET).len();
     drop(alive);

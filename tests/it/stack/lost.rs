@@ -34,7 +34,7 @@ async fn polling_a_lost_answer_is_asked_for_again_under_the_same_key_if_keys_are
         rig.faults.posts([fault.clone()]);
         rig.gate.open(1);
         let result = bounded(jobs.oneshot(request())).await.unwrap();
-        assert_eq!(rig.daemon.executions(&result.job_id), 1, "{fault:?}");
+        assert_eq!(rig.daemon.executions(&result.job_id).await, 1, "{fault:?}");
         assert_eq!(rig.ran(), (2, 2), "{fault:?}");
         assert_eq!(rig.daemon.stats().replayed, u64::from(arrived), "{fault:?}");
         assert_same(&rig, 2);
@@ -88,7 +88,7 @@ async fn with_push_the_first_event_names_the_job_whose_answer_was_lost() {
         rig.faults.posts([Fault::LoseAnswer]);
         rig.gate.open(1);
         let result = bounded(jobs.clone().oneshot(request())).await.unwrap();
-        assert_eq!(rig.daemon.executions(&result.job_id), 1);
+        assert_eq!(rig.daemon.executions(&result.job_id).await, 1);
         assert_eq!((rig.ran(), rig.posts()), ((2, 2), 2));
         assert_eq!((jobs.stats().lost_answers, jobs.stats().submitted), (1, 2));
         assert_eq!(door.notifier.waiting(), 0);
@@ -105,7 +105,7 @@ async fn with_push_and_no_event_within_the_window_it_is_sent_again_if_keys_are_k
     rig.faults.posts([Fault::LoseAnswer, Fault::LoseAnswer]);
     rig.gate.open(1);
     let result = bounded(jobs.clone().oneshot(request())).await.unwrap();
-    assert_eq!(rig.daemon.executions(&result.job_id), 1);
+    assert_eq!(rig.daemon.executions(&result.job_id).await, 1);
     assert_eq!((rig.ran(), rig.posts(), rig.daemon.stats().replayed), ((2, 2), 4, 2));
     assert_same(&rig, 3);
     assert_eq!(door.notifier.waiting(), 0);
@@ -135,7 +135,7 @@ async fn what_surely_did_not_arrive_is_sent_again_without_any_keys() {
     rig.faults.posts(faults);
     rig.gate.open(1);
     let result = bounded(jobs.clone().oneshot(request())).await.unwrap();
-    assert_eq!(rig.daemon.executions(&result.job_id), 1);
+    assert_eq!(rig.daemon.executions(&result.job_id).await, 1);
     assert_eq!((rig.ran(), rig.posts()), ((1, 1), 5));
     assert_same(&rig, 5);
     assert_eq!(jobs.stats().lost_answers, 0);
@@ -167,7 +167,7 @@ async fn a_timeout_inside_that_cuts_the_answer_is_a_lost_answer() {
     bounded(jobs.clone().oneshot(request())).await.unwrap();
     rig.faults.posts([Fault::Swallow]);
     let result = bounded(jobs.oneshot(request())).await.unwrap();
-    assert_eq!(rig.daemon.executions(&result.job_id), 1);
+    assert_eq!(rig.daemon.executions(&result.job_id).await, 1);
     assert_eq!(rig.ran(), (2, 2));
     assert_same(&rig, 2);
 }
@@ -190,6 +190,6 @@ async fn what_was_lost_once_is_not_called_unsent_when_later_attempts_are_refused
 
     rig.gate.open(1);
     let result = bounded(jobs.oneshot(request)).await.unwrap();
-    assert_eq!(rig.daemon.executions(&result.job_id), 1);
+    assert_eq!(rig.daemon.executions(&result.job_id).await, 1);
     assert_eq!((rig.ran(), rig.daemon.stats().replayed), ((2, 2), 1));
 }

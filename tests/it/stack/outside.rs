@@ -47,7 +47,7 @@ async fn after_a_timeout_above_the_wait_a_retry_attaches_to_the_running_job() {
     rig.gate.open(1);
     let result = bounded(waiting).await.unwrap().unwrap();
     assert_eq!(&result.job_id, chat.job_id());
-    assert_eq!(rig.daemon.executions(&result.job_id), 1);
+    assert_eq!(rig.daemon.executions(&result.job_id).await, 1);
     assert_eq!(rig.ran(), (2, 2));
     assert!(jobs.stats().dropped >= 2);
 }
@@ -61,7 +61,7 @@ async fn a_hedge_above_the_wait_is_two_waits_on_one_job() {
     bounded(until(|| jobs.stats().started == 2)).await;
     rig.gate.open(1);
     let result = bounded(waiting).await.unwrap().unwrap();
-    assert_eq!(rig.daemon.executions(&result.job_id), 1);
+    assert_eq!(rig.daemon.executions(&result.job_id).await, 1);
     assert_eq!((rig.ran(), rig.posts(), jobs.stats().submitted), ((1, 1), 1, 1));
     assert_eq!(jobs.stats().waiting(), 0);
 }
@@ -161,7 +161,7 @@ async fn a_job_outlives_its_gateway_and_is_attached_to_by_its_id() {
     rig.gate.open(1);
     let result = bounded(client.wait(job_id.clone())).await.unwrap();
     assert_eq!((result.job_id.clone(), result.state.clone()), (job_id.clone(), JobState::Done));
-    assert_eq!((rig.daemon.executions(&job_id), rig.ran()), (1, (1, 1)));
+    assert_eq!((rig.daemon.executions(&job_id).await, rig.ran()), (1, (1, 1)));
 }
 
 #[tokio::test]
@@ -177,7 +177,7 @@ async fn the_default_client_runs_a_job_once_though_its_answer_is_lost() {
             bounded(client.submit(request())).await.unwrap();
             rig.faults.posts([Fault::Answer(503, Some(0)), Fault::LoseAnswer]);
             let result = bounded(client.submit(request())).await.unwrap();
-            assert_eq!(rig.daemon.executions(&result.job_id), 1);
+            assert_eq!(rig.daemon.executions(&result.job_id).await, 1);
             assert_eq!(rig.ran(), (before + 2, before + 2), "keys: {keys}, push: {push}");
         }
     }
@@ -209,7 +209,7 @@ async fn a_failed_job_runs_again_as_often_as_asked_and_under_a_key_of_its_own() 
         let jobs = ServiceBuilder::new().retry(policy).service(client.jobs());
         let result = bounded(jobs.oneshot(request())).await.unwrap();
         assert_eq!(result.state, state);
-        assert_eq!(daemon.executions(&result.job_id), 1);
+        assert_eq!(daemon.executions(&result.job_id).await, 1);
         assert_eq!((daemon.stats().accepted, daemon.stats().executions), (runs, runs));
         let keys: std::collections::HashSet<_> =
             faults.sent(&Method::POST).into_iter().map(|sent| sent.key.unwrap()).collect();

@@ -138,7 +138,7 @@ async fn a_connection_reset_in_a_submission_runs_it_once_if_keys_are_kept() {
         bounded(jobs.clone().oneshot(request())).await.unwrap();
         proxy.cut(cut);
         let result = bounded(jobs.clone().oneshot(request())).await.unwrap();
-        assert_eq!(daemon.executions(&result.job_id), 1, "{cut:?}");
+        assert_eq!(daemon.executions(&result.job_id).await, 1, "{cut:?}");
         let stats = daemon.stats();
         assert_eq!((stats.accepted, stats.executions), (2, 2), "{cut:?}");
         assert_eq!((proxy.posts(), stats.replayed), (3, u64::from(cut != Cut::BeforeBody)), "{cut:?}");
@@ -169,7 +169,11 @@ async fn a_connection_reset_in_a_submission_is_made_good_by_the_first_event() {
         let client = Client::builder(&proxy.url).build().await.unwrap();
         proxy.cut(cut);
         let result = bounded(client.submit(request())).await.unwrap();
-        assert_eq!((daemon.executions(&result.job_id), daemon.stats().accepted, proxy.posts()), (1, 1, 1), "{cut:?}");
+        assert_eq!(
+            (daemon.executions(&result.job_id).await, daemon.stats().accepted, proxy.posts()),
+            (1, 1, 1),
+            "{cut:?}"
+        );
         assert_eq!(client.stats().waits.lost_answers, 1);
     }
 }

@@ -1,0 +1,227 @@
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, params};
+use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
+
+use super::index::Index;
+use super::row::{STATUS, chat, column, count, job_id, status, unfit};
+use crate::daemon::store::memory::fresh_id;
+use crate::daemon::store::{Cancelled, Key, NewJob, Outcome, Refusal, Submitted, Taken};
+use crate::{JobId, JobState};
+
+/// How many jobs are swept at once, so that nobody waits long behind it.
+const SWEPT: i64 = 500;
+
+/// The writer's side of the file. Its methods change the file within the transaction that is open, and the index with it.
+#[derive(Debug)]
+pub(super) struct Db {
+    pub(super) connection: Connection,
+    pub(super) index: Arc<Mutex<Index>>,
+    pub(super) max_queue: usize,
+    /// How long a job that ended is kept, and with it the key it was submitted with.
+    pub(super) keep: Duration,
+}
+
+impl Db {
+    pub(super) fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn submit(&mut self, new: &NewJob) -> rusqlite::Result<Result<Submitted, Refusal>> {
+        if let Some(key) = &new.key
+            && let Some((job_id, digest)) = self.used(key)?
+        {
+            let same = digest == key.digest;
+            return Ok(if same { Ok(Submitted { job_id, replayed: true }) } else { Err(Refusal::KeyReused) });
+        }
+        if self.index().queue.len() >= self.max_queue {
+            return Ok(Err(Refusal::Full));
+        }
+        let (job_id, number) = (fresh_id(), self.index().number());
+        let key = new.key.as_ref();
+        self.connection
+            .prepare_cached(
+                "INSERT INTO jobs (number, id, state, model, created_at, body, webhook, traceparent, key, key_hash, digest)
+                 VALUES (?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?
+            .execute(params![
+                number,
+                job_id.as_str(),
+                new.draft.model,
+                Timestamp::now().as_microsecond(),
+                &*new.body,
+                new.webhook.as_ref().map(ToString::to_string),
+                new.traceparent.as_ref().map(http::HeaderValue::as_bytes),
+                key.map(|key| &*key.text),
+                key.map(|key| hash(&key.text)),
+                key.map(|key| key.digest),
+            ])?;
+        if new.webhook.is_some() {
+            self.record(number)?;
+        }
+        self.index().enqueue(number, job_id.clone());
+        Ok(Ok(Submitted { job_id, replayed: false }))
+    }
+
+    /// The job that a key was used for, and the digest of the body it came with.
+    fn used(&self, key: &Key) -> rusqlite::Result<Option<(JobId, [u8; 32])>> {
+        let mut used = self.connection.prepare_cached("SELECT id, digest FROM jobs WHERE key_hash = ? AND key = ?")?;
+        used.query_row(params![hash(&key.text), &*key.text], |row| Ok((job_id(row, 0)?, row.get(1)?))).optional()
+    }
+
+    pub(super) fn take(&mut self) -> rusqlite::Result<Option<Taken>> {
+        let popped = self.index().queue.pop();
+        let Some(job_id) = popped else { return Ok(None) };
+        self.start(&job_id, "state = 'queued'").map(|(taken, number)| {
+            // The queue has nothing that the file has not.
+            number.map(|number| self.record(number)).transpose().map(|_| taken)
+        })?
+    }
+
+    pub(super) fn restart(&mut self, job_id: &JobId, attempt: u64) -> rusqlite::Result<Option<Taken>> {
+        if !self.is_run(job_id, attempt)? {
+            return Ok(None);
+        }
+        Ok(self.start(job_id, "state = 'running'")?.0)
+    }
+
+    fn start(&mut self, job_id: &JobId, when: &str) -> rusqlite::Result<(Option<Taken>, Option<i64>)> {
+        let started = self
+            .connection
+            .prepare_cached(&format!(
+                "UPDATE jobs SET state = 'running', attempt = attempt + 1, started_at = ? WHERE id = ? AND {when}
+                 RETURNING number, attempt, body"
+            ))?
+            .query_row(params![Timestamp::now().as_microsecond(), job_id.as_str()], |row| {
+                let number: i64 = row.get(0)?;
+                Ok((number, chat(row, 2, job_id.clone(), count(row, 1)?)?))
+            })
+            .optional()?;
+        Ok(match started {
+            Some((number, chat)) => (Some(Taken { chat }), Some(number)),
+            None => (None, None),
+        })
+    }
+
+    fn is_run(&self, job_id: &JobId, attempt: u64) -> rusqlite::Result<bool> {
+        self.connection
+            .prepare_cached("SELECT 1 FROM jobs WHERE id = ? AND state = 'running' AND attempt = ?")?
+            .exists(params![job_id.as_str(), column(attempt)])
+    }
+
+    pub(super) fn finish(&mut self, job_id: &JobId, attempt: u64, outcome: &Outcome) -> rusqlite::Result<bool> {
+        if !self.is_run(job_id, attempt)? {
+            return Ok(false);
+        }
+        let (state, result, error, artifacts) = match outcome {
+            Outcome::Done(answer) => {
+                let artifacts = Some(&answer.artifacts).filter(|artifacts| !artifacts.is_empty());
+                let artifacts = artifacts.map(serde_json::to_string).transpose().map_err(unfit)?;
+                (JobState::Done, Some(answer.result.get()), None, artifacts)
+            }
+            Outcome::Failed(error) => (JobState::Failed, None, Some(error.as_str()), None),
+        };
+        let number = self
+            .connection
+            .prepare_cached(
+                "UPDATE jobs SET state = ?, result = ?, error = ?, artifacts = ?, completed_at = ?, body = NULL
+                 WHERE id = ? RETURNING number",
+            )?
+            .query_row(
+                params![state.as_str(), result, error, artifacts, Timestamp::now().as_microsecond(), job_id.as_str()],
+                |row| row.get(0),
+            )?;
+        self.record(number)?;
+        Ok(true)
+    }
+
+    pub(super) fn cancel(&mut self, job_id: &JobId) -> rusqlite::Result<Cancelled> {
+        let cancelled = self
+            .connection
+            .prepare_cached(&format!(
+                "UPDATE jobs SET state = 'failed', error = 'cancelled', completed_at = ?, body = NULL
+                 WHERE id = ? AND state IN ('queued', 'running') RETURNING {STATUS}"
+            ))?
+            .query_row(params![Timestamp::now().as_microsecond(), job_id.as_str()], status)
+            .optional()?;
+        if let Some((number, status)) = cancelled {
+            self.index().dequeue(number);
+            self.record(number)?;
+            return Ok(Cancelled::Ended(Arc::new(status)));
+        }
+        let state = self
+            .connection
+            .prepare_cached("SELECT state FROM jobs WHERE id = ?")?
+            .query_row([job_id.as_str()], |row| Ok(JobState::from(row.get_ref(0)?.as_str()?)))
+            .optional()?;
+        Ok(state.map_or(Cancelled::Unknown, Cancelled::Terminal))
+    }
+
+    /// After a crash: what ran is queued again, or has failed if it was started that often.
+    pub(super) fn recover(&mut self, attempts: u64) -> rusqlite::Result<()> {
+        let running: Vec<(i64, u64)> = self
+            .connection
+            .prepare("SELECT number, attempt FROM jobs WHERE state = 'running' ORDER BY number")?
+            .query_map([], |row| Ok((row.get(0)?, count(row, 1)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        for (number, attempt) in running {
+            if attempt < attempts {
+                self.connection.execute("UPDATE jobs SET state = 'queued' WHERE number = ?", [number])?;
+            } else {
+                let error = format!("the daemon ended {attempt} times while the job ran");
+                self.connection.execute(
+                    "UPDATE jobs SET state = 'failed', error = ?, completed_at = ?, body = NULL WHERE number = ?",
+                    params![error, Timestamp::now().as_microsecond(), number],
+                )?;
+            }
+            self.record(number)?;
+        }
+        Ok(())
+    }
+
+    /// Drops some of the jobs that ended long ago, with their keys and what is left of their events.
+    pub(super) fn sweep(&mut self) -> rusqlite::Result<usize> {
+        let age = i64::try_from(self.keep.as_micros()).unwrap_or(i64::MAX);
+        let before = Timestamp::now().as_microsecond().saturating_sub(age);
+        self.connection
+            .prepare_cached(
+                "DELETE FROM events WHERE number IN
+                 (SELECT number FROM jobs WHERE completed_at < ?1 ORDER BY completed_at LIMIT ?2)",
+            )?
+            .execute([before, SWEPT])?;
+        self.connection
+            .prepare_cached(
+                "DELETE FROM jobs WHERE number IN
+                 (SELECT number FROM jobs WHERE completed_at < ?1 ORDER BY completed_at LIMIT ?2)",
+            )?
+            .execute([before, SWEPT])
+    }
+
+    /// Notes that the state of a job is to be told, if anybody is to be told.
+    fn record(&mut self, number: i64) -> rusqlite::Result<()> {
+        let recorded = self
+            .connection
+            .prepare_cached(
+                "INSERT INTO events (number, id, state, attempt, started_at, due_at)
+                 SELECT number, ?, state, attempt, started_at, ? FROM jobs WHERE number = ? AND webhook IS NOT NULL",
+            )?
+            .execute(params![
+                format!("msg_{}", uuid::Uuid::now_v7().simple()),
+                Timestamp::now().as_millisecond(),
+                number
+            ])?;
+        if recorded > 0 {
+            self.index().mail(number, Instant::now());
+        }
+        Ok(())
+    }
+}
+
+/// A key's place in the index, which need not hold the keys themselves.
+fn hash(key: &str) -> i64 {
+    let digest: [u8; 32] = Sha256::digest(key).into();
+    i64::from_be_bytes(std::array::from_fn(|byte| digest[byte]))
+}

@@ -1,0 +1,92 @@
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+use tokio::time::Instant;
+
+use crate::JobId;
+use crate::daemon::store::queue::Queue;
+
+/// What waits, by the numbers of the jobs: a copy of what is in the file, so that nothing has to be looked for.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    pub(super) queue: Queue,
+    /// The jobs whose first event is to be sent, by when. A job whose event is being sent is not in it.
+    due: BTreeMap<(Instant, u64), i64>,
+    /// Those in `due`, and those whose event is being sent.
+    mailed: HashSet<i64>,
+    tickets: u64,
+    numbers: i64,
+}
+
+impl Index {
+    pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
+        let numbers = connection.query_row("SELECT coalesce(max(number), 0) FROM jobs", [], |row| row.get(0))?;
+        let mut index = Self { numbers, ..Self::default() };
+        let mut queued = connection.prepare("SELECT number, id FROM jobs WHERE state = 'queued' ORDER BY number")?;
+        let mut rows = queued.query([])?;
+        while let Some(row) = rows.next()? {
+            index.queue.push(key(row.get(0)?), super::row::job_id(row, 1)?);
+        }
+        let (now, wall) = (Instant::now(), Timestamp::now());
+        let mut events = connection.prepare("SELECT number, due_at FROM events ORDER BY seq")?;
+        let mut rows = events.query([])?;
+        while let Some(row) = rows.next()? {
+            let due: i64 = row.get(1)?;
+            let pause = due.saturating_sub(wall.as_millisecond()).try_into().unwrap_or_default();
+            index.mail(row.get(0)?, now + Duration::from_millis(pause).min(Duration::from_secs(24 * 60 * 60)));
+        }
+        Ok(index)
+    }
+
+    /// The number of the next job.
+    pub(super) fn number(&mut self) -> i64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    pub(super) fn enqueue(&mut self, number: i64, job_id: JobId) {
+        self.queue.push(key(number), job_id);
+    }
+
+    /// Its place among those that wait.
+    pub(super) fn position(&self, number: i64) -> Option<u64> {
+        self.queue.position(key(number))
+    }
+
+    pub(super) fn dequeue(&mut self, number: i64) {
+        self.queue.remove(key(number));
+    }
+
+    /// There is an event of that job. One is sent at a time: a job that has one scheduled or on its way is left alone.
+    pub(super) fn mail(&mut self, number: i64, at: Instant) {
+        if self.mailed.insert(number) {
+            self.tickets += 1;
+            self.due.insert((at, self.tickets), number);
+        }
+    }
+
+    /// The job whose event is due first, taken out, or when the next is.
+    pub(super) fn due(&mut self, now: Instant) -> Due {
+        let Some(first) = self.due.first_entry() else { return Due::Nothing };
+        let (at, _) = *first.key();
+        if at > now { Due::At(at) } else { Due::Now(first.remove()) }
+    }
+
+    /// No event of that job is on its way any more.
+    pub(super) fn settled(&mut self, number: i64) {
+        self.mailed.remove(&number);
+    }
+}
+
+pub(super) enum Due {
+    Now(i64),
+    At(Instant),
+    Nothing,
+}
+
+/// Numbers are counted from 1.
+fn key(number: i64) -> u64 {
+    number.unsigned_abs()
+}

@@ -1,0 +1,136 @@
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
+
+use super::db::Db;
+use super::group;
+use super::index::Index;
+use super::open::{open, refused};
+use super::row::{STATUS, status};
+use super::thread::{Task, Thread};
+use crate::daemon::store::{
+    Cancelled, Claim, NewJob, Outcome, Page, Query, Refusal, Store, Submitted, Taken, Transaction, Verdict,
+};
+use crate::{Error, JobId, JobStatus};
+
+/// Everything in a file of SQLite.
+#[derive(Debug)]
+pub(crate) struct Sqlite {
+    pub(super) writer: Thread<Db>,
+    reader: Thread<Connection>,
+    index: Arc<Mutex<Index>>,
+}
+
+impl Sqlite {
+    /// Opens it, and queues again what ran when it was last open, up to that many attempts.
+    pub(crate) fn open(path: &Path, max_queue: usize, keep: Duration, attempts: u64) -> Result<Self, Error> {
+        let no_thread = |error| Error::invalid("store", "cannot have a thread").with_source(error);
+        let opened = open(path)?;
+        let index = Arc::new(Mutex::new(Index::default()));
+        let mut db = Db { connection: opened.writer, index: Arc::clone(&index), max_queue, keep };
+        recover(&mut db, attempts).map_err(refused)?;
+        let lock = opened.lock;
+        let writer = Thread::start("foreman-writer", move |tasks| {
+            group::write(db, &tasks);
+            drop(lock);
+        });
+        let connection = opened.reader;
+        let reader = Thread::start("foreman-reader", move |tasks| read(connection, &tasks));
+        Ok(Self { writer: writer.map_err(no_thread)?, reader: reader.map_err(no_thread)?, index })
+    }
+}
+
+/// Once this has returned, file and index are as a daemon needs them; if it fails, the file is as it was.
+fn recover(db: &mut Db, attempts: u64) -> rusqlite::Result<()> {
+    db.connection.execute_batch("BEGIN IMMEDIATE")?;
+    db.recover(attempts)?;
+    db.connection.execute_batch("COMMIT")?;
+    let loaded = Index::load(&db.connection)?;
+    *db.index() = loaded;
+    Ok(())
+}
+
+fn read(mut connection: Connection, tasks: &std::sync::mpsc::Receiver<Task<Connection>>) {
+    for task in tasks {
+        (task(Ok(&mut connection)).reply)(Ok(()));
+    }
+}
+
+/// The job as it is told, with its place in the queue.
+fn told(index: &Mutex<Index>, (number, mut status): (i64, JobStatus)) -> (i64, Arc<JobStatus>) {
+    if status.state == crate::JobState::Queued {
+        status.position = index.lock().unwrap_or_else(PoisonError::into_inner).position(number);
+    }
+    (number, Arc::new(status))
+}
+
+fn page(connection: &Connection, index: &Mutex<Index>, query: &Query) -> rusqlite::Result<Page> {
+    let mut values = vec![Value::Integer(query.before.and_then(|before| before.try_into().ok()).unwrap_or(i64::MAX))];
+    let mut filter = "";
+    if let Some(state) = &query.state {
+        filter = "AND state = ?2";
+        values.push(Value::Text(state.as_str().to_owned()));
+    }
+    let limit = query.limit.saturating_add(1);
+    let sql = format!("SELECT {STATUS} FROM jobs WHERE number < ?1 {filter} ORDER BY number DESC LIMIT {limit}");
+    let mut found = connection.prepare_cached(&sql)?;
+    let mut found = found
+        .query_map(params_from_iter(values), status)?
+        .map(|row| row.map(|row| told(index, row)))
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let more = found.len() > query.limit;
+    found.truncate(query.limit);
+    let next = found.last().filter(|_| more).map(|(number, _)| number.unsigned_abs());
+    Ok(Page { jobs: found.into_iter().map(|(_, status)| status).collect(), next })
+}
+
+impl Store for Sqlite {
+    fn submit(&self, new: NewJob) -> Transaction<'_, Result<Submitted, Refusal>> {
+        Box::pin(self.writer.run(move |db| db.submit(&new)))
+    }
+
+    fn take(&self) -> Transaction<'_, Option<Taken>> {
+        Box::pin(self.writer.run(Db::take))
+    }
+
+    fn restart<'a>(&'a self, job_id: &'a JobId, attempt: u64) -> Transaction<'a, Option<Taken>> {
+        let job_id = job_id.clone();
+        Box::pin(self.writer.run(move |db| db.restart(&job_id, attempt)))
+    }
+
+    fn finish<'a>(&'a self, job_id: &'a JobId, attempt: u64, outcome: Outcome) -> Transaction<'a, bool> {
+        let job_id = job_id.clone();
+        Box::pin(self.writer.run(move |db| db.finish(&job_id, attempt, &outcome)))
+    }
+
+    fn cancel<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Cancelled> {
+        let job_id = job_id.clone();
+        Box::pin(self.writer.run(move |db| db.cancel(&job_id)))
+    }
+
+    fn status<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Option<Arc<JobStatus>>> {
+        let (job_id, index) = (job_id.clone(), Arc::clone(&self.index));
+        Box::pin(self.reader.run(move |connection| {
+            let mut found = connection.prepare_cached(&format!("SELECT {STATUS} FROM jobs WHERE id = ?"))?;
+            let found = found.query_row([job_id.as_str()], status).optional()?;
+            Ok(found.map(|row| told(&index, row).1))
+        }))
+    }
+
+    fn list(&self, query: Query) -> Transaction<'_, Page> {
+        let index = Arc::clone(&self.index);
+        Box::pin(self.reader.run(move |connection| page(connection, &index, &query)))
+    }
+
+    fn claim(&self) -> Transaction<'_, Claim> {
+        Box::pin(self.writer.run(Db::claim))
+    }
+
+    fn settle<'a>(&'a self, job_id: &'a JobId, verdict: Verdict) -> Transaction<'a, ()> {
+        let job_id = job_id.clone();
+        Box::pin(self.writer.run(move |db| db.settle(&job_id, &verdict)))
+    }
+}

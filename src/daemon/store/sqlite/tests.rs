@@ -1,0 +1,238 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rusqlite::Connection;
+use tokio_test::block_on;
+
+use super::Sqlite;
+use crate::daemon::backend::ChatAnswer;
+use crate::daemon::store::{Cancelled, Key, Memory, NewJob, Outcome, Query, Refusal, Store, Taken};
+use crate::{JobId, JobState};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn file(folder: &tempfile::TempDir) -> PathBuf {
+    folder.path().join("jobs.db")
+}
+
+fn open(folder: &tempfile::TempDir) -> Sqlite {
+    Sqlite::open(&file(folder), 100, DAY, 3).unwrap()
+}
+
+fn new(key: Option<&str>, text: &str) -> NewJob {
+    let body = Bytes::from(format!(r#"{{"model":"m","messages":[{{"content":"{text}"}}]}}"#));
+    let key = key.map(|key| Key { text: key.into(), digest: [u8::try_from(text.len()).unwrap(); 32] });
+    NewJob { draft: serde_json::from_slice(&body).unwrap(), body, webhook: None, traceparent: None, key }
+}
+
+fn submit(store: &dyn Store, text: &str) -> JobId {
+    block_on(store.submit(new(None, text))).unwrap().unwrap().job_id
+}
+
+fn take(store: &dyn Store) -> Option<Taken> {
+    block_on(store.take()).unwrap()
+}
+
+fn done() -> Outcome {
+    Outcome::Done(ChatAnswer::from_value("ok").unwrap())
+}
+
+fn refused(folder: &tempfile::TempDir) -> String {
+    Sqlite::open(&file(folder), 100, DAY, 3).unwrap_err().to_string()
+}
+
+#[test]
+fn a_full_disk_takes_nothing_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let job_id = submit(&store, "first");
+    let limit = |pages: &'static str| {
+        block_on(store.writer.run(move |db| db.connection.execute_batch(&format!("PRAGMA max_page_count = {pages}"))))
+            .unwrap();
+    };
+    limit("1");
+    let long = "x".repeat(200_000);
+    let broken = block_on(store.submit(new(None, &long))).unwrap_err();
+    assert_eq!(broken.to_string(), "the disk of the store is full");
+    // It is not in the queue either.
+    assert_eq!(block_on(store.status(&job_id)).unwrap().unwrap().position, Some(1));
+    limit("1000000");
+    assert_eq!(block_on(store.list(Query { state: None, before: None, limit: 9 })).unwrap().jobs.len(), 1);
+    let second = submit(&store, &long);
+    assert_eq!(take(&store).unwrap().chat.job_id(), &job_id);
+    assert_eq!(take(&store).unwrap().chat.job_id(), &second);
+    assert!(take(&store).is_none());
+}
+
+#[test]
+fn what_failed_in_a_group_costs_the_others_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let (bad, good) = block_on(async {
+        let bad = store.writer.run(|db| {
+            db.submit(&new(None, "half done"))?.unwrap();
+            db.connection.execute_batch("INSERT INTO nowhere VALUES (1)")
+        });
+        tokio::join!(bad, store.submit(new(None, "whole")))
+    });
+    assert_eq!(bad.unwrap_err().to_string(), "the store failed");
+    let job_id = good.unwrap().unwrap().job_id;
+    assert_eq!(take(&store).unwrap().chat.job_id(), &job_id);
+    assert!(take(&store).is_none());
+}
+
+#[test]
+fn files_that_are_not_ours_are_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(file(&folder), "not a database, but long enough to be taken for one by its length".repeat(100))
+        .unwrap();
+    assert_eq!(refused(&folder), "invalid store: the store's file is damaged");
+    assert!(std::fs::read_to_string(file(&folder)).unwrap().starts_with("not a database"));
+
+    let folder = tempfile::tempdir().unwrap();
+    Connection::open(file(&folder)).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
+    assert_eq!(refused(&folder), "invalid store: is a database of another program");
+
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(&folder));
+    Connection::open(file(&folder)).unwrap().execute_batch("PRAGMA user_version = 7").unwrap();
+    assert_eq!(refused(&folder), "invalid store: was written by a newer version (its tables are version 7, this is 1)");
+
+    let folder = tempfile::tempdir().unwrap();
+    let first = open(&folder);
+    assert_eq!(refused(&folder), "invalid store: is in use by another daemon");
+    drop(first);
+    open(&folder);
+    let nowhere = Sqlite::open(&folder.path().join("no/such/jobs.db"), 1, DAY, 1).unwrap_err();
+    assert_eq!(nowhere.to_string(), "invalid store: cannot be locked");
+}
+
+#[test]
+fn what_ran_at_the_end_is_queued_again_until_its_attempts_are_used_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let job_id = submit(&open(&folder), "go");
+    for attempt in 1..=3 {
+        let store = open(&folder);
+        assert_eq!(block_on(store.status(&job_id)).unwrap().unwrap().state, JobState::Queued);
+        let taken = take(&store).unwrap();
+        assert_eq!((taken.chat.job_id(), taken.chat.attempt()), (&job_id, attempt));
+    }
+    let store = open(&folder);
+    let status = block_on(store.status(&job_id)).unwrap().unwrap();
+    assert_eq!(status.state, JobState::Failed);
+    assert_eq!(status.error.as_deref(), Some("the daemon ended 3 times while the job ran"));
+    assert!(status.completed_at.is_some() && take(&store).is_none());
+}
+
+#[test]
+fn jobs_are_swept_with_their_keys_when_they_were_kept_long_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let first = block_on(store.submit(new(Some("k"), "go"))).unwrap().unwrap().job_id;
+    let taken = take(&store).unwrap();
+    assert!(block_on(store.finish(&first, taken.chat.attempt(), done())).unwrap());
+    let running = submit(&store, "stays");
+    take(&store).unwrap();
+    let sweep = || block_on(store.writer.run(super::db::Db::sweep)).unwrap();
+    assert_eq!(sweep(), 0);
+    block_on(
+        store.writer.run(|db| db.connection.execute_batch("UPDATE jobs SET completed_at = completed_at - 86400000001")),
+    )
+    .unwrap();
+    assert_eq!((sweep(), sweep()), (1, 0));
+    assert!(block_on(store.status(&first)).unwrap().is_none());
+    assert!(block_on(store.status(&running)).unwrap().is_some());
+    let again = block_on(store.submit(new(Some("k"), "other"))).unwrap().unwrap();
+    assert!(!again.replayed);
+}
+
+/// What a store answers to, without ids and times, which are its own.
+fn look(store: &dyn Store, jobs: &[JobId]) -> Vec<String> {
+    let status = |job_id| block_on(store.status(job_id)).unwrap();
+    let told = jobs.iter().map(status).map(|status| {
+        status.map_or_else(String::new, |status| {
+            let result = status.result.as_ref().map(|result| result.get().to_owned());
+            let times = (status.started_at.is_some(), status.completed_at.is_some());
+            format!(
+                "{:?} {} {:?} {:?} {:?} {times:?}",
+                status.state, status.attempt, status.position, result, status.error
+            )
+        })
+    });
+    let mut seen: Vec<_> = told.collect();
+    for state in [None, Some(JobState::Queued), Some(JobState::Failed)] {
+        let mut before = None;
+        loop {
+            let page = block_on(store.list(Query { state: state.clone(), before, limit: 3 })).unwrap();
+            let place =
+                |job: &std::sync::Arc<crate::JobStatus>| jobs.iter().position(|job_id| *job_id == job.job_id).unwrap();
+            seen.push(format!("{:?}", page.jobs.iter().map(place).collect::<Vec<_>>()));
+            before = page.next;
+            if before.is_none() {
+                break;
+            }
+        }
+    }
+    seen
+}
+
+/// The same is asked of both; where it is in memory is no difference.
+#[test]
+fn a_file_and_memory_answer_alike() {
+    for seed in 0..10 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let folder = tempfile::tempdir().unwrap();
+        let (sqlite, memory) = (Sqlite::open(&file(&folder), 4, DAY, 3).unwrap(), Memory::new(4, DAY));
+        let stores: [&dyn Store; 2] = [&sqlite, &memory];
+        let mut jobs: [Vec<JobId>; 2] = [Vec::new(), Vec::new()];
+        let mut runs: Vec<(usize, u64)> = Vec::new();
+        for step in 0..60 {
+            let (which, roll, text) = (random.usize(..100), random.u8(..6), "x".repeat(random.usize(1..3)));
+            let key = random.bool().then(|| format!("key {}", random.u8(..5)));
+            let mut answers = Vec::new();
+            let mut begun = None;
+            for (store, jobs) in stores.iter().zip(&mut jobs) {
+                answers.push(match roll {
+                    0 | 1 => match block_on(store.submit(new(key.as_deref(), &text))).unwrap() {
+                        Ok(submitted) => {
+                            if !submitted.replayed {
+                                jobs.push(submitted.job_id.clone());
+                            }
+                            let place = jobs.iter().position(|job_id| *job_id == submitted.job_id);
+                            format!("{place:?} {}", submitted.replayed)
+                        }
+                        Err(refusal @ (Refusal::KeyReused | Refusal::Full)) => format!("{refusal:?}"),
+                    },
+                    2 => match take(*store) {
+                        Some(taken) => {
+                            let place = jobs.iter().position(|job_id| job_id == taken.chat.job_id()).unwrap();
+                            begun = Some((place, taken.chat.attempt()));
+                            format!("{begun:?} {}", taken.chat.messages()[0].as_json())
+                        }
+                        None => "nothing".to_owned(),
+                    },
+                    3 | 4 if !runs.is_empty() => {
+                        let (place, attempt) = runs[which % runs.len()];
+                        if roll == 3 {
+                            let outcome = if which % 2 == 0 { done() } else { Outcome::Failed("no".to_owned()) };
+                            block_on(store.finish(&jobs[place], attempt, outcome)).unwrap().to_string()
+                        } else {
+                            let taken = block_on(store.restart(&jobs[place], attempt)).unwrap();
+                            begun = taken.map(|taken| (place, taken.chat.attempt()));
+                            format!("{begun:?}")
+                        }
+                    }
+                    _ if !jobs.is_empty() => match block_on(store.cancel(&jobs[which % jobs.len()])).unwrap() {
+                        Cancelled::Ended(status) => format!("{:?} {:?}", status.state, status.error),
+                        other => format!("{other:?}"),
+                    },
+                    _ => String::new(),
+                });
+            }
+            runs.extend(begun);
+            assert_eq!(answers[0], answers[1], "step {step} of seed {seed}");
+            assert_eq!(look(&sqlite, &jobs[0]), look(&memory, &jobs[1]), "after step {step} of seed {seed}");
+        }
+    }
+}
