@@ -49,5 +49,6 @@ mod worker;
 
 pub use self::backend::{Backend, Chat, ChatAnswer, Echo, ListModels};
 pub use self::builder::Builder;
+pub use self::delivery::WebhookHosts;
 pub use self::handle::Daemon;
 pub use self::stats::Stats;

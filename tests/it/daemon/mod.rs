@@ -11,4 +11,5 @@ pub(crate) mod receiver;
 mod refusals;
 mod submit;
 mod webhook;
+mod webhook_hosts;
 mod worker;
