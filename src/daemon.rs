@@ -41,6 +41,7 @@ mod builder;
 mod delivery;
 mod handle;
 mod jobs;
+mod metrics;
 mod server;
 mod signals;
 mod stats;

@@ -5,6 +5,7 @@ pub(crate) mod gate;
 mod lifecycle;
 mod list;
 mod models;
+mod observe;
 mod poll;
 pub(crate) mod raw;
 pub(crate) mod receiver;
