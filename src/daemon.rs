@@ -53,6 +53,7 @@ mod builder;
 mod delivery;
 mod handle;
 mod jobs;
+mod metrics;
 mod server;
 mod signals;
 mod stats;
@@ -63,5 +64,6 @@ pub use self::backend::{
     Backend, Chat, ChatAnswer, Echo, ListModels, Ollama, OllamaBuilder, OpenAi, OpenAiBuilder, Transient,
 };
 pub use self::builder::Builder;
+pub use self::delivery::WebhookHosts;
 pub use self::handle::Daemon;
 pub use self::stats::Stats;

@@ -3,8 +3,10 @@
 mod auth;
 mod body;
 mod cancel;
+mod health;
 mod job;
 mod list;
+mod metrics;
 mod models;
 mod poll;
 mod prefer;

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use super::api::Token;
 use super::attempts::Attempts;
 use super::backend::{Backend, Echo};
-use super::delivery::Schedule;
+use super::delivery::{Policy, Schedule, WebhookHosts};
 use super::handle::{Daemon, Plan};
 use super::server::Limits;
 use super::store::{Memory, Sqlite};
@@ -28,6 +28,8 @@ pub struct Builder {
     webhook_secret: Option<String>,
     webhook_retries: Option<Vec<Duration>>,
     webhooks_at_once: usize,
+    webhook_hosts: Option<WebhookHosts>,
+    private_webhooks: bool,
     workers: usize,
     max_queue: usize,
     max_hold: Duration,
@@ -50,6 +52,8 @@ impl Default for Builder {
             webhook_secret: None,
             webhook_retries: None,
             webhooks_at_once: 16,
+            webhook_hosts: None,
+            private_webhooks: true,
             workers: 1,
             max_queue: 10_000,
             max_hold: Duration::from_secs(60),
@@ -180,6 +184,19 @@ impl Builder {
         self.webhooks_at_once = webhooks;
         self
     }
+
+    /// The only hosts that webhooks are sent to; what is for another is given up, and its job goes on. Default: all hosts.
+    pub fn allow_webhook_hosts(mut self, hosts: WebhookHosts) -> Self {
+        self.webhook_hosts = Some(hosts);
+        self
+    }
+
+    /// Whether webhooks are sent to loopback and private networks (RFC 1918, 100.64.0.0/10, `fc00::/7`), where the callers of
+    /// most daemons live. Without them, what a host resolved to decides, listed or not. Default: true.
+    pub fn private_webhooks(mut self, private: bool) -> Self {
+        self.private_webhooks = private;
+        self
+    }
 }
 
 impl Builder {
@@ -202,6 +219,7 @@ impl Builder {
             token: self.token.as_deref().map(token).transpose()?,
             secret: self.webhook_secret.map(Secret::new).transpose()?,
             schedule: self.webhook_retries.map(Schedule::new).unwrap_or_default(),
+            policy: Policy { hosts: self.webhook_hosts, private: self.private_webhooks },
             webhooks_at_once: positive("webhooks_at_once", self.webhooks_at_once)?,
             workers: positive("workers", self.workers)?,
             attempts: Attempts {

@@ -6,12 +6,16 @@
 
 mod connect;
 mod dispatch;
+mod hosts;
 mod judge;
+mod policy;
 mod schedule;
 mod sender;
 #[cfg(feature = "tls")]
 mod tls;
 
 pub(super) use self::dispatch::deliver;
+pub use self::hosts::WebhookHosts;
+pub(super) use self::policy::Policy;
 pub(super) use self::schedule::Schedule;
 pub(super) use self::sender::Sender;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::api::{self, App, Token};
 use super::attempts::Attempts;
 use super::backend::Backend;
-use super::delivery::{self, Schedule, Sender};
+use super::delivery::{self, Policy, Schedule, Sender};
 use super::jobs::Jobs;
 use super::server::{self, Limits};
 use super::stats::Stats;
@@ -45,6 +45,7 @@ pub(super) struct Plan {
     pub(super) token: Option<Token>,
     pub(super) secret: Option<Secret>,
     pub(super) schedule: Schedule,
+    pub(super) policy: Policy,
     pub(super) webhooks_at_once: NonZeroUsize,
     pub(super) workers: NonZeroUsize,
     pub(super) store: Box<dyn Store>,
@@ -99,7 +100,7 @@ impl Daemon {
         others.spawn(server::serve(listener, api::router(Arc::new(app)), plan.limits, closing.clone()));
         others.spawn(delivery::deliver(
             Arc::clone(&jobs),
-            Arc::new(Sender::new(plan.secret)),
+            Arc::new(Sender::new(plan.secret, plan.policy)),
             Arc::new(plan.schedule),
             plan.webhooks_at_once,
             ended.clone(),

@@ -6,7 +6,7 @@ use axum::routing::{get, post};
 use http::StatusCode;
 use tokio_util::sync::CancellationToken;
 
-use super::{Refused, Token, auth, cancel, list, models, poll, submit};
+use super::{Refused, Token, auth, cancel, health, list, metrics, models, poll, submit};
 use crate::daemon::backend::Backend;
 use crate::daemon::jobs::Jobs;
 
@@ -28,13 +28,24 @@ pub(crate) struct App {
 
 /// The daemon's API.
 pub(crate) fn router(app: Arc<App>) -> Router {
+    // Whoever watches over the daemon has no token.
+    let open = Router::new()
+        .route("/healthz", get(health::health))
+        .method_not_allowed_fallback(not_allowed)
+        .with_state(app.closing.clone());
     Router::new()
         .route("/jobs", post(submit::submit).get(list::list))
         .route("/jobs/{id}", get(poll::poll).delete(cancel::cancel))
         .route("/api/tags", get(models::list))
         .route("/api/embed", post(models::embed))
+        .route("/metrics", get(metrics::metrics))
         .fallback(async || Refused::new(StatusCode::NOT_FOUND, "there is nothing at this path"))
-        .method_not_allowed_fallback(async || Refused::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method"))
+        .method_not_allowed_fallback(not_allowed)
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), auth::check))
         .with_state(app)
+        .merge(open)
+}
+
+async fn not_allowed() -> Refused {
+    Refused::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method")
 }

@@ -2,6 +2,7 @@ use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tower::Service;
 
-use super::judge::judge;
+use super::Policy;
 use crate::BoxError;
 
 /// How long one address may take to connect.
@@ -19,8 +20,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Connects to addresses that are allowed. It judges what a name resolved to and connects to that, so that a name that
 /// resolves to something else the next time gains nothing.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Connector;
+#[derive(Debug, Clone)]
+pub(super) struct Connector(Arc<Policy>);
+
+impl Connector {
+    pub(super) fn new(policy: Policy) -> Self {
+        Self(Arc::new(policy))
+    }
+}
 
 impl Service<Uri> for Connector {
     type Response = TokioIo<TcpStream>;
@@ -32,10 +39,11 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, url: Uri) -> Self::Future {
+        let policy = Arc::clone(&self.0);
         Box::pin(async move {
             let host = url.host().ok_or("the URL has no host")?.trim_matches(['[', ']']);
             let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("https") { 443 } else { 80 });
-            let stream = connect(&resolve(host, port).await?).await?;
+            let stream = connect(&policy, host, &resolve(host, port).await?).await?;
             stream.set_nodelay(true)?;
             Ok(TokioIo::new(stream))
         })
@@ -50,9 +58,9 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, BoxError> {
 }
 
 /// The first address that takes the connection. One that is not allowed ends it, whatever else the name resolves to.
-async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, BoxError> {
+async fn connect(policy: &Policy, host: &str, addresses: &[SocketAddr]) -> Result<TcpStream, BoxError> {
     for address in addresses {
-        judge(address.ip()).map_err(|why| Forbidden { ip: address.ip(), why })?;
+        policy.judge(host, address.ip()).map_err(|why| Forbidden { ip: address.ip(), why })?;
     }
     let mut last: BoxError = "the name has no address".into();
     for address in addresses {

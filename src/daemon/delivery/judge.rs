@@ -8,12 +8,17 @@ const METADATA: &str = "a metadata service";
 /// tells secrets to whoever asks from inside: the metadata services of clouds, and all of link-local, where most of them are.
 /// An IPv4 address is judged as itself in whatever spelling it comes.
 pub(super) fn judge(ip: IpAddr) -> Result<(), &'static str> {
-    match ip {
+    match embedded(ip) {
         IpAddr::V4(ip) => judge_v4(ip),
-        IpAddr::V6(ip) => match embedded(ip) {
-            Some(ip) => judge_v4(ip),
-            None => judge_v6(ip),
-        },
+        IpAddr::V6(ip) => judge_v6(ip),
+    }
+}
+
+/// Whether an address is of this machine or of a private network, those of carriers included.
+pub(super) fn is_private(ip: IpAddr) -> bool {
+    match embedded(ip) {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || matches!(ip.octets(), [100, 64..=127, ..]),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local(),
     }
 }
 
@@ -53,18 +58,19 @@ fn judge_v6(ip: Ipv6Addr) -> Result<(), &'static str> {
 }
 
 /// The IPv4 address that an IPv6 address stands for: mapped (`::ffff:0:0/96`), translated (`::ffff:0:0:0/96`), compatible
-/// (`::/96`), NAT64 (`64:ff9b::/96`) or 6to4 (`2002::/16`).
-fn embedded(ip: Ipv6Addr) -> Option<Ipv4Addr> {
-    let (high, low) = match ip.segments() {
-        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => return None,
+/// (`::/96`), NAT64 (`64:ff9b::/96`) or 6to4 (`2002::/16`); the address itself if it stands for none.
+pub(super) fn embedded(ip: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = ip else { return ip };
+    let (high, low) = match v6.segments() {
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => return ip,
         [0, 0, 0, 0, 0, 0xffff | 0, high, low]
         | [0, 0, 0, 0, 0xffff, 0, high, low]
         | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
         | [0x2002, high, low, ..] => (high, low),
-        _ => return None,
+        _ => return ip,
     };
     let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-    Some(Ipv4Addr::new(a, b, c, d))
+    Ipv4Addr::new(a, b, c, d).into()
 }
 
 #[cfg(test)]
@@ -130,6 +136,51 @@ mod tests {
         ];
         for (address, refusal) in table {
             assert_eq!(judge(address.parse().unwrap()).err(), refusal, "{address}");
+        }
+    }
+
+    #[test]
+    fn private_addresses_are_known_in_every_spelling() {
+        for private in [
+            "127.0.0.1",
+            "127.255.255.255",
+            "10.0.0.0",
+            "10.255.255.255",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.0.1",
+            "100.64.0.0",
+            "100.127.255.255",
+            "::1",
+            "fc00::1",
+            "fdff::1",
+            "::ffff:127.0.0.1",
+            "::ffff:0:10.0.0.1",
+            "::10.0.0.1",
+            "64:ff9b::192.168.0.1",
+            "2002:ac10:1::1",
+            "2002:6440:1::1",
+        ] {
+            assert!(is_private(private.parse().unwrap()), "{private}");
+        }
+        for public in [
+            "1.1.1.1",
+            "9.255.255.255",
+            "11.0.0.0",
+            "126.255.255.255",
+            "128.0.0.0",
+            "172.15.255.255",
+            "172.32.0.0",
+            "192.167.0.1",
+            "192.169.0.0",
+            "100.63.255.255",
+            "100.128.0.0",
+            "2606:4700::1111",
+            "::ffff:1.1.1.1",
+            "64:ff9b::1.1.1.1",
+            "2002:101:101::1",
+        ] {
+            assert!(!is_private(public.parse().unwrap()), "{public}");
         }
     }
 }

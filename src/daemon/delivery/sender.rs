@@ -8,6 +8,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use jiff::Timestamp;
 
+use super::Policy;
 use super::connect::{Connector, is_forbidden};
 use crate::BoxError;
 use crate::daemon::store::Mail;
@@ -49,17 +50,18 @@ pub(super) enum Sent {
 }
 
 impl Sender {
-    pub(crate) fn new(secret: Option<Secret>) -> Self {
+    pub(crate) fn new(secret: Option<Secret>, policy: Policy) -> Self {
+        let connector = Connector::new(policy);
         let plain = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(4)
-            .build(Connector);
+            .build(connector.clone());
         Self {
             secret,
             plain,
             #[cfg(feature = "tls")]
-            secure: super::tls::Secure::default(),
+            secure: super::tls::Secure::new(connector),
         }
     }
 

@@ -13,20 +13,27 @@ type Https = Client<HttpsConnector<Connector>, Full<Bytes>>;
 
 /// Sends to `https`, with the roots of the operating system. They are read when the first such address comes up, since
 /// that takes a while and most daemons have none.
-#[derive(Debug, Default)]
-pub(super) struct Secure(Mutex<Option<Https>>);
+#[derive(Debug)]
+pub(super) struct Secure {
+    connector: Connector,
+    client: Mutex<Option<Https>>,
+}
 
 impl Secure {
+    pub(super) fn new(connector: Connector) -> Self {
+        Self { connector, client: Mutex::default() }
+    }
+
     pub(super) fn client(&self) -> Result<Https, BoxError> {
-        let mut client = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = &*client {
             return Ok(client.clone());
         }
-        Ok(client.insert(build()?).clone())
+        Ok(client.insert(build(self.connector.clone())?).clone())
     }
 }
 
-fn build() -> Result<Https, BoxError> {
+fn build(connector: Connector) -> Result<Https, BoxError> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
@@ -40,6 +47,6 @@ fn build() -> Result<Https, BoxError> {
         .with_tls_config(config)
         .https_only()
         .enable_http1()
-        .wrap_connector(Connector);
+        .wrap_connector(connector);
     Ok(Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector))
 }

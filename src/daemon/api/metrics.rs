@@ -1,0 +1,15 @@
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderValue, StatusCode, header};
+
+use super::{App, Refused};
+use crate::daemon::metrics::{MEDIA_TYPE, text};
+
+/// `GET /metrics`
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Refused> {
+    let text = text(&app.jobs.counters.snapshot())
+        .map_err(|_| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written"))?;
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], text).into_response())
+}
