@@ -25,6 +25,7 @@ pub(crate) async fn serve(store: &Path, log: &Path) {
         .store(store)
         .backend(Backend::new(backend))
         .workers(4)
+        .max_queue(usize::MAX)
         .attempts(u64::MAX)
         .start()
         .await

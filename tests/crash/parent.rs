@@ -131,7 +131,7 @@ async fn load(url: &str, hook: &str, known: &Arc<Mutex<Known>>, enough: usize) {
             }
         });
     }
-    submitters.join_next().await;
+    submitters.join_next().await.unwrap().unwrap();
     // The others have sent, and go on until the daemon is killed.
     submitters.abort_all();
 }
