@@ -31,7 +31,8 @@ async fn a_receiver_that_is_listed_by_name_is_told() {
 async fn a_receiver_that_is_not_allowed_hears_nothing_and_its_job_goes_on() {
     let mapped = |url: &str| url.replace("127.0.0.1", "[::ffff:127.0.0.1]");
     let as_is = |url: &str| url.to_owned();
-    let tries: [(Builder, fn(&str) -> String); 5] = [
+    type Url = fn(&str) -> String;
+    let tries: [(Builder, Url); 5] = [
         (only(["10.0.0.0/8", "localhost"]), as_is),
         (only(["localhost"]).private_webhooks(false), |url| url.replace("127.0.0.1", "localhost")),
         (Daemon::builder().private_webhooks(false), as_is),
