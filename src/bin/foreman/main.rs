@@ -1,3 +1,0 @@
-//! `foreman`: serves jobs, submits them and waits for them.
-
-fn main() {}
