@@ -48,6 +48,9 @@ mod stats;
 mod store;
 mod worker;
 
+#[doc = include_str!("../docs/http-api.md")]
+pub mod http_api {}
+
 pub use self::backend::{Backend, Chat, ChatAnswer, Echo, ListModels};
 pub use self::builder::Builder;
 pub use self::delivery::WebhookHosts;

@@ -1,6 +1,7 @@
 //! The embedded daemon, seen from its sockets: requests are written by hand, and webhooks are received by hand.
 
 mod cancel;
+mod curl;
 pub(crate) mod gate;
 mod lifecycle;
 mod list;
