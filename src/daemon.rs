@@ -60,6 +60,9 @@ mod stats;
 mod store;
 mod worker;
 
+#[doc = include_str!("../docs/http-api.md")]
+pub mod http_api {}
+
 pub use self::backend::{
     Backend, Chat, ChatAnswer, Echo, ListModels, Ollama, OllamaBuilder, OpenAi, OpenAiBuilder, Transient,
 };

@@ -4,6 +4,7 @@ mod attempts;
 mod backend_ollama;
 mod backend_openai;
 mod cancel;
+mod curl;
 pub(crate) mod gate;
 mod lifecycle;
 mod list;
