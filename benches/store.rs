@@ -10,9 +10,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use foreman_client::api::{Api, BaseUrl, Transport};
+use foreman_client::api::{Api, BaseUrl, ListJobs, Transport};
 use foreman_client::daemon::{Backend, Builder, Chat, ChatAnswer, Daemon, Echo};
-use foreman_client::{BoxError, SubmitRequest};
+use foreman_client::{BoxError, JobState, SubmitRequest};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tower::{ServiceExt as _, service_fn};
@@ -128,7 +128,7 @@ async fn fill(path: &Path, jobs: u32) {
         });
     }
     submitters.join_all().await;
-    settled(&daemon, &api).await;
+    settled(&api).await;
     daemon.shutdown().await;
 }
 
@@ -137,16 +137,14 @@ async fn empty(path: &Path) -> u32 {
     let daemon = Daemon::builder().backend(Echo::new()).workers(64).store(path).start().await.unwrap();
     let base: BaseUrl = daemon.url().parse().unwrap();
     let api = Api::new(base.clone(), Transport::new(&base).unwrap());
-    settled(&daemon, &api).await;
+    settled(&api).await;
     let count = daemon.stats().executions.try_into().unwrap();
     daemon.shutdown().await;
     count
 }
 
 /// Returns when no job is queued or runs.
-async fn settled(_: &Daemon, api: &Api<Transport>) {
-    use foreman_client::JobState;
-    use foreman_client::api::ListJobs;
+async fn settled(api: &Api<Transport>) {
     for state in [JobState::Queued, JobState::Running] {
         loop {
             let page = api.clone().oneshot(ListJobs::default().state(state.clone()).limit(1)).await.unwrap();

@@ -12,7 +12,7 @@ use super::backend::{Backend, Echo};
 use super::delivery::{Policy, Schedule, WebhookHosts};
 use super::handle::{Daemon, Plan};
 use super::server::Limits;
-use super::store::{Memory, Sqlite};
+use super::store::{Memory, Sqlite, Store};
 use crate::Error;
 use crate::webhook::Secret;
 
@@ -215,7 +215,7 @@ impl Builder {
         let max_queue = positive("max_queue", self.max_queue)?.get();
         lasting("keep", self.keep)?;
         let keep = self.keep;
-        let mut plan = Plan {
+        let plan = Plan {
             token: self.token.as_deref().map(token).transpose()?,
             secret: self.webhook_secret.map(Secret::new).transpose()?,
             schedule: self.webhook_retries.map(Schedule::new).unwrap_or_default(),
@@ -228,7 +228,6 @@ impl Builder {
                     .get(),
                 pause: self.attempt_pause.min(LONGEST),
             },
-            store: Box::new(Memory::new(max_queue, keep)),
             max_hold: Duration::from_secs(self.max_hold.min(LONGEST).as_secs()),
             body_limit: positive("body_limit", self.body_limit)?.get(),
             limits: Limits {
@@ -244,13 +243,16 @@ impl Builder {
         let cannot = |error| Error::invalid("listen", format!("cannot listen at {address}")).with_source(error);
         let listener = TcpListener::bind(address).await.map_err(cannot)?;
         let address = listener.local_addr().map_err(cannot)?;
-        if let Some(path) = self.store {
-            let attempts = plan.attempts.most;
-            let opened = tokio::task::spawn_blocking(move || Sqlite::open(&path, max_queue, keep, attempts)).await;
-            plan.store =
-                Box::new(opened.map_err(|error| Error::invalid("store", "cannot be opened").with_source(error))??);
-        }
-        Ok(Daemon::run(listener, address, plan))
+        let attempts = plan.attempts.most;
+        let store: Box<dyn Store> = match self.store {
+            None => Box::new(Memory::new(max_queue, keep)),
+            // It waits for the disk.
+            Some(path) => {
+                let opened = tokio::task::spawn_blocking(move || Sqlite::open(&path, max_queue, keep, attempts)).await;
+                Box::new(opened.map_err(|error| Error::invalid("store", "cannot be opened").with_source(error))??)
+            }
+        };
+        Ok(Daemon::run(listener, address, store, plan))
     }
 }
 

@@ -48,7 +48,6 @@ pub(super) struct Plan {
     pub(super) policy: Policy,
     pub(super) webhooks_at_once: NonZeroUsize,
     pub(super) workers: NonZeroUsize,
-    pub(super) store: Box<dyn Store>,
     pub(super) attempts: Attempts,
     pub(super) max_hold: Duration,
     pub(super) body_limit: usize,
@@ -76,15 +75,13 @@ impl Daemon {
         Self::builder().start().await
     }
 
-    pub(super) fn run(listener: TcpListener, address: SocketAddr, plan: Plan) -> Self {
-        let jobs = Arc::new(Jobs::new(plan.store));
+    pub(super) fn run(listener: TcpListener, address: SocketAddr, store: Box<dyn Store>, plan: Plan) -> Self {
+        let jobs = Arc::new(Jobs::new(store));
         let (closing, ended) = (CancellationToken::new(), CancellationToken::new());
 
         let mut workers = JoinSet::new();
-        let attempts = Arc::new(plan.attempts);
         for _ in 0..plan.workers.get() {
-            let (jobs, attempts) = (Arc::clone(&jobs), Arc::clone(&attempts));
-            workers.spawn(worker::work(jobs, plan.backend.clone(), attempts, closing.clone()));
+            workers.spawn(worker::work(Arc::clone(&jobs), plan.backend.clone(), plan.attempts, closing.clone()));
         }
 
         let mut others = JoinSet::new();

@@ -17,13 +17,13 @@ use super::store::{Broken, Outcome};
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Takes queued jobs one after the other and runs them, until the daemon closes.
-pub(super) async fn work(jobs: Arc<Jobs>, backend: Backend, attempts: Arc<Attempts>, closing: CancellationToken) {
+pub(super) async fn work(jobs: Arc<Jobs>, backend: Backend, attempts: Attempts, closing: CancellationToken) {
     while !closing.is_cancelled() {
         let mut more = pin!(jobs.work.notified());
         // Listens before it looks: a job that comes in between wakes it, and each of two jobs wakes a worker of its own.
         more.as_mut().enable();
         match jobs.take().await {
-            Ok(Some(taken)) => job(&jobs, &backend, &attempts, taken.chat, &closing).await,
+            Ok(Some(taken)) => job(&jobs, &backend, attempts, taken.chat, &closing).await,
             Ok(None) => tokio::select! {
                 () = more => {}
                 () = closing.cancelled() => {}
@@ -41,7 +41,7 @@ pub(super) async fn work(jobs: Arc<Jobs>, backend: Backend, attempts: Arc<Attemp
 
 /// Runs a job until it has ended: again, if a run failed by what may go away, and then this worker is not free meanwhile. The
 /// model server that is down for one job is down for the next.
-async fn job(jobs: &Jobs, backend: &Backend, attempts: &Attempts, first: Chat, closing: &CancellationToken) {
+async fn job(jobs: &Jobs, backend: &Backend, attempts: Attempts, first: Chat, closing: &CancellationToken) {
     let mut chat = first;
     loop {
         let (job_id, attempt) = (chat.job_id().clone(), chat.attempt());

@@ -51,6 +51,17 @@ struct Used {
     job_id: JobId,
 }
 
+impl Job {
+    fn start(&mut self) -> Option<Taken> {
+        let draft = Arc::clone(self.draft.as_ref()?);
+        let status = Arc::make_mut(&mut self.status);
+        status.state = JobState::Running;
+        status.attempt += 1;
+        status.started_at = Some(Timestamp::now());
+        Some(Taken { chat: Chat::new(status.job_id.clone(), status.attempt, draft) })
+    }
+}
+
 impl Memory {
     pub(crate) fn new(max_queue: usize, keep: Duration) -> Self {
         Self { max_queue, keep, inner: Mutex::default() }
@@ -80,15 +91,10 @@ impl Memory {
         let mut inner = self.lock();
         let job_id = inner.queue.pop()?;
         let job = inner.jobs.get_mut(&job_id)?;
-        let draft = Arc::clone(job.draft.as_ref()?);
-        let status = Arc::make_mut(&mut job.status);
-        status.state = JobState::Running;
-        status.attempt += 1;
-        status.started_at = Some(Timestamp::now());
-        let chat = Chat::new(job_id, status.attempt, draft);
+        let taken = job.start()?;
         let status = Arc::clone(&job.status);
         inner.outbox.record(&status, Instant::now());
-        Some(Taken { chat })
+        Some(taken)
     }
 
     fn restart_now(&self, job_id: &JobId, attempt: u64) -> Option<Taken> {
@@ -97,11 +103,7 @@ impl Memory {
         if !is_run(Some(&job.status), attempt) {
             return None;
         }
-        let draft = Arc::clone(job.draft.as_ref()?);
-        let status = Arc::make_mut(&mut job.status);
-        status.attempt += 1;
-        status.started_at = Some(Timestamp::now());
-        Some(Taken { chat: Chat::new(job_id.clone(), status.attempt, draft) })
+        job.start()
     }
 
     fn finish_now(&self, job_id: &JobId, attempt: u64, outcome: Outcome) -> bool {

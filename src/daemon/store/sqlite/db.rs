@@ -75,35 +75,29 @@ impl Db {
     pub(super) fn take(&mut self) -> rusqlite::Result<Option<Taken>> {
         let popped = self.index().queue.pop();
         let Some(job_id) = popped else { return Ok(None) };
-        self.start(&job_id, "state = 'queued'").map(|(taken, number)| {
-            // The queue has nothing that the file has not.
-            number.map(|number| self.record(number)).transpose().map(|_| taken)
-        })?
+        let Some((number, taken)) = self.start(&job_id)? else { return Ok(None) };
+        self.record(number)?;
+        Ok(Some(taken))
     }
 
     pub(super) fn restart(&mut self, job_id: &JobId, attempt: u64) -> rusqlite::Result<Option<Taken>> {
         if !self.is_run(job_id, attempt)? {
             return Ok(None);
         }
-        Ok(self.start(job_id, "state = 'running'")?.0)
+        Ok(self.start(job_id)?.map(|(_, taken)| taken))
     }
 
-    fn start(&mut self, job_id: &JobId, when: &str) -> rusqlite::Result<(Option<Taken>, Option<i64>)> {
-        let started = self
-            .connection
-            .prepare_cached(&format!(
-                "UPDATE jobs SET state = 'running', attempt = attempt + 1, started_at = ? WHERE id = ? AND {when}
-                 RETURNING number, attempt, body"
-            ))?
+    /// One that has not ended.
+    fn start(&mut self, job_id: &JobId) -> rusqlite::Result<Option<(i64, Taken)>> {
+        self.connection
+            .prepare_cached(
+                "UPDATE jobs SET state = 'running', attempt = attempt + 1, started_at = ?
+                 WHERE id = ? AND state IN ('queued', 'running') RETURNING number, attempt, body",
+            )?
             .query_row(params![Timestamp::now().as_microsecond(), job_id.as_str()], |row| {
-                let number: i64 = row.get(0)?;
-                Ok((number, chat(row, 2, job_id.clone(), count(row, 1)?)?))
+                Ok((row.get(0)?, Taken { chat: chat(row, 2, job_id.clone(), count(row, 1)?)? }))
             })
-            .optional()?;
-        Ok(match started {
-            Some((number, chat)) => (Some(Taken { chat }), Some(number)),
-            None => (None, None),
-        })
+            .optional()
     }
 
     fn is_run(&self, job_id: &JobId, attempt: u64) -> rusqlite::Result<bool> {

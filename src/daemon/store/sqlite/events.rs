@@ -1,16 +1,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Uri};
+use http::HeaderValue;
+use http::uri::InvalidUri;
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Row, params};
 use tokio::time::Instant;
 
 use super::db::Db;
 use super::index::Due;
-use super::row::{STATUS, count, damaged, status, time};
+use super::row::{COLUMNS, STATUS, count, damaged, status, time};
 use crate::daemon::store::{Address, Claim, Mail, Verdict};
 use crate::{JobId, JobState};
+
+/// The row of a job's first event.
+const FIRST: &str = "seq = (SELECT min(seq) FROM events WHERE number = ?1)";
 
 /// The outbox.
 impl Db {
@@ -37,12 +41,34 @@ impl Db {
     /// The first event of a job. What it tells is the job as it was then: of a state on the way no more than that state, of
     /// the last one everything, since nothing changes after it.
     fn mail(&self, number: i64) -> rusqlite::Result<Option<Mail>> {
-        let sql = format!(
-            "SELECT {}, e.id, e.state, e.attempt, e.started_at, e.sent, j.webhook, j.traceparent
-             FROM jobs j JOIN events e ON e.number = j.number WHERE j.number = ? ORDER BY e.seq LIMIT 1",
-            STATUS.split(", ").map(|column| format!("j.{column}")).collect::<Vec<_>>().join(", ")
-        );
-        self.connection.prepare_cached(&sql)?.query_row([number], read).optional()
+        let event = self
+            .connection
+            .prepare_cached(
+                "SELECT id, state, attempt, started_at, sent FROM events WHERE number = ? ORDER BY seq LIMIT 1",
+            )?
+            .query_row([number], event)
+            .optional()?;
+        let Some(event) = event else { return Ok(None) };
+        let (mut status, to) = self
+            .connection
+            .prepare_cached(&format!("SELECT {STATUS}, webhook, traceparent FROM jobs WHERE number = ?"))?
+            .query_row([number], |row| Ok((status(row)?.1, address(row, COLUMNS)?)))?;
+        if !event.state.is_terminal() {
+            status.completed_at = None;
+            status.result = None;
+            status.error = None;
+            status.artifacts = Vec::new();
+        }
+        status.state = event.state;
+        status.attempt = event.attempt;
+        status.started_at = event.started_at;
+        Ok(Some(Mail {
+            job_id: status.job_id.clone(),
+            event_id: event.id,
+            status: Arc::new(status),
+            to: Arc::new(to),
+            attempt: u32::try_from(event.sent).unwrap_or(u32::MAX).saturating_add(1),
+        }))
     }
 
     pub(super) fn settle(&mut self, job_id: &JobId, verdict: &Verdict) -> rusqlite::Result<()> {
@@ -52,7 +78,6 @@ impl Db {
             .query_row([job_id.as_str()], |row| row.get(0))
             .optional()?;
         let Some(number) = number else { return Ok(()) };
-        const FIRST: &str = "seq = (SELECT min(seq) FROM events WHERE number = ?1)";
         let mut next = Instant::now();
         match verdict {
             Verdict::Again(at) => {
@@ -82,27 +107,28 @@ impl Db {
     }
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Mail> {
-    let (_, mut status) = status(row)?;
-    let state = JobState::from(row.get_ref(12)?.as_str()?);
-    if !state.is_terminal() {
-        status.completed_at = None;
-        status.result = None;
-        status.error = None;
-        status.artifacts = Vec::new();
-        status.started_at = time(row, 14)?;
-    }
-    status.state = state;
-    status.attempt = count(row, 13)?;
-    let url: Uri = row.get_ref(16)?.as_str()?.parse().map_err(|error: http::uri::InvalidUri| damaged(16, error))?;
-    let traceparent = row.get_ref(17)?.as_blob_or_null()?.map(HeaderValue::from_bytes);
-    let traceparent = traceparent.transpose().map_err(|error| damaged(17, error))?;
-    let event_id: String = row.get(11)?;
-    Ok(Mail {
-        job_id: status.job_id.clone(),
-        event_id: event_id.into(),
-        status: Arc::new(status),
-        to: Arc::new(Address { url, traceparent }),
-        attempt: u32::try_from(count(row, 15)?).unwrap_or(u32::MAX).saturating_add(1),
+struct Event {
+    id: Box<str>,
+    state: JobState,
+    attempt: u64,
+    started_at: Option<Timestamp>,
+    /// How often it was sent.
+    sent: u64,
+}
+
+fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
+    Ok(Event {
+        id: row.get_ref(0)?.as_str()?.into(),
+        state: JobState::from(row.get_ref(1)?.as_str()?),
+        attempt: count(row, 2)?,
+        started_at: time(row, 3)?,
+        sent: count(row, 4)?,
     })
+}
+
+/// Where it goes, out of that column and the next.
+fn address(row: &Row<'_>, column: usize) -> rusqlite::Result<Address> {
+    let url = row.get_ref(column)?.as_str()?.parse().map_err(|error: InvalidUri| damaged(column, error))?;
+    let traceparent = row.get_ref(column + 1)?.as_blob_or_null()?.map(HeaderValue::from_bytes);
+    Ok(Address { url, traceparent: traceparent.transpose().map_err(|error| damaged(column + 1, error))? })
 }

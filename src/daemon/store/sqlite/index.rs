@@ -74,6 +74,11 @@ impl Index {
         if at > now { Due::At(at) } else { Due::Now(first.remove()) }
     }
 
+    /// When the next event is due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.due.first_key_value().map(|((at, _), _)| *at)
+    }
+
     /// No event of that job is on its way any more.
     pub(super) fn settled(&mut self, number: i64) {
         self.mailed.remove(&number);

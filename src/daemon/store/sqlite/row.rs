@@ -1,4 +1,3 @@
-use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -12,6 +11,9 @@ use crate::{BoxError, JobId, JobState, JobStatus};
 /// The columns that [`status`] reads, in its order.
 pub(super) const STATUS: &str =
     "number, id, state, model, created_at, started_at, completed_at, attempt, result, error, artifacts";
+
+/// How many they are.
+pub(super) const COLUMNS: usize = 11;
 
 /// A job out of its columns, without its place in the queue, and its number.
 pub(super) fn status(row: &Row<'_>) -> rusqlite::Result<(i64, JobStatus)> {
@@ -65,6 +67,6 @@ pub(super) fn unfit(error: impl Into<BoxError>) -> rusqlite::Error {
 }
 
 /// A number for a column.
-pub(super) fn column(number: u64) -> impl ToSql + fmt::Debug {
+pub(super) fn column(number: u64) -> impl ToSql {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

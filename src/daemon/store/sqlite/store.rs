@@ -1,9 +1,12 @@
+use std::future::ready;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
+
+use tokio::time::Instant;
 
 use super::db::Db;
 use super::group;
@@ -25,6 +28,10 @@ pub(crate) struct Sqlite {
 }
 
 impl Sqlite {
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Opens it, and queues again what ran when it was last open, up to that many attempts.
     pub(crate) fn open(path: &Path, max_queue: usize, keep: Duration, attempts: u64) -> Result<Self, Error> {
         let no_thread = |error| Error::invalid("store", "cannot have a thread").with_source(error);
@@ -93,6 +100,10 @@ impl Store for Sqlite {
     }
 
     fn take(&self) -> Transaction<'_, Option<Taken>> {
+        // What comes to wait is there before its worker is woken, so that the writer need not be asked for nothing.
+        if self.index().queue.len() == 0 {
+            return Box::pin(ready(Ok(None)));
+        }
         Box::pin(self.writer.run(Db::take))
     }
 
@@ -126,7 +137,11 @@ impl Store for Sqlite {
     }
 
     fn claim(&self) -> Transaction<'_, Claim> {
-        Box::pin(self.writer.run(Db::claim))
+        match self.index().next_due() {
+            None => Box::pin(ready(Ok(Claim::Nothing))),
+            Some(at) if at > Instant::now() => Box::pin(ready(Ok(Claim::At(at)))),
+            Some(_) => Box::pin(self.writer.run(Db::claim)),
+        }
     }
 
     fn settle<'a>(&'a self, job_id: &'a JobId, verdict: Verdict) -> Transaction<'a, ()> {
