@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::routing::post;
@@ -10,6 +11,10 @@ use foreman_client::JobStatus;
 use http::StatusCode;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio::time::timeout;
+
+/// A daemon that has anything left to tell does so at once: this is a hang and no measure.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The states that were told of each job.
 #[derive(Debug, Default)]
@@ -28,18 +33,17 @@ impl Hooks {
         (hooks, url)
     }
 
-    /// Returns when every state of these jobs was told.
+    /// Returns when every state of these jobs was told; fails when nothing is told any more before that.
     pub(crate) async fn all_told(&self, jobs: impl Iterator<Item = &String> + Clone) {
         loop {
             let news = self.news.notified();
-            {
+            let missing = {
                 let told = self.told.lock().unwrap();
-                let all = |job: &String| told.get(job).is_some_and(|states| states.len() == 3);
-                if jobs.clone().all(all) {
-                    return;
-                }
-            }
-            news.await;
+                let all = |job: &&String| told.get(*job).is_some_and(|states| states.len() == 3);
+                jobs.clone().find(|job| !all(job)).map(|job| format!("{job}: {:?}", told.get(job)))
+            };
+            let Some(missing) = missing else { return };
+            assert!(timeout(PATIENCE, news).await.is_ok(), "not every state was told of {missing}");
         }
     }
 }

@@ -63,6 +63,10 @@ pub(crate) async fn rounds() {
         assert_eq!(status, StatusCode::ACCEPTED);
         known.jobs.insert(key, job);
     }
+    for job in known.jobs.values() {
+        // Not yet whether it is done.
+        state(&url, job).await;
+    }
     hooks.all_told(known.jobs.values()).await;
     for (key, job) in &known.jobs {
         assert_eq!(submit(&url, &hook, key).await.unwrap().1, *job, "the key {key} has another job");
