@@ -32,6 +32,7 @@ pub struct Builder {
     private_webhooks: bool,
     workers: usize,
     max_queue: usize,
+    model_batch: usize,
     max_hold: Duration,
     body_limit: usize,
     max_connections: usize,
@@ -56,6 +57,7 @@ impl Default for Builder {
             private_webhooks: true,
             workers: 1,
             max_queue: 10_000,
+            model_batch: 8,
             max_hold: Duration::from_secs(60),
             body_limit: 16 * 1024 * 1024,
             max_connections: 1024,
@@ -126,6 +128,14 @@ impl Builder {
     /// How many may be queued; a submission beyond is answered with 429. Default: 10,000.
     pub fn max_queue(mut self, jobs: usize) -> Self {
         self.max_queue = jobs;
+        self
+    }
+
+    /// How many queued jobs of one model are taken in a row while others wait, so that a box with one GPU does not load its
+    /// models in turn: see [the order of jobs](crate::daemon#the-order-of-jobs). A job is overtaken by one less than that of
+    /// each other model. 1: first in, first out. Default: 8.
+    pub fn model_batch(mut self, jobs: usize) -> Self {
+        self.model_batch = jobs;
         self
     }
 
@@ -213,6 +223,7 @@ impl Builder {
     /// Dropped before it is ready, it leaves nothing behind but an empty store.
     pub async fn start(self) -> Result<Daemon, Error> {
         let max_queue = positive("max_queue", self.max_queue)?.get();
+        let batch = positive("model_batch", self.model_batch)?;
         lasting("keep", self.keep)?;
         let keep = self.keep;
         let plan = Plan {
@@ -245,10 +256,11 @@ impl Builder {
         let address = listener.local_addr().map_err(cannot)?;
         let attempts = plan.attempts.most;
         let store: Box<dyn Store> = match self.store {
-            None => Box::new(Memory::new(max_queue, keep)),
+            None => Box::new(Memory::new(max_queue, batch, keep)),
             // It waits for the disk.
             Some(path) => {
-                let opened = tokio::task::spawn_blocking(move || Sqlite::open(&path, max_queue, keep, attempts)).await;
+                let open = move || Sqlite::open(&path, max_queue, batch, keep, attempts);
+                let opened = tokio::task::spawn_blocking(open).await;
                 Box::new(opened.map_err(|error| Error::invalid("store", "cannot be opened").with_source(error))??)
             }
         };

@@ -9,6 +9,7 @@ mod memory;
 mod outbox;
 mod queue;
 mod sqlite;
+mod tally;
 
 use std::fmt;
 use std::future::Future;
@@ -30,7 +31,7 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// Takes a job into the queue, with its key and its first event; or finds the one that the key was used for.
     fn submit(&self, new: NewJob) -> Transaction<'_, Result<Submitted, Refusal>>;
 
-    /// Gives the job that has waited longest to a worker: queued → running.
+    /// Gives the next job to a worker: queued → running.
     fn take(&self) -> Transaction<'_, Option<Taken>>;
 
     /// Begins a run anew after an attempt that failed: running → running, one attempt on. `None` if the job has ended otherwise.

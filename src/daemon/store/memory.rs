@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::ready;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ pub(crate) struct Memory {
     inner: Mutex<Inner>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     numbers: u64,
     jobs: HashMap<JobId, Job>,
@@ -63,8 +64,17 @@ impl Job {
 }
 
 impl Memory {
-    pub(crate) fn new(max_queue: usize, keep: Duration) -> Self {
-        Self { max_queue, keep, inner: Mutex::default() }
+    pub(crate) fn new(max_queue: usize, batch: NonZeroUsize, keep: Duration) -> Self {
+        let inner = Inner {
+            numbers: 0,
+            jobs: HashMap::new(),
+            order: BTreeMap::new(),
+            queue: Queue::new(batch),
+            keys: HashMap::new(),
+            ended: VecDeque::new(),
+            outbox: Outbox::default(),
+        };
+        Self { max_queue, keep, inner: Mutex::new(inner) }
     }
 
     fn submit_now(&self, new: NewJob) -> Result<Submitted, Refusal> {
@@ -229,7 +239,7 @@ impl Inner {
             key.text
         });
         let job = Job { number, status: Arc::new(status), draft: Some(Arc::new(new.draft)), key };
-        self.queue.push(number, job_id.clone());
+        self.queue.push(number, &job.status.model, job_id.clone());
         self.order.insert(number, job_id.clone());
         if let Some(url) = new.webhook {
             self.outbox.open(job_id.clone(), Address { url, traceparent: new.traceparent });

@@ -12,6 +12,7 @@ pub(crate) mod model_server;
 mod models;
 mod observe;
 mod poll;
+mod queue;
 pub(crate) mod raw;
 pub(crate) mod receiver;
 mod refusals;

@@ -1,3 +1,4 @@
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ pub(super) struct Db {
     pub(super) connection: Connection,
     pub(super) index: Arc<Mutex<Index>>,
     pub(super) max_queue: usize,
+    pub(super) batch: NonZeroUsize,
     /// How long a job that ended is kept, and with it the key it was submitted with.
     pub(super) keep: Duration,
 }
@@ -62,7 +64,7 @@ impl Db {
         if new.webhook.is_some() {
             self.record(number)?;
         }
-        self.index().enqueue(number, job_id.clone());
+        self.index().enqueue(number, &new.draft.model, job_id.clone());
         Ok(Ok(Submitted { job_id, replayed: false }))
     }
 

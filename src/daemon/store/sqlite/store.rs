@@ -1,4 +1,5 @@
 use std::future::ready;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -33,11 +34,17 @@ impl Sqlite {
     }
 
     /// Opens it, and queues again what ran when it was last open, up to that many attempts.
-    pub(crate) fn open(path: &Path, max_queue: usize, keep: Duration, attempts: u64) -> Result<Self, Error> {
+    pub(crate) fn open(
+        path: &Path,
+        max_queue: usize,
+        batch: NonZeroUsize,
+        keep: Duration,
+        attempts: u64,
+    ) -> Result<Self, Error> {
         let no_thread = |error| Error::invalid("store", "cannot have a thread").with_source(error);
         let opened = open(path)?;
-        let index = Arc::new(Mutex::new(Index::default()));
-        let mut db = Db { connection: opened.writer, index: Arc::clone(&index), max_queue, keep };
+        let index = Arc::new(Mutex::new(Index::new(batch)));
+        let mut db = Db { connection: opened.writer, index: Arc::clone(&index), max_queue, batch, keep };
         recover(&mut db, attempts).map_err(refused)?;
         let lock = opened.lock;
         let writer = Thread::start("foreman-writer", move |tasks| {
@@ -55,7 +62,7 @@ fn recover(db: &mut Db, attempts: u64) -> rusqlite::Result<()> {
     db.connection.execute_batch("BEGIN IMMEDIATE")?;
     db.recover(attempts)?;
     db.connection.execute_batch("COMMIT")?;
-    let loaded = Index::load(&db.connection)?;
+    let loaded = Index::load(&db.connection, db.batch)?;
     *db.index() = loaded;
     Ok(())
 }

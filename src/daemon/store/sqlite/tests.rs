@@ -1,3 +1,4 @@
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use crate::daemon::backend::ChatAnswer;
 use crate::daemon::store::{Cancelled, Key, Memory, NewJob, Outcome, Query, Refusal, Store, Taken};
 use crate::{JobId, JobState};
 
+/// Small, so that there are many.
+const BATCH: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn file(folder: &tempfile::TempDir) -> PathBuf {
@@ -17,11 +20,15 @@ fn file(folder: &tempfile::TempDir) -> PathBuf {
 }
 
 fn open(folder: &tempfile::TempDir) -> Sqlite {
-    Sqlite::open(&file(folder), 100, DAY, 3).unwrap()
+    Sqlite::open(&file(folder), 100, BATCH, DAY, 3).unwrap()
 }
 
 fn new(key: Option<&str>, text: &str) -> NewJob {
-    let body = Bytes::from(format!(r#"{{"model":"m","messages":[{{"content":"{text}"}}]}}"#));
+    new_of("m", key, text)
+}
+
+fn new_of(model: &str, key: Option<&str>, text: &str) -> NewJob {
+    let body = Bytes::from(format!(r#"{{"model":"{model}","messages":[{{"content":"{text}"}}]}}"#));
     let key = key.map(|key| Key { text: key.into(), digest: [u8::try_from(text.len()).unwrap(); 32] });
     NewJob { draft: serde_json::from_slice(&body).unwrap(), body, webhook: None, traceparent: None, key }
 }
@@ -39,7 +46,7 @@ fn done() -> Outcome {
 }
 
 fn refused(folder: &tempfile::TempDir) -> String {
-    Sqlite::open(&file(folder), 100, DAY, 3).unwrap_err().to_string()
+    Sqlite::open(&file(folder), 100, BATCH, DAY, 3).unwrap_err().to_string()
 }
 
 #[test]
@@ -104,7 +111,7 @@ fn files_that_are_not_ours_are_refused_and_left_alone() {
     assert_eq!(refused(&folder), "invalid store: is in use by another daemon");
     drop(first);
     open(&folder);
-    let nowhere = Sqlite::open(&folder.path().join("no/such/jobs.db"), 1, DAY, 1).unwrap_err();
+    let nowhere = Sqlite::open(&folder.path().join("no/such/jobs.db"), 1, BATCH, DAY, 1).unwrap_err();
     assert_eq!(nowhere.to_string(), "invalid store: cannot be locked");
 }
 
@@ -183,18 +190,19 @@ fn a_file_and_memory_answer_alike() {
     for seed in 0..10 {
         let mut random = fastrand::Rng::with_seed(seed);
         let folder = tempfile::tempdir().unwrap();
-        let (sqlite, memory) = (Sqlite::open(&file(&folder), 4, DAY, 3).unwrap(), Memory::new(4, DAY));
+        let (sqlite, memory) = (Sqlite::open(&file(&folder), 6, BATCH, DAY, 3).unwrap(), Memory::new(6, BATCH, DAY));
         let stores: [&dyn Store; 2] = [&sqlite, &memory];
         let mut jobs: [Vec<JobId>; 2] = [Vec::new(), Vec::new()];
         let mut runs: Vec<(usize, u64)> = Vec::new();
         for step in 0..60 {
             let (which, roll, text) = (random.usize(..100), random.u8(..6), "x".repeat(random.usize(1..3)));
             let key = random.bool().then(|| format!("key {}", random.u8(..5)));
+            let model = ["a", "b", "c"][random.usize(..3)];
             let mut answers = Vec::new();
             let mut begun = None;
             for (store, jobs) in stores.iter().zip(&mut jobs) {
                 answers.push(match roll {
-                    0 | 1 => match block_on(store.submit(new(key.as_deref(), &text))).unwrap() {
+                    0 | 1 => match block_on(store.submit(new_of(model, key.as_deref(), &text))).unwrap() {
                         Ok(submitted) => {
                             if !submitted.replayed {
                                 jobs.push(submitted.job_id.clone());
