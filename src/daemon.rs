@@ -70,6 +70,7 @@ mod attempts;
 mod backend;
 mod builder;
 mod delivery;
+mod gauge;
 mod handle;
 mod jobs;
 mod metrics;

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use super::gauge::Gauge;
 use super::signals::{Signals, Watch};
 use super::stats::Counters;
 use super::store::{
@@ -19,6 +20,8 @@ pub(crate) struct Jobs {
     /// Wakes the delivery: there may be an event to send.
     pub(crate) mail: Notify,
     pub(crate) counters: Counters,
+    /// Held by each worker while it has a job.
+    pub(crate) running: Gauge,
 }
 
 impl Jobs {
@@ -29,6 +32,7 @@ impl Jobs {
             work: Notify::new(),
             mail: Notify::new(),
             counters: Counters::default(),
+            running: Gauge::default(),
         }
     }
 
@@ -83,6 +87,11 @@ impl Jobs {
 
     pub(crate) async fn list(&self, query: Query) -> Result<Page, Broken> {
         self.store.list(query).await
+    }
+
+    /// How many jobs wait for a worker.
+    pub(crate) fn queued(&self) -> usize {
+        self.store.queued()
     }
 
     pub(crate) fn watch(&self, job_id: &JobId) -> Watch {

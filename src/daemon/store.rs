@@ -43,6 +43,9 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// Ends a job that waits or runs: queued or running → failed, error `cancelled`.
     fn cancel<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Cancelled>;
 
+    /// How many jobs wait for a worker, at once.
+    fn queued(&self) -> usize;
+
     fn status<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Option<Arc<JobStatus>>>;
 
     /// Newest first.

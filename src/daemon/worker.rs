@@ -42,6 +42,7 @@ pub(super) async fn work(jobs: Arc<Jobs>, backend: Backend, attempts: Attempts, 
 /// Runs a job until it has ended: again, if a run failed by what may go away, and then this worker is not free meanwhile. The
 /// model server that is down for one job is down for the next.
 async fn job(jobs: &Jobs, backend: &Backend, attempts: Attempts, first: Chat, closing: &CancellationToken) {
+    let _running = jobs.running.hold();
     let mut chat = first;
     loop {
         let (job_id, attempt) = (chat.job_id().clone(), chat.attempt());

@@ -208,6 +208,10 @@ impl Store for Memory {
         done(self.cancel_now(job_id))
     }
 
+    fn queued(&self) -> usize {
+        self.lock().queue.len()
+    }
+
     fn status<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Option<Arc<JobStatus>>> {
         done(self.status_now(job_id))
     }

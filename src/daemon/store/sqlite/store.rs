@@ -129,6 +129,10 @@ impl Store for Sqlite {
         Box::pin(self.writer.run(move |db| db.cancel(&job_id)))
     }
 
+    fn queued(&self) -> usize {
+        self.index().queue.len()
+    }
+
     fn status<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Option<Arc<JobStatus>>> {
         let (job_id, index) = (job_id.clone(), Arc::clone(&self.index));
         Box::pin(self.reader.run(move |connection| {
