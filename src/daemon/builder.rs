@@ -195,14 +195,17 @@ impl Builder {
         self
     }
 
-    /// The only hosts that webhooks are sent to; what is for another is given up, and its job goes on. Default: all hosts.
+    /// The only hosts that webhooks are sent to. A submission whose callback URL names an address or a host that can never be
+    /// among them is answered with 422; where its name resolves to another one, what is for it is given up and its job goes
+    /// on. Default: all hosts.
     pub fn allow_webhook_hosts(mut self, hosts: WebhookHosts) -> Self {
         self.webhook_hosts = Some(hosts);
         self
     }
 
     /// Whether webhooks are sent to loopback and private networks (RFC 1918, 100.64.0.0/10, `fc00::/7`), where the callers of
-    /// most daemons live. Without them, what a host resolved to decides, listed or not. Default: true.
+    /// most daemons live. Without them, a submission whose callback URL has such an address is answered with 422, and what a
+    /// name resolves to decides when a webhook is sent, listed or not. Default: true.
     pub fn private_webhooks(mut self, private: bool) -> Self {
         self.private_webhooks = private;
         self

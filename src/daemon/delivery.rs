@@ -8,6 +8,7 @@ mod connect;
 mod dispatch;
 mod hosts;
 mod judge;
+mod literal;
 mod policy;
 mod schedule;
 mod sender;

@@ -89,6 +89,7 @@ impl Daemon {
             jobs: Arc::clone(&jobs),
             backend: plan.backend,
             token: plan.token,
+            policy: plan.policy.clone(),
             body_limit: plan.body_limit,
             max_hold: plan.max_hold,
             closing: closing.clone(),
