@@ -9,6 +9,8 @@ use tokio::net::TcpListener;
 use super::api::Token;
 use super::attempts::Attempts;
 use super::backend::{Backend, Echo};
+#[cfg(feature = "tls")]
+use super::delivery::Roots;
 use super::delivery::{Policy, Schedule, WebhookHosts};
 use super::handle::{Daemon, Plan};
 use super::server::Limits;
@@ -30,6 +32,8 @@ pub struct Builder {
     webhooks_at_once: usize,
     webhook_hosts: Option<WebhookHosts>,
     private_webhooks: bool,
+    #[cfg(feature = "tls")]
+    webhook_roots: Option<Vec<u8>>,
     workers: usize,
     max_queue: usize,
     model_batch: usize,
@@ -55,6 +59,8 @@ impl Default for Builder {
             webhooks_at_once: 16,
             webhook_hosts: None,
             private_webhooks: true,
+            #[cfg(feature = "tls")]
+            webhook_roots: None,
             workers: 1,
             max_queue: 10_000,
             model_batch: 8,
@@ -210,6 +216,15 @@ impl Builder {
         self.private_webhooks = private;
         self
     }
+
+    /// Certificates of authorities, as PEM, that receivers at `https` are trusted by beside those of the operating system: of a
+    /// company's own authority, for instance. A receiver whose certificate is trusted by neither, or is of another name, is
+    /// sent nothing; its events are repeated as if it were not there. Default: none beside the system's.
+    #[cfg(feature = "tls")]
+    pub fn webhook_roots(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.webhook_roots = Some(pem.into());
+        self
+    }
 }
 
 impl Builder {
@@ -218,7 +233,7 @@ impl Builder {
     /// # Errors
     ///
     /// [`Error::is_invalid`], naming the field: for a limit of zero, an empty token, secret or queue, a token that cannot stand
-    /// in a header, an address that cannot be listened at, and a [store](Self::store) that cannot be opened, is damaged, is in use
+    /// in a header, roots that are no certificates, an address that cannot be listened at, and a [store](Self::store) that cannot be opened, is damaged, is in use
     /// by another daemon, belongs to another program or was written by a newer version. A file that is refused is left as it is.
     ///
     /// # Cancel safety
@@ -234,6 +249,8 @@ impl Builder {
             secret: self.webhook_secret.map(Secret::new).transpose()?,
             schedule: self.webhook_retries.map(Schedule::new).unwrap_or_default(),
             policy: Policy { hosts: self.webhook_hosts, private: self.private_webhooks },
+            #[cfg(feature = "tls")]
+            roots: self.webhook_roots.as_deref().map_or_else(|| Ok(Roots::none()), Roots::from_pem)?,
             webhooks_at_once: positive("webhooks_at_once", self.webhooks_at_once)?,
             workers: positive("workers", self.workers)?,
             attempts: Attempts {

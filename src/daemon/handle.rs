@@ -46,6 +46,8 @@ pub(super) struct Plan {
     pub(super) secret: Option<Secret>,
     pub(super) schedule: Schedule,
     pub(super) policy: Policy,
+    #[cfg(feature = "tls")]
+    pub(super) roots: delivery::Roots,
     pub(super) webhooks_at_once: NonZeroUsize,
     pub(super) workers: NonZeroUsize,
     pub(super) attempts: Attempts,
@@ -96,9 +98,12 @@ impl Daemon {
             ended: ended.clone(),
         };
         others.spawn(server::serve(listener, api::router(Arc::new(app)), plan.limits, closing.clone()));
+        let sender = Sender::new(plan.secret, plan.policy);
+        #[cfg(feature = "tls")]
+        let sender = sender.with_roots(plan.roots);
         others.spawn(delivery::deliver(
             Arc::clone(&jobs),
-            Arc::new(Sender::new(plan.secret, plan.policy)),
+            Arc::new(sender),
             Arc::new(plan.schedule),
             plan.webhooks_at_once,
             ended.clone(),

@@ -65,6 +65,13 @@ impl Sender {
         }
     }
 
+    /// The same, which trusts these too.
+    #[cfg(feature = "tls")]
+    pub(crate) fn with_roots(mut self, roots: super::Roots) -> Self {
+        self.secure.roots = roots;
+        self
+    }
+
     pub(super) async fn send(&self, mail: &Mail) -> Sent {
         match tokio::time::timeout(PATIENCE, self.exchange(mail)).await {
             Ok(Ok(sent)) => sent,

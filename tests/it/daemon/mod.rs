@@ -20,4 +20,5 @@ mod store;
 mod submit;
 mod webhook;
 mod webhook_hosts;
+mod webhook_https;
 mod worker;
