@@ -6,7 +6,7 @@ use super::gauge::Gauge;
 use super::signals::{Signals, Watch};
 use super::stats::Counters;
 use super::store::{
-    Broken, Cancelled, Claim, NewJob, Outcome, Page, Query, Refusal, Store, Submitted, Taken, Verdict, is_run,
+    Broken, Cancelled, Claim, NewJob, Next, Outcome, Page, Query, Refusal, Store, Submitted, Taken, Verdict, is_run,
 };
 use crate::{JobId, JobStatus};
 
@@ -52,11 +52,16 @@ impl Jobs {
     }
 
     pub(crate) async fn take(&self) -> Result<Option<Taken>, Broken> {
-        let taken = self.store.take().await?;
-        if let Some(taken) = &taken {
-            self.changed(taken.chat.job_id());
+        loop {
+            match self.store.take().await? {
+                None => return Ok(None),
+                Some(Next::Run(taken)) => {
+                    self.changed(taken.chat.job_id());
+                    return Ok(Some(taken));
+                }
+                Some(Next::Damaged(job_id)) => self.changed(&job_id),
+            }
         }
-        Ok(taken)
     }
 
     pub(crate) async fn restart(&self, job_id: &JobId, attempt: u64) -> Result<Option<Taken>, Broken> {

@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::outbox::Outbox;
 use super::queue::Queue;
 use super::{
-    Address, Cancelled, Claim, NewJob, Outcome, Page, Query, Refusal, Store, Submitted, Taken, Transaction, Verdict,
-    is_run,
+    Address, Cancelled, Claim, NewJob, Next, Outcome, Page, Query, Refusal, Store, Submitted, Taken, Transaction,
+    Verdict, is_run,
 };
 use crate::daemon::backend::{Chat, Draft};
 use crate::{JobId, JobState, JobStatus};
@@ -192,8 +192,8 @@ impl Store for Memory {
         done(self.submit_now(new))
     }
 
-    fn take(&self) -> Transaction<'_, Option<Taken>> {
-        done(self.take_now())
+    fn take(&self) -> Transaction<'_, Option<Next>> {
+        done(self.take_now().map(Next::Run))
     }
 
     fn restart<'a>(&'a self, job_id: &'a JobId, attempt: u64) -> Transaction<'a, Option<Taken>> {

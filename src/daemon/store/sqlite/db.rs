@@ -8,9 +8,9 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::index::Index;
-use super::row::{STATUS, chat, column, count, job_id, status, unfit};
+use super::row::{STATUS, chat, column, count, is_damaged, is_torn, job_id, status, unfit};
 use crate::daemon::store::memory::fresh_id;
-use crate::daemon::store::{Cancelled, Key, NewJob, Outcome, Refusal, Submitted, Taken};
+use crate::daemon::store::{Cancelled, Key, NewJob, Next, Outcome, Refusal, Submitted, Taken};
 use crate::{JobId, JobState};
 
 /// How many jobs are swept at once, so that nobody waits long behind it.
@@ -74,32 +74,76 @@ impl Db {
         used.query_row(params![hash(&key.text), &*key.text], |row| Ok((job_id(row, 0)?, row.get(1)?))).optional()
     }
 
-    pub(super) fn take(&mut self) -> rusqlite::Result<Option<Taken>> {
-        let popped = self.index().queue.pop();
-        let Some(job_id) = popped else { return Ok(None) };
-        let Some((number, taken)) = self.start(&job_id)? else { return Ok(None) };
-        self.record(number)?;
-        Ok(Some(taken))
+    pub(super) fn take(&mut self) -> rusqlite::Result<Option<Next>> {
+        loop {
+            let popped = self.index().queue.pop();
+            let Some(job_id) = popped else { return Ok(None) };
+            let Some((number, next)) = self.start(&job_id)? else { continue };
+            self.record(number)?;
+            return Ok(Some(next));
+        }
     }
 
     pub(super) fn restart(&mut self, job_id: &JobId, attempt: u64) -> rusqlite::Result<Option<Taken>> {
         if !self.is_run(job_id, attempt)? {
             return Ok(None);
         }
-        Ok(self.start(job_id)?.map(|(_, taken)| taken))
+        match self.start(job_id)? {
+            Some((_, Next::Run(taken))) => Ok(Some(taken)),
+            Some((number, Next::Damaged(_))) => self.record(number).map(|()| None),
+            None => Ok(None),
+        }
     }
 
-    /// One that has not ended.
-    fn start(&mut self, job_id: &JobId) -> rusqlite::Result<Option<(i64, Taken)>> {
+    /// One that has not ended. What is damaged must not be in the way of the others: a job whose row cannot be understood fails,
+    /// and one whose part of the file is torn, so that nothing of it can be written either, is left where it is.
+    fn start(&mut self, job_id: &JobId) -> rusqlite::Result<Option<(i64, Next)>> {
+        let started = self.started(job_id);
+        if let Err(error) = &started
+            && is_torn(error)
+        {
+            tracing::error!(%job_id, %error, "a job is not run: its part of the store's file is damaged");
+            return Ok(None);
+        }
+        started
+    }
+
+    fn started(&mut self, job_id: &JobId) -> rusqlite::Result<Option<(i64, Next)>> {
+        let found = self
+            .connection
+            .prepare_cached("SELECT number, attempt, body FROM jobs WHERE id = ? AND state IN ('queued', 'running')")?
+            .query_row([job_id.as_str()], |row| {
+                let chat = count(row, 1).and_then(|attempt| chat(row, 2, job_id.clone(), attempt.saturating_add(1)));
+                Ok((row.get(0)?, chat))
+            })
+            .optional()?;
+        match found {
+            None => Ok(None),
+            Some((number, Ok(chat))) => {
+                self.connection
+                    .prepare_cached(
+                        "UPDATE jobs SET state = 'running', attempt = attempt + 1, started_at = ? WHERE number = ?",
+                    )?
+                    .execute([Timestamp::now().as_microsecond(), number])?;
+                Ok(Some((number, Next::Run(Taken { chat }))))
+            }
+            Some((number, Err(error))) if is_damaged(&error) => {
+                tracing::error!(%job_id, %error, "a job cannot be read and has failed");
+                self.fail(number, "what was submitted is damaged in the daemon's store")?;
+                Ok(Some((number, Next::Damaged(job_id.clone()))))
+            }
+            Some((_, Err(error))) => Err(error),
+        }
+    }
+
+    /// Ends a job whatever it was doing.
+    fn fail(&self, number: i64, error: &str) -> rusqlite::Result<()> {
         self.connection
             .prepare_cached(
-                "UPDATE jobs SET state = 'running', attempt = attempt + 1, started_at = ?
-                 WHERE id = ? AND state IN ('queued', 'running') RETURNING number, attempt, body",
+                "UPDATE jobs SET state = 'failed', error = ?, completed_at = ?, body = NULL WHERE number = ?",
             )?
-            .query_row(params![Timestamp::now().as_microsecond(), job_id.as_str()], |row| {
-                Ok((row.get(0)?, Taken { chat: chat(row, 2, job_id.clone(), count(row, 1)?)? }))
-            })
-            .optional()
+            .execute(params![error, Timestamp::now().as_microsecond(), number])?;
+        Ok(())
     }
 
     fn is_run(&self, job_id: &JobId, attempt: u64) -> rusqlite::Result<bool> {
@@ -167,11 +211,7 @@ impl Db {
             if attempt < attempts {
                 self.connection.execute("UPDATE jobs SET state = 'queued' WHERE number = ?", [number])?;
             } else {
-                let error = format!("the daemon ended {attempt} times while the job ran");
-                self.connection.execute(
-                    "UPDATE jobs SET state = 'failed', error = ?, completed_at = ?, body = NULL WHERE number = ?",
-                    params![error, Timestamp::now().as_microsecond(), number],
-                )?;
+                self.fail(number, &format!("the daemon ended {attempt} times while the job ran"))?;
             }
             self.record(number)?;
         }

@@ -16,7 +16,7 @@ use super::open::{open, refused};
 use super::row::{STATUS, status};
 use super::thread::{Task, Thread};
 use crate::daemon::store::{
-    Cancelled, Claim, NewJob, Outcome, Page, Query, Refusal, Store, Submitted, Taken, Transaction, Verdict,
+    Cancelled, Claim, NewJob, Next, Outcome, Page, Query, Refusal, Store, Submitted, Taken, Transaction, Verdict,
 };
 use crate::{Error, JobId, JobStatus};
 
@@ -106,7 +106,7 @@ impl Store for Sqlite {
         Box::pin(self.writer.run(move |db| db.submit(&new)))
     }
 
-    fn take(&self) -> Transaction<'_, Option<Taken>> {
+    fn take(&self) -> Transaction<'_, Option<Next>> {
         // What comes to wait is there before its worker is woken, so that the writer need not be asked for nothing.
         if self.index().queue.len() == 0 {
             return Box::pin(ready(Ok(None)));

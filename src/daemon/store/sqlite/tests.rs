@@ -8,7 +8,9 @@ use tokio_test::block_on;
 
 use super::Sqlite;
 use crate::daemon::backend::ChatAnswer;
-use crate::daemon::store::{Cancelled, Key, Memory, NewJob, Outcome, Query, Refusal, Store, Taken};
+use crate::daemon::store::{
+    Cancelled, Claim, Key, Memory, NewJob, Next, Outcome, Query, Refusal, Store, Taken, Verdict,
+};
 use crate::{JobId, JobState};
 
 /// Small, so that there are many.
@@ -29,7 +31,7 @@ fn new(key: Option<&str>, text: &str) -> NewJob {
 
 fn new_of(model: &str, key: Option<&str>, text: &str) -> NewJob {
     let body = Bytes::from(format!(r#"{{"model":"{model}","messages":[{{"content":"{text}"}}]}}"#));
-    let key = key.map(|key| Key { text: key.into(), digest: [u8::try_from(text.len()).unwrap(); 32] });
+    let key = key.map(|key| Key { text: key.into(), digest: [text.len().to_le_bytes()[0]; 32] });
     NewJob { draft: serde_json::from_slice(&body).unwrap(), body, webhook: None, traceparent: None, key }
 }
 
@@ -38,7 +40,10 @@ fn submit(store: &dyn Store, text: &str) -> JobId {
 }
 
 fn take(store: &dyn Store) -> Option<Taken> {
-    block_on(store.take()).unwrap()
+    match block_on(store.take()).unwrap()? {
+        Next::Run(taken) => Some(taken),
+        Next::Damaged(job_id) => panic!("{job_id} is damaged"),
+    }
 }
 
 fn done() -> Outcome {
@@ -152,6 +157,80 @@ fn jobs_are_swept_with_their_keys_when_they_were_kept_long_enough() {
     assert!(block_on(store.status(&running)).unwrap().is_some());
     let again = block_on(store.submit(new(Some("k"), "other"))).unwrap().unwrap();
     assert!(!again.replayed);
+}
+
+/// Changes the file as nobody should, while no daemon has it.
+fn by_hand(folder: &tempfile::TempDir, sql: &str) {
+    Connection::open(file(folder)).unwrap().execute_batch(sql).unwrap();
+}
+
+#[test]
+fn a_job_that_is_damaged_fails_and_the_others_are_taken() {
+    for damage in ["x'7b'", "x'ff'", "x''", "NULL", "substr(body, 9)"] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        let told = NewJob { webhook: Some("http://h/".parse().unwrap()), ..new(None, "bad") };
+        let bad = block_on(store.submit(told)).unwrap().unwrap().job_id;
+        let good = submit(&store, "good");
+        drop(store);
+        by_hand(&folder, &format!("UPDATE jobs SET body = {damage} WHERE number = 1"));
+
+        let store = open(&folder);
+        let next = block_on(store.take()).unwrap();
+        assert!(matches!(next, Some(Next::Damaged(job_id)) if job_id == bad), "{damage}");
+        assert_eq!(take(&store).unwrap().chat.job_id(), &good);
+        assert!(take(&store).is_none());
+        let status = block_on(store.status(&bad)).unwrap().unwrap();
+        assert_eq!(status.state, JobState::Failed);
+        assert_eq!(status.error.as_deref(), Some("what was submitted is damaged in the daemon's store"));
+        assert_eq!((status.attempt, status.started_at, status.completed_at.is_some()), (0, None, true));
+        for state in [JobState::Queued, JobState::Failed] {
+            let Claim::Now(mail) = block_on(store.claim()).unwrap() else { panic!("no event") };
+            assert_eq!((&mail.job_id, &mail.status.state), (&bad, &state));
+            block_on(store.settle(&bad, Verdict::Delivered)).unwrap();
+        }
+        drop(store);
+        assert_eq!(block_on(open(&folder).status(&bad)).unwrap().unwrap().state, JobState::Failed);
+    }
+}
+
+#[test]
+fn a_job_that_was_damaged_while_it_ran_is_not_run_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let bad = submit(&store, "bad");
+    take(&store).unwrap();
+    let damage = |db: &mut super::db::Db| db.connection.execute_batch("UPDATE jobs SET body = x'7b'");
+    block_on(store.writer.run(damage)).unwrap();
+    assert!(block_on(store.restart(&bad, 1)).unwrap().is_none());
+    let status = block_on(store.status(&bad)).unwrap().unwrap();
+    assert_eq!((&status.state, status.attempt), (&JobState::Failed, 1));
+}
+
+#[test]
+fn a_job_whose_part_of_the_file_is_torn_is_left_and_the_others_are_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let (torn, good) = (submit(&store, &"x".repeat(200_000)), submit(&store, "good"));
+    drop(store);
+    let mut bytes = std::fs::read(file(&folder)).unwrap();
+    let mut pages = 0;
+    // Each begins with the number of the next.
+    for page in bytes.chunks_mut(4096).filter(|page| page[4..].iter().all(|byte| *byte == b'x')) {
+        page.fill(0xff);
+        pages += 1;
+    }
+    assert!(pages > 10, "{pages}");
+    std::fs::write(file(&folder), bytes).unwrap();
+
+    let store = open(&folder);
+    assert_eq!(take(&store).unwrap().chat.job_id(), &good);
+    assert!(take(&store).is_none());
+    // It cannot be written either.
+    assert_eq!(block_on(store.status(&torn)).unwrap().unwrap().state, JobState::Queued);
+    assert!(block_on(store.finish(&good, 1, done())).unwrap());
+    let next = submit(&store, "next");
+    assert_eq!(take(&store).unwrap().chat.job_id(), &next);
 }
 
 /// What a store answers to, without ids and times, which are its own.
