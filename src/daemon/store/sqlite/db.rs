@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,6 +24,8 @@ pub(super) struct Db {
     pub(super) index: Arc<Mutex<Index>>,
     pub(super) max_queue: usize,
     pub(super) batch: NonZeroUsize,
+    /// The jobs that are not run, since reading them ends the transaction.
+    pub(super) torn: HashSet<JobId>,
     /// How long a job that ended is kept, and with it the key it was submitted with.
     pub(super) keep: Duration,
 }
@@ -96,14 +99,15 @@ impl Db {
     }
 
     /// One that has not ended. What is damaged must not be in the way of the others: a job whose row cannot be understood fails,
-    /// and one whose part of the file is torn, so that nothing of it can be written either, is left where it is.
+    /// and one whose part of the file is torn, so that nothing of it can be written either, is left alone from then on.
     fn start(&mut self, job_id: &JobId) -> rusqlite::Result<Option<(i64, Next)>> {
-        let started = self.started(job_id);
-        if let Err(error) = &started
-            && is_torn(error)
-        {
-            tracing::error!(%job_id, %error, "a job is not run: its part of the store's file is damaged");
+        if self.torn.contains(job_id) {
             return Ok(None);
+        }
+        let started = self.started(job_id);
+        if started.as_ref().is_err_and(is_torn) {
+            tracing::error!(%job_id, "a job is not run: its part of the store's file is damaged");
+            self.torn.insert(job_id.clone());
         }
         started
     }

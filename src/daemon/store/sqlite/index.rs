@@ -3,9 +3,9 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::Connection;
 use tokio::time::Instant;
 
+use super::db::Db;
 use crate::JobId;
 use crate::daemon::store::queue::Queue;
 
@@ -27,14 +27,17 @@ impl Index {
     }
 
     /// What is in the file; batches are formed anew, so that the job that has waited longest is the next.
-    pub(super) fn load(connection: &Connection, batch: NonZeroUsize) -> rusqlite::Result<Self> {
-        let mut index = Self::new(batch);
+    pub(super) fn load(db: &Db) -> rusqlite::Result<Self> {
+        let (mut index, connection) = (Self::new(db.batch), &db.connection);
         index.numbers = connection.query_row("SELECT coalesce(max(number), 0) FROM jobs", [], |row| row.get(0))?;
         let mut queued =
             connection.prepare("SELECT number, id, model FROM jobs WHERE state = 'queued' ORDER BY number")?;
         let mut rows = queued.query([])?;
         while let Some(row) = rows.next()? {
-            index.enqueue(row.get(0)?, row.get_ref(2)?.as_str()?, super::row::job_id(row, 1)?);
+            let job_id = super::row::job_id(row, 1)?;
+            if !db.torn.contains(&job_id) {
+                index.enqueue(row.get(0)?, row.get_ref(2)?.as_str()?, job_id);
+            }
         }
         let (now, wall) = (Instant::now(), Timestamp::now());
         let mut events = connection.prepare("SELECT number, due_at FROM events ORDER BY seq")?;

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::future::ready;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -44,7 +45,8 @@ impl Sqlite {
         let no_thread = |error| Error::invalid("store", "cannot have a thread").with_source(error);
         let opened = open(path)?;
         let index = Arc::new(Mutex::new(Index::new(batch)));
-        let mut db = Db { connection: opened.writer, index: Arc::clone(&index), max_queue, batch, keep };
+        let mut db =
+            Db { connection: opened.writer, index: Arc::clone(&index), max_queue, batch, torn: HashSet::new(), keep };
         recover(&mut db, attempts).map_err(refused)?;
         let lock = opened.lock;
         let writer = Thread::start("foreman-writer", move |tasks| {
@@ -62,7 +64,7 @@ fn recover(db: &mut Db, attempts: u64) -> rusqlite::Result<()> {
     db.connection.execute_batch("BEGIN IMMEDIATE")?;
     db.recover(attempts)?;
     db.connection.execute_batch("COMMIT")?;
-    let loaded = Index::load(&db.connection, db.batch)?;
+    let loaded = Index::load(db)?;
     *db.index() = loaded;
     Ok(())
 }
