@@ -39,6 +39,12 @@ fn submit(store: &dyn Store, text: &str) -> JobId {
     block_on(store.submit(new(None, text))).unwrap().unwrap().job_id
 }
 
+/// With a callback URL.
+fn submit_told(store: &dyn Store, text: &str) -> JobId {
+    let told = NewJob { webhook: Some("http://h/".parse().unwrap()), ..new(None, text) };
+    block_on(store.submit(told)).unwrap().unwrap().job_id
+}
+
 fn take(store: &dyn Store) -> Option<Taken> {
     match block_on(store.take()).unwrap()? {
         Next::Run(taken) => Some(taken),
@@ -169,8 +175,7 @@ fn a_job_that_is_damaged_fails_and_the_others_are_taken() {
     for damage in ["x'7b'", "x'ff'", "x''", "NULL", "substr(body, 9)"] {
         let folder = tempfile::tempdir().unwrap();
         let store = open(&folder);
-        let told = NewJob { webhook: Some("http://h/".parse().unwrap()), ..new(None, "bad") };
-        let bad = block_on(store.submit(told)).unwrap().unwrap().job_id;
+        let bad = submit_told(&store, "bad");
         let good = submit(&store, "good");
         drop(store);
         by_hand(&folder, &format!("UPDATE jobs SET body = {damage} WHERE number = 1"));
@@ -191,6 +196,24 @@ fn a_job_that_is_damaged_fails_and_the_others_are_taken() {
         }
         drop(store);
         assert_eq!(block_on(open(&folder).status(&bad)).unwrap().unwrap().state, JobState::Failed);
+    }
+}
+
+#[test]
+fn events_that_are_damaged_are_given_up_and_the_others_are_sent() {
+    for damage in ["webhook = 'no url'", "webhook = NULL", "traceparent = x'00'", "artifacts = '{'"] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        let (bad, good) = (submit_told(&store, "bad"), submit_told(&store, "good"));
+        drop(store);
+        by_hand(&folder, &format!("UPDATE jobs SET {damage} WHERE number = 1"));
+
+        let store = open(&folder);
+        let Claim::Now(mail) = block_on(store.claim()).unwrap() else { panic!("no event") };
+        assert_eq!(mail.job_id, good, "{damage}");
+        assert!(matches!(block_on(store.claim()).unwrap(), Claim::Nothing));
+        // It is run all the same.
+        assert_eq!(take(&store).unwrap().chat.job_id(), &bad);
     }
 }
 
