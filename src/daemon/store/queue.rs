@@ -193,61 +193,57 @@ mod tests {
         assert_eq!(queue.position(6), Some(1));
     }
 
-    /// What the docs of the builder promise, and that places are those of a count, whatever comes, is taken and leaves.
+    /// What the daemon's docs promise, whatever comes, is taken and leaves.
     #[test]
     fn nobody_is_overtaken_by_as_many_jobs_of_a_model_as_a_batch_has() {
         const MODELS: [&str; 4] = ["a", "b", "c", "d"];
         for seed in 0..100 {
-            let cancels = seed % 2 == 1;
             let mut random = fastrand::Rng::with_seed(seed);
-            let most = random.usize(1..6);
+            let (most, cancels) = (random.usize(1..6), seed % 2 == 1);
             let mut queue = queue(most);
-            let mut models = vec![""];
-            let mut waiting = Vec::new();
-            // For each job: how many younger ones of each model were taken before it, and how many while it was the oldest.
-            let mut overtaken = vec![[0; 4]];
-            let mut passed = vec![0];
+            // By number: the model, how many younger jobs of each model were taken before it, and how many while it was the oldest.
+            let mut jobs = vec![(0, [0; 4], 0)];
+            let mut waiting: Vec<usize> = Vec::new();
             for _ in 0..400 {
                 match random.u8(..10) {
                     0..5 => {
-                        let number = models.len() as u64;
                         // One model comes far more often than the others.
                         let model = random.usize(..8).min(3);
-                        push(&mut queue, number, MODELS[model]);
-                        models.push(MODELS[model]);
-                        waiting.push(number);
-                        overtaken.push([0; 4]);
-                        passed.push(0);
+                        push(&mut queue, jobs.len() as u64, MODELS[model]);
+                        waiting.push(jobs.len());
+                        jobs.push((model, [0; 4], 0));
                     }
-                    5 if cancels && !waiting.is_empty() => queue.remove(waiting.remove(random.usize(..waiting.len()))),
-                    6..10 => {
-                        let taken = pop(&mut queue);
-                        assert_eq!(taken.is_some(), !waiting.is_empty());
+                    5 if cancels && !waiting.is_empty() => {
+                        queue.remove(waiting.remove(random.usize(..waiting.len())) as u64);
+                    }
+                    _ => {
+                        let taken = pop(&mut queue).map(|number| usize::try_from(number).unwrap());
+                        assert_eq!(taken.is_some(), !waiting.is_empty(), "seed {seed}");
                         let Some(taken) = taken else { continue };
-                        let model = MODELS.iter().position(|model| *model == models[taken as usize]).unwrap();
-                        passed[waiting[0] as usize] += usize::from(waiting[0] != taken);
+                        let model = jobs[taken].0;
+                        jobs[waiting[0]].2 += usize::from(waiting[0] != taken);
                         waiting.retain(|number| *number != taken);
                         for older in waiting.iter().filter(|number| **number < taken) {
-                            assert_ne!(models[*older as usize], MODELS[model], "of one model, the first come first");
-                            overtaken[*older as usize][model] += 1;
+                            assert_ne!(jobs[*older].0, model, "of one model, the first come first: seed {seed}");
+                            jobs[*older].1[model] += 1;
                         }
                     }
-                    _ => {}
                 }
-                let mut places: Vec<_> = waiting.iter().map(|number| queue.position(*number).unwrap()).collect();
+                let mut places: Vec<_> = waiting.iter().map(|number| queue.position(*number as u64).unwrap()).collect();
                 places.sort_unstable();
                 assert!(places.into_iter().eq(1..=waiting.len() as u64), "seed {seed}");
                 assert_eq!((queue.len(), queue.position(0)), (waiting.len(), None));
             }
-            // The one left behind by a job that was cancelled may wait for more than one batch.
-            assert!(cancels || passed.iter().all(|passed| *passed < most), "seed {seed}");
-            assert!(overtaken.iter().flatten().all(|overtaken| *overtaken < most), "seed {seed}");
-            // The places that were told are those in which they are taken.
-            let told: HashMap<_, _> =
-                waiting.iter().map(|number| (queue.position(*number).unwrap(), *number)).collect();
-            for (place, number) in (1..).zip(all(&mut queue)) {
-                assert_eq!(told[&place], number, "seed {seed}");
+            for (_, overtaken, passed) in &jobs {
+                assert!(overtaken.iter().all(|by| *by < most), "seed {seed}");
+                // One left behind by a job that was cancelled may wait for more than one batch.
+                assert!(cancels || *passed < most, "seed {seed}");
             }
+            // The places that were told are those in which they are taken.
+            let mut told: Vec<_> =
+                waiting.iter().map(|number| (queue.position(*number as u64), *number as u64)).collect();
+            told.sort_unstable();
+            assert_eq!(all(&mut queue), told.iter().map(|(_, number)| *number).collect::<Vec<_>>(), "seed {seed}");
         }
     }
 
