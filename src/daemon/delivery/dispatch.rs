@@ -82,7 +82,7 @@ async fn send(jobs: Arc<Jobs>, sender: Arc<Sender>, schedule: Arc<Schedule>, mai
     match &verdict {
         Verdict::Delivered => jobs.counters.webhooks_delivered.add(),
         Verdict::Again(_) | Verdict::Behind => {
-            tracing::debug!(job_id = %mail.job_id, ?sent, "a webhook is sent again later")
+            tracing::debug!(job_id = %mail.job_id, ?sent, "a webhook is sent again later");
         }
         Verdict::GiveUp | Verdict::Stop => {
             jobs.counters.webhooks_given_up.add();

@@ -29,43 +29,36 @@ impl Faults {
     }
 
     /// Faults of `POST /jobs`.
-    #[must_use]
     pub fn submissions(&self) -> RequestFaults<'_> {
         RequestFaults::new(self, RequestScope::Submissions)
     }
 
     /// Faults of `GET /jobs/{id}`.
-    #[must_use]
     pub fn polls(&self) -> RequestFaults<'_> {
         RequestFaults::new(self, RequestScope::Polls)
     }
 
     /// Faults of `DELETE /jobs/{id}`.
-    #[must_use]
     pub fn cancels(&self) -> RequestFaults<'_> {
         RequestFaults::new(self, RequestScope::Cancels)
     }
 
     /// Faults of every request but `GET /healthz`, beside those of its kind.
-    #[must_use]
     pub fn requests(&self) -> RequestFaults<'_> {
         RequestFaults::new(self, RequestScope::All)
     }
 
     /// Faults of every event.
-    #[must_use]
     pub fn events(&self) -> EventFaults<'_> {
         EventFaults::new(self, EventScope::All)
     }
 
     /// Faults of the events that tell the end of a job, beside those of every event.
-    #[must_use]
     pub fn last_events(&self) -> EventFaults<'_> {
         EventFaults::new(self, EventScope::Last)
     }
 
     /// Faults of the jobs themselves.
-    #[must_use]
     pub fn jobs(&self) -> JobFaults<'_> {
         JobFaults::new(self)
     }
