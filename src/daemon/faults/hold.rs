@@ -89,3 +89,85 @@ impl Why {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio_test::{assert_pending, assert_ready_eq, task};
+
+    use super::*;
+    use crate::daemon::faults::Times;
+    use crate::daemon::store::{Claim, Memory, NewJob};
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// A job that is queued, and its first event.
+    async fn queued() -> (Jobs, Mail) {
+        let jobs = Jobs::new(Box::new(Memory::new(1, HOUR)));
+        let draft = serde_json::from_str(r#"{"model":"m"}"#).unwrap();
+        let webhook = Some("http://127.0.0.1:1".parse().unwrap());
+        let new = NewJob { draft, body: "".into(), webhook, traceparent: None, key: None };
+        jobs.submit(new).await.unwrap().unwrap();
+        let Claim::Now(mail) = jobs.claim().await.unwrap() else { panic!("no event") };
+        (jobs, mail)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_event_is_held_for_its_time() {
+        let (faults, (jobs, mail), ended) = (Faults::new(), queued().await, CancellationToken::new());
+        faults.events().delay(HOUR, Times::Next(1));
+        let mut over = task::spawn(faults.hold(&mail).unwrap().over(&jobs, &mail, &ended));
+        assert_pending!(over.poll());
+        tokio::time::advance(HOUR - Duration::from_secs(1)).await;
+        assert_pending!(over.poll());
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_ready_eq!(over.poll(), Next::Send);
+        assert!(faults.hold(&mail).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_held_event_goes_when_the_faults_are_cleared_or_the_daemon_ends() {
+        for set in [
+            |faults: &Faults| faults.events().delay(HOUR, Times::UntilCleared),
+            |faults: &Faults| {
+                faults.events().reorder(Times::UntilCleared);
+            },
+        ] {
+            let (faults, (jobs, mail), ended) = (Faults::new(), queued().await, CancellationToken::new());
+            set(&faults);
+            let mut over = task::spawn(faults.hold(&mail).unwrap().over(&jobs, &mail, &ended));
+            assert_pending!(over.poll());
+            faults.clear();
+            assert_ready_eq!(over.poll(), Next::Send);
+
+            set(&faults);
+            let mut over = task::spawn(faults.hold(&mail).unwrap().over(&jobs, &mail, &ended));
+            assert_pending!(over.poll());
+            ended.cancel();
+            assert_ready_eq!(over.poll(), Next::Send);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_event_is_put_behind_the_next_of_its_job_and_only_once() {
+        let (faults, (jobs, mail), ended) = (Faults::new(), queued().await, CancellationToken::new());
+        faults.events().reorder(Times::UntilCleared);
+        let mut over = task::spawn(faults.hold(&mail).unwrap().over(&jobs, &mail, &ended));
+        assert_pending!(over.poll());
+        tokio::time::advance(HOUR).await;
+        assert_pending!(over.poll());
+        jobs.take().await.unwrap().unwrap();
+        assert!(over.is_woken());
+        assert_ready_eq!(over.poll(), Next::PutBehind);
+        assert_eq!(faults.seen().reordered_events, 1);
+        assert!(faults.hold(&mail).is_none());
+    }
+
+    #[tokio::test]
+    async fn the_last_event_of_a_job_has_none_to_be_put_behind() {
+        let (faults, (jobs, mail)) = (Faults::new(), queued().await);
+        faults.events().reorder(Times::UntilCleared);
+        jobs.cancel(&mail.job_id).await.unwrap();
+        let status = jobs.status(&mail.job_id).await.unwrap().unwrap();
+        assert!(faults.hold(&Mail { status, ..mail }).is_none());
+    }
+}
