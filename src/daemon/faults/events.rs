@@ -25,7 +25,7 @@ impl<'a> EventFaults<'a> {
         Self { faults, scope }
     }
 
-    /// Holds an event back for so long, and with it the later ones of its job.
+    /// Holds an event back for so long, and with it the later ones of its job, but no other job's.
     ///
     /// A held event is in the daemon's books as one that is being sent: [`shutdown`](crate::daemon::Daemon::shutdown) sends it at
     /// once, and after a crash a daemon that [keeps its jobs](crate::daemon::Builder::store) sends it again.
@@ -63,7 +63,7 @@ impl<'a> EventFaults<'a> {
         self.set(|events| events.missign.arm((), times));
     }
 
-    /// Takes these faults back; of all events that are held, whichever fault it was, every one is sent now.
+    /// Takes these faults back. Every event that is held, by whichever fault, is sent now.
     pub fn clear(self) {
         self.set(|events| *events = OfEvents::default());
         self.faults.state().send.send_replace(());

@@ -20,7 +20,9 @@ pub enum Forgery {
     /// That the job has failed with the error `forged`. The signatures are those of the event that it took the place of, as
     /// if it had been changed on its way.
     Body,
-    /// The state of another job, which there is none of, rightly signed.
+    /// The event of another job, one that does not exist, rightly signed. A client that waits for the answer to its submission
+    /// does not know which job is its own, and believes what is signed: forge events after that, such as the last one of a job
+    /// that is [stalled](super::JobFaults::stall) meanwhile.
     Job,
 }
 

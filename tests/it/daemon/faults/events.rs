@@ -57,6 +57,23 @@ async fn an_end_that_is_not_told_is_found_by_polling() {
 }
 
 #[tokio::test]
+async fn an_end_that_is_told_late_is_found_by_polling_and_changes_nothing_any_more() {
+    let (rig, door) = (Rig::start().await, Door::open().await);
+    rig.faults.last_events().delay(LONG, Times::Next(1));
+    let jobs = rig.jobs(rig.waits().push(door.push.clone()).poll_policy(quick()));
+    // Held to the end, so that the event finds somebody.
+    let request = request();
+    rig.gate.open(1);
+    let result = bounded(jobs.clone().oneshot(request.clone())).await.unwrap();
+    rig.ran_once(&result).await;
+    bounded(rig.faults.until(|seen| seen.late_events == 1)).await;
+    assert_eq!((jobs.stats().finished_by_poll, door.notifier.stats().duplicates), (1, 0));
+    rig.faults.clear();
+    eventually("told", || door.notifier.stats().duplicates == 1).await;
+    assert_eq!(bounded(jobs.oneshot(request)).await.unwrap().job_id, result.job_id);
+}
+
+#[tokio::test]
 async fn only_so_many_events_are_silenced() {
     let faults = Faults::new();
     let daemon = echoing(&faults, |builder| builder).await;

@@ -8,15 +8,17 @@ use super::super::raw::{delete, ended, status, submit};
 use super::{Rig, bounded, quick, request};
 
 #[tokio::test]
-async fn a_wait_for_a_stalled_job_ends_at_its_deadline_and_the_job_can_be_waited_for_again() {
+async fn a_wait_for_a_stalled_job_ends_at_its_deadline_and_the_others_go_on() {
     let rig = Rig::start().await;
     rig.faults.jobs().stall(Times::Next(1));
-    let jobs = rig.jobs(rig.waits().poll_policy(quick()).deadline(Duration::from_millis(200)));
     let request = request();
-    let error = bounded(jobs.oneshot(request.clone())).await.unwrap_err();
-    assert!(error.is_deadline() && error.may_be_running(), "{error}");
-    let id = error.job_id().unwrap().clone();
+    let patient = tokio::spawn(rig.polling().oneshot(request.clone()));
+    let id = request.submission().accepted().await.unwrap();
     bounded(rig.faults.until(|seen| seen.stalled_jobs == 1)).await;
+    let hasty = rig.jobs(rig.waits().poll_policy(quick()).deadline(Duration::from_millis(1)));
+    let error = bounded(hasty.oneshot(request.clone())).await.unwrap_err();
+    assert!(error.is_deadline() && error.may_be_running(), "{error}");
+    assert_eq!(error.job_id(), Some(&id));
     assert_eq!(status(&rig.daemon, id.as_str()).await["state"], "running");
     assert!(!rig.gate.has_begun().await);
     assert_eq!(rig.ran(), (1, 0));
@@ -25,6 +27,7 @@ async fn a_wait_for_a_stalled_job_ends_at_its_deadline_and_the_job_can_be_waited
     rig.gate.open(1);
     let result = bounded(rig.polling().oneshot(request)).await.unwrap();
     assert_eq!(result.job_id, id);
+    assert_eq!(bounded(patient).await.unwrap().unwrap().job_id, id);
     rig.ran_once(&result).await;
     assert_eq!((rig.ran(), rig.faults.seen().stalled_jobs), ((1, 1), 1));
 }
