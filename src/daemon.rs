@@ -51,6 +51,7 @@ mod attempts;
 mod backend;
 mod builder;
 mod delivery;
+pub mod faults;
 mod handle;
 mod jobs;
 mod metrics;
@@ -68,5 +69,6 @@ pub use self::backend::{
 };
 pub use self::builder::Builder;
 pub use self::delivery::WebhookHosts;
+pub use self::faults::Faults;
 pub use self::handle::Daemon;
 pub use self::stats::Stats;

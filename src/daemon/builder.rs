@@ -10,6 +10,7 @@ use super::api::Token;
 use super::attempts::Attempts;
 use super::backend::{Backend, Echo};
 use super::delivery::{Policy, Schedule, WebhookHosts};
+use super::faults::Faults;
 use super::handle::{Daemon, Plan};
 use super::server::Limits;
 use super::store::{Memory, Sqlite, Store};
@@ -42,6 +43,7 @@ pub struct Builder {
     keep: Duration,
     attempts: u64,
     attempt_pause: Duration,
+    faults: Option<Faults>,
 }
 
 impl Default for Builder {
@@ -66,6 +68,7 @@ impl Default for Builder {
             keep: Duration::from_secs(24 * 60 * 60),
             attempts: 3,
             attempt_pause: Duration::from_secs(1),
+            faults: None,
         }
     }
 }
@@ -199,6 +202,15 @@ impl Builder {
     }
 }
 
+/// For tests of its callers.
+impl Builder {
+    /// Lets these go wrong; see [`faults`](crate::daemon::faults). Default: nothing does.
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.faults = Some(faults);
+        self
+    }
+}
+
 impl Builder {
     /// Checks what was said, listens, and begins to work.
     ///
@@ -238,6 +250,7 @@ impl Builder {
             },
             drain: self.drain.min(LONGEST),
             backend: self.backend,
+            faults: self.faults,
         };
         let address = self.listen;
         let cannot = |error| Error::invalid("listen", format!("cannot listen at {address}")).with_source(error);

@@ -18,4 +18,4 @@ pub(super) use self::dispatch::deliver;
 pub use self::hosts::WebhookHosts;
 pub(super) use self::policy::Policy;
 pub(super) use self::schedule::Schedule;
-pub(super) use self::sender::Sender;
+pub(super) use self::sender::{FOREMAN_SIGNATURE, Sender, WEBHOOK_SIGNATURE};

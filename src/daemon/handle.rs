@@ -13,6 +13,7 @@ use super::api::{self, App, Token};
 use super::attempts::Attempts;
 use super::backend::Backend;
 use super::delivery::{self, Policy, Schedule, Sender};
+use super::faults::Faults;
 use super::jobs::Jobs;
 use super::server::{self, Limits};
 use super::stats::Stats;
@@ -54,6 +55,7 @@ pub(super) struct Plan {
     pub(super) limits: Limits,
     pub(super) drain: Duration,
     pub(super) backend: Backend,
+    pub(super) faults: Option<Faults>,
 }
 
 impl Daemon {
@@ -81,7 +83,13 @@ impl Daemon {
 
         let mut workers = JoinSet::new();
         for _ in 0..plan.workers.get() {
-            workers.spawn(worker::work(Arc::clone(&jobs), plan.backend.clone(), plan.attempts, closing.clone()));
+            workers.spawn(worker::work(
+                Arc::clone(&jobs),
+                plan.backend.clone(),
+                plan.attempts,
+                plan.faults.clone(),
+                closing.clone(),
+            ));
         }
 
         let mut others = JoinSet::new();
@@ -93,11 +101,12 @@ impl Daemon {
             max_hold: plan.max_hold,
             closing: closing.clone(),
             ended: ended.clone(),
+            faults: plan.faults.clone(),
         };
         others.spawn(server::serve(listener, api::router(Arc::new(app)), plan.limits, closing.clone()));
         others.spawn(delivery::deliver(
             Arc::clone(&jobs),
-            Arc::new(Sender::new(plan.secret, plan.policy)),
+            Arc::new(Sender::new(plan.secret, plan.policy, plan.faults)),
             Arc::new(plan.schedule),
             plan.webhooks_at_once,
             ended.clone(),
