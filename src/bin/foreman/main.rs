@@ -1,4 +1,5 @@
 //! The command `foreman`: serves jobs, submits them, waits for them.
+#![allow(clippy::doc_markdown, reason = "the docs of flags are what `--help` prints, as plain text")]
 
 mod args;
 mod artifacts;
