@@ -130,4 +130,7 @@ async fn completions_and_the_manual_are_printed() {
     }
     let ended = run(foreman(&["man"])).await;
     assert!(ended.code == Some(0) && ended.stdout.contains(".TH foreman 1"), "{ended:?}");
+    let ended = run(foreman(&["man", "submit"])).await;
+    assert!(ended.code == Some(0) && ended.stdout.contains(".TH foreman-submit 1"), "{ended:?}");
+    assert_eq!(run(foreman(&["man", "reap"])).await.code, Some(2));
 }

@@ -32,14 +32,17 @@ impl Attendant<'_> {
         let mut interrupts = Interrupts::new()?;
         let progress = Progress::start();
         let (mut accepted, mut result) = (pin!(accepted), pin!(result));
-        let mut job_id = None;
+        let (mut job_id, mut over) = (None, false);
         let ended = loop {
             tokio::select! {
                 biased;
-                // First, so that a job that has ended by now is introduced all the same.
-                Some(known) = &mut accepted, if job_id.is_none() => {
-                    progress.note(&self.introduction(&known));
-                    job_id = Some(known);
+                // First, so that a job is introduced before it is said what became of it.
+                known = &mut accepted, if !over => {
+                    over = true;
+                    if let Some(known) = &known {
+                        progress.note(&self.introduction(known));
+                    }
+                    job_id = known;
                 }
                 ended = &mut result => break ended,
                 () = interrupts.next() => {
@@ -50,9 +53,12 @@ impl Attendant<'_> {
             }
         };
         drop(progress);
-        if let (None, Err(error)) = (&job_id, &ended)
-            && let Some(known) = error.job_id()
-        {
+        // The id and the end may have come at once.
+        let known = match &ended {
+            Ok(result) => Some(&result.job_id),
+            Err(error) => error.job_id(),
+        };
+        if let (None, Some(known)) = (&job_id, known) {
             eprintln!("{}", self.introduction(known));
         }
         Ok(ended?)

@@ -1,4 +1,4 @@
-use std::io;
+use std::io::{self, IsTerminal as _};
 
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
@@ -15,11 +15,10 @@ pub(crate) enum Form {
 
 /// What a client has to say, on stderr: warnings, or what `RUST_LOG` says.
 pub(crate) fn of_a_client() {
-    use std::io::IsTerminal as _;
     tracing_subscriber::fmt()
         .with_env_filter(filter(LevelFilter::WARN))
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
+        .with_ansi(is_coloured())
         .without_time()
         .with_target(false)
         .init();
@@ -27,14 +26,18 @@ pub(crate) fn of_a_client() {
 
 /// The daemon's log, on stderr: from `info` on, or what `RUST_LOG` says.
 pub(crate) fn of_a_daemon(form: Form) {
-    use std::io::IsTerminal as _;
     let log = tracing_subscriber::fmt().with_env_filter(filter(LevelFilter::INFO)).with_writer(io::stderr);
     match form {
-        Form::Human => log.with_ansi(io::stderr().is_terminal()).init(),
+        Form::Human => log.with_ansi(is_coloured()).init(),
         Form::Json => log.json().flatten_event(true).init(),
     }
 }
 
 fn filter(default: LevelFilter) -> EnvFilter {
     EnvFilter::builder().with_default_directive(default.into()).from_env_lossy()
+}
+
+/// On a terminal, unless <https://no-color.org> is asked for.
+fn is_coloured() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty())
 }

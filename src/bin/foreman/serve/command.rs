@@ -72,12 +72,19 @@ impl Serve {
         let lost = self.store == Place::Memory;
         // Before there is anything to end: a signal that comes early ends the daemon as it should.
         let mut ending = (Interrupts::new()?, Terminations::new()?);
-        let daemon = self.builder()?.start().await?;
+        let tokens = credentials::several(self.tokens.clone(), self.token_file.clone(), "FOREMAN_TOKEN")?;
+        let open = tokens.is_empty() && !self.listen.ip().is_loopback();
+        let daemon = self.builder(tokens)?.start().await?;
         output::text(&format!("listening on http://{}", daemon.local_addr()))?;
         logs::of_a_daemon(log);
         tracing::info!(address = %daemon.local_addr(), "listening");
         if lost {
             tracing::warn!("jobs are kept in memory, and lost when the daemon ends; --store FILE keeps them");
+        }
+        if open {
+            tracing::warn!(
+                "there is no token: everybody who reaches this address may submit jobs, and see and cancel those of others"
+            );
         }
         told(&mut ending).await;
         tracing::info!("ending; a second signal ends it at once");
@@ -90,7 +97,7 @@ impl Serve {
         }
     }
 
-    fn builder(self) -> Result<Builder, Failure> {
+    fn builder(self, tokens: Vec<String>) -> Result<Builder, Failure> {
         let key = credentials::one(None, self.backend_key_file, "FOREMAN_BACKEND_KEY")?;
         let mut builder = Daemon::builder()
             .listen(self.listen)
@@ -104,7 +111,7 @@ impl Serve {
         if let Place::File(path) = self.store {
             builder = builder.store(path);
         }
-        for token in credentials::several(self.tokens, self.token_file, "FOREMAN_TOKEN")? {
+        for token in tokens {
             builder = builder.token(token);
         }
         if let Some(secret) = self.webhook_secret.read()? {
