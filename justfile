@@ -48,6 +48,11 @@ minimal:
 licenses:
     bash .ci/run licenses
 
+# A real model end to end: llama.cpp's server, foreman before it, `foreman submit` and Ollama's Python client as its users. Installs
+# what it needs (some 400 MB of Python packages, below target/). Not in `ci`.
+real-model:
+    bash scripts/real-model.sh
+
 # Those, and banned versions, by cargo-deny. Not in `ci`: it takes minutes to build.
 deny:
     bash .ci/run deny

@@ -70,6 +70,7 @@ mod attempts;
 mod backend;
 mod builder;
 mod delivery;
+pub mod faults;
 mod gauge;
 mod handle;
 mod jobs;
@@ -88,5 +89,6 @@ pub use self::backend::{
 };
 pub use self::builder::Builder;
 pub use self::delivery::WebhookHosts;
+pub use self::faults::Faults;
 pub use self::handle::Daemon;
 pub use self::stats::Stats;

@@ -10,5 +10,5 @@ pub use self::artifact::Artifact;
 pub use self::id::JobId;
 pub use self::result::JobResult;
 pub use self::state::JobState;
-pub(crate) use self::status::Answered;
 pub use self::status::JobStatus;
+pub(crate) use self::status::{Answered, null_is_absent};

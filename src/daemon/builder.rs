@@ -12,6 +12,7 @@ use super::backend::{Backend, Echo};
 #[cfg(feature = "tls")]
 use super::delivery::Roots;
 use super::delivery::{Policy, Schedule, WebhookHosts};
+use super::faults::Faults;
 use super::handle::{Daemon, Plan};
 use super::server::Limits;
 use super::store::{Memory, Sqlite, Store};
@@ -47,6 +48,7 @@ pub struct Builder {
     keep: Duration,
     attempts: u64,
     attempt_pause: Duration,
+    faults: Option<Faults>,
 }
 
 impl Default for Builder {
@@ -74,6 +76,7 @@ impl Default for Builder {
             keep: Duration::from_secs(24 * 60 * 60),
             attempts: 3,
             attempt_pause: Duration::from_secs(1),
+            faults: None,
         }
     }
 }
@@ -227,6 +230,15 @@ impl Builder {
     }
 }
 
+/// For tests of its callers.
+impl Builder {
+    /// Lets these go wrong; see [`faults`](crate::daemon::faults). Default: nothing does.
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.faults = Some(faults);
+        self
+    }
+}
+
 impl Builder {
     /// Checks what was said, listens, and begins to work.
     ///
@@ -269,6 +281,7 @@ impl Builder {
             },
             drain: self.drain.min(LONGEST),
             backend: self.backend,
+            faults: self.faults,
         };
         let address = self.listen;
         let cannot = |error| Error::invalid("listen", format!("cannot listen at {address}")).with_source(error);

@@ -13,6 +13,7 @@ use super::api::{self, App, Token};
 use super::attempts::Attempts;
 use super::backend::Backend;
 use super::delivery::{self, Policy, Schedule, Sender};
+use super::faults::Faults;
 use super::jobs::Jobs;
 use super::server::{self, Limits};
 use super::stats::Stats;
@@ -56,6 +57,7 @@ pub(super) struct Plan {
     pub(super) limits: Limits,
     pub(super) drain: Duration,
     pub(super) backend: Backend,
+    pub(super) faults: Option<Faults>,
 }
 
 impl Daemon {
@@ -83,7 +85,13 @@ impl Daemon {
 
         let mut workers = JoinSet::new();
         for _ in 0..plan.workers.get() {
-            workers.spawn(worker::work(Arc::clone(&jobs), plan.backend.clone(), plan.attempts, closing.clone()));
+            workers.spawn(worker::work(
+                Arc::clone(&jobs),
+                plan.backend.clone(),
+                plan.attempts,
+                plan.faults.clone(),
+                closing.clone(),
+            ));
         }
 
         let mut others = JoinSet::new();
@@ -96,9 +104,10 @@ impl Daemon {
             max_hold: plan.max_hold,
             closing: closing.clone(),
             ended: ended.clone(),
+            faults: plan.faults.clone(),
         };
         others.spawn(server::serve(listener, api::router(Arc::new(app)), plan.limits, closing.clone()));
-        let sender = Sender::new(plan.secret, plan.policy);
+        let sender = Sender::new(plan.secret, plan.policy, plan.faults);
         #[cfg(feature = "tls")]
         let sender = sender.with_roots(plan.roots);
         others.spawn(delivery::deliver(

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -17,6 +18,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::faults::unless_lost;
 
 /// How long a peer may take to go away after the last answer.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -77,11 +81,12 @@ async fn connection(
 ) {
     // Only latency depends on it.
     let _ = stream.set_nodelay(true);
+    let service = ServiceExt::<http::Request<Incoming>>::map_result(router, unless_lost);
     let ended = {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(header_timeout)
-            .serve_connection(TokioIo::new(&mut stream), TowerToHyperService::new(router));
+            .serve_connection(TokioIo::new(&mut stream), TowerToHyperService::new(service));
         let mut connection = pin!(connection);
         tokio::select! {
             ended = connection.as_mut() => ended,

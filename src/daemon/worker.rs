@@ -10,6 +10,7 @@ use tower::ServiceExt as _;
 
 use super::attempts::Attempts;
 use super::backend::{Backend, Chat, failure, is_transient};
+use super::faults::Faults;
 use super::jobs::Jobs;
 use super::store::{Broken, Outcome};
 
@@ -17,13 +18,19 @@ use super::store::{Broken, Outcome};
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Takes queued jobs one after the other and runs them, until the daemon closes.
-pub(super) async fn work(jobs: Arc<Jobs>, backend: Backend, attempts: Attempts, closing: CancellationToken) {
+pub(super) async fn work(
+    jobs: Arc<Jobs>,
+    backend: Backend,
+    attempts: Attempts,
+    faults: Option<Faults>,
+    closing: CancellationToken,
+) {
     while !closing.is_cancelled() {
         let mut more = pin!(jobs.work.notified());
         // Listens before it looks: a job that comes in between wakes it, and each of two jobs wakes a worker of its own.
         more.as_mut().enable();
         match jobs.take().await {
-            Ok(Some(taken)) => job(&jobs, &backend, attempts, taken.chat, &closing).await,
+            Ok(Some(taken)) => job(&jobs, &backend, attempts, faults.as_ref(), taken.chat, &closing).await,
             Ok(None) => tokio::select! {
                 () = more => {}
                 () = closing.cancelled() => {}
@@ -41,11 +48,23 @@ pub(super) async fn work(jobs: Arc<Jobs>, backend: Backend, attempts: Attempts, 
 
 /// Runs a job until it has ended: again, if a run failed by what may go away, and then this worker is not free meanwhile. The
 /// model server that is down for one job is down for the next.
-async fn job(jobs: &Jobs, backend: &Backend, attempts: Attempts, first: Chat, closing: &CancellationToken) {
+async fn job(
+    jobs: &Jobs,
+    backend: &Backend,
+    attempts: Attempts,
+    faults: Option<&Faults>,
+    first: Chat,
+    closing: &CancellationToken,
+) {
     let _running = jobs.running.hold();
     let mut chat = first;
     loop {
         let (job_id, attempt) = (chat.job_id().clone(), chat.attempt());
+        if let Some(faults) = faults
+            && !faults.begin(jobs, &job_id, attempt).await
+        {
+            return;
+        }
         jobs.counters.executions.add();
         // Dropping a run is the backend's doing as well, and can panic as well.
         let run = AssertUnwindSafe(run(jobs, backend, chat)).catch_unwind().await;

@@ -79,7 +79,7 @@ impl JobStatus {
 }
 
 /// Reads `null` as the default, which is what a field that is absent reads as.
-fn null_is_absent<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(crate) fn null_is_absent<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de> + Default,

@@ -1,8 +1,9 @@
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Message, SubmitRequest};
 use crate::Error;
+use crate::job::null_is_absent;
 use crate::model::raw;
 use crate::submission::DropPolicy;
 
@@ -18,9 +19,12 @@ pub struct SubmitRequestBuilder {
 }
 
 /// The JSON of `POST /jobs`, but for `state_webhook_url`.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Body {
+    #[serde(default, deserialize_with = "null_is_absent")]
     pub(super) model: String,
+    #[serde(default, deserialize_with = "null_is_absent")]
     messages: Vec<Message>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stream: Option<bool>,
@@ -34,7 +38,11 @@ pub(super) struct Body {
 
 impl SubmitRequestBuilder {
     pub(super) fn new(model: String) -> Self {
-        Self { body: Body { model, ..Body::default() }, wrong: None, on_drop: None }
+        Self::of(Body { model, ..Body::default() })
+    }
+
+    pub(super) fn of(body: Body) -> Self {
+        Self { body, wrong: None, on_drop: None }
     }
 
     /// Adds a message to the end of the conversation.

@@ -45,6 +45,20 @@ impl SubmitRequest {
         SubmitRequestBuilder::new(model.into())
     }
 
+    /// A request given as JSON text, such as a file that somebody keeps: the object that `POST /jobs` takes, `model` and
+    /// `messages` with `stream`, `tools`, `options` and `think` where they are wanted. `null` is the same as absent. The
+    /// messages and the last three are kept byte for byte.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_invalid`] if it is not such an object, for an empty model, and for a field that is not sent, since it would
+    /// be lost: `state_webhook_url` among them, for where the events go is the client's to say.
+    pub fn from_json(json: impl AsRef<[u8]>) -> Result<Self, Error> {
+        let body = serde_json::from_slice(json.as_ref())
+            .map_err(|error| Error::invalid("request", "is not a job as JSON").with_source(error))?;
+        SubmitRequestBuilder::of(body).build()
+    }
+
     pub(super) fn from_body(body: Body, on_drop: Option<DropPolicy>) -> Result<Self, Error> {
         let mut head = serde_json::to_vec(&body)
             .map_err(|error| Error::invalid("request", "cannot be written as JSON").with_source(error))?;
@@ -119,6 +133,33 @@ mod tests {
             request.body(),
             r#"{"model":"m","messages":[{"role" : "user"}],"stream":false,"options":{ "b":1.0,"a" : 1e3 },"think":"high"}"#
         );
+    }
+
+    #[test]
+    fn a_request_as_json_keeps_what_is_any_json() {
+        let json =
+            r#"{"think": null, "model": "m", "messages": [{"role" : "user"}], "options": { "b":1.0,"a" : 1e3 }}"#;
+        let request = SubmitRequest::from_json(json).unwrap();
+        assert_eq!(request.body(), r#"{"model":"m","messages":[{"role" : "user"}],"options":{ "b":1.0,"a" : 1e3 }}"#);
+        assert_eq!(SubmitRequest::from_json(r#"{"model": "m"}"#).unwrap().body(), r#"{"model":"m","messages":[]}"#);
+    }
+
+    #[test]
+    fn json_that_is_no_job_or_would_be_sent_in_part_is_refused() {
+        for json in [
+            "",
+            "[]",
+            "{} {}",
+            r#"{"messages": []}"#,
+            r#"{"model": null}"#,
+            r#"{"model": "m", "messages": ["hi"]}"#,
+            r#"{"model": "m", "model": "n"}"#,
+            r#"{"model": "m", "format": "json"}"#,
+            r#"{"model": "m", "state_webhook_url": "http://127.0.0.1/"}"#,
+        ] {
+            let error = SubmitRequest::from_json(json).unwrap_err();
+            assert!(error.is_invalid(), "{json}: {error}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Refused, Token, auth, cancel, health, list, metrics, models, poll, submit};
 use crate::daemon::backend::Backend;
 use crate::daemon::delivery::Policy;
+use crate::daemon::faults::{Faults, around};
 use crate::daemon::jobs::Jobs;
 
 /// What the handlers need.
@@ -27,6 +28,7 @@ pub(crate) struct App {
     pub(crate) closing: CancellationToken,
     /// No job will change any more: polls need not be held.
     pub(crate) ended: CancellationToken,
+    pub(crate) faults: Option<Faults>,
 }
 
 /// The daemon's API.
@@ -36,7 +38,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/healthz", get(health::health))
         .method_not_allowed_fallback(not_allowed)
         .with_state(app.closing.clone());
-    Router::new()
+    let faults = app.faults.clone();
+    let api = Router::new()
         .route("/jobs", post(submit::submit).get(list::list))
         .route("/jobs/{id}", get(poll::poll).delete(cancel::cancel))
         .route("/api/tags", get(models::list))
@@ -45,8 +48,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .fallback(async || Refused::new(StatusCode::NOT_FOUND, "there is nothing at this path"))
         .method_not_allowed_fallback(not_allowed)
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), auth::check))
-        .with_state(app)
-        .merge(open)
+        .with_state(app);
+    around(api, faults).merge(open)
 }
 
 async fn not_allowed() -> Refused {

@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{Schedule, Sender};
+use crate::daemon::faults::{Hold, Next};
 use crate::daemon::jobs::Jobs;
 use crate::daemon::store::{Claim, Mail, Verdict};
 
@@ -22,15 +23,22 @@ pub(crate) async fn deliver(
     closing: CancellationToken,
 ) {
     let mut sending = JoinSet::new();
+    // They take no place from the others, and when they go they wait for none.
+    let mut held = JoinSet::new();
     loop {
-        while sending.try_join_next().is_some() {}
+        while sending.try_join_next().is_some() || held.try_join_next().is_some() {}
         if sending.len() >= at_once.get() {
             sending.join_next().await;
             continue;
         }
         let next = match jobs.claim().await {
             Ok(Claim::Now(mail)) => {
-                sending.spawn(send(Arc::clone(&jobs), Arc::clone(&sender), Arc::clone(&schedule), mail));
+                let hold = sender.faults.as_ref().and_then(|faults| faults.hold(&mail));
+                let (jobs, sender, schedule) = (Arc::clone(&jobs), Arc::clone(&sender), Arc::clone(&schedule));
+                match hold {
+                    None => sending.spawn(send(jobs, sender, schedule, mail)),
+                    Some(hold) => held.spawn(send_held(jobs, sender, schedule, mail, hold, closing.clone())),
+                };
                 continue;
             }
             Ok(Claim::At(next)) => Some(next),
@@ -40,15 +48,30 @@ pub(crate) async fn deliver(
                 Some(Instant::now() + PAUSE)
             }
         };
-        if closing.is_cancelled() && sending.is_empty() {
+        if closing.is_cancelled() && sending.is_empty() && held.is_empty() {
             return;
         }
         tokio::select! {
             () = jobs.mail.notified() => {}
             Some(_) = sending.join_next() => {}
+            Some(_) = held.join_next() => {}
             () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
             () = closing.cancelled(), if !closing.is_cancelled() => {}
         }
+    }
+}
+
+async fn send_held(
+    jobs: Arc<Jobs>,
+    sender: Arc<Sender>,
+    schedule: Arc<Schedule>,
+    mail: Mail,
+    hold: Hold,
+    closing: CancellationToken,
+) {
+    match hold.over(&jobs, &mail, &closing).await {
+        Next::Send => send(jobs, sender, schedule, mail).await,
+        Next::PutBehind => settle(&jobs, &mail, Verdict::Behind).await,
     }
 }
 
@@ -58,12 +81,18 @@ async fn send(jobs: Arc<Jobs>, sender: Arc<Sender>, schedule: Arc<Schedule>, mai
     let verdict = schedule.verdict(&sent, mail.attempt, Instant::now());
     match &verdict {
         Verdict::Delivered => jobs.counters.webhooks_delivered.add(),
-        Verdict::Again(_) => tracing::debug!(job_id = %mail.job_id, ?sent, "a webhook is sent again later"),
+        Verdict::Again(_) | Verdict::Behind => {
+            tracing::debug!(job_id = %mail.job_id, ?sent, "a webhook is sent again later");
+        }
         Verdict::GiveUp | Verdict::Stop => {
             jobs.counters.webhooks_given_up.add();
             tracing::warn!(job_id = %mail.job_id, ?sent, attempts = mail.attempt, "a webhook is given up");
         }
     }
+    settle(&jobs, &mail, verdict).await;
+}
+
+async fn settle(jobs: &Jobs, mail: &Mail, verdict: Verdict) {
     if let Err(error) = jobs.settle(&mail.job_id, verdict).await {
         tracing::error!(job_id = %mail.job_id, %error, "a webhook is sent again, since it cannot be noted that it was sent");
     }

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::Policy;
 use super::connect::{Connector, is_forbidden};
 use crate::BoxError;
+use crate::daemon::faults::{Faults, Spoilt};
 use crate::daemon::store::Mail;
 use crate::webhook::Secret;
 
@@ -21,16 +22,17 @@ const IDLE: Duration = Duration::from_secs(15);
 /// How much of an answer is read, in bytes, for its connection to be used again.
 const ANSWER: usize = 4 * 1024;
 
-const FOREMAN_SIGNATURE: HeaderName = HeaderName::from_static("x-foreman-signature");
+pub(crate) const FOREMAN_SIGNATURE: HeaderName = HeaderName::from_static("x-foreman-signature");
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
-const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+pub(crate) const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Makes one attempt.
 #[derive(Debug)]
 pub(crate) struct Sender {
     secret: Option<Secret>,
+    pub(super) faults: Option<Faults>,
     plain: Client<Connector, Full<Bytes>>,
     #[cfg(feature = "tls")]
     secure: super::tls::Secure,
@@ -50,7 +52,7 @@ pub(super) enum Sent {
 }
 
 impl Sender {
-    pub(crate) fn new(secret: Option<Secret>, policy: Policy) -> Self {
+    pub(crate) fn new(secret: Option<Secret>, policy: Policy, faults: Option<Faults>) -> Self {
         let connector = Connector::new(policy);
         let plain = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
@@ -59,6 +61,7 @@ impl Sender {
             .build(connector.clone());
         Self {
             secret,
+            faults,
             plain,
             #[cfg(feature = "tls")]
             secure: super::tls::Secure::new(connector),
@@ -73,7 +76,19 @@ impl Sender {
     }
 
     pub(super) async fn send(&self, mail: &Mail) -> Sent {
-        match tokio::time::timeout(PATIENCE, self.exchange(mail)).await {
+        let Some(faults) = &self.faults else { return self.attempt(mail, Spoilt::default()).await };
+        if faults.silences(mail) {
+            return Sent::Answered { status: StatusCode::NO_CONTENT, retry_after: None };
+        }
+        let sent = self.attempt(mail, faults.spoils(mail, self.secret.is_some())).await;
+        if matches!(&sent, Sent::Answered { status, .. } if status.is_success()) && faults.duplicates(mail) {
+            self.attempt(mail, Spoilt::default()).await;
+        }
+        sent
+    }
+
+    async fn attempt(&self, mail: &Mail, spoilt: Spoilt) -> Sent {
+        match tokio::time::timeout(PATIENCE, self.exchange(mail, spoilt)).await {
             Ok(Ok(sent)) => sent,
             Ok(Err(error)) if is_forbidden(error.as_ref()) => Sent::Forbidden,
             Ok(Err(error)) => {
@@ -84,8 +99,9 @@ impl Sender {
         }
     }
 
-    async fn exchange(&self, mail: &Mail) -> Result<Sent, BoxError> {
-        let response = self.request(self.event(mail)?).await?;
+    async fn exchange(&self, mail: &Mail, spoilt: Spoilt) -> Result<Sent, BoxError> {
+        let request = self.event(spoilt.mail(mail)?.as_ref())?;
+        let response = self.request(spoilt.request(mail, request)?).await?;
         let status = response.status();
         let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|value| seconds(value.to_str().ok()?));
         drain(response.into_body()).await;

@@ -42,7 +42,7 @@ pub(crate) struct Address {
 }
 
 /// An event to be sent now.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Mail {
     pub(crate) job_id: JobId,
     /// The same at each attempt, so that a receiver can tell a repetition.
@@ -68,6 +68,8 @@ pub(crate) enum Verdict {
     Delivered,
     /// Send it again at that time.
     Again(Instant),
+    /// Send it after the others of the job that there are.
+    Behind,
     /// Leave this one and go on with the next.
     GiveUp,
     /// Leave all events of the job.
@@ -128,6 +130,10 @@ impl Outbox {
             Verdict::Again(at) => return self.schedule(job_id.clone(), *at),
             Verdict::Delivered | Verdict::GiveUp => {
                 mailbox.events.pop_front();
+                mailbox.attempts = 0;
+            }
+            Verdict::Behind => {
+                mailbox.events.rotate_left(1.min(mailbox.events.len()));
                 mailbox.attempts = 0;
             }
             Verdict::Stop => {

@@ -5,6 +5,7 @@ mod backend_ollama;
 mod backend_openai;
 mod cancel;
 mod curl;
+mod faults;
 pub(crate) mod gate;
 mod lifecycle;
 mod list;

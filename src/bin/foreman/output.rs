@@ -1,0 +1,74 @@
+use std::io::{self, IsTerminal as _, Write as _};
+
+use serde::Serialize;
+
+use crate::exit::Failure;
+use crate::plain;
+
+/// Writes a text to stdout, with a line end if it has none.
+pub(crate) fn text(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    if !text.ends_with('\n') {
+        out.write_all(b"\n")?;
+    }
+    Ok(out.flush()?)
+}
+
+/// Writes what a model said to stdout: as it is, but for what a terminal would obey.
+pub(crate) fn said(content: &str) -> Result<(), Failure> {
+    if io::stdout().is_terminal() { text(&plain::lines(content)) } else { text(content) }
+}
+
+/// Writes a value to stdout as JSON in one line.
+pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
+    text(&one_line(value)?)
+}
+
+fn one_line(value: &impl Serialize) -> Result<String, Failure> {
+    // What a daemon sent byte for byte may hold line ends, but in JSON they only stand between tokens.
+    let json = serde_json::to_string(value).map_err(io::Error::from)?;
+    Ok(json.replace(['\n', '\r'], " "))
+}
+
+/// Writes rows to stdout in columns as wide as they need.
+pub(crate) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> Result<(), Failure> {
+    text(&columns(head, rows))
+}
+
+fn columns<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
+    let head = head.map(str::to_owned);
+    let lines = || std::iter::once(&head).chain(rows);
+    let mut widths = [0; N];
+    for row in lines() {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let mut table = String::new();
+    for row in lines() {
+        let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        table.push_str(cells.join("  ").trim_end());
+        table.push('\n');
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    #[test]
+    fn json_is_one_line_whatever_the_daemon_wrote() {
+        let raw: Box<RawValue> = serde_json::from_str("{\r\n  \"a\": \"b\\nc\"\n}").unwrap();
+        assert_eq!(one_line(&raw).unwrap(), r#"{    "a": "b\nc" }"#);
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [["1".to_owned(), "running".to_owned()], ["a long id".to_owned(), String::new()]];
+        assert_eq!(columns(["ID", "STATE"], &rows), "ID         STATE\n1          running\na long id\n");
+    }
+}

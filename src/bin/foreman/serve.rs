@@ -1,0 +1,6 @@
+//! `foreman serve`: a daemon until it is told to end.
+
+mod command;
+mod place;
+
+pub(crate) use self::command::Serve;

@@ -1,0 +1,70 @@
+use std::future::ready;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use foreman_client::{JobId, JobResult, JobState};
+
+use crate::attend::Attendant;
+use crate::connection::Connection;
+use crate::exit::Failure;
+use crate::{artifacts, output, time};
+
+/// Wait for a job that was submitted before and print what the assistant said
+#[derive(Args)]
+pub(crate) struct Wait {
+    #[command(flatten)]
+    connection: Connection,
+    /// How long to wait, such as 90s or 10m; the job goes on after it
+    #[arg(long, value_parser = time::parse, value_name = "TIME")]
+    deadline: Option<Duration>,
+    #[command(flatten)]
+    telling: Telling,
+    /// The job
+    id: JobId,
+}
+
+/// What is done with a job that has ended.
+#[derive(Args)]
+pub(crate) struct Telling {
+    /// Print the finished job as one line of JSON
+    #[arg(long)]
+    json: bool,
+    /// Save the job's artifacts below this directory; no file that is there is overwritten
+    #[arg(long, value_name = "DIR")]
+    artifacts: Option<PathBuf>,
+}
+
+impl Wait {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let client = self
+            .connection
+            .named(|builder| match self.deadline {
+                Some(deadline) => builder.polling().deadline(deadline),
+                None => builder.polling(),
+            })
+            .await?;
+        let attendant = Attendant { client: &client, embedded: false };
+        let result = attendant.attend(ready(Some(self.id.clone())), client.wait(self.id)).await?;
+        self.telling.tell(result)
+    }
+}
+
+impl Telling {
+    /// Writes the result: the assistant's text, or everything.
+    pub(crate) fn tell(&self, result: JobResult) -> Result<(), Failure> {
+        if self.json {
+            output::json(&*result)?;
+        } else if result.state == JobState::Done {
+            match result.content() {
+                Some(content) if !content.is_empty() => output::said(&content)?,
+                // Such as a call of a tool.
+                _ => output::json(&result.result)?,
+            }
+        }
+        if let Some(directory) = &self.artifacts {
+            artifacts::save(&result.artifacts, directory)?;
+        }
+        Ok(result.into_success().map(drop)?)
+    }
+}
