@@ -31,6 +31,25 @@
 //!
 //! A job that has ended is kept for 24 hours, and so is the idempotency key it was submitted with ([`Builder::keep`]).
 //!
+//! # The order of jobs
+//!
+//! First in, first out, but in batches of one model each, since loading a model costs a GPU more than most jobs do. A job joins
+//! the last batch of its model until [`Builder::model_batch`] jobs have joined that (8 unless said), those already taken
+//! included; then it begins a batch behind all others. Batches are taken one after the other, and the one taken from last goes
+//! on as long as it has room and no other was begun. So
+//!
+//! * a job is overtaken by at most 7 younger jobs of each other model that was there before it, however many come, and
+//!   the job that has waited longest of all by at most 7 more, if none before it was cancelled;
+//! * jobs of one model are never overtaken by each other;
+//! * two models that come in turn are switched once in 8 jobs.
+//!
+//! There is one order for all workers, and not one for each: they work on one batch together, so that a GPU that runs several jobs at
+//! once runs them on one model. Only where two batches meet do the last jobs of one and the first of the next run together.
+//!
+//! The `position` of a queued job is its place in the order in which those that wait now are taken, where 1 is next. It grows by
+//! those that overtake the job. A daemon that is started with a file forms batches anew, and begins with the job that has waited
+//! longest.
+//!
 //! # Attempts
 //!
 //! A backend's error fails the job, unless it is [`Transient`]: then the same worker runs it again after a pause, up to
@@ -52,6 +71,7 @@ mod backend;
 mod builder;
 mod delivery;
 pub mod faults;
+mod gauge;
 mod handle;
 mod jobs;
 mod metrics;

@@ -9,6 +9,8 @@ use tokio::net::TcpListener;
 use super::api::Token;
 use super::attempts::Attempts;
 use super::backend::{Backend, Echo};
+#[cfg(feature = "tls")]
+use super::delivery::Roots;
 use super::delivery::{Policy, Schedule, WebhookHosts};
 use super::faults::Faults;
 use super::handle::{Daemon, Plan};
@@ -31,8 +33,11 @@ pub struct Builder {
     webhooks_at_once: usize,
     webhook_hosts: Option<WebhookHosts>,
     private_webhooks: bool,
+    #[cfg(feature = "tls")]
+    webhook_roots: Option<Vec<u8>>,
     workers: usize,
     max_queue: usize,
+    model_batch: usize,
     max_hold: Duration,
     body_limit: usize,
     max_connections: usize,
@@ -56,8 +61,11 @@ impl Default for Builder {
             webhooks_at_once: 16,
             webhook_hosts: None,
             private_webhooks: true,
+            #[cfg(feature = "tls")]
+            webhook_roots: None,
             workers: 1,
             max_queue: 10_000,
+            model_batch: 8,
             max_hold: Duration::from_secs(60),
             body_limit: 16 * 1024 * 1024,
             max_connections: 1024,
@@ -132,6 +140,14 @@ impl Builder {
         self
     }
 
+    /// How many queued jobs of one model are taken in a row while others wait, so that a box with one GPU does not load its
+    /// models in turn: see [the order of jobs](crate::daemon#the-order-of-jobs). A job is overtaken by one less than that of
+    /// each other model. 1: first in, first out. Default: 8.
+    pub fn model_batch(mut self, jobs: usize) -> Self {
+        self.model_batch = jobs;
+        self
+    }
+
     /// How often a job is run at most: again after an attempt that failed by what [may go away](crate::daemon::Transient), and
     /// after a crash of a daemon that [keeps its jobs](Self::store). After the last one it has failed. Default: 3.
     pub fn attempts(mut self, attempts: u64) -> Self {
@@ -188,16 +204,28 @@ impl Builder {
         self
     }
 
-    /// The only hosts that webhooks are sent to; what is for another is given up, and its job goes on. Default: all hosts.
+    /// The only hosts that webhooks are sent to. A submission whose callback URL names an address or a host that can never be
+    /// among them is answered with 422; where its name resolves to another one, what is for it is given up and its job goes
+    /// on. Default: all hosts.
     pub fn allow_webhook_hosts(mut self, hosts: WebhookHosts) -> Self {
         self.webhook_hosts = Some(hosts);
         self
     }
 
     /// Whether webhooks are sent to loopback and private networks (RFC 1918, 100.64.0.0/10, `fc00::/7`), where the callers of
-    /// most daemons live. Without them, what a host resolved to decides, listed or not. Default: true.
+    /// most daemons live. Without them, a submission whose callback URL has such an address is answered with 422, and what a
+    /// name resolves to decides when a webhook is sent, listed or not. Default: true.
     pub fn private_webhooks(mut self, private: bool) -> Self {
         self.private_webhooks = private;
+        self
+    }
+
+    /// Certificates of authorities, as PEM, that receivers at `https` are trusted by beside those of the operating system: of a
+    /// company's own authority, for instance. A receiver whose certificate is trusted by neither, or is of another name, is
+    /// sent nothing; its events are repeated as if it were not there. Default: none beside the system's.
+    #[cfg(feature = "tls")]
+    pub fn webhook_roots(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.webhook_roots = Some(pem.into());
         self
     }
 }
@@ -217,7 +245,7 @@ impl Builder {
     /// # Errors
     ///
     /// [`Error::is_invalid`], naming the field: for a limit of zero, an empty token, secret or queue, a token that cannot stand
-    /// in a header, an address that cannot be listened at, and a [store](Self::store) that cannot be opened, is damaged, is in use
+    /// in a header, roots that are no certificates, an address that cannot be listened at, and a [store](Self::store) that cannot be opened, is damaged, is in use
     /// by another daemon, belongs to another program or was written by a newer version. A file that is refused is left as it is.
     ///
     /// # Cancel safety
@@ -225,6 +253,7 @@ impl Builder {
     /// Dropped before it is ready, it leaves nothing behind but an empty store.
     pub async fn start(self) -> Result<Daemon, Error> {
         let max_queue = positive("max_queue", self.max_queue)?.get();
+        let batch = positive("model_batch", self.model_batch)?;
         lasting("keep", self.keep)?;
         let keep = self.keep;
         let plan = Plan {
@@ -232,6 +261,8 @@ impl Builder {
             secret: self.webhook_secret.map(Secret::new).transpose()?,
             schedule: self.webhook_retries.map(Schedule::new).unwrap_or_default(),
             policy: Policy { hosts: self.webhook_hosts, private: self.private_webhooks },
+            #[cfg(feature = "tls")]
+            roots: self.webhook_roots.as_deref().map_or_else(|| Ok(Roots::none()), Roots::from_pem)?,
             webhooks_at_once: positive("webhooks_at_once", self.webhooks_at_once)?,
             workers: positive("workers", self.workers)?,
             attempts: Attempts {
@@ -258,10 +289,11 @@ impl Builder {
         let address = listener.local_addr().map_err(cannot)?;
         let attempts = plan.attempts.most;
         let store: Box<dyn Store> = match self.store {
-            None => Box::new(Memory::new(max_queue, keep)),
+            None => Box::new(Memory::new(max_queue, batch, keep)),
             // It waits for the disk.
             Some(path) => {
-                let opened = tokio::task::spawn_blocking(move || Sqlite::open(&path, max_queue, keep, attempts)).await;
+                let open = move || Sqlite::open(&path, max_queue, batch, keep, attempts);
+                let opened = tokio::task::spawn_blocking(open).await;
                 Box::new(opened.map_err(|error| Error::invalid("store", "cannot be opened").with_source(error))??)
             }
         };

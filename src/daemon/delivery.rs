@@ -8,7 +8,10 @@ mod connect;
 mod dispatch;
 mod hosts;
 mod judge;
+mod literal;
 mod policy;
+#[cfg(feature = "tls")]
+mod roots;
 mod schedule;
 mod sender;
 #[cfg(feature = "tls")]
@@ -17,5 +20,7 @@ mod tls;
 pub(super) use self::dispatch::deliver;
 pub use self::hosts::WebhookHosts;
 pub(super) use self::policy::Policy;
+#[cfg(feature = "tls")]
+pub(super) use self::roots::Roots;
 pub(super) use self::schedule::Schedule;
 pub(super) use self::sender::{FOREMAN_SIGNATURE, Sender, WEBHOOK_SIGNATURE};

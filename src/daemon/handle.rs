@@ -47,6 +47,8 @@ pub(super) struct Plan {
     pub(super) secret: Option<Secret>,
     pub(super) schedule: Schedule,
     pub(super) policy: Policy,
+    #[cfg(feature = "tls")]
+    pub(super) roots: delivery::Roots,
     pub(super) webhooks_at_once: NonZeroUsize,
     pub(super) workers: NonZeroUsize,
     pub(super) attempts: Attempts,
@@ -97,6 +99,7 @@ impl Daemon {
             jobs: Arc::clone(&jobs),
             backend: plan.backend,
             token: plan.token,
+            policy: plan.policy.clone(),
             body_limit: plan.body_limit,
             max_hold: plan.max_hold,
             closing: closing.clone(),
@@ -104,9 +107,12 @@ impl Daemon {
             faults: plan.faults.clone(),
         };
         others.spawn(server::serve(listener, api::router(Arc::new(app)), plan.limits, closing.clone()));
+        let sender = Sender::new(plan.secret, plan.policy, plan.faults);
+        #[cfg(feature = "tls")]
+        let sender = sender.with_roots(plan.roots);
         others.spawn(delivery::deliver(
             Arc::clone(&jobs),
-            Arc::new(Sender::new(plan.secret, plan.policy, plan.faults)),
+            Arc::new(sender),
             Arc::new(plan.schedule),
             plan.webhooks_at_once,
             ended.clone(),

@@ -2,10 +2,11 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use super::gauge::Gauge;
 use super::signals::{Signals, Watch};
 use super::stats::Counters;
 use super::store::{
-    Broken, Cancelled, Claim, NewJob, Outcome, Page, Query, Refusal, Store, Submitted, Taken, Verdict, is_run,
+    Broken, Cancelled, Claim, NewJob, Next, Outcome, Page, Query, Refusal, Store, Submitted, Taken, Verdict, is_run,
 };
 use crate::{JobId, JobStatus};
 
@@ -19,6 +20,8 @@ pub(crate) struct Jobs {
     /// Wakes the delivery: there may be an event to send.
     pub(crate) mail: Notify,
     pub(crate) counters: Counters,
+    /// Held by each worker while it has a job.
+    pub(crate) running: Gauge,
 }
 
 impl Jobs {
@@ -29,6 +32,7 @@ impl Jobs {
             work: Notify::new(),
             mail: Notify::new(),
             counters: Counters::default(),
+            running: Gauge::default(),
         }
     }
 
@@ -48,11 +52,16 @@ impl Jobs {
     }
 
     pub(crate) async fn take(&self) -> Result<Option<Taken>, Broken> {
-        let taken = self.store.take().await?;
-        if let Some(taken) = &taken {
-            self.changed(taken.chat.job_id());
+        loop {
+            match self.store.take().await? {
+                None => return Ok(None),
+                Some(Next::Run(taken)) => {
+                    self.changed(taken.chat.job_id());
+                    return Ok(Some(taken));
+                }
+                Some(Next::Damaged(job_id)) => self.changed(&job_id),
+            }
         }
-        Ok(taken)
     }
 
     pub(crate) async fn restart(&self, job_id: &JobId, attempt: u64) -> Result<Option<Taken>, Broken> {
@@ -83,6 +92,11 @@ impl Jobs {
 
     pub(crate) async fn list(&self, query: Query) -> Result<Page, Broken> {
         self.store.list(query).await
+    }
+
+    /// How many jobs wait for a worker.
+    pub(crate) fn queued(&self) -> usize {
+        self.store.queued()
     }
 
     pub(crate) fn watch(&self, job_id: &JobId) -> Watch {

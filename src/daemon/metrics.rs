@@ -2,6 +2,7 @@ use std::fmt;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::stats::Stats;
@@ -9,8 +10,16 @@ use super::stats::Stats;
 /// The media type of [`text`].
 pub(super) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What a daemon has done, as OpenMetrics: each field of [`Stats`] is a counter of its name.
-pub(super) fn text(stats: &Stats) -> Result<String, fmt::Error> {
+/// What a daemon has to do at the moment, in jobs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Load {
+    pub(super) queued: u64,
+    /// Those that a worker has, the pauses between their attempts included.
+    pub(super) running: u64,
+}
+
+/// What a daemon does and has done, as OpenMetrics: each field of [`Stats`] is a counter of its name.
+pub(super) fn text(stats: &Stats, load: Load) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("foreman");
     for (name, help, count) in [
         ("accepted", "Submissions that became a job", stats.accepted),
@@ -25,6 +34,8 @@ pub(super) fn text(stats: &Stats) -> Result<String, fmt::Error> {
     ] {
         registry.register(name, help, ConstCounter::new(count));
     }
+    registry.register("queued_jobs", "Jobs that wait for a worker", ConstGauge::new(load.queued));
+    registry.register("running_jobs", "Jobs that a worker has", ConstGauge::new(load.running));
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
@@ -47,7 +58,7 @@ mod tests {
             webhooks_delivered: 8,
             webhooks_given_up: u64::MAX,
         };
-        let text = text(&stats).unwrap();
+        let text = text(&stats, Load { queued: 10, running: u64::MAX }).unwrap();
         let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
         assert_eq!(
             samples,
@@ -61,8 +72,11 @@ mod tests {
                 "foreman_webhook_attempts_total 7",
                 "foreman_webhooks_delivered_total 8",
                 "foreman_webhooks_given_up_total 18446744073709551615",
+                "foreman_queued_jobs 10",
+                "foreman_running_jobs 18446744073709551615",
             ]
         );
+        assert!(text.contains("# TYPE foreman_queued_jobs gauge\n"), "{text}");
         assert!(text.contains("# TYPE foreman_accepted counter\n") && text.ends_with("# EOF\n"), "{text}");
     }
 }

@@ -9,6 +9,7 @@ mod memory;
 mod outbox;
 mod queue;
 mod sqlite;
+mod tally;
 
 use std::fmt;
 use std::future::Future;
@@ -16,7 +17,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 pub(crate) use self::broken::Broken;
-pub(crate) use self::job::{Cancelled, Key, NewJob, Outcome, Page, Query, Refusal, Submitted, Taken};
+pub(crate) use self::job::{Cancelled, Key, NewJob, Next, Outcome, Page, Query, Refusal, Submitted, Taken};
 pub(crate) use self::memory::Memory;
 pub(crate) use self::outbox::{Address, Claim, Mail, Verdict};
 pub(crate) use self::sqlite::Sqlite;
@@ -30,10 +31,10 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// Takes a job into the queue, with its key and its first event; or finds the one that the key was used for.
     fn submit(&self, new: NewJob) -> Transaction<'_, Result<Submitted, Refusal>>;
 
-    /// Gives the job that has waited longest to a worker: queued → running.
-    fn take(&self) -> Transaction<'_, Option<Taken>>;
+    /// Gives the next job to a worker: queued → running. One that is damaged fails instead: queued → failed.
+    fn take(&self) -> Transaction<'_, Option<Next>>;
 
-    /// Begins a run anew after an attempt that failed: running → running, one attempt on. `None` if the job has ended otherwise.
+    /// Begins a run anew after an attempt that failed: running → running, one attempt on. `None` if the job has ended.
     fn restart<'a>(&'a self, job_id: &'a JobId, attempt: u64) -> Transaction<'a, Option<Taken>>;
 
     /// Ends that run of a job: running → done or failed. Does nothing, and says so, if the job has ended otherwise.
@@ -41,6 +42,9 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
 
     /// Ends a job that waits or runs: queued or running → failed, error `cancelled`.
     fn cancel<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Cancelled>;
+
+    /// How many jobs wait for a worker, at once.
+    fn queued(&self) -> usize;
 
     fn status<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Option<Arc<JobStatus>>>;
 

@@ -56,6 +56,7 @@ async fn job(
     first: Chat,
     closing: &CancellationToken,
 ) {
+    let _running = jobs.running.hold();
     let mut chat = first;
     loop {
         let (job_id, attempt) = (chat.job_id().clone(), chat.attempt());

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Refused, Token, auth, cancel, health, list, metrics, models, poll, submit};
 use crate::daemon::backend::Backend;
+use crate::daemon::delivery::Policy;
 use crate::daemon::faults::{Faults, around};
 use crate::daemon::jobs::Jobs;
 
@@ -17,6 +18,8 @@ pub(crate) struct App {
     pub(crate) jobs: Arc<Jobs>,
     pub(crate) backend: Backend,
     pub(crate) token: Option<Token>,
+    /// Where webhooks may go.
+    pub(crate) policy: Policy,
     /// Bytes.
     pub(crate) body_limit: usize,
     /// The longest time that a poll is held.

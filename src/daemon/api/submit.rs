@@ -8,9 +8,9 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{App, Refused, body, json};
-use crate::JobId;
 use crate::daemon::backend::{Draft, failure};
 use crate::daemon::store::{Key, NewJob, Refusal};
+use crate::{Error, JobId};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -35,7 +35,11 @@ pub(super) async fn submit(State(app): State<Arc<App>>, request: Request<Body>) 
     if draft.model.is_empty() {
         return Err(unprocessable("model must not be missing or empty"));
     }
-    let webhook = draft.webhook().map_err(|error| unprocessable(failure(&error)))?;
+    let refused = |error: Error| unprocessable(failure(&error));
+    let webhook = draft.webhook().map_err(refused)?;
+    if let Some(url) = &webhook {
+        app.policy.foresee(url).map_err(refused)?;
+    }
     let recorded = key
         .as_ref()
         .map(|key| Key { text: String::from_utf8_lossy(key.as_bytes()).into(), digest: Sha256::digest(&body).into() });

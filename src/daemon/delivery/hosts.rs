@@ -74,12 +74,20 @@ impl WebhookHosts {
 
     /// Whether the host of a URL, or the address that it resolved to, is listed.
     pub(super) fn contain(&self, host: &str, ip: IpAddr) -> bool {
+        self.name(host) || self.networks.iter().any(|network| network.contains(&ip) || network.contains(&embedded(ip)))
+    }
+
+    /// Whether a host that is a name can be listed: itself, or by what it may resolve to.
+    pub(super) fn may_contain(&self, host: &str) -> bool {
+        !self.networks.is_empty() || self.name(host)
+    }
+
+    fn name(&self, host: &str) -> bool {
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-        let named = self.names.iter().any(|name| match name {
+        self.names.iter().any(|name| match name {
             Name::Host(name) => host == *name,
             Name::Below(suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_str()),
-        });
-        named || self.networks.iter().any(|network| network.contains(&ip) || network.contains(&embedded(ip)))
+        })
     }
 }
 

@@ -68,6 +68,13 @@ impl Sender {
         }
     }
 
+    /// The same, which trusts these too.
+    #[cfg(feature = "tls")]
+    pub(crate) fn with_roots(mut self, roots: super::Roots) -> Self {
+        self.secure.roots = roots;
+        self
+    }
+
     pub(super) async fn send(&self, mail: &Mail) -> Sent {
         let Some(faults) = &self.faults else { return self.attempt(mail, Spoilt::default()).await };
         if faults.silences(mail) {

@@ -6,22 +6,24 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use super::Roots;
 use super::connect::Connector;
 use crate::BoxError;
 
 type Https = Client<HttpsConnector<Connector>, Full<Bytes>>;
 
-/// Sends to `https`, with the roots of the operating system. They are read when the first such address comes up, since
-/// that takes a while and most daemons have none.
+/// Sends to `https`, with the roots of the operating system and those that were given. The former are read when the first such
+/// address comes up, since that takes a while and most daemons have none.
 #[derive(Debug)]
 pub(super) struct Secure {
     connector: Connector,
+    pub(super) roots: Roots,
     client: Mutex<Option<Https>>,
 }
 
 impl Secure {
     pub(super) fn new(connector: Connector) -> Self {
-        Self { connector, client: Mutex::default() }
+        Self { connector, roots: Roots::none(), client: Mutex::default() }
     }
 
     pub(super) fn client(&self) -> Result<Https, BoxError> {
@@ -29,13 +31,12 @@ impl Secure {
         if let Some(client) = &*client {
             return Ok(client.clone());
         }
-        Ok(client.insert(build(self.connector.clone())?).clone())
+        Ok(client.insert(build(self.connector.clone(), &self.roots)?).clone())
     }
 }
 
-fn build(connector: Connector) -> Result<Https, BoxError> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+fn build(connector: Connector, roots: &Roots) -> Result<Https, BoxError> {
+    let roots = roots.with_system();
     if roots.is_empty() {
         return Err("the system has no root certificates".into());
     }

@@ -102,7 +102,7 @@ mod tests {
 
     /// A job that is queued, and its first event.
     async fn queued() -> (Jobs, Mail) {
-        let jobs = Jobs::new(Box::new(Memory::new(1, HOUR)));
+        let jobs = Jobs::new(Box::new(Memory::new(1, std::num::NonZeroUsize::MIN, HOUR)));
         let draft = serde_json::from_str(r#"{"model":"m"}"#).unwrap();
         let webhook = Some("http://127.0.0.1:1".parse().unwrap());
         let new = NewJob { draft, body: "".into(), webhook, traceparent: None, key: None };

@@ -41,6 +41,14 @@ pub(crate) enum Refusal {
     Full,
 }
 
+/// What came of the job that was next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Run(Taken),
+    /// It cannot be read any more, and has failed.
+    Damaged(JobId),
+}
+
 /// A job that a worker has now.
 #[derive(Debug)]
 pub(crate) struct Taken {

@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::ready;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use uuid::Uuid;
 use super::outbox::Outbox;
 use super::queue::Queue;
 use super::{
-    Address, Cancelled, Claim, NewJob, Outcome, Page, Query, Refusal, Store, Submitted, Taken, Transaction, Verdict,
-    is_run,
+    Address, Cancelled, Claim, NewJob, Next, Outcome, Page, Query, Refusal, Store, Submitted, Taken, Transaction,
+    Verdict, is_run,
 };
 use crate::daemon::backend::{Chat, Draft};
 use crate::{JobId, JobState, JobStatus};
@@ -25,7 +26,7 @@ pub(crate) struct Memory {
     inner: Mutex<Inner>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     numbers: u64,
     jobs: HashMap<JobId, Job>,
@@ -63,8 +64,17 @@ impl Job {
 }
 
 impl Memory {
-    pub(crate) fn new(max_queue: usize, keep: Duration) -> Self {
-        Self { max_queue, keep, inner: Mutex::default() }
+    pub(crate) fn new(max_queue: usize, batch: NonZeroUsize, keep: Duration) -> Self {
+        let inner = Inner {
+            numbers: 0,
+            jobs: HashMap::new(),
+            order: BTreeMap::new(),
+            queue: Queue::new(batch),
+            keys: HashMap::new(),
+            ended: VecDeque::new(),
+            outbox: Outbox::default(),
+        };
+        Self { max_queue, keep, inner: Mutex::new(inner) }
     }
 
     fn submit_now(&self, new: NewJob) -> Result<Submitted, Refusal> {
@@ -182,8 +192,8 @@ impl Store for Memory {
         done(self.submit_now(new))
     }
 
-    fn take(&self) -> Transaction<'_, Option<Taken>> {
-        done(self.take_now())
+    fn take(&self) -> Transaction<'_, Option<Next>> {
+        done(self.take_now().map(Next::Run))
     }
 
     fn restart<'a>(&'a self, job_id: &'a JobId, attempt: u64) -> Transaction<'a, Option<Taken>> {
@@ -196,6 +206,10 @@ impl Store for Memory {
 
     fn cancel<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Cancelled> {
         done(self.cancel_now(job_id))
+    }
+
+    fn queued(&self) -> usize {
+        self.lock().queue.len()
     }
 
     fn status<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Option<Arc<JobStatus>>> {
@@ -229,7 +243,7 @@ impl Inner {
             key.text
         });
         let job = Job { number, status: Arc::new(status), draft: Some(Arc::new(new.draft)), key };
-        self.queue.push(number, job_id.clone());
+        self.queue.push(number, &job.status.model, job_id.clone());
         self.order.insert(number, job_id.clone());
         if let Some(url) = new.webhook {
             self.outbox.open(job_id.clone(), Address { url, traceparent: new.traceparent });

@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio_rustls::TlsAcceptor;
 
 use super::raw::header;
 
@@ -41,7 +42,16 @@ impl Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook?a=b", listener.local_addr().unwrap());
         let (told, events) = unbounded_channel();
-        let task = tokio::spawn(receive(listener, answers.iter().copied().collect(), told));
+        let task = tokio::spawn(receive(listener, None, answers.iter().copied().collect(), told));
+        Self { url, events, task }
+    }
+
+    /// One at `https://localhost`, which answers with 204.
+    pub(crate) async fn start_tls(acceptor: TlsAcceptor) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://localhost:{}/hook", listener.local_addr().unwrap().port());
+        let (told, events) = unbounded_channel();
+        let task = tokio::spawn(receive(listener, Some(acceptor), VecDeque::new(), told));
         Self { url, events, task }
     }
 
@@ -69,20 +79,38 @@ impl Drop for Receiver {
     }
 }
 
-async fn receive(listener: TcpListener, mut answers: VecDeque<&'static str>, told: UnboundedSender<Event>) {
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+async fn receive(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    mut answers: VecDeque<&'static str>,
+    told: UnboundedSender<Event>,
+) {
     loop {
-        let (mut stream, _) = listener.accept().await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream: Box<dyn Stream> = match &tls {
+            None => Box::new(stream),
+            Some(tls) => match tls.accept(stream).await {
+                Ok(stream) => Box::new(stream),
+                // Who does not trust it leaves.
+                Err(_) => continue,
+            },
+        };
         let event = read(&mut stream).await;
         let answer = answers.pop_front().unwrap_or("204 No Content");
         let _ = told.send(event);
         if !answer.is_empty() {
             let answer = format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
             stream.write_all(answer.as_bytes()).await.unwrap();
+            stream.flush().await.unwrap();
         }
     }
 }
 
-async fn read(stream: &mut TcpStream) -> Event {
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Event {
     let mut bytes = Vec::new();
     loop {
         assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0, "the request broke off");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use foreman_client::daemon::{Backend, Builder, Daemon};
 
 use super::gate::Gate;
-use super::raw::{accepted, delete, ended, get, post, status, submit};
+use super::raw::{accepted, delete, ended, get, post, status, submit, submit_to};
 use super::receiver::Receiver;
 
 /// One that ends at once.
@@ -114,4 +114,32 @@ async fn one_file_has_one_daemon() {
     assert_eq!(ended(&first, &id).await["state"], "done");
     first.shutdown().await;
     kept(folder.path()).start().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_job_that_was_damaged_in_the_file_fails_and_is_told_as_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut receiver = Receiver::start(&["204 No Content", "204 No Content"]).await;
+    let (gate, daemon) = gated(folder.path()).await;
+    let runs = submit(&daemon, "runs").await;
+    gate.begun().await;
+    let bad = submit_to(&daemon, &receiver.url).await;
+    let good = submit(&daemon, "good").await;
+    assert_eq!(receiver.event().await.state(), "queued");
+    daemon.shutdown().await;
+
+    let file = rusqlite::Connection::open(folder.path().join("jobs.db")).unwrap();
+    assert_eq!(file.execute("UPDATE jobs SET body = x'7b' WHERE id = ?", [&bad]).unwrap(), 1);
+    drop(file);
+
+    let daemon = kept(folder.path()).start().await.unwrap();
+    let job = ended(&daemon, &bad).await;
+    assert_eq!(job["error"], "what was submitted is damaged in the daemon's store");
+    assert_eq!((&job["state"], &job["attempt"]), (&"failed".into(), &0.into()));
+    for id in [&runs, &good] {
+        assert_eq!(ended(&daemon, id).await["state"], "done");
+    }
+    assert_eq!(receiver.event().await.json(), job);
+    daemon.shutdown().await;
+    assert!(receiver.is_empty());
 }

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -7,9 +9,9 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::index::Index;
-use super::row::{STATUS, chat, column, count, job_id, status, unfit};
+use super::row::{STATUS, chat, column, count, is_damaged, is_torn, job_id, status, unfit};
 use crate::daemon::store::memory::fresh_id;
-use crate::daemon::store::{Cancelled, Key, NewJob, Outcome, Refusal, Submitted, Taken};
+use crate::daemon::store::{Cancelled, Key, NewJob, Next, Outcome, Refusal, Submitted, Taken};
 use crate::{JobId, JobState};
 
 /// How many jobs are swept at once, so that nobody waits long behind it.
@@ -21,6 +23,9 @@ pub(super) struct Db {
     pub(super) connection: Connection,
     pub(super) index: Arc<Mutex<Index>>,
     pub(super) max_queue: usize,
+    pub(super) batch: NonZeroUsize,
+    /// The jobs that are not run, since reading them ends the transaction.
+    pub(super) torn: HashSet<JobId>,
     /// How long a job that ended is kept, and with it the key it was submitted with.
     pub(super) keep: Duration,
 }
@@ -62,7 +67,7 @@ impl Db {
         if new.webhook.is_some() {
             self.record(number)?;
         }
-        self.index().enqueue(number, job_id.clone());
+        self.index().enqueue(number, &new.draft.model, job_id.clone());
         Ok(Ok(Submitted { job_id, replayed: false }))
     }
 
@@ -72,32 +77,77 @@ impl Db {
         used.query_row(params![hash(&key.text), &*key.text], |row| Ok((job_id(row, 0)?, row.get(1)?))).optional()
     }
 
-    pub(super) fn take(&mut self) -> rusqlite::Result<Option<Taken>> {
-        let popped = self.index().queue.pop();
-        let Some(job_id) = popped else { return Ok(None) };
-        let Some((number, taken)) = self.start(&job_id)? else { return Ok(None) };
-        self.record(number)?;
-        Ok(Some(taken))
+    pub(super) fn take(&mut self) -> rusqlite::Result<Option<Next>> {
+        loop {
+            let popped = self.index().queue.pop();
+            let Some(job_id) = popped else { return Ok(None) };
+            let Some((number, next)) = self.start(&job_id)? else { continue };
+            self.record(number)?;
+            return Ok(Some(next));
+        }
     }
 
     pub(super) fn restart(&mut self, job_id: &JobId, attempt: u64) -> rusqlite::Result<Option<Taken>> {
         if !self.is_run(job_id, attempt)? {
             return Ok(None);
         }
-        Ok(self.start(job_id)?.map(|(_, taken)| taken))
+        match self.start(job_id)? {
+            Some((_, Next::Run(taken))) => Ok(Some(taken)),
+            Some((number, Next::Damaged(_))) => self.record(number).map(|()| None),
+            None => Ok(None),
+        }
     }
 
-    /// One that has not ended.
-    fn start(&mut self, job_id: &JobId) -> rusqlite::Result<Option<(i64, Taken)>> {
+    /// One that has not ended. What is damaged must not be in the way of the others: a job whose row cannot be understood fails,
+    /// and one whose part of the file is torn, so that nothing of it can be written either, is left alone from then on.
+    fn start(&mut self, job_id: &JobId) -> rusqlite::Result<Option<(i64, Next)>> {
+        if self.torn.contains(job_id) {
+            return Ok(None);
+        }
+        let started = self.started(job_id);
+        if started.as_ref().is_err_and(is_torn) {
+            tracing::error!(%job_id, "a job is not run: its part of the store's file is damaged");
+            self.torn.insert(job_id.clone());
+        }
+        started
+    }
+
+    fn started(&mut self, job_id: &JobId) -> rusqlite::Result<Option<(i64, Next)>> {
+        let found = self
+            .connection
+            .prepare_cached("SELECT number, attempt, body FROM jobs WHERE id = ? AND state IN ('queued', 'running')")?
+            .query_row([job_id.as_str()], |row| {
+                let chat = count(row, 1).and_then(|attempt| chat(row, 2, job_id.clone(), attempt.saturating_add(1)));
+                Ok((row.get(0)?, chat))
+            })
+            .optional()?;
+        match found {
+            None => Ok(None),
+            Some((number, Ok(chat))) => {
+                self.connection
+                    .prepare_cached(
+                        "UPDATE jobs SET state = 'running', attempt = attempt + 1, started_at = ? WHERE number = ?",
+                    )?
+                    .execute([Timestamp::now().as_microsecond(), number])?;
+                Ok(Some((number, Next::Run(Taken { chat }))))
+            }
+            Some((number, Err(error))) if is_damaged(&error) => {
+                tracing::error!(%job_id, %error, "a job cannot be read and has failed");
+                self.fail(number, "what was submitted is damaged in the daemon's store")?;
+                Ok(Some((number, Next::Damaged(job_id.clone()))))
+            }
+            Some((_, Err(error))) => Err(error),
+        }
+    }
+
+    /// Ends a job whatever it was doing.
+    fn fail(&self, number: i64, error: &str) -> rusqlite::Result<()> {
         self.connection
             .prepare_cached(
-                "UPDATE jobs SET state = 'running', attempt = attempt + 1, started_at = ?
-                 WHERE id = ? AND state IN ('queued', 'running') RETURNING number, attempt, body",
+                "UPDATE jobs SET state = 'failed', error = ?, completed_at = ?, body = NULL WHERE number = ?",
             )?
-            .query_row(params![Timestamp::now().as_microsecond(), job_id.as_str()], |row| {
-                Ok((row.get(0)?, Taken { chat: chat(row, 2, job_id.clone(), count(row, 1)?)? }))
-            })
-            .optional()
+            .execute(params![error, Timestamp::now().as_microsecond(), number])?;
+        Ok(())
     }
 
     fn is_run(&self, job_id: &JobId, attempt: u64) -> rusqlite::Result<bool> {
@@ -165,11 +215,7 @@ impl Db {
             if attempt < attempts {
                 self.connection.execute("UPDATE jobs SET state = 'queued' WHERE number = ?", [number])?;
             } else {
-                let error = format!("the daemon ended {attempt} times while the job ran");
-                self.connection.execute(
-                    "UPDATE jobs SET state = 'failed', error = ?, completed_at = ?, body = NULL WHERE number = ?",
-                    params![error, Timestamp::now().as_microsecond(), number],
-                )?;
+                self.fail(number, &format!("the daemon ended {attempt} times while the job ran"))?;
             }
             self.record(number)?;
         }

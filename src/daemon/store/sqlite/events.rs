@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::db::Db;
 use super::index::Due;
-use super::row::{COLUMNS, STATUS, count, damaged, status, time};
+use super::row::{COLUMNS, STATUS, count, damaged, is_damaged, status, time};
 use crate::daemon::store::{Address, Claim, Mail, Verdict};
 use crate::{JobId, JobState};
 
@@ -30,6 +30,12 @@ impl Db {
                 Ok(Some(mail)) => return Ok(Claim::Now(mail)),
                 // It was swept meanwhile.
                 Ok(None) => self.index().settled(number),
+                // It must not be in the way of the others.
+                Err(error) if is_damaged(&error) => {
+                    tracing::error!(number, %error, "the events of a job cannot be read and are given up");
+                    self.stop(number)?;
+                    self.index().settled(number);
+                }
                 Err(error) => {
                     self.index().settled(number);
                     return Err(error);
@@ -100,8 +106,7 @@ impl Db {
                     .execute([number])?;
             }
             Verdict::Stop => {
-                self.connection.prepare_cached("DELETE FROM events WHERE number = ?")?.execute([number])?;
-                self.connection.prepare_cached("UPDATE jobs SET webhook = NULL WHERE number = ?")?.execute([number])?;
+                self.stop(number)?;
             }
         }
         let more = self.connection.prepare_cached("SELECT 1 FROM events WHERE number = ? LIMIT 1")?.exists([number])?;
@@ -110,6 +115,13 @@ impl Db {
         if more {
             index.mail(number, next);
         }
+        Ok(())
+    }
+
+    /// Leaves all events of a job.
+    fn stop(&self, number: i64) -> rusqlite::Result<()> {
+        self.connection.prepare_cached("DELETE FROM events WHERE number = ?")?.execute([number])?;
+        self.connection.prepare_cached("UPDATE jobs SET webhook = NULL WHERE number = ?")?.execute([number])?;
         Ok(())
     }
 }

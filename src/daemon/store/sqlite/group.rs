@@ -58,7 +58,7 @@ fn group(db: &mut Db, tasks: impl Iterator<Item = Task<Db>>) {
         }
     }
     if stale {
-        match Index::load(&db.connection) {
+        match Index::load(db) {
             Ok(index) => *db.index.lock().unwrap_or_else(PoisonError::into_inner) = index,
             Err(error) => tracing::error!(%error, "the queue cannot be read"),
         }

@@ -1,15 +1,16 @@
 use std::collections::{BTreeMap, HashSet};
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::Connection;
 use tokio::time::Instant;
 
+use super::db::Db;
 use crate::JobId;
 use crate::daemon::store::queue::Queue;
 
 /// What waits, by the numbers of the jobs: a copy of what is in the file, so that nothing has to be looked for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Index {
     pub(super) queue: Queue,
     /// The jobs whose first event is to be sent, by when. A job whose event is being sent is not in it.
@@ -21,13 +22,22 @@ pub(super) struct Index {
 }
 
 impl Index {
-    pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
-        let numbers = connection.query_row("SELECT coalesce(max(number), 0) FROM jobs", [], |row| row.get(0))?;
-        let mut index = Self { numbers, ..Self::default() };
-        let mut queued = connection.prepare("SELECT number, id FROM jobs WHERE state = 'queued' ORDER BY number")?;
+    pub(super) fn new(batch: NonZeroUsize) -> Self {
+        Self { queue: Queue::new(batch), due: BTreeMap::new(), mailed: HashSet::new(), tickets: 0, numbers: 0 }
+    }
+
+    /// What is in the file; batches are formed anew, so that the job that has waited longest is the next.
+    pub(super) fn load(db: &Db) -> rusqlite::Result<Self> {
+        let (mut index, connection) = (Self::new(db.batch), &db.connection);
+        index.numbers = connection.query_row("SELECT coalesce(max(number), 0) FROM jobs", [], |row| row.get(0))?;
+        let mut queued =
+            connection.prepare("SELECT number, id, model FROM jobs WHERE state = 'queued' ORDER BY number")?;
         let mut rows = queued.query([])?;
         while let Some(row) = rows.next()? {
-            index.queue.push(key(row.get(0)?), super::row::job_id(row, 1)?);
+            let job_id = super::row::job_id(row, 1)?;
+            if !db.torn.contains(&job_id) {
+                index.enqueue(row.get(0)?, row.get_ref(2)?.as_str()?, job_id);
+            }
         }
         let (now, wall) = (Instant::now(), Timestamp::now());
         let mut events = connection.prepare("SELECT number, due_at FROM events ORDER BY seq")?;
@@ -46,8 +56,8 @@ impl Index {
         self.numbers
     }
 
-    pub(super) fn enqueue(&mut self, number: i64, job_id: JobId) {
-        self.queue.push(key(number), job_id);
+    pub(super) fn enqueue(&mut self, number: i64, model: &str, job_id: JobId) {
+        self.queue.push(key(number), model, job_id);
     }
 
     /// Its place among those that wait.

@@ -61,6 +61,17 @@ pub(super) fn damaged(column: usize, error: impl Into<BoxError>) -> rusqlite::Er
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
 }
 
+/// Whether a row was read and is not what was put there.
+pub(super) fn is_damaged(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
+    matches!(error, FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) | Utf8Error(..))
+}
+
+/// Whether a part of the file cannot be read as one of a database.
+pub(super) fn is_torn(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt)
+}
+
 /// What cannot be put there.
 pub(super) fn unfit(error: impl Into<BoxError>) -> rusqlite::Error {
     rusqlite::Error::ToSqlConversionFailure(error.into())

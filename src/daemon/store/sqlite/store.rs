@@ -1,4 +1,6 @@
+use std::collections::HashSet;
 use std::future::ready;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,7 +17,7 @@ use super::open::{open, refused};
 use super::row::{STATUS, status};
 use super::thread::{Task, Thread};
 use crate::daemon::store::{
-    Cancelled, Claim, NewJob, Outcome, Page, Query, Refusal, Store, Submitted, Taken, Transaction, Verdict,
+    Cancelled, Claim, NewJob, Next, Outcome, Page, Query, Refusal, Store, Submitted, Taken, Transaction, Verdict,
 };
 use crate::{Error, JobId, JobStatus};
 
@@ -33,11 +35,18 @@ impl Sqlite {
     }
 
     /// Opens it, and queues again what ran when it was last open, up to that many attempts.
-    pub(crate) fn open(path: &Path, max_queue: usize, keep: Duration, attempts: u64) -> Result<Self, Error> {
+    pub(crate) fn open(
+        path: &Path,
+        max_queue: usize,
+        batch: NonZeroUsize,
+        keep: Duration,
+        attempts: u64,
+    ) -> Result<Self, Error> {
         let no_thread = |error| Error::invalid("store", "cannot have a thread").with_source(error);
         let opened = open(path)?;
-        let index = Arc::new(Mutex::new(Index::default()));
-        let mut db = Db { connection: opened.writer, index: Arc::clone(&index), max_queue, keep };
+        let index = Arc::new(Mutex::new(Index::new(batch)));
+        let mut db =
+            Db { connection: opened.writer, index: Arc::clone(&index), max_queue, batch, torn: HashSet::new(), keep };
         recover(&mut db, attempts).map_err(refused)?;
         let lock = opened.lock;
         let writer = Thread::start("foreman-writer", move |tasks| {
@@ -55,7 +64,7 @@ fn recover(db: &mut Db, attempts: u64) -> rusqlite::Result<()> {
     db.connection.execute_batch("BEGIN IMMEDIATE")?;
     db.recover(attempts)?;
     db.connection.execute_batch("COMMIT")?;
-    let loaded = Index::load(&db.connection)?;
+    let loaded = Index::load(db)?;
     *db.index() = loaded;
     Ok(())
 }
@@ -99,7 +108,7 @@ impl Store for Sqlite {
         Box::pin(self.writer.run(move |db| db.submit(&new)))
     }
 
-    fn take(&self) -> Transaction<'_, Option<Taken>> {
+    fn take(&self) -> Transaction<'_, Option<Next>> {
         // What comes to wait is there before its worker is woken, so that the writer need not be asked for nothing.
         if self.index().queue.len() == 0 {
             return Box::pin(ready(Ok(None)));
@@ -120,6 +129,10 @@ impl Store for Sqlite {
     fn cancel<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Cancelled> {
         let job_id = job_id.clone();
         Box::pin(self.writer.run(move |db| db.cancel(&job_id)))
+    }
+
+    fn queued(&self) -> usize {
+        self.index().queue.len()
     }
 
     fn status<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Option<Arc<JobStatus>>> {

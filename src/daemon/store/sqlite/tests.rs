@@ -1,3 +1,4 @@
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,9 +8,13 @@ use tokio_test::block_on;
 
 use super::Sqlite;
 use crate::daemon::backend::ChatAnswer;
-use crate::daemon::store::{Cancelled, Key, Memory, NewJob, Outcome, Query, Refusal, Store, Taken};
+use crate::daemon::store::{
+    Cancelled, Claim, Key, Memory, NewJob, Next, Outcome, Query, Refusal, Store, Taken, Verdict,
+};
 use crate::{JobId, JobState};
 
+/// Small, so that there are many.
+const BATCH: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn file(folder: &tempfile::TempDir) -> PathBuf {
@@ -17,12 +22,16 @@ fn file(folder: &tempfile::TempDir) -> PathBuf {
 }
 
 fn open(folder: &tempfile::TempDir) -> Sqlite {
-    Sqlite::open(&file(folder), 100, DAY, 3).unwrap()
+    Sqlite::open(&file(folder), 100, BATCH, DAY, 3).unwrap()
 }
 
 fn new(key: Option<&str>, text: &str) -> NewJob {
-    let body = Bytes::from(format!(r#"{{"model":"m","messages":[{{"content":"{text}"}}]}}"#));
-    let key = key.map(|key| Key { text: key.into(), digest: [u8::try_from(text.len()).unwrap(); 32] });
+    new_of("m", key, text)
+}
+
+fn new_of(model: &str, key: Option<&str>, text: &str) -> NewJob {
+    let body = Bytes::from(format!(r#"{{"model":"{model}","messages":[{{"content":"{text}"}}]}}"#));
+    let key = key.map(|key| Key { text: key.into(), digest: [text.len().to_le_bytes()[0]; 32] });
     NewJob { draft: serde_json::from_slice(&body).unwrap(), body, webhook: None, traceparent: None, key }
 }
 
@@ -30,8 +39,17 @@ fn submit(store: &dyn Store, text: &str) -> JobId {
     block_on(store.submit(new(None, text))).unwrap().unwrap().job_id
 }
 
+/// With a callback URL.
+fn submit_told(store: &dyn Store, text: &str) -> JobId {
+    let told = NewJob { webhook: Some("http://h/".parse().unwrap()), ..new(None, text) };
+    block_on(store.submit(told)).unwrap().unwrap().job_id
+}
+
 fn take(store: &dyn Store) -> Option<Taken> {
-    block_on(store.take()).unwrap()
+    match block_on(store.take()).unwrap()? {
+        Next::Run(taken) => Some(taken),
+        Next::Damaged(job_id) => panic!("{job_id} is damaged"),
+    }
 }
 
 fn done() -> Outcome {
@@ -39,7 +57,7 @@ fn done() -> Outcome {
 }
 
 fn refused(folder: &tempfile::TempDir) -> String {
-    Sqlite::open(&file(folder), 100, DAY, 3).unwrap_err().to_string()
+    Sqlite::open(&file(folder), 100, BATCH, DAY, 3).unwrap_err().to_string()
 }
 
 #[test]
@@ -104,7 +122,7 @@ fn files_that_are_not_ours_are_refused_and_left_alone() {
     assert_eq!(refused(&folder), "invalid store: is in use by another daemon");
     drop(first);
     open(&folder);
-    let nowhere = Sqlite::open(&folder.path().join("no/such/jobs.db"), 1, DAY, 1).unwrap_err();
+    let nowhere = Sqlite::open(&folder.path().join("no/such/jobs.db"), 1, BATCH, DAY, 1).unwrap_err();
     assert_eq!(nowhere.to_string(), "invalid store: cannot be locked");
 }
 
@@ -147,6 +165,100 @@ fn jobs_are_swept_with_their_keys_when_they_were_kept_long_enough() {
     assert!(!again.replayed);
 }
 
+/// Changes the file as nobody should, while no daemon has it.
+fn by_hand(folder: &tempfile::TempDir, sql: &str) {
+    Connection::open(file(folder)).unwrap().execute_batch(sql).unwrap();
+}
+
+#[test]
+fn a_job_that_is_damaged_fails_and_the_others_are_taken() {
+    for damage in ["x'7b'", "x'ff'", "x''", "NULL", "substr(body, 9)"] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        let bad = submit_told(&store, "bad");
+        let good = submit(&store, "good");
+        drop(store);
+        by_hand(&folder, &format!("UPDATE jobs SET body = {damage} WHERE number = 1"));
+
+        let store = open(&folder);
+        let next = block_on(store.take()).unwrap();
+        assert!(matches!(next, Some(Next::Damaged(job_id)) if job_id == bad), "{damage}");
+        assert_eq!(take(&store).unwrap().chat.job_id(), &good);
+        assert!(take(&store).is_none());
+        let status = block_on(store.status(&bad)).unwrap().unwrap();
+        assert_eq!(status.state, JobState::Failed);
+        assert_eq!(status.error.as_deref(), Some("what was submitted is damaged in the daemon's store"));
+        assert_eq!((status.attempt, status.started_at, status.completed_at.is_some()), (0, None, true));
+        for state in [JobState::Queued, JobState::Failed] {
+            let Claim::Now(mail) = block_on(store.claim()).unwrap() else { panic!("no event") };
+            assert_eq!((&mail.job_id, &mail.status.state), (&bad, &state));
+            block_on(store.settle(&bad, Verdict::Delivered)).unwrap();
+        }
+        drop(store);
+        assert_eq!(block_on(open(&folder).status(&bad)).unwrap().unwrap().state, JobState::Failed);
+    }
+}
+
+#[test]
+fn events_that_are_damaged_are_given_up_and_the_others_are_sent() {
+    for damage in ["webhook = 'no url'", "webhook = NULL", "traceparent = x'00'", "artifacts = '{'"] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        let (bad, good) = (submit_told(&store, "bad"), submit_told(&store, "good"));
+        drop(store);
+        by_hand(&folder, &format!("UPDATE jobs SET {damage} WHERE number = 1"));
+
+        let store = open(&folder);
+        let Claim::Now(mail) = block_on(store.claim()).unwrap() else { panic!("no event") };
+        assert_eq!(mail.job_id, good, "{damage}");
+        assert!(matches!(block_on(store.claim()).unwrap(), Claim::Nothing));
+        // It is run all the same.
+        assert_eq!(take(&store).unwrap().chat.job_id(), &bad);
+    }
+}
+
+#[test]
+fn a_job_that_was_damaged_while_it_ran_is_not_run_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let bad = submit(&store, "bad");
+    take(&store).unwrap();
+    let damage = |db: &mut super::db::Db| db.connection.execute_batch("UPDATE jobs SET body = x'7b'");
+    block_on(store.writer.run(damage)).unwrap();
+    assert!(block_on(store.restart(&bad, 1)).unwrap().is_none());
+    let status = block_on(store.status(&bad)).unwrap().unwrap();
+    assert_eq!((&status.state, status.attempt), (&JobState::Failed, 1));
+}
+
+#[test]
+fn a_job_whose_part_of_the_file_is_torn_is_left_alone_and_the_others_are_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let (torn, good) = (submit(&store, &"x".repeat(200_000)), submit(&store, "good"));
+    drop(store);
+    by_hand(&folder, "PRAGMA wal_checkpoint(TRUNCATE)");
+    let mut bytes = std::fs::read(file(&folder)).unwrap();
+    let mut pages = 0;
+    // Each begins with the number of the next.
+    for page in bytes.chunks_mut(4096).filter(|page| page[4..].iter().all(|byte| *byte == b'x')) {
+        page.fill(0xff);
+        pages += 1;
+    }
+    assert!(pages > 10, "{pages}");
+    std::fs::write(file(&folder), bytes).unwrap();
+
+    let store = open(&folder);
+    let broken = block_on(store.take()).unwrap_err();
+    assert_eq!(broken.to_string(), "the store's file is damaged");
+    assert_eq!(take(&store).unwrap().chat.job_id(), &good);
+    assert!(take(&store).is_none());
+    // It cannot be written either.
+    assert_eq!(block_on(store.status(&torn)).unwrap().unwrap().state, JobState::Queued);
+    assert!(block_on(store.finish(&good, 1, done())).unwrap());
+    let next = submit(&store, "next");
+    assert_eq!(take(&store).unwrap().chat.job_id(), &next);
+}
+
 /// What a store answers to, without ids and times, which are its own.
 fn look(store: &dyn Store, jobs: &[JobId]) -> Vec<String> {
     let status = |job_id| block_on(store.status(job_id)).unwrap();
@@ -183,18 +295,19 @@ fn a_file_and_memory_answer_alike() {
     for seed in 0..10 {
         let mut random = fastrand::Rng::with_seed(seed);
         let folder = tempfile::tempdir().unwrap();
-        let (sqlite, memory) = (Sqlite::open(&file(&folder), 4, DAY, 3).unwrap(), Memory::new(4, DAY));
+        let (sqlite, memory) = (Sqlite::open(&file(&folder), 6, BATCH, DAY, 3).unwrap(), Memory::new(6, BATCH, DAY));
         let stores: [&dyn Store; 2] = [&sqlite, &memory];
         let mut jobs: [Vec<JobId>; 2] = [Vec::new(), Vec::new()];
         let mut runs: Vec<(usize, u64)> = Vec::new();
         for step in 0..60 {
             let (which, roll, text) = (random.usize(..100), random.u8(..6), "x".repeat(random.usize(1..3)));
             let key = random.bool().then(|| format!("key {}", random.u8(..5)));
+            let model = ["a", "b", "c"][random.usize(..3)];
             let mut answers = Vec::new();
             let mut begun = None;
             for (store, jobs) in stores.iter().zip(&mut jobs) {
                 answers.push(match roll {
-                    0 | 1 => match block_on(store.submit(new(key.as_deref(), &text))).unwrap() {
+                    0 | 1 => match block_on(store.submit(new_of(model, key.as_deref(), &text))).unwrap() {
                         Ok(submitted) => {
                             if !submitted.replayed {
                                 jobs.push(submitted.job_id.clone());
