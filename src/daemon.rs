@@ -54,6 +54,7 @@ mod delivery;
 mod handle;
 mod jobs;
 mod metrics;
+mod owner;
 mod server;
 mod signals;
 mod stats;

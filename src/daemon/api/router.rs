@@ -6,7 +6,7 @@ use axum::routing::{get, post};
 use http::StatusCode;
 use tokio_util::sync::CancellationToken;
 
-use super::{Refused, Token, auth, cancel, health, list, metrics, models, poll, submit};
+use super::{Refused, Tokens, auth, cancel, health, list, metrics, models, poll, submit};
 use crate::daemon::backend::Backend;
 use crate::daemon::jobs::Jobs;
 
@@ -15,7 +15,7 @@ use crate::daemon::jobs::Jobs;
 pub(crate) struct App {
     pub(crate) jobs: Arc<Jobs>,
     pub(crate) backend: Backend,
-    pub(crate) token: Option<Token>,
+    pub(crate) tokens: Tokens,
     /// Bytes.
     pub(crate) body_limit: usize,
     /// The longest time that a poll is held.

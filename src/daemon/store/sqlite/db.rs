@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::index::Index;
 use super::row::{STATUS, chat, column, count, job_id, status, unfit};
+use crate::daemon::owner::Owner;
 use crate::daemon::store::memory::fresh_id;
 use crate::daemon::store::{Cancelled, Key, NewJob, Outcome, Refusal, Submitted, Taken};
 use crate::{JobId, JobState};
@@ -32,7 +33,7 @@ impl Db {
 
     pub(super) fn submit(&mut self, new: &NewJob) -> rusqlite::Result<Result<Submitted, Refusal>> {
         if let Some(key) = &new.key
-            && let Some((job_id, digest)) = self.used(key)?
+            && let Some((job_id, digest)) = self.used(new.owner, key)?
         {
             let same = digest == key.digest;
             return Ok(if same { Ok(Submitted { job_id, replayed: true }) } else { Err(Refusal::KeyReused) });
@@ -44,19 +45,21 @@ impl Db {
         let key = new.key.as_ref();
         self.connection
             .prepare_cached(
-                "INSERT INTO jobs (number, id, state, model, created_at, body, webhook, traceparent, key, key_hash, digest)
-                 VALUES (?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO jobs
+                 (number, id, owner, state, model, created_at, body, webhook, traceparent, key, key_hash, digest)
+                 VALUES (?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?)",
             )?
             .execute(params![
                 number,
                 job_id.as_str(),
+                new.owner.as_bytes(),
                 new.draft.model,
                 Timestamp::now().as_microsecond(),
                 &*new.body,
                 new.webhook.as_ref().map(ToString::to_string),
                 new.traceparent.as_ref().map(http::HeaderValue::as_bytes),
                 key.map(|key| &*key.text),
-                key.map(|key| hash(&key.text)),
+                key.map(|key| hash(new.owner, &key.text)),
                 key.map(|key| key.digest),
             ])?;
         if new.webhook.is_some() {
@@ -66,10 +69,14 @@ impl Db {
         Ok(Ok(Submitted { job_id, replayed: false }))
     }
 
-    /// The job that a key was used for, and the digest of the body it came with.
-    fn used(&self, key: &Key) -> rusqlite::Result<Option<(JobId, [u8; 32])>> {
-        let mut used = self.connection.prepare_cached("SELECT id, digest FROM jobs WHERE key_hash = ? AND key = ?")?;
-        used.query_row(params![hash(&key.text), &*key.text], |row| Ok((job_id(row, 0)?, row.get(1)?))).optional()
+    /// The job that its owner used a key for, and the digest of the body it came with.
+    fn used(&self, owner: Owner, key: &Key) -> rusqlite::Result<Option<(JobId, [u8; 32])>> {
+        self.connection
+            .prepare_cached("SELECT id, digest FROM jobs WHERE key_hash = ? AND owner = ? AND key = ?")?
+            .query_row(params![hash(owner, &key.text), owner.as_bytes(), &*key.text], |row| {
+                Ok((job_id(row, 0)?, row.get(1)?))
+            })
+            .optional()
     }
 
     pub(super) fn take(&mut self) -> rusqlite::Result<Option<Taken>> {
@@ -132,14 +139,14 @@ impl Db {
         Ok(true)
     }
 
-    pub(super) fn cancel(&mut self, job_id: &JobId) -> rusqlite::Result<Cancelled> {
+    pub(super) fn cancel(&mut self, owner: Owner, job_id: &JobId) -> rusqlite::Result<Cancelled> {
         let cancelled = self
             .connection
             .prepare_cached(&format!(
                 "UPDATE jobs SET state = 'failed', error = 'cancelled', completed_at = ?, body = NULL
-                 WHERE id = ? AND state IN ('queued', 'running') RETURNING {STATUS}"
+                 WHERE id = ? AND owner = ? AND state IN ('queued', 'running') RETURNING {STATUS}"
             ))?
-            .query_row(params![Timestamp::now().as_microsecond(), job_id.as_str()], status)
+            .query_row(params![Timestamp::now().as_microsecond(), job_id.as_str(), owner.as_bytes()], status)
             .optional()?;
         if let Some((number, status)) = cancelled {
             self.index().dequeue(number);
@@ -148,8 +155,8 @@ impl Db {
         }
         let state = self
             .connection
-            .prepare_cached("SELECT state FROM jobs WHERE id = ?")?
-            .query_row([job_id.as_str()], |row| Ok(JobState::from(row.get_ref(0)?.as_str()?)))
+            .prepare_cached("SELECT state FROM jobs WHERE id = ? AND owner = ?")?
+            .query_row(params![job_id.as_str(), owner.as_bytes()], |row| Ok(JobState::from(row.get_ref(0)?.as_str()?)))
             .optional()?;
         Ok(state.map_or(Cancelled::Unknown, Cancelled::Terminal))
     }
@@ -158,7 +165,9 @@ impl Db {
     pub(super) fn recover(&mut self, attempts: u64) -> rusqlite::Result<()> {
         let running: Vec<(i64, u64)> = self
             .connection
-            .prepare("SELECT number, attempt FROM jobs WHERE state = 'running' ORDER BY number")?
+            .prepare(
+                "SELECT number, attempt FROM jobs WHERE state = 'running' AND completed_at IS NULL ORDER BY number",
+            )?
             .query_map([], |row| Ok((row.get(0)?, count(row, 1)?)))?
             .collect::<rusqlite::Result<_>>()?;
         for (number, attempt) in running {
@@ -214,8 +223,8 @@ impl Db {
     }
 }
 
-/// A key's place in the index, which need not hold the keys themselves.
-fn hash(key: &str) -> i64 {
-    let digest: [u8; 32] = Sha256::digest(key).into();
+/// A key's place in the index, which need not hold owners and keys themselves.
+fn hash(owner: Owner, key: &str) -> i64 {
+    let digest: [u8; 32] = Sha256::new().chain_update(owner.as_bytes()).chain_update(key).finalize().into();
     i64::from_be_bytes(std::array::from_fn(|byte| digest[byte]))
 }

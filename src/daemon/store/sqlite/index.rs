@@ -24,7 +24,8 @@ impl Index {
     pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
         let numbers = connection.query_row("SELECT coalesce(max(number), 0) FROM jobs", [], |row| row.get(0))?;
         let mut index = Self { numbers, ..Self::default() };
-        let mut queued = connection.prepare("SELECT number, id FROM jobs WHERE state = 'queued' ORDER BY number")?;
+        let mut queued = connection
+            .prepare("SELECT number, id FROM jobs WHERE state = 'queued' AND completed_at IS NULL ORDER BY number")?;
         let mut rows = queued.query([])?;
         while let Some(row) = rows.next()? {
             index.queue.push(key(row.get(0)?), super::row::job_id(row, 1)?);

@@ -7,6 +7,7 @@ use tokio_test::block_on;
 
 use super::Sqlite;
 use crate::daemon::backend::ChatAnswer;
+use crate::daemon::owner::Owner;
 use crate::daemon::store::{Cancelled, Key, Memory, NewJob, Outcome, Query, Refusal, Store, Taken};
 use crate::{JobId, JobState};
 
@@ -23,7 +24,14 @@ fn open(folder: &tempfile::TempDir) -> Sqlite {
 fn new(key: Option<&str>, text: &str) -> NewJob {
     let body = Bytes::from(format!(r#"{{"model":"m","messages":[{{"content":"{text}"}}]}}"#));
     let key = key.map(|key| Key { text: key.into(), digest: [u8::try_from(text.len()).unwrap(); 32] });
-    NewJob { draft: serde_json::from_slice(&body).unwrap(), body, webhook: None, traceparent: None, key }
+    NewJob {
+        owner: Owner::ANYBODY,
+        draft: serde_json::from_slice(&body).unwrap(),
+        body,
+        webhook: None,
+        traceparent: None,
+        key,
+    }
 }
 
 fn submit(store: &dyn Store, text: &str) -> JobId {
@@ -56,9 +64,12 @@ fn a_full_disk_takes_nothing_and_loses_nothing() {
     let broken = block_on(store.submit(new(None, &long))).unwrap_err();
     assert_eq!(broken.to_string(), "the disk of the store is full");
     // It is not in the queue either.
-    assert_eq!(block_on(store.status(&job_id)).unwrap().unwrap().position, Some(1));
+    assert_eq!(block_on(store.status(Owner::ANYBODY, &job_id)).unwrap().unwrap().position, Some(1));
     limit("1000000");
-    assert_eq!(block_on(store.list(Query { state: None, before: None, limit: 9 })).unwrap().jobs.len(), 1);
+    assert_eq!(
+        block_on(store.list(Query { owner: Owner::ANYBODY, state: None, before: None, limit: 9 })).unwrap().jobs.len(),
+        1
+    );
     let second = submit(&store, &long);
     assert_eq!(take(&store).unwrap().chat.job_id(), &job_id);
     assert_eq!(take(&store).unwrap().chat.job_id(), &second);
@@ -114,12 +125,12 @@ fn what_ran_at_the_end_is_queued_again_until_its_attempts_are_used_up() {
     let job_id = submit(&open(&folder), "go");
     for attempt in 1..=3 {
         let store = open(&folder);
-        assert_eq!(block_on(store.status(&job_id)).unwrap().unwrap().state, JobState::Queued);
+        assert_eq!(block_on(store.status(Owner::ANYBODY, &job_id)).unwrap().unwrap().state, JobState::Queued);
         let taken = take(&store).unwrap();
         assert_eq!((taken.chat.job_id(), taken.chat.attempt()), (&job_id, attempt));
     }
     let store = open(&folder);
-    let status = block_on(store.status(&job_id)).unwrap().unwrap();
+    let status = block_on(store.status(Owner::ANYBODY, &job_id)).unwrap().unwrap();
     assert_eq!(status.state, JobState::Failed);
     assert_eq!(status.error.as_deref(), Some("the daemon ended 3 times while the job ran"));
     assert!(status.completed_at.is_some() && take(&store).is_none());
@@ -141,15 +152,15 @@ fn jobs_are_swept_with_their_keys_when_they_were_kept_long_enough() {
     )
     .unwrap();
     assert_eq!((sweep(), sweep()), (1, 0));
-    assert!(block_on(store.status(&first)).unwrap().is_none());
-    assert!(block_on(store.status(&running)).unwrap().is_some());
+    assert!(block_on(store.status(Owner::ANYBODY, &first)).unwrap().is_none());
+    assert!(block_on(store.status(Owner::ANYBODY, &running)).unwrap().is_some());
     let again = block_on(store.submit(new(Some("k"), "other"))).unwrap().unwrap();
     assert!(!again.replayed);
 }
 
-/// What a store answers to, without ids and times, which are its own.
-fn look(store: &dyn Store, jobs: &[JobId]) -> Vec<String> {
-    let status = |job_id| block_on(store.status(job_id)).unwrap();
+/// What a store answers that owner, without ids and times, which are its own.
+fn look(store: &dyn Store, owner: Owner, jobs: &[JobId]) -> Vec<String> {
+    let status = |job_id| block_on(store.status(owner, job_id)).unwrap();
     let told = jobs.iter().map(status).map(|status| {
         status.map_or_else(String::new, |status| {
             let result = status.result.as_ref().map(|result| result.get().to_owned());
@@ -164,7 +175,7 @@ fn look(store: &dyn Store, jobs: &[JobId]) -> Vec<String> {
     for state in [None, Some(JobState::Queued), Some(JobState::Failed)] {
         let mut before = None;
         loop {
-            let page = block_on(store.list(Query { state: state.clone(), before, limit: 3 })).unwrap();
+            let page = block_on(store.list(Query { owner, state: state.clone(), before, limit: 3 })).unwrap();
             let place =
                 |job: &std::sync::Arc<crate::JobStatus>| jobs.iter().position(|job_id| *job_id == job.job_id).unwrap();
             seen.push(format!("{:?}", page.jobs.iter().map(place).collect::<Vec<_>>()));
@@ -180,6 +191,7 @@ fn look(store: &dyn Store, jobs: &[JobId]) -> Vec<String> {
 /// The same is asked of both; where it is in memory is no difference.
 #[test]
 fn a_file_and_memory_answer_alike() {
+    let owners = [Owner::ANYBODY, Owner::of(b"a token")];
     for seed in 0..10 {
         let mut random = fastrand::Rng::with_seed(seed);
         let folder = tempfile::tempdir().unwrap();
@@ -189,12 +201,13 @@ fn a_file_and_memory_answer_alike() {
         let mut runs: Vec<(usize, u64)> = Vec::new();
         for step in 0..60 {
             let (which, roll, text) = (random.usize(..100), random.u8(..6), "x".repeat(random.usize(1..3)));
+            let owner = owners[random.usize(..2)];
             let key = random.bool().then(|| format!("key {}", random.u8(..5)));
             let mut answers = Vec::new();
             let mut begun = None;
             for (store, jobs) in stores.iter().zip(&mut jobs) {
                 answers.push(match roll {
-                    0 | 1 => match block_on(store.submit(new(key.as_deref(), &text))).unwrap() {
+                    0 | 1 => match block_on(store.submit(NewJob { owner, ..new(key.as_deref(), &text) })).unwrap() {
                         Ok(submitted) => {
                             if !submitted.replayed {
                                 jobs.push(submitted.job_id.clone());
@@ -223,7 +236,7 @@ fn a_file_and_memory_answer_alike() {
                             format!("{begun:?}")
                         }
                     }
-                    _ if !jobs.is_empty() => match block_on(store.cancel(&jobs[which % jobs.len()])).unwrap() {
+                    _ if !jobs.is_empty() => match block_on(store.cancel(owner, &jobs[which % jobs.len()])).unwrap() {
                         Cancelled::Ended(status) => format!("{:?} {:?}", status.state, status.error),
                         other => format!("{other:?}"),
                     },
@@ -232,7 +245,10 @@ fn a_file_and_memory_answer_alike() {
             }
             runs.extend(begun);
             assert_eq!(answers[0], answers[1], "step {step} of seed {seed}");
-            assert_eq!(look(&sqlite, &jobs[0]), look(&memory, &jobs[1]), "after step {step} of seed {seed}");
+            for owner in owners {
+                let looks = (look(&sqlite, owner, &jobs[0]), look(&memory, owner, &jobs[1]));
+                assert_eq!(looks.0, looks.1, "after step {step} of seed {seed}");
+            }
         }
     }
 }
