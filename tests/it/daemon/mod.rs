@@ -11,6 +11,7 @@ mod list;
 pub(crate) mod model_server;
 mod models;
 mod observe;
+mod owners;
 mod poll;
 pub(crate) mod raw;
 pub(crate) mod receiver;

@@ -16,6 +16,11 @@ use crate::{JobId, JobState};
 /// How many jobs are swept at once, so that nobody waits long behind it.
 const SWEPT: i64 = 500;
 
+pub(super) const RUNNING: &str =
+    "SELECT number, attempt FROM jobs WHERE state = 'running' AND completed_at IS NULL ORDER BY number";
+pub(super) const USED: &str = "SELECT id, digest FROM jobs WHERE key_hash = ? AND owner = ? AND key = ?";
+pub(super) const STATE: &str = "SELECT state FROM jobs WHERE id = ? AND owner = ?";
+
 /// The writer's side of the file. Its methods change the file within the transaction that is open, and the index with it.
 #[derive(Debug)]
 pub(super) struct Db {
@@ -72,7 +77,7 @@ impl Db {
     /// The job that its owner used a key for, and the digest of the body it came with.
     fn used(&self, owner: Owner, key: &Key) -> rusqlite::Result<Option<(JobId, [u8; 32])>> {
         self.connection
-            .prepare_cached("SELECT id, digest FROM jobs WHERE key_hash = ? AND owner = ? AND key = ?")?
+            .prepare_cached(USED)?
             .query_row(params![hash(owner, &key.text), owner.as_bytes(), &*key.text], |row| {
                 Ok((job_id(row, 0)?, row.get(1)?))
             })
@@ -155,7 +160,7 @@ impl Db {
         }
         let state = self
             .connection
-            .prepare_cached("SELECT state FROM jobs WHERE id = ? AND owner = ?")?
+            .prepare_cached(STATE)?
             .query_row(params![job_id.as_str(), owner.as_bytes()], |row| Ok(JobState::from(row.get_ref(0)?.as_str()?)))
             .optional()?;
         Ok(state.map_or(Cancelled::Unknown, Cancelled::Terminal))
@@ -165,9 +170,7 @@ impl Db {
     pub(super) fn recover(&mut self, attempts: u64) -> rusqlite::Result<()> {
         let running: Vec<(i64, u64)> = self
             .connection
-            .prepare(
-                "SELECT number, attempt FROM jobs WHERE state = 'running' AND completed_at IS NULL ORDER BY number",
-            )?
+            .prepare(RUNNING)?
             .query_map([], |row| Ok((row.get(0)?, count(row, 1)?)))?
             .collect::<rusqlite::Result<_>>()?;
         for (number, attempt) in running {

@@ -8,6 +8,9 @@ use tokio::time::Instant;
 use crate::JobId;
 use crate::daemon::store::queue::Queue;
 
+pub(super) const QUEUED: &str =
+    "SELECT number, id FROM jobs WHERE state = 'queued' AND completed_at IS NULL ORDER BY number";
+
 /// What waits, by the numbers of the jobs: a copy of what is in the file, so that nothing has to be looked for.
 #[derive(Debug, Default)]
 pub(super) struct Index {
@@ -24,8 +27,7 @@ impl Index {
     pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
         let numbers = connection.query_row("SELECT coalesce(max(number), 0) FROM jobs", [], |row| row.get(0))?;
         let mut index = Self { numbers, ..Self::default() };
-        let mut queued = connection
-            .prepare("SELECT number, id FROM jobs WHERE state = 'queued' AND completed_at IS NULL ORDER BY number")?;
+        let mut queued = connection.prepare(QUEUED)?;
         let mut rows = queued.query([])?;
         while let Some(row) = rows.next()? {
             index.queue.push(key(row.get(0)?), super::row::job_id(row, 1)?);

@@ -75,18 +75,18 @@ fn told(index: &Mutex<Index>, (number, mut status): (i64, JobStatus)) -> (i64, A
     (number, Arc::new(status))
 }
 
+/// The newest jobs of an owner before a number, perhaps of one state; one more than asked for, if there are so many.
+pub(super) fn paging(query: &Query) -> String {
+    let filter = if query.state.is_some() { "AND state = ?3" } else { "" };
+    let limit = query.limit.saturating_add(1);
+    format!("SELECT {STATUS} FROM jobs WHERE owner = ?1 AND number < ?2 {filter} ORDER BY number DESC LIMIT {limit}")
+}
+
 fn page(connection: &Connection, index: &Mutex<Index>, query: &Query) -> rusqlite::Result<Page> {
+    let sql = paging(query);
     let before = query.before.and_then(|before| before.try_into().ok()).unwrap_or(i64::MAX);
     let mut values = vec![Value::Blob(query.owner.as_bytes().to_vec()), Value::Integer(before)];
-    let mut filter = "";
-    if let Some(state) = &query.state {
-        filter = "AND state = ?3";
-        values.push(Value::Text(state.as_str().to_owned()));
-    }
-    let limit = query.limit.saturating_add(1);
-    let sql = format!(
-        "SELECT {STATUS} FROM jobs WHERE owner = ?1 AND number < ?2 {filter} ORDER BY number DESC LIMIT {limit}"
-    );
+    values.extend(query.state.iter().map(|state| Value::Text(state.as_str().to_owned())));
     let mut found = connection.prepare_cached(&sql)?;
     let mut found = found
         .query_map(params_from_iter(values), status)?

@@ -158,6 +158,33 @@ fn jobs_are_swept_with_their_keys_when_they_were_kept_long_enough() {
     assert!(!again.replayed);
 }
 
+/// A page of an owner with few jobs costs as little among many jobs of others, and what starts reads only what is open.
+#[test]
+fn what_is_asked_often_is_found_by_an_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let page = |state| super::store::paging(&Query { owner: Owner::ANYBODY, state, before: None, limit: 3 });
+    for (sql, plan) in [
+        (page(None), "SEARCH jobs USING INDEX jobs_by_owner (owner=? AND number<?)"),
+        (
+            page(Some(JobState::Done)),
+            "SEARCH jobs USING INDEX jobs_by_owner_and_state (owner=? AND state=? AND number<?)",
+        ),
+        (super::db::RUNNING.to_owned(), "SEARCH jobs USING INDEX jobs_open (state=?)"),
+        (super::index::QUEUED.to_owned(), "SEARCH jobs USING INDEX jobs_open (state=?)"),
+        (super::db::USED.to_owned(), "SEARCH jobs USING INDEX jobs_by_key (key_hash=?)"),
+        (super::db::STATE.to_owned(), "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)"),
+    ] {
+        let steps = store.writer.run(move |db| {
+            let mut plan = db.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+            let unset = plan.parameter_count();
+            let nulls = rusqlite::params_from_iter(vec![rusqlite::types::Null; unset]);
+            plan.query_map(nulls, |row| row.get::<_, String>(3))?.collect::<rusqlite::Result<Vec<_>>>()
+        });
+        assert_eq!(block_on(steps).unwrap(), [plan]);
+    }
+}
+
 /// What a store answers that owner, without ids and times, which are its own.
 fn look(store: &dyn Store, owner: Owner, jobs: &[JobId]) -> Vec<String> {
     let status = |job_id| block_on(store.status(owner, job_id)).unwrap();
@@ -198,6 +225,7 @@ fn a_file_and_memory_answer_alike() {
         let (sqlite, memory) = (Sqlite::open(&file(&folder), 4, DAY, 3).unwrap(), Memory::new(4, DAY));
         let stores: [&dyn Store; 2] = [&sqlite, &memory];
         let mut jobs: [Vec<JobId>; 2] = [Vec::new(), Vec::new()];
+        let mut whose = Vec::new();
         let mut runs: Vec<(usize, u64)> = Vec::new();
         for step in 0..60 {
             let (which, roll, text) = (random.usize(..100), random.u8(..6), "x".repeat(random.usize(1..3)));
@@ -244,11 +272,18 @@ fn a_file_and_memory_answer_alike() {
                 });
             }
             runs.extend(begun);
+            whose.resize(jobs[0].len(), owner);
             assert_eq!(answers[0], answers[1], "step {step} of seed {seed}");
             for owner in owners {
                 let looks = (look(&sqlite, owner, &jobs[0]), look(&memory, owner, &jobs[1]));
                 assert_eq!(looks.0, looks.1, "after step {step} of seed {seed}");
+                let known = looks.0.iter().zip(&whose).map(|(told, whose)| !told.is_empty() == (*whose == owner));
+                assert!(known.into_iter().all(|right| right), "after step {step} of seed {seed}: {looks:?}");
             }
+            let progress = |store: &dyn Store, jobs: &[JobId]| -> Vec<String> {
+                jobs.iter().map(|job_id| format!("{:?}", block_on(store.progress(job_id)).unwrap())).collect()
+            };
+            assert_eq!(progress(&sqlite, &jobs[0]), progress(&memory, &jobs[1]), "after step {step} of seed {seed}");
         }
     }
 }
