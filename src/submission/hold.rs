@@ -56,7 +56,7 @@ pub(super) struct Lodging {
 impl Hold {
     /// For a new submission.
     pub(crate) fn fresh(policy: Option<DropPolicy>) -> Self {
-        Self(Cell::new(Some(Uuid::new_v4()), None, policy))
+        Self(Cell::new(Some(Uuid::now_v7()), None, policy))
     }
 
     /// For a job that runs already.

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::index::Index;
 use super::row::{STATUS, chat, column, count, job_id, status, unfit};
@@ -18,7 +19,7 @@ const SWEPT: i64 = 500;
 
 pub(super) const RUNNING: &str =
     "SELECT number, attempt FROM jobs WHERE state = 'running' AND completed_at IS NULL ORDER BY number";
-pub(super) const USED: &str = "SELECT id, digest FROM jobs WHERE key_hash = ? AND owner = ? AND key = ?";
+pub(super) const USED: &str = "SELECT id, digest FROM jobs WHERE key = ? AND owner = ?";
 pub(super) const STATE: &str = "SELECT state FROM jobs WHERE id = ? AND owner = ?";
 
 /// The writer's side of the file. Its methods change the file within the transaction that is open, and the index with it.
@@ -51,8 +52,8 @@ impl Db {
         self.connection
             .prepare_cached(
                 "INSERT INTO jobs
-                 (number, id, owner, state, model, created_at, body, webhook, traceparent, key, key_hash, digest)
-                 VALUES (?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?)",
+                 (number, id, owner, state, model, created_at, body, webhook, traceparent, key, digest)
+                 VALUES (?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?)",
             )?
             .execute(params![
                 number,
@@ -63,8 +64,7 @@ impl Db {
                 &*new.body,
                 new.webhook.as_ref().map(ToString::to_string),
                 new.traceparent.as_ref().map(http::HeaderValue::as_bytes),
-                key.map(|key| &*key.text),
-                key.map(|key| hash(new.owner, &key.text)),
+                key.map(|key| kept(&key.text)),
                 key.map(|key| key.digest),
             ])?;
         if new.webhook.is_some() {
@@ -78,9 +78,7 @@ impl Db {
     fn used(&self, owner: Owner, key: &Key) -> rusqlite::Result<Option<(JobId, [u8; 32])>> {
         self.connection
             .prepare_cached(USED)?
-            .query_row(params![hash(owner, &key.text), owner.as_bytes(), &*key.text], |row| {
-                Ok((job_id(row, 0)?, row.get(1)?))
-            })
+            .query_row(params![kept(&key.text), owner.as_bytes()], |row| Ok((job_id(row, 0)?, row.get(1)?)))
             .optional()
     }
 
@@ -214,11 +212,7 @@ impl Db {
                 "INSERT INTO events (number, id, state, attempt, started_at, due_at)
                  SELECT number, ?, state, attempt, started_at, ? FROM jobs WHERE number = ? AND webhook IS NOT NULL",
             )?
-            .execute(params![
-                format!("msg_{}", uuid::Uuid::now_v7().simple()),
-                Timestamp::now().as_millisecond(),
-                number
-            ])?;
+            .execute(params![format!("msg_{}", Uuid::now_v7().simple()), Timestamp::now().as_millisecond(), number])?;
         if recorded > 0 {
             self.index().mail(number, Instant::now());
         }
@@ -226,8 +220,29 @@ impl Db {
     }
 }
 
-/// A key's place in the index, which need not hold owners and keys themselves.
-fn hash(owner: Owner, key: &str) -> i64 {
-    let digest: [u8; 32] = Sha256::new().chain_update(owner.as_bytes()).chain_update(key).finalize().into();
-    i64::from_be_bytes(std::array::from_fn(|byte| digest[byte]))
+/// A key as the file has it: a UUID is its 16 bytes, anything else its 32 of SHA-256. Keys that are made in the order of time,
+/// as those of UUIDv7 are, then come to stand at one end of their index, which costs the same however many there are; those
+/// that are random each change a page of their own.
+fn kept(key: &str) -> Vec<u8> {
+    let uuid = Uuid::try_parse(key).ok();
+    // In the one spelling out of many that it can be told from.
+    let uuid = uuid.filter(|uuid| uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == key);
+    uuid.map_or_else(|| Sha256::digest(key).to_vec(), |uuid| uuid.into_bytes().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_differ_are_kept_as_what_differs_and_those_of_a_time_in_its_order() {
+        let uuid = "0199d2a0-5c1e-7b3f-8a4d-0123456789ab";
+        let spellings = [uuid, &uuid.to_uppercase(), &uuid.replace('-', ""), &format!("{{{uuid}}}"), "k", ""];
+        let lengths = spellings.map(|key| kept(key).len());
+        assert_eq!(lengths, [16, 32, 32, 32, 32, 32]);
+        for (one, key) in spellings.iter().enumerate() {
+            assert!(spellings[..one].iter().all(|other| kept(other) != kept(key)), "{key}");
+        }
+        assert!(kept(uuid) < kept("0199d2a0-5c1f-7000-8000-000000000000"));
+    }
 }

@@ -172,7 +172,7 @@ fn what_is_asked_often_is_found_by_an_index() {
         ),
         (super::db::RUNNING.to_owned(), "SEARCH jobs USING INDEX jobs_open (state=?)"),
         (super::index::QUEUED.to_owned(), "SEARCH jobs USING INDEX jobs_open (state=?)"),
-        (super::db::USED.to_owned(), "SEARCH jobs USING INDEX jobs_by_key (key_hash=?)"),
+        (super::db::USED.to_owned(), "SEARCH jobs USING INDEX jobs_by_key (key=?)"),
         (super::db::STATE.to_owned(), "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)"),
     ] {
         let steps = store.writer.run(move |db| {
