@@ -221,7 +221,7 @@ impl Db {
 }
 
 /// A key as the file has it: a UUID is its 16 bytes, anything else its 32 of SHA-256. Keys that are made in the order of time,
-/// as those of UUIDv7 are, then come to stand at one end of their index, which costs the same however many there are; those
+/// as UUIDs of version 7 are, then come to stand at one end of their index, which costs the same however many there are; those
 /// that are random each change a page of their own.
 fn kept(key: &str) -> Vec<u8> {
     let uuid = Uuid::try_parse(key).ok();

@@ -277,7 +277,7 @@ fn a_file_and_memory_answer_alike() {
             for owner in owners {
                 let looks = (look(&sqlite, owner, &jobs[0]), look(&memory, owner, &jobs[1]));
                 assert_eq!(looks.0, looks.1, "after step {step} of seed {seed}");
-                let known = looks.0.iter().zip(&whose).map(|(told, whose)| !told.is_empty() == (*whose == owner));
+                let known = looks.0.iter().zip(&whose).map(|(told, whose)| told.is_empty() == (*whose != owner));
                 assert!(known.into_iter().all(|right| right), "after step {step} of seed {seed}: {looks:?}");
             }
             let progress = |store: &dyn Store, jobs: &[JobId]| -> Vec<String> {
