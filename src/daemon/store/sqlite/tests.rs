@@ -13,15 +13,15 @@ use crate::{JobId, JobState};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-fn file(folder: &tempfile::TempDir) -> PathBuf {
+pub(super) fn file(folder: &tempfile::TempDir) -> PathBuf {
     folder.path().join("jobs.db")
 }
 
-fn open(folder: &tempfile::TempDir) -> Sqlite {
+pub(super) fn open(folder: &tempfile::TempDir) -> Sqlite {
     Sqlite::open(&file(folder), 100, DAY, 3).unwrap()
 }
 
-fn new(key: Option<&str>, text: &str) -> NewJob {
+pub(super) fn new(key: Option<&str>, text: &str) -> NewJob {
     let body = Bytes::from(format!(r#"{{"model":"m","messages":[{{"content":"{text}"}}]}}"#));
     let key = key.map(|key| Key { text: key.into(), digest: [u8::try_from(text.len()).unwrap(); 32] });
     NewJob {
@@ -156,33 +156,6 @@ fn jobs_are_swept_with_their_keys_when_they_were_kept_long_enough() {
     assert!(block_on(store.status(Owner::ANYBODY, &running)).unwrap().is_some());
     let again = block_on(store.submit(new(Some("k"), "other"))).unwrap().unwrap();
     assert!(!again.replayed);
-}
-
-/// A page of an owner with few jobs costs as little among many jobs of others, and what starts reads only what is open.
-#[test]
-fn what_is_asked_often_is_found_by_an_index() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(&folder);
-    let page = |state| super::store::paging(&Query { owner: Owner::ANYBODY, state, before: None, limit: 3 });
-    for (sql, plan) in [
-        (page(None), "SEARCH jobs USING INDEX jobs_by_owner (owner=? AND number<?)"),
-        (
-            page(Some(JobState::Done)),
-            "SEARCH jobs USING INDEX jobs_by_owner_and_state (owner=? AND state=? AND number<?)",
-        ),
-        (super::db::RUNNING.to_owned(), "SEARCH jobs USING INDEX jobs_open (state=?)"),
-        (super::index::QUEUED.to_owned(), "SEARCH jobs USING INDEX jobs_open (state=?)"),
-        (super::db::USED.to_owned(), "SEARCH jobs USING INDEX jobs_by_key (key=?)"),
-        (super::db::STATE.to_owned(), "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)"),
-    ] {
-        let steps = store.writer.run(move |db| {
-            let mut plan = db.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
-            let unset = plan.parameter_count();
-            let nulls = rusqlite::params_from_iter(vec![rusqlite::types::Null; unset]);
-            plan.query_map(nulls, |row| row.get::<_, String>(3))?.collect::<rusqlite::Result<Vec<_>>>()
-        });
-        assert_eq!(block_on(steps).unwrap(), [plan]);
-    }
 }
 
 /// What a store answers that owner, without ids and times, which are its own.
