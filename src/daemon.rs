@@ -50,6 +50,18 @@
 //! those that overtake the job. A daemon that is started with a file forms batches anew, and begins with the job that has waited
 //! longest.
 //!
+//! # Tokens
+//!
+//! Without any, everybody may ask, and every job is everybody's. With several ([`Builder::token`], [`Builder::tokens`]) each
+//! sees its own jobs only: a job belongs to the token that it was submitted with, and to all others it is a job that is not
+//! known. So do idempotency keys, and lists have one's own jobs. What tokens share is the daemon: the queue, and with it the
+//! places in it, the models, and the counters of `GET /metrics`, which count the jobs of all.
+//!
+//! A file remembers whose its jobs are, by a digest that tells nobody the token unless they guess it: let tokens be long and
+//! random. A job stays with its token. One whose token the daemon does not have any more is run and swept as any other, and
+//! is seen again once the daemon has the token again; jobs that were made without tokens are seen without tokens. To replace
+//! a token, have both until the last job of the old one is of no more use.
+//!
 //! # Attempts
 //!
 //! A backend's error fails the job, unless it is [`Transient`]: then the same worker runs it again after a pause, up to
@@ -75,6 +87,7 @@ mod gauge;
 mod handle;
 mod jobs;
 mod metrics;
+mod owner;
 mod server;
 mod signals;
 mod stats;

@@ -14,7 +14,7 @@ mod refusal;
 mod router;
 mod submit;
 
-pub(super) use self::auth::Token;
+pub(super) use self::auth::Tokens;
 use self::body::json;
 use self::job::Job;
 use self::refusal::Refused;

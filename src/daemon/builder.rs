@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-use super::api::Token;
+use super::api::Tokens;
 use super::attempts::Attempts;
 use super::backend::{Backend, Echo};
 #[cfg(feature = "tls")]
@@ -27,7 +27,7 @@ const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 #[must_use = "a builder does nothing until it is started"]
 pub struct Builder {
     listen: SocketAddr,
-    token: Option<String>,
+    tokens: Vec<String>,
     webhook_secret: Option<String>,
     webhook_retries: Option<Vec<Duration>>,
     webhooks_at_once: usize,
@@ -55,7 +55,7 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            token: None,
+            tokens: Vec::new(),
             webhook_secret: None,
             webhook_retries: None,
             webhooks_at_once: 16,
@@ -89,9 +89,17 @@ impl Builder {
         self
     }
 
-    /// The bearer token that every request must show. Default: none is needed.
+    /// A bearer token, of which every request must show one; said again, one more. Each token [sees its own jobs
+    /// only](crate::daemon#tokens). Default: none is needed.
     pub fn token(mut self, token: impl Into<String>) -> Self {
-        self.token = Some(token.into());
+        self.tokens.push(token.into());
+        self
+    }
+
+    /// Further bearer tokens, as if each was said to be a [`token`](Self::token). No tokens leave things as they are: a daemon
+    /// that was told none needs none.
+    pub fn tokens(mut self, tokens: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.tokens.extend(tokens.into_iter().map(Into::into));
         self
     }
 
@@ -257,7 +265,7 @@ impl Builder {
         lasting("keep", self.keep)?;
         let keep = self.keep;
         let plan = Plan {
-            token: self.token.as_deref().map(token).transpose()?,
+            tokens: tokens(&self.tokens)?,
             secret: self.webhook_secret.map(Secret::new).transpose()?,
             schedule: self.webhook_retries.map(Schedule::new).unwrap_or_default(),
             policy: Policy { hosts: self.webhook_hosts, private: self.private_webhooks },
@@ -305,7 +313,7 @@ impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("listen", &self.listen)
-            .field("token", &self.token.as_ref().map(|_| ".."))
+            .field("tokens", &self.tokens.len())
             .field("webhook_secret", &self.webhook_secret.as_ref().map(|_| ".."))
             .field("workers", &self.workers)
             .field("max_queue", &self.max_queue)
@@ -314,14 +322,14 @@ impl fmt::Debug for Builder {
     }
 }
 
-fn token(token: &str) -> Result<Token, Error> {
-    if token.is_empty() {
+fn tokens(tokens: &[String]) -> Result<Tokens, Error> {
+    if tokens.iter().any(String::is_empty) {
         return Err(Error::invalid("token", "must not be empty"));
     }
-    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if !tokens.iter().all(|token| token.bytes().all(|byte| byte.is_ascii_graphic())) {
         return Err(Error::invalid("token", "must be visible ASCII without blanks"));
     }
-    Ok(Token::new(token))
+    Ok(Tokens::new(tokens))
 }
 
 fn positive(field: &'static str, number: usize) -> Result<NonZeroUsize, Error> {

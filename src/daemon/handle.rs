@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::api::{self, App, Token};
+use super::api::{self, App, Tokens};
 use super::attempts::Attempts;
 use super::backend::Backend;
 use super::delivery::{self, Policy, Schedule, Sender};
@@ -43,7 +43,7 @@ pub struct Daemon {
 
 /// What the builder found right.
 pub(super) struct Plan {
-    pub(super) token: Option<Token>,
+    pub(super) tokens: Tokens,
     pub(super) secret: Option<Secret>,
     pub(super) schedule: Schedule,
     pub(super) policy: Policy,
@@ -98,7 +98,7 @@ impl Daemon {
         let app = App {
             jobs: Arc::clone(&jobs),
             backend: plan.backend,
-            token: plan.token,
+            tokens: plan.tokens,
             policy: plan.policy.clone(),
             body_limit: plan.body_limit,
             max_hold: plan.max_hold,
@@ -144,13 +144,13 @@ impl Daemon {
         self.jobs.counters.snapshot()
     }
 
-    /// How often a job was given to the backend; 0 for one that it does not know.
+    /// How often a job was given to the backend, whichever token it was submitted with; 0 for one that it does not know.
     ///
     /// # Cancel safety
     ///
     /// It only looks.
     pub async fn executions(&self, job_id: &JobId) -> u64 {
-        self.jobs.status(job_id).await.ok().flatten().map_or(0, |status| status.attempt)
+        self.jobs.progress(job_id).await.ok().flatten().map_or(0, |job| job.attempt)
     }
 
     /// Stops in order, and returns when nothing of it runs any more.

@@ -3,10 +3,11 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::gauge::Gauge;
+use super::owner::Owner;
 use super::signals::{Signals, Watch};
 use super::stats::Counters;
 use super::store::{
-    Broken, Cancelled, Claim, NewJob, Next, Outcome, Page, Query, Refusal, Store, Submitted, Taken, Verdict, is_run,
+    Broken, Cancelled, Claim, NewJob, Next, Outcome, Page, Progress, Query, Refusal, Store, Submitted, Taken, Verdict,
 };
 use crate::{JobId, JobStatus};
 
@@ -77,8 +78,8 @@ impl Jobs {
         Ok(())
     }
 
-    pub(crate) async fn cancel(&self, job_id: &JobId) -> Result<Cancelled, Broken> {
-        let cancelled = self.store.cancel(job_id).await?;
+    pub(crate) async fn cancel(&self, owner: Owner, job_id: &JobId) -> Result<Cancelled, Broken> {
+        let cancelled = self.store.cancel(owner, job_id).await?;
         if let Cancelled::Ended(_) = &cancelled {
             self.counters.cancelled.add();
             self.changed(job_id);
@@ -86,8 +87,12 @@ impl Jobs {
         Ok(cancelled)
     }
 
-    pub(crate) async fn status(&self, job_id: &JobId) -> Result<Option<Arc<JobStatus>>, Broken> {
-        self.store.status(job_id).await
+    pub(crate) async fn status(&self, owner: Owner, job_id: &JobId) -> Result<Option<Arc<JobStatus>>, Broken> {
+        self.store.status(owner, job_id).await
+    }
+
+    pub(crate) async fn progress(&self, job_id: &JobId) -> Result<Option<Progress>, Broken> {
+        self.store.progress(job_id).await
     }
 
     pub(crate) async fn list(&self, query: Query) -> Result<Page, Broken> {
@@ -107,7 +112,7 @@ impl Jobs {
     pub(crate) async fn abandoned(&self, job_id: &JobId, attempt: u64) {
         let mut watch = self.watch(job_id);
         // While the store cannot say otherwise, the run goes on.
-        while self.store.status(job_id).await.map_or(true, |status| is_run(status.as_deref(), attempt)) {
+        while self.progress(job_id).await.map_or(true, |job| job.is_some_and(|job| job.is_run(attempt))) {
             watch.changed().await;
         }
     }

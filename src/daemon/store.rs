@@ -17,18 +17,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 pub(crate) use self::broken::Broken;
-pub(crate) use self::job::{Cancelled, Key, NewJob, Next, Outcome, Page, Query, Refusal, Submitted, Taken};
+pub(crate) use self::job::{Cancelled, Key, NewJob, Next, Outcome, Page, Progress, Query, Refusal, Submitted, Taken};
 pub(crate) use self::memory::Memory;
 pub(crate) use self::outbox::{Address, Claim, Mail, Verdict};
 pub(crate) use self::sqlite::Sqlite;
+use super::owner::Owner;
 use crate::{JobId, JobStatus};
 
 /// A transaction on its way. Dropping it takes nothing back: what was asked for happens all the same.
 pub(crate) type Transaction<'a, T> = Pin<Box<dyn Future<Output = Result<T, Broken>> + Send + 'a>>;
 
-/// Where jobs are kept.
+/// Where jobs are kept. Who asks for its own jobs says who it is, and another's job is unknown to it; who runs them asks
+/// without.
 pub(crate) trait Store: fmt::Debug + Send + Sync {
-    /// Takes a job into the queue, with its key and its first event; or finds the one that the key was used for.
+    /// Takes a job into the queue, with its key and its first event; or finds the one that its owner used the key for.
     fn submit(&self, new: NewJob) -> Transaction<'_, Result<Submitted, Refusal>>;
 
     /// Gives the next job to a worker: queued → running. One that is damaged fails instead: queued → failed.
@@ -41,12 +43,15 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     fn finish<'a>(&'a self, job_id: &'a JobId, attempt: u64, outcome: Outcome) -> Transaction<'a, bool>;
 
     /// Ends a job that waits or runs: queued or running → failed, error `cancelled`.
-    fn cancel<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Cancelled>;
+    fn cancel<'a>(&'a self, owner: Owner, job_id: &'a JobId) -> Transaction<'a, Cancelled>;
 
     /// How many jobs wait for a worker, at once.
     fn queued(&self) -> usize;
 
-    fn status<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Option<Arc<JobStatus>>>;
+    fn status<'a>(&'a self, owner: Owner, job_id: &'a JobId) -> Transaction<'a, Option<Arc<JobStatus>>>;
+
+    /// How far a job is, whoever's it is.
+    fn progress<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Option<Progress>>;
 
     /// Newest first.
     fn list(&self, query: Query) -> Transaction<'_, Page>;
@@ -56,9 +61,4 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
 
     /// Says what came of an event that was claimed.
     fn settle<'a>(&'a self, job_id: &'a JobId, verdict: Verdict) -> Transaction<'a, ()>;
-}
-
-/// Whether that run of the job goes on, as far as anybody decided.
-pub(crate) fn is_run(status: Option<&JobStatus>, attempt: u64) -> bool {
-    status.is_some_and(|status| status.state == crate::JobState::Running && status.attempt == attempt)
 }

@@ -80,6 +80,17 @@ async fn the_log_is_json_when_it_is_wanted() {
 }
 
 #[tokio::test]
+async fn several_tokens_may_ask_and_others_may_not() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, "two\nthree\n").unwrap();
+    let path = file.path().to_str().unwrap();
+    let daemon = Served::start(&["--backend", "echo", "--token", "one", "--token-file", path]).await;
+    for (token, code) in [("one", 0), ("two", 0), ("three", 0), ("four", 3)] {
+        assert_eq!(run(daemon.foreman(&["models", "--token", token])).await.code, Some(code), "{token}");
+    }
+}
+
+#[tokio::test]
 async fn a_daemon_is_set_by_its_environment() {
     let mut command = foreman(&["serve"]);
     command

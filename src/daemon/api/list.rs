@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query as Asked, State};
+use axum::extract::{Extension, Query as Asked, State};
 use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::{App, Refused, json};
+use crate::daemon::owner::Owner;
 use crate::daemon::store::Query;
 use crate::{JobState, JobStatus};
 
@@ -32,6 +33,7 @@ struct Listing<'a> {
 /// `GET /jobs?state=&limit=&cursor=`
 pub(super) async fn list(
     State(app): State<Arc<App>>,
+    Extension(owner): Extension<Owner>,
     parameters: Result<Asked<Parameters>, QueryRejection>,
 ) -> Result<Response, Refused> {
     let Asked(parameters) = parameters.map_err(|error| bad(error.body_text()))?;
@@ -42,7 +44,7 @@ pub(super) async fn list(
     if !(1..=MAX_PAGE).contains(&limit) {
         return Err(bad("limit must be 1 to 200"));
     }
-    let query = Query { state: parameters.state, before: parameters.cursor, limit };
+    let query = Query { owner, state: parameters.state, before: parameters.cursor, limit };
     let page = app.jobs.list(query).await?;
     let jobs = page.jobs.iter().map(AsRef::as_ref).collect();
     Ok(json(StatusCode::OK, &Listing { jobs, next_cursor: page.next.map(|number| number.to_string()) }))

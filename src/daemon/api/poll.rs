@@ -1,24 +1,30 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::time::{Instant, sleep_until};
 
 use super::{App, Job, Refused, json, prefer};
+use crate::daemon::owner::Owner;
 use crate::daemon::store::Broken;
 use crate::{JobId, JobStatus};
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// `GET /jobs/{id}`, held with `Prefer: wait` until there is something to tell.
-pub(super) async fn poll(State(app): State<Arc<App>>, job: Job, headers: HeaderMap) -> Result<Response, Refused> {
+pub(super) async fn poll(
+    State(app): State<Arc<App>>,
+    Extension(owner): Extension<Owner>,
+    job: Job,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
     let Job(job_id) = job;
     let wait = prefer::wait(&headers).map(|wait| wait.min(app.max_hold));
     let status = match wait {
-        Some(wait) => held(&app, &job_id, &headers, wait).await?,
-        None => app.jobs.status(&job_id).await?,
+        Some(wait) => held(&app, owner, &job_id, &headers, wait).await?,
+        None => app.jobs.status(owner, &job_id).await?,
     };
     let status = status.ok_or_else(Refused::unknown_job)?;
     app.jobs.counters.polls.add();
@@ -36,6 +42,7 @@ pub(super) async fn poll(State(app): State<Arc<App>>, job: Job, headers: HeaderM
 /// The status as soon as it is terminal or another than the one that was seen, and what it is by then otherwise.
 async fn held(
     app: &App,
+    owner: Owner,
     job_id: &JobId,
     headers: &HeaderMap,
     wait: Duration,
@@ -44,7 +51,7 @@ async fn held(
     let mut watch = app.jobs.watch(job_id);
     let until = Instant::now() + wait;
     loop {
-        let Some(status) = app.jobs.status(job_id).await? else { return Ok(None) };
+        let Some(status) = app.jobs.status(owner, job_id).await? else { return Ok(None) };
         if status.state.is_terminal() || is_news(&status, headers) {
             return Ok(Some(status));
         }

@@ -6,7 +6,7 @@ use axum::routing::{get, post};
 use http::StatusCode;
 use tokio_util::sync::CancellationToken;
 
-use super::{Refused, Token, auth, cancel, health, list, metrics, models, poll, submit};
+use super::{Refused, Tokens, auth, cancel, health, list, metrics, models, poll, submit};
 use crate::daemon::backend::Backend;
 use crate::daemon::delivery::Policy;
 use crate::daemon::faults::{Faults, around};
@@ -17,7 +17,7 @@ use crate::daemon::jobs::Jobs;
 pub(crate) struct App {
     pub(crate) jobs: Arc<Jobs>,
     pub(crate) backend: Backend,
-    pub(crate) token: Option<Token>,
+    pub(crate) tokens: Tokens,
     /// Where webhooks may go.
     pub(crate) policy: Policy,
     /// Bytes.

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use serde::Serialize;
@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{App, Refused, body, json};
 use crate::daemon::backend::{Draft, failure};
+use crate::daemon::owner::Owner;
 use crate::daemon::store::{Key, NewJob, Refusal};
 use crate::{Error, JobId};
 
@@ -24,7 +25,11 @@ struct Accepted<'a> {
 }
 
 /// `POST /jobs`
-pub(super) async fn submit(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Response, Refused> {
+pub(super) async fn submit(
+    State(app): State<Arc<App>>,
+    Extension(owner): Extension<Owner>,
+    request: Request<Body>,
+) -> Result<Response, Refused> {
     let key = single(request.headers(), &IDEMPOTENCY_KEY)?;
     if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > MAX_KEY) {
         return Err(Refused::new(StatusCode::BAD_REQUEST, "Idempotency-Key must have 1 to 255 bytes"));
@@ -46,7 +51,7 @@ pub(super) async fn submit(State(app): State<Arc<App>>, request: Request<Body>) 
     if app.closing.is_cancelled() {
         return Err(Refused::later(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping", "5"));
     }
-    let submitted = app.jobs.submit(NewJob { draft, body, webhook, traceparent, key: recorded }).await?;
+    let submitted = app.jobs.submit(NewJob { owner, draft, body, webhook, traceparent, key: recorded }).await?;
     let submitted = submitted.map_err(|why| match why {
         Refusal::KeyReused => unprocessable("the Idempotency-Key was used for another body"),
         Refusal::Full => Refused::later(StatusCode::TOO_MANY_REQUESTS, "the queue is full", "5"),

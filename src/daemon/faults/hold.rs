@@ -78,9 +78,9 @@ impl Why {
             Self::Behind => {
                 let mut watch = jobs.watch(&mail.job_id);
                 loop {
-                    match jobs.status(&mail.job_id).await {
+                    match jobs.progress(&mail.job_id).await {
                         // A state and its event are one: in another state there is another event.
-                        Ok(Some(status)) if status.state != mail.status.state => return Next::PutBehind,
+                        Ok(Some(job)) if job.state != mail.status.state => return Next::PutBehind,
                         Ok(None) => return Next::Send,
                         Ok(Some(_)) | Err(_) => watch.changed().await,
                     }
@@ -96,6 +96,7 @@ mod tests {
 
     use super::*;
     use crate::daemon::faults::Times;
+    use crate::daemon::owner::Owner;
     use crate::daemon::store::{Claim, Memory, NewJob};
 
     const HOUR: Duration = Duration::from_secs(3600);
@@ -105,7 +106,7 @@ mod tests {
         let jobs = Jobs::new(Box::new(Memory::new(1, std::num::NonZeroUsize::MIN, HOUR)));
         let draft = serde_json::from_str(r#"{"model":"m"}"#).unwrap();
         let webhook = Some("http://127.0.0.1:1".parse().unwrap());
-        let new = NewJob { draft, body: "".into(), webhook, traceparent: None, key: None };
+        let new = NewJob { owner: Owner::ANYBODY, draft, body: "".into(), webhook, traceparent: None, key: None };
         jobs.submit(new).await.unwrap().unwrap();
         let Claim::Now(mail) = jobs.claim().await.unwrap() else { panic!("no event") };
         (jobs, mail)
@@ -166,8 +167,8 @@ mod tests {
     async fn the_last_event_of_a_job_has_none_to_be_put_behind() {
         let (faults, (jobs, mail)) = (Faults::new(), queued().await);
         faults.events().reorder(Times::UntilCleared);
-        jobs.cancel(&mail.job_id).await.unwrap();
-        let status = jobs.status(&mail.job_id).await.unwrap().unwrap();
+        jobs.cancel(Owner::ANYBODY, &mail.job_id).await.unwrap();
+        let status = jobs.status(Owner::ANYBODY, &mail.job_id).await.unwrap().unwrap();
         assert!(faults.hold(&Mail { status, ..mail }).is_none());
     }
 }

@@ -4,11 +4,13 @@ use bytes::Bytes;
 use http::{HeaderValue, Uri};
 
 use crate::daemon::backend::{Chat, ChatAnswer, Draft};
+use crate::daemon::owner::Owner;
 use crate::{JobId, JobState, JobStatus};
 
 /// A submission that was checked.
 #[derive(Debug)]
 pub(crate) struct NewJob {
+    pub(crate) owner: Owner,
     pub(crate) draft: Draft,
     /// What the draft was read from.
     pub(crate) body: Bytes,
@@ -55,6 +57,20 @@ pub(crate) struct Taken {
     pub(crate) chat: Chat,
 }
 
+/// How far a job is.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    pub(crate) state: JobState,
+    pub(crate) attempt: u64,
+}
+
+impl Progress {
+    /// Whether that run of the job goes on, as far as anybody decided.
+    pub(crate) fn is_run(&self, attempt: u64) -> bool {
+        self.state == JobState::Running && self.attempt == attempt
+    }
+}
+
 /// How a run ended.
 #[derive(Debug, Clone)]
 pub(crate) enum Outcome {
@@ -75,6 +91,7 @@ pub(crate) enum Cancelled {
 /// Which jobs to list.
 #[derive(Debug)]
 pub(crate) struct Query {
+    pub(crate) owner: Owner,
     pub(crate) state: Option<JobState>,
     /// Only jobs older than the one of this number.
     pub(crate) before: Option<u64>,

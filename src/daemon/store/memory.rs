@@ -1,3 +1,4 @@
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::ready;
 use std::num::NonZeroUsize;
@@ -11,10 +12,11 @@ use uuid::Uuid;
 use super::outbox::Outbox;
 use super::queue::Queue;
 use super::{
-    Address, Cancelled, Claim, NewJob, Next, Outcome, Page, Query, Refusal, Store, Submitted, Taken, Transaction,
-    Verdict, is_run,
+    Address, Cancelled, Claim, NewJob, Next, Outcome, Page, Progress, Query, Refusal, Store, Submitted, Taken,
+    Transaction, Verdict,
 };
 use crate::daemon::backend::{Chat, Draft};
+use crate::daemon::owner::Owner;
 use crate::{JobId, JobState, JobStatus};
 
 /// Everything in memory, under one lock: it is gone with the process.
@@ -30,16 +32,23 @@ pub(crate) struct Memory {
 struct Inner {
     numbers: u64,
     jobs: HashMap<JobId, Job>,
-    order: BTreeMap<u64, JobId>,
+    owners: HashMap<Owner, Owned>,
     queue: Queue,
-    keys: HashMap<Box<str>, Used>,
     ended: VecDeque<(Instant, JobId)>,
     outbox: Outbox,
+}
+
+/// What there is of one owner.
+#[derive(Debug, Default)]
+struct Owned {
+    order: BTreeMap<u64, JobId>,
+    keys: HashMap<Box<str>, Used>,
 }
 
 #[derive(Debug)]
 struct Job {
     number: u64,
+    owner: Owner,
     status: Arc<JobStatus>,
     /// Until it has ended.
     draft: Option<Arc<Draft>>,
@@ -53,6 +62,10 @@ struct Used {
 }
 
 impl Job {
+    fn progress(&self) -> Progress {
+        Progress { state: self.status.state.clone(), attempt: self.status.attempt }
+    }
+
     fn start(&mut self) -> Option<Taken> {
         let draft = Arc::clone(self.draft.as_ref()?);
         let status = Arc::make_mut(&mut self.status);
@@ -68,9 +81,8 @@ impl Memory {
         let inner = Inner {
             numbers: 0,
             jobs: HashMap::new(),
-            order: BTreeMap::new(),
+            owners: HashMap::new(),
             queue: Queue::new(batch),
-            keys: HashMap::new(),
             ended: VecDeque::new(),
             outbox: Outbox::default(),
         };
@@ -82,7 +94,7 @@ impl Memory {
         let mut inner = self.lock();
         inner.forget(now, self.keep);
         if let Some(key) = &new.key
-            && let Some(used) = inner.keys.get(&key.text)
+            && let Some(used) = inner.owners.get(&new.owner).and_then(|owned| owned.keys.get(&key.text))
         {
             let same = used.digest == key.digest;
             return if same {
@@ -110,7 +122,7 @@ impl Memory {
     fn restart_now(&self, job_id: &JobId, attempt: u64) -> Option<Taken> {
         let mut inner = self.lock();
         let job = inner.jobs.get_mut(job_id)?;
-        if !is_run(Some(&job.status), attempt) {
+        if !job.progress().is_run(attempt) {
             return None;
         }
         job.start()
@@ -119,7 +131,7 @@ impl Memory {
     fn finish_now(&self, job_id: &JobId, attempt: u64, outcome: Outcome) -> bool {
         let mut inner = self.lock();
         let Some(job) = inner.jobs.get_mut(job_id) else { return false };
-        if !is_run(Some(&job.status), attempt) {
+        if !job.progress().is_run(attempt) {
             return false;
         }
         let status = Arc::make_mut(&mut job.status);
@@ -138,9 +150,9 @@ impl Memory {
         true
     }
 
-    fn cancel_now(&self, job_id: &JobId) -> Cancelled {
+    fn cancel_now(&self, owner: Owner, job_id: &JobId) -> Cancelled {
         let mut inner = self.lock();
-        let Some(job) = inner.jobs.get_mut(job_id) else { return Cancelled::Unknown };
+        let Some(job) = inner.jobs.get_mut(job_id).filter(|job| job.owner == owner) else { return Cancelled::Unknown };
         if job.status.state.is_terminal() {
             return Cancelled::Terminal(job.status.state.clone());
         }
@@ -152,15 +164,22 @@ impl Memory {
         inner.end(job_id).map_or(Cancelled::Unknown, Cancelled::Ended)
     }
 
-    fn status_now(&self, job_id: &JobId) -> Option<Arc<JobStatus>> {
+    fn status_now(&self, owner: Owner, job_id: &JobId) -> Option<Arc<JobStatus>> {
         let inner = self.lock();
-        inner.jobs.get(job_id).map(|job| inner.told(job))
+        inner.jobs.get(job_id).filter(|job| job.owner == owner).map(|job| inner.told(job))
+    }
+
+    fn progress_now(&self, job_id: &JobId) -> Option<Progress> {
+        self.lock().jobs.get(job_id).map(Job::progress)
     }
 
     fn list_now(&self, query: &Query) -> Page {
         let inner = self.lock();
-        let older = inner.order.range(..query.before.unwrap_or(u64::MAX)).rev();
+        let owned = inner.owners.get(&query.owner);
+        let older = owned.map(|owned| owned.order.range(..query.before.unwrap_or(u64::MAX)).rev());
         let mut found = older
+            .into_iter()
+            .flatten()
             .filter_map(|(number, job_id)| Some((*number, inner.jobs.get(job_id)?)))
             .filter(|(_, job)| query.state.as_ref().is_none_or(|state| *state == job.status.state));
         let page: Vec<_> = found.by_ref().take(query.limit).collect();
@@ -204,16 +223,20 @@ impl Store for Memory {
         done(self.finish_now(job_id, attempt, outcome))
     }
 
-    fn cancel<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Cancelled> {
-        done(self.cancel_now(job_id))
+    fn cancel<'a>(&'a self, owner: Owner, job_id: &'a JobId) -> Transaction<'a, Cancelled> {
+        done(self.cancel_now(owner, job_id))
     }
 
     fn queued(&self) -> usize {
         self.lock().queue.len()
     }
 
-    fn status<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Option<Arc<JobStatus>>> {
-        done(self.status_now(job_id))
+    fn status<'a>(&'a self, owner: Owner, job_id: &'a JobId) -> Transaction<'a, Option<Arc<JobStatus>>> {
+        done(self.status_now(owner, job_id))
+    }
+
+    fn progress<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Option<Progress>> {
+        done(self.progress_now(job_id))
     }
 
     fn list(&self, query: Query) -> Transaction<'_, Page> {
@@ -238,13 +261,14 @@ impl Inner {
         let mut status = JobStatus::new(job_id.clone(), JobState::Queued);
         status.model.clone_from(&new.draft.model);
         status.created_at = Some(Timestamp::now());
+        let owned = self.owners.entry(new.owner).or_default();
+        owned.order.insert(number, job_id.clone());
         let key = new.key.map(|key| {
-            self.keys.insert(key.text.clone(), Used { digest: key.digest, job_id: job_id.clone() });
+            owned.keys.insert(key.text.clone(), Used { digest: key.digest, job_id: job_id.clone() });
             key.text
         });
-        let job = Job { number, status: Arc::new(status), draft: Some(Arc::new(new.draft)), key };
+        let job = Job { number, owner: new.owner, status: Arc::new(status), draft: Some(Arc::new(new.draft)), key };
         self.queue.push(number, &job.status.model, job_id.clone());
-        self.order.insert(number, job_id.clone());
         if let Some(url) = new.webhook {
             self.outbox.open(job_id.clone(), Address { url, traceparent: new.traceparent });
             self.outbox.record(&self.told(&job), now);
@@ -279,9 +303,13 @@ impl Inner {
             let Some((_, job_id)) = self.ended.pop_front() else { return };
             self.outbox.close(&job_id);
             let Some(job) = self.jobs.remove(&job_id) else { continue };
-            self.order.remove(&job.number);
+            let Entry::Occupied(mut owned) = self.owners.entry(job.owner) else { continue };
+            owned.get_mut().order.remove(&job.number);
             if let Some(key) = job.key {
-                self.keys.remove(&key);
+                owned.get_mut().keys.remove(&key);
+            }
+            if owned.get().order.is_empty() {
+                owned.remove();
             }
         }
     }

@@ -5,6 +5,8 @@
 //! connection of its own. What waits (the queue, the events that are due) is indexed in memory; it is read from the file at
 //! the start, and again should a group fail to commit.
 
+#[cfg(test)]
+mod cost;
 mod db;
 mod events;
 mod group;

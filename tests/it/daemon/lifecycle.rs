@@ -52,7 +52,7 @@ async fn the_longest_times_are_times() {
 
 #[tokio::test]
 async fn secrets_are_not_shown() {
-    let builder = Daemon::builder().token("hush").webhook_secret("hush");
+    let builder = Daemon::builder().token("hush").tokens(["hush2"]).webhook_secret("hush");
     assert!(!format!("{builder:?}").contains("hush"));
     let daemon = builder.start().await.unwrap();
     assert!(!format!("{daemon:?}").contains("hush"));

@@ -12,6 +12,7 @@ mod list;
 pub(crate) mod model_server;
 mod models;
 mod observe;
+mod owners;
 mod poll;
 mod queue;
 pub(crate) mod raw;

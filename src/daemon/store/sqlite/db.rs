@@ -7,15 +7,22 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::index::Index;
 use super::row::{STATUS, chat, column, count, is_damaged, is_torn, job_id, status, unfit};
+use crate::daemon::owner::Owner;
 use crate::daemon::store::memory::fresh_id;
 use crate::daemon::store::{Cancelled, Key, NewJob, Next, Outcome, Refusal, Submitted, Taken};
 use crate::{JobId, JobState};
 
 /// How many jobs are swept at once, so that nobody waits long behind it.
 const SWEPT: i64 = 500;
+
+pub(super) const RUNNING: &str =
+    "SELECT number, attempt FROM jobs WHERE state = 'running' AND completed_at IS NULL ORDER BY number";
+pub(super) const USED: &str = "SELECT id, digest FROM jobs WHERE key = ? AND owner = ?";
+pub(super) const STATE: &str = "SELECT state FROM jobs WHERE id = ? AND owner = ?";
 
 /// The writer's side of the file. Its methods change the file within the transaction that is open, and the index with it.
 #[derive(Debug)]
@@ -37,7 +44,7 @@ impl Db {
 
     pub(super) fn submit(&mut self, new: &NewJob) -> rusqlite::Result<Result<Submitted, Refusal>> {
         if let Some(key) = &new.key
-            && let Some((job_id, digest)) = self.used(key)?
+            && let Some((job_id, digest)) = self.used(new.owner, key)?
         {
             let same = digest == key.digest;
             return Ok(if same { Ok(Submitted { job_id, replayed: true }) } else { Err(Refusal::KeyReused) });
@@ -49,19 +56,20 @@ impl Db {
         let key = new.key.as_ref();
         self.connection
             .prepare_cached(
-                "INSERT INTO jobs (number, id, state, model, created_at, body, webhook, traceparent, key, key_hash, digest)
-                 VALUES (?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO jobs
+                 (number, id, owner, state, model, created_at, body, webhook, traceparent, key, digest)
+                 VALUES (?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?)",
             )?
             .execute(params![
                 number,
                 job_id.as_str(),
+                new.owner.as_bytes(),
                 new.draft.model,
                 Timestamp::now().as_microsecond(),
                 &*new.body,
                 new.webhook.as_ref().map(ToString::to_string),
                 new.traceparent.as_ref().map(http::HeaderValue::as_bytes),
-                key.map(|key| &*key.text),
-                key.map(|key| hash(&key.text)),
+                key.map(|key| kept(&key.text)),
                 key.map(|key| key.digest),
             ])?;
         if new.webhook.is_some() {
@@ -71,10 +79,12 @@ impl Db {
         Ok(Ok(Submitted { job_id, replayed: false }))
     }
 
-    /// The job that a key was used for, and the digest of the body it came with.
-    fn used(&self, key: &Key) -> rusqlite::Result<Option<(JobId, [u8; 32])>> {
-        let mut used = self.connection.prepare_cached("SELECT id, digest FROM jobs WHERE key_hash = ? AND key = ?")?;
-        used.query_row(params![hash(&key.text), &*key.text], |row| Ok((job_id(row, 0)?, row.get(1)?))).optional()
+    /// The job that its owner used a key for, and the digest of the body it came with.
+    fn used(&self, owner: Owner, key: &Key) -> rusqlite::Result<Option<(JobId, [u8; 32])>> {
+        self.connection
+            .prepare_cached(USED)?
+            .query_row(params![kept(&key.text), owner.as_bytes()], |row| Ok((job_id(row, 0)?, row.get(1)?)))
+            .optional()
     }
 
     pub(super) fn take(&mut self) -> rusqlite::Result<Option<Next>> {
@@ -182,14 +192,14 @@ impl Db {
         Ok(true)
     }
 
-    pub(super) fn cancel(&mut self, job_id: &JobId) -> rusqlite::Result<Cancelled> {
+    pub(super) fn cancel(&mut self, owner: Owner, job_id: &JobId) -> rusqlite::Result<Cancelled> {
         let cancelled = self
             .connection
             .prepare_cached(&format!(
                 "UPDATE jobs SET state = 'failed', error = 'cancelled', completed_at = ?, body = NULL
-                 WHERE id = ? AND state IN ('queued', 'running') RETURNING {STATUS}"
+                 WHERE id = ? AND owner = ? AND state IN ('queued', 'running') RETURNING {STATUS}"
             ))?
-            .query_row(params![Timestamp::now().as_microsecond(), job_id.as_str()], status)
+            .query_row(params![Timestamp::now().as_microsecond(), job_id.as_str(), owner.as_bytes()], status)
             .optional()?;
         if let Some((number, status)) = cancelled {
             self.index().dequeue(number);
@@ -198,8 +208,8 @@ impl Db {
         }
         let state = self
             .connection
-            .prepare_cached("SELECT state FROM jobs WHERE id = ?")?
-            .query_row([job_id.as_str()], |row| Ok(JobState::from(row.get_ref(0)?.as_str()?)))
+            .prepare_cached(STATE)?
+            .query_row(params![job_id.as_str(), owner.as_bytes()], |row| Ok(JobState::from(row.get_ref(0)?.as_str()?)))
             .optional()?;
         Ok(state.map_or(Cancelled::Unknown, Cancelled::Terminal))
     }
@@ -208,7 +218,7 @@ impl Db {
     pub(super) fn recover(&mut self, attempts: u64) -> rusqlite::Result<()> {
         let running: Vec<(i64, u64)> = self
             .connection
-            .prepare("SELECT number, attempt FROM jobs WHERE state = 'running' ORDER BY number")?
+            .prepare(RUNNING)?
             .query_map([], |row| Ok((row.get(0)?, count(row, 1)?)))?
             .collect::<rusqlite::Result<_>>()?;
         for (number, attempt) in running {
@@ -248,11 +258,7 @@ impl Db {
                 "INSERT INTO events (number, id, state, attempt, started_at, due_at)
                  SELECT number, ?, state, attempt, started_at, ? FROM jobs WHERE number = ? AND webhook IS NOT NULL",
             )?
-            .execute(params![
-                format!("msg_{}", uuid::Uuid::now_v7().simple()),
-                Timestamp::now().as_millisecond(),
-                number
-            ])?;
+            .execute(params![format!("msg_{}", Uuid::now_v7().simple()), Timestamp::now().as_millisecond(), number])?;
         if recorded > 0 {
             self.index().mail(number, Instant::now());
         }
@@ -260,8 +266,29 @@ impl Db {
     }
 }
 
-/// A key's place in the index, which need not hold the keys themselves.
-fn hash(key: &str) -> i64 {
-    let digest: [u8; 32] = Sha256::digest(key).into();
-    i64::from_be_bytes(std::array::from_fn(|byte| digest[byte]))
+/// A key as the file has it: a UUID is its 16 bytes, anything else its 32 of SHA-256. Keys that are made in the order of time,
+/// as UUIDs of version 7 are, then come to stand at one end of their index, which costs the same however many there are; those
+/// that are random each change a page of their own.
+fn kept(key: &str) -> Vec<u8> {
+    let uuid = Uuid::try_parse(key).ok();
+    // In the one spelling out of many that it can be told from.
+    let uuid = uuid.filter(|uuid| uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == key);
+    uuid.map_or_else(|| Sha256::digest(key).to_vec(), |uuid| uuid.into_bytes().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_differ_are_kept_as_what_differs_and_those_of_a_time_in_its_order() {
+        let uuid = "0199d2a0-5c1e-7b3f-8a4d-0123456789ab";
+        let spellings = [uuid, &uuid.to_uppercase(), &uuid.replace('-', ""), &format!("{{{uuid}}}"), "k", ""];
+        let lengths = spellings.map(|key| kept(key).len());
+        assert_eq!(lengths, [16, 32, 32, 32, 32, 32]);
+        for (one, key) in spellings.iter().enumerate() {
+            assert!(spellings[..one].iter().all(|other| kept(other) != kept(key)), "{key}");
+        }
+        assert!(kept(uuid) < kept("0199d2a0-5c1f-7000-8000-000000000000"));
+    }
 }

@@ -9,6 +9,9 @@ use super::db::Db;
 use crate::JobId;
 use crate::daemon::store::queue::Queue;
 
+pub(super) const QUEUED: &str =
+    "SELECT number, id, model FROM jobs WHERE state = 'queued' AND completed_at IS NULL ORDER BY number";
+
 /// What waits, by the numbers of the jobs: a copy of what is in the file, so that nothing has to be looked for.
 #[derive(Debug)]
 pub(super) struct Index {
@@ -30,8 +33,7 @@ impl Index {
     pub(super) fn load(db: &Db) -> rusqlite::Result<Self> {
         let (mut index, connection) = (Self::new(db.batch), &db.connection);
         index.numbers = connection.query_row("SELECT coalesce(max(number), 0) FROM jobs", [], |row| row.get(0))?;
-        let mut queued =
-            connection.prepare("SELECT number, id, model FROM jobs WHERE state = 'queued' ORDER BY number")?;
+        let mut queued = connection.prepare(QUEUED)?;
         let mut rows = queued.query([])?;
         while let Some(row) = rows.next()? {
             let job_id = super::row::job_id(row, 1)?;

@@ -17,6 +17,7 @@ const TABLES: &str = "
     CREATE TABLE jobs (
         number INTEGER PRIMARY KEY,
         id TEXT NOT NULL UNIQUE,
+        owner BLOB NOT NULL,
         state TEXT NOT NULL,
         model TEXT NOT NULL,
         created_at INTEGER NOT NULL,
@@ -29,12 +30,13 @@ const TABLES: &str = "
         artifacts TEXT,
         webhook TEXT,
         traceparent BLOB,
-        key TEXT,
-        key_hash INTEGER,
+        key BLOB,
         digest BLOB
     ) STRICT;
-    CREATE INDEX jobs_by_state ON jobs (state, number);
-    CREATE INDEX jobs_by_key ON jobs (key_hash) WHERE key_hash IS NOT NULL;
+    CREATE INDEX jobs_by_owner ON jobs (owner, number);
+    CREATE INDEX jobs_by_owner_and_state ON jobs (owner, state, number);
+    CREATE INDEX jobs_open ON jobs (state, number) WHERE completed_at IS NULL;
+    CREATE INDEX jobs_by_key ON jobs (key) WHERE key IS NOT NULL;
     CREATE INDEX jobs_by_end ON jobs (completed_at) WHERE completed_at IS NOT NULL;
     CREATE TABLE events (
         seq INTEGER PRIMARY KEY,

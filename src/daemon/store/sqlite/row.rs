@@ -6,6 +6,7 @@ use rusqlite::{Row, ToSql};
 use serde_json::value::RawValue;
 
 use crate::daemon::backend::{Chat, Draft};
+use crate::daemon::store::Progress;
 use crate::{BoxError, JobId, JobState, JobStatus};
 
 /// The columns that [`status`] reads, in its order.
@@ -31,6 +32,11 @@ pub(super) fn status(row: &Row<'_>) -> rusqlite::Result<(i64, JobStatus)> {
         status.artifacts = serde_json::from_str(&artifacts).map_err(|error| damaged(10, error))?;
     }
     Ok((row.get(0)?, status))
+}
+
+/// How far a job is, out of its state and its attempt.
+pub(super) fn progress(row: &Row<'_>) -> rusqlite::Result<Progress> {
+    Ok(Progress { state: JobState::from(row.get_ref(0)?.as_str()?), attempt: count(row, 1)? })
 }
 
 /// A start of a job whose body is in that column.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, params, params_from_iter};
 
 use tokio::time::Instant;
 
@@ -14,10 +14,12 @@ use super::db::Db;
 use super::group;
 use super::index::Index;
 use super::open::{open, refused};
-use super::row::{STATUS, status};
+use super::row::{STATUS, progress, status};
 use super::thread::{Task, Thread};
+use crate::daemon::owner::Owner;
 use crate::daemon::store::{
-    Cancelled, Claim, NewJob, Next, Outcome, Page, Query, Refusal, Store, Submitted, Taken, Transaction, Verdict,
+    Cancelled, Claim, NewJob, Next, Outcome, Page, Progress, Query, Refusal, Store, Submitted, Taken, Transaction,
+    Verdict,
 };
 use crate::{Error, JobId, JobStatus};
 
@@ -83,15 +85,18 @@ fn told(index: &Mutex<Index>, (number, mut status): (i64, JobStatus)) -> (i64, A
     (number, Arc::new(status))
 }
 
-fn page(connection: &Connection, index: &Mutex<Index>, query: &Query) -> rusqlite::Result<Page> {
-    let mut values = vec![Value::Integer(query.before.and_then(|before| before.try_into().ok()).unwrap_or(i64::MAX))];
-    let mut filter = "";
-    if let Some(state) = &query.state {
-        filter = "AND state = ?2";
-        values.push(Value::Text(state.as_str().to_owned()));
-    }
+/// The newest jobs of an owner before a number, perhaps of one state; one more than asked for, if there are so many.
+pub(super) fn paging(query: &Query) -> String {
+    let filter = if query.state.is_some() { "AND state = ?3" } else { "" };
     let limit = query.limit.saturating_add(1);
-    let sql = format!("SELECT {STATUS} FROM jobs WHERE number < ?1 {filter} ORDER BY number DESC LIMIT {limit}");
+    format!("SELECT {STATUS} FROM jobs WHERE owner = ?1 AND number < ?2 {filter} ORDER BY number DESC LIMIT {limit}")
+}
+
+fn page(connection: &Connection, index: &Mutex<Index>, query: &Query) -> rusqlite::Result<Page> {
+    let sql = paging(query);
+    let before = query.before.and_then(|before| before.try_into().ok()).unwrap_or(i64::MAX);
+    let mut values = vec![Value::Blob(query.owner.as_bytes().to_vec()), Value::Integer(before)];
+    values.extend(query.state.iter().map(|state| Value::Text(state.as_str().to_owned())));
     let mut found = connection.prepare_cached(&sql)?;
     let mut found = found
         .query_map(params_from_iter(values), status)?
@@ -126,21 +131,30 @@ impl Store for Sqlite {
         Box::pin(self.writer.run(move |db| db.finish(&job_id, attempt, &outcome)))
     }
 
-    fn cancel<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Cancelled> {
+    fn cancel<'a>(&'a self, owner: Owner, job_id: &'a JobId) -> Transaction<'a, Cancelled> {
         let job_id = job_id.clone();
-        Box::pin(self.writer.run(move |db| db.cancel(&job_id)))
+        Box::pin(self.writer.run(move |db| db.cancel(owner, &job_id)))
     }
 
     fn queued(&self) -> usize {
         self.index().queue.len()
     }
 
-    fn status<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Option<Arc<JobStatus>>> {
+    fn status<'a>(&'a self, owner: Owner, job_id: &'a JobId) -> Transaction<'a, Option<Arc<JobStatus>>> {
         let (job_id, index) = (job_id.clone(), Arc::clone(&self.index));
         Box::pin(self.reader.run(move |connection| {
-            let mut found = connection.prepare_cached(&format!("SELECT {STATUS} FROM jobs WHERE id = ?"))?;
-            let found = found.query_row([job_id.as_str()], status).optional()?;
+            let mut found =
+                connection.prepare_cached(&format!("SELECT {STATUS} FROM jobs WHERE id = ? AND owner = ?"))?;
+            let found = found.query_row(params![job_id.as_str(), owner.as_bytes()], status).optional()?;
             Ok(found.map(|row| told(&index, row).1))
+        }))
+    }
+
+    fn progress<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Option<Progress>> {
+        let job_id = job_id.clone();
+        Box::pin(self.reader.run(move |connection| {
+            let mut found = connection.prepare_cached("SELECT state, attempt FROM jobs WHERE id = ?")?;
+            found.query_row([job_id.as_str()], progress).optional()
         }))
     }
 

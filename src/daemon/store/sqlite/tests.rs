@@ -8,6 +8,7 @@ use tokio_test::block_on;
 
 use super::Sqlite;
 use crate::daemon::backend::ChatAnswer;
+use crate::daemon::owner::Owner;
 use crate::daemon::store::{
     Cancelled, Claim, Key, Memory, NewJob, Next, Outcome, Query, Refusal, Store, Taken, Verdict,
 };
@@ -17,22 +18,29 @@ use crate::{JobId, JobState};
 const BATCH: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-fn file(folder: &tempfile::TempDir) -> PathBuf {
+pub(super) fn file(folder: &tempfile::TempDir) -> PathBuf {
     folder.path().join("jobs.db")
 }
 
-fn open(folder: &tempfile::TempDir) -> Sqlite {
+pub(super) fn open(folder: &tempfile::TempDir) -> Sqlite {
     Sqlite::open(&file(folder), 100, BATCH, DAY, 3).unwrap()
 }
 
-fn new(key: Option<&str>, text: &str) -> NewJob {
+pub(super) fn new(key: Option<&str>, text: &str) -> NewJob {
     new_of("m", key, text)
 }
 
 fn new_of(model: &str, key: Option<&str>, text: &str) -> NewJob {
     let body = Bytes::from(format!(r#"{{"model":"{model}","messages":[{{"content":"{text}"}}]}}"#));
     let key = key.map(|key| Key { text: key.into(), digest: [text.len().to_le_bytes()[0]; 32] });
-    NewJob { draft: serde_json::from_slice(&body).unwrap(), body, webhook: None, traceparent: None, key }
+    NewJob {
+        owner: Owner::ANYBODY,
+        draft: serde_json::from_slice(&body).unwrap(),
+        body,
+        webhook: None,
+        traceparent: None,
+        key,
+    }
 }
 
 fn submit(store: &dyn Store, text: &str) -> JobId {
@@ -74,9 +82,12 @@ fn a_full_disk_takes_nothing_and_loses_nothing() {
     let broken = block_on(store.submit(new(None, &long))).unwrap_err();
     assert_eq!(broken.to_string(), "the disk of the store is full");
     // It is not in the queue either.
-    assert_eq!(block_on(store.status(&job_id)).unwrap().unwrap().position, Some(1));
+    assert_eq!(block_on(store.status(Owner::ANYBODY, &job_id)).unwrap().unwrap().position, Some(1));
     limit("1000000");
-    assert_eq!(block_on(store.list(Query { state: None, before: None, limit: 9 })).unwrap().jobs.len(), 1);
+    assert_eq!(
+        block_on(store.list(Query { owner: Owner::ANYBODY, state: None, before: None, limit: 9 })).unwrap().jobs.len(),
+        1
+    );
     let second = submit(&store, &long);
     assert_eq!(take(&store).unwrap().chat.job_id(), &job_id);
     assert_eq!(take(&store).unwrap().chat.job_id(), &second);
@@ -132,12 +143,12 @@ fn what_ran_at_the_end_is_queued_again_until_its_attempts_are_used_up() {
     let job_id = submit(&open(&folder), "go");
     for attempt in 1..=3 {
         let store = open(&folder);
-        assert_eq!(block_on(store.status(&job_id)).unwrap().unwrap().state, JobState::Queued);
+        assert_eq!(block_on(store.status(Owner::ANYBODY, &job_id)).unwrap().unwrap().state, JobState::Queued);
         let taken = take(&store).unwrap();
         assert_eq!((taken.chat.job_id(), taken.chat.attempt()), (&job_id, attempt));
     }
     let store = open(&folder);
-    let status = block_on(store.status(&job_id)).unwrap().unwrap();
+    let status = block_on(store.status(Owner::ANYBODY, &job_id)).unwrap().unwrap();
     assert_eq!(status.state, JobState::Failed);
     assert_eq!(status.error.as_deref(), Some("the daemon ended 3 times while the job ran"));
     assert!(status.completed_at.is_some() && take(&store).is_none());
@@ -159,8 +170,8 @@ fn jobs_are_swept_with_their_keys_when_they_were_kept_long_enough() {
     )
     .unwrap();
     assert_eq!((sweep(), sweep()), (1, 0));
-    assert!(block_on(store.status(&first)).unwrap().is_none());
-    assert!(block_on(store.status(&running)).unwrap().is_some());
+    assert!(block_on(store.status(Owner::ANYBODY, &first)).unwrap().is_none());
+    assert!(block_on(store.status(Owner::ANYBODY, &running)).unwrap().is_some());
     let again = block_on(store.submit(new(Some("k"), "other"))).unwrap().unwrap();
     assert!(!again.replayed);
 }
@@ -185,7 +196,7 @@ fn a_job_that_is_damaged_fails_and_the_others_are_taken() {
         assert!(matches!(next, Some(Next::Damaged(job_id)) if job_id == bad), "{damage}");
         assert_eq!(take(&store).unwrap().chat.job_id(), &good);
         assert!(take(&store).is_none());
-        let status = block_on(store.status(&bad)).unwrap().unwrap();
+        let status = block_on(store.status(Owner::ANYBODY, &bad)).unwrap().unwrap();
         assert_eq!(status.state, JobState::Failed);
         assert_eq!(status.error.as_deref(), Some("what was submitted is damaged in the daemon's store"));
         assert_eq!((status.attempt, status.started_at, status.completed_at.is_some()), (0, None, true));
@@ -195,7 +206,7 @@ fn a_job_that_is_damaged_fails_and_the_others_are_taken() {
             block_on(store.settle(&bad, Verdict::Delivered)).unwrap();
         }
         drop(store);
-        assert_eq!(block_on(open(&folder).status(&bad)).unwrap().unwrap().state, JobState::Failed);
+        assert_eq!(block_on(open(&folder).status(Owner::ANYBODY, &bad)).unwrap().unwrap().state, JobState::Failed);
     }
 }
 
@@ -226,7 +237,7 @@ fn a_job_that_was_damaged_while_it_ran_is_not_run_again() {
     let damage = |db: &mut super::db::Db| db.connection.execute_batch("UPDATE jobs SET body = x'7b'");
     block_on(store.writer.run(damage)).unwrap();
     assert!(block_on(store.restart(&bad, 1)).unwrap().is_none());
-    let status = block_on(store.status(&bad)).unwrap().unwrap();
+    let status = block_on(store.status(Owner::ANYBODY, &bad)).unwrap().unwrap();
     assert_eq!((&status.state, status.attempt), (&JobState::Failed, 1));
 }
 
@@ -253,15 +264,15 @@ fn a_job_whose_part_of_the_file_is_torn_is_left_alone_and_the_others_are_taken()
     assert_eq!(take(&store).unwrap().chat.job_id(), &good);
     assert!(take(&store).is_none());
     // It cannot be written either.
-    assert_eq!(block_on(store.status(&torn)).unwrap().unwrap().state, JobState::Queued);
+    assert_eq!(block_on(store.status(Owner::ANYBODY, &torn)).unwrap().unwrap().state, JobState::Queued);
     assert!(block_on(store.finish(&good, 1, done())).unwrap());
     let next = submit(&store, "next");
     assert_eq!(take(&store).unwrap().chat.job_id(), &next);
 }
 
-/// What a store answers to, without ids and times, which are its own.
-fn look(store: &dyn Store, jobs: &[JobId]) -> Vec<String> {
-    let status = |job_id| block_on(store.status(job_id)).unwrap();
+/// What a store answers that owner, without ids and times, which are its own.
+fn look(store: &dyn Store, owner: Owner, jobs: &[JobId]) -> Vec<String> {
+    let status = |job_id| block_on(store.status(owner, job_id)).unwrap();
     let told = jobs.iter().map(status).map(|status| {
         status.map_or_else(String::new, |status| {
             let result = status.result.as_ref().map(|result| result.get().to_owned());
@@ -276,7 +287,7 @@ fn look(store: &dyn Store, jobs: &[JobId]) -> Vec<String> {
     for state in [None, Some(JobState::Queued), Some(JobState::Failed)] {
         let mut before = None;
         loop {
-            let page = block_on(store.list(Query { state: state.clone(), before, limit: 3 })).unwrap();
+            let page = block_on(store.list(Query { owner, state: state.clone(), before, limit: 3 })).unwrap();
             let place =
                 |job: &std::sync::Arc<crate::JobStatus>| jobs.iter().position(|job_id| *job_id == job.job_id).unwrap();
             seen.push(format!("{:?}", page.jobs.iter().map(place).collect::<Vec<_>>()));
@@ -292,22 +303,27 @@ fn look(store: &dyn Store, jobs: &[JobId]) -> Vec<String> {
 /// The same is asked of both; where it is in memory is no difference.
 #[test]
 fn a_file_and_memory_answer_alike() {
+    let owners = [Owner::ANYBODY, Owner::of(b"a token")];
     for seed in 0..10 {
         let mut random = fastrand::Rng::with_seed(seed);
         let folder = tempfile::tempdir().unwrap();
         let (sqlite, memory) = (Sqlite::open(&file(&folder), 6, BATCH, DAY, 3).unwrap(), Memory::new(6, BATCH, DAY));
         let stores: [&dyn Store; 2] = [&sqlite, &memory];
         let mut jobs: [Vec<JobId>; 2] = [Vec::new(), Vec::new()];
+        let mut whose = Vec::new();
         let mut runs: Vec<(usize, u64)> = Vec::new();
         for step in 0..60 {
             let (which, roll, text) = (random.usize(..100), random.u8(..6), "x".repeat(random.usize(1..3)));
+            let owner = owners[random.usize(..2)];
             let key = random.bool().then(|| format!("key {}", random.u8(..5)));
             let model = ["a", "b", "c"][random.usize(..3)];
             let mut answers = Vec::new();
             let mut begun = None;
             for (store, jobs) in stores.iter().zip(&mut jobs) {
                 answers.push(match roll {
-                    0 | 1 => match block_on(store.submit(new_of(model, key.as_deref(), &text))).unwrap() {
+                    0 | 1 => match block_on(store.submit(NewJob { owner, ..new_of(model, key.as_deref(), &text) }))
+                        .unwrap()
+                    {
                         Ok(submitted) => {
                             if !submitted.replayed {
                                 jobs.push(submitted.job_id.clone());
@@ -336,7 +352,7 @@ fn a_file_and_memory_answer_alike() {
                             format!("{begun:?}")
                         }
                     }
-                    _ if !jobs.is_empty() => match block_on(store.cancel(&jobs[which % jobs.len()])).unwrap() {
+                    _ if !jobs.is_empty() => match block_on(store.cancel(owner, &jobs[which % jobs.len()])).unwrap() {
                         Cancelled::Ended(status) => format!("{:?} {:?}", status.state, status.error),
                         other => format!("{other:?}"),
                     },
@@ -344,8 +360,18 @@ fn a_file_and_memory_answer_alike() {
                 });
             }
             runs.extend(begun);
+            whose.resize(jobs[0].len(), owner);
             assert_eq!(answers[0], answers[1], "step {step} of seed {seed}");
-            assert_eq!(look(&sqlite, &jobs[0]), look(&memory, &jobs[1]), "after step {step} of seed {seed}");
+            for owner in owners {
+                let looks = (look(&sqlite, owner, &jobs[0]), look(&memory, owner, &jobs[1]));
+                assert_eq!(looks.0, looks.1, "after step {step} of seed {seed}");
+                let known = looks.0.iter().zip(&whose).map(|(told, whose)| told.is_empty() == (*whose != owner));
+                assert!(known.into_iter().all(|right| right), "after step {step} of seed {seed}: {looks:?}");
+            }
+            let progress = |store: &dyn Store, jobs: &[JobId]| -> Vec<String> {
+                jobs.iter().map(|job_id| format!("{:?}", block_on(store.progress(job_id)).unwrap())).collect()
+            };
+            assert_eq!(progress(&sqlite, &jobs[0]), progress(&memory, &jobs[1]), "after step {step} of seed {seed}");
         }
     }
 }
