@@ -118,6 +118,8 @@ async fn what_cannot_be_served_is_status_2_and_says_why() {
         (&["--backend", "echo", "--allow-webhook-hosts", "*"], "webhook"),
         (&["--backend", "echo", "--store", "/nowhere/jobs.db"], "store: cannot be"),
         (&["--backend", "echo", "--keep", "0s"], "longer than no time"),
+        (&["--backend", "echo", "--model-batch", "0"], "model_batch: must be at least 1"),
+        (&["--backend", "echo", "--webhook-roots", "/nowhere"], "/nowhere cannot be read"),
         (&["--backend", "echo", "--listen", "127.0.0.1:x"], "--listen"),
     ] {
         let mut command = foreman(&base);

@@ -12,7 +12,7 @@ use crate::exit::Failure;
 use crate::logs::{self, Form};
 use crate::secret::Secret;
 use crate::signal::{Interrupts, Terminations};
-use crate::{output, time};
+use crate::{input, output, time};
 
 /// Run a daemon: take jobs, keep them, have a model server do them
 ///
@@ -46,12 +46,19 @@ pub(crate) struct Serve {
     /// Send no webhooks to loopback and private networks: for a daemon that strangers may use
     #[arg(long)]
     no_private_webhooks: bool,
+    /// A file with further certificates, as PEM, that receivers of webhooks at https are trusted by
+    #[cfg(feature = "tls")]
+    #[arg(long, value_name = "FILE")]
+    webhook_roots: Option<PathBuf>,
     /// How many jobs run at once
     #[arg(long, default_value_t = 1, value_name = "N")]
     workers: usize,
     /// How many jobs may be queued; a submission beyond is told to come again later
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     max_queue: usize,
+    /// How many jobs of one model are taken in a row while others wait, so that a GPU need not load models in turn
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    model_batch: usize,
     /// How often a job is run at most, after failures that may go away and after crashes
     #[arg(long, default_value_t = 3, value_name = "N")]
     attempts: u64,
@@ -104,6 +111,7 @@ impl Serve {
             .backend(self.backend.build(key)?)
             .workers(self.workers)
             .max_queue(self.max_queue)
+            .model_batch(self.model_batch)
             .attempts(self.attempts)
             .keep(self.keep)
             .drain(self.drain)
@@ -119,6 +127,10 @@ impl Serve {
         }
         if !self.allow_webhook_hosts.is_empty() {
             builder = builder.allow_webhook_hosts(WebhookHosts::new(self.allow_webhook_hosts)?);
+        }
+        #[cfg(feature = "tls")]
+        if let Some(file) = self.webhook_roots {
+            builder = builder.webhook_roots(input::file(&file)?);
         }
         Ok(builder)
     }
