@@ -54,7 +54,7 @@
 //!
 //! Without any, everybody may ask, and every job is everybody's. With several ([`Builder::token`], [`Builder::tokens`]) each
 //! sees its own jobs only: a job belongs to the token that it was submitted with, and to all others it is a job that is not
-//! known. So do idempotency keys, and lists have one's own jobs. What tokens share is the daemon: the queue, and with it the
+//! known. So does an idempotency key, and a list has one's own jobs. What tokens share is the daemon: the queue, and with it the
 //! places in it, the models, and the counters of `GET /metrics`, which count the jobs of all.
 //!
 //! A file remembers whose its jobs are, by a digest that tells nobody the token unless they guess it: let tokens be long and
