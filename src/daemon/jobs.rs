@@ -41,7 +41,8 @@ impl Jobs {
         let submitted = self.store.submit(new).await?;
         match &submitted {
             Ok(job) if job.replayed => self.counters.replayed.add(),
-            Ok(_) => {
+            Ok(job) => {
+                tracing::debug!(job_id = %job.job_id, "a job is queued");
                 self.counters.accepted.add();
                 self.mail.notify_one();
                 self.work.notify_one();
@@ -57,10 +58,14 @@ impl Jobs {
             match self.store.take().await? {
                 None => return Ok(None),
                 Some(Next::Run(taken)) => {
+                    tracing::debug!(job_id = %taken.chat.job_id(), attempt = taken.chat.attempt(), "a job runs");
                     self.changed(taken.chat.job_id());
                     return Ok(Some(taken));
                 }
-                Some(Next::Damaged(job_id)) => self.changed(&job_id),
+                Some(Next::Damaged(job_id)) => {
+                    tracing::error!(%job_id, "a job has failed: it is damaged in the store");
+                    self.changed(&job_id);
+                }
             }
         }
     }
@@ -72,7 +77,15 @@ impl Jobs {
     }
 
     pub(crate) async fn finish(&self, job_id: &JobId, attempt: u64, outcome: Outcome) -> Result<(), Broken> {
+        let failed = match &outcome {
+            Outcome::Done(_) => None,
+            Outcome::Failed(error) => Some(error.clone()),
+        };
         if self.store.finish(job_id, attempt, outcome).await? {
+            match failed {
+                None => tracing::info!(%job_id, attempt, "a job is done"),
+                Some(error) => tracing::info!(%job_id, attempt, error, "a job has failed"),
+            }
             self.changed(job_id);
         }
         Ok(())
@@ -81,6 +94,7 @@ impl Jobs {
     pub(crate) async fn cancel(&self, owner: Owner, job_id: &JobId) -> Result<Cancelled, Broken> {
         let cancelled = self.store.cancel(owner, job_id).await?;
         if let Cancelled::Ended(_) = &cancelled {
+            tracing::info!(%job_id, "a job is cancelled");
             self.counters.cancelled.add();
             self.changed(job_id);
         }

@@ -57,6 +57,7 @@ async fn jobs_kept_in_a_file_are_there_after_a_restart() {
     assert_eq!(submitted.code, Some(0), "{submitted:?}");
     let (code, log) = daemon.end().await;
     assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains(&format!("a job is done job_id={}", submitted.job_id())), "{log}");
     assert!(log.contains(" INFO ") && log.contains("ended") && !log.contains("lost when the daemon ends"), "{log}");
 
     let daemon = Served::start(&args).await;
