@@ -68,8 +68,8 @@ impl Client {
 }
 
 /// The default stack.
-fn stack<T: Clone>(api: &Api<T>, waits: &WaitLayer<Api<T>>) -> Jobs<T> {
-    ServiceBuilder::new().layer(waits).retry(RetrySubmission::default()).service(api.clone())
+fn stack<T: Clone>(api: &Api<T>, waits: &WaitLayer<Api<T>>, retry: RetrySubmission) -> Jobs<T> {
+    ServiceBuilder::new().layer(waits).retry(retry).service(api.clone())
 }
 
 impl<T> Client<T>

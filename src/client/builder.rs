@@ -6,6 +6,7 @@ use super::http::{DefaultHttp, MakeHttp, OwnHttp, OwnService};
 use super::webhooks::Webhooks;
 use super::{Client, stack};
 use crate::api::{Api, BaseUrl, Transport, TransportBuilder};
+use crate::retry::RetrySubmission;
 use crate::source::PollPolicy;
 use crate::wait::WaitLayer;
 use crate::{DropPolicy, Error, Notifier};
@@ -21,6 +22,9 @@ pub struct ClientBuilder<H = DefaultHttp> {
     public_url: Option<String>,
     deadline: Option<Duration>,
     on_drop: DropPolicy,
+    retry: RetrySubmission,
+    answer_window: Option<Duration>,
+    failure_budget: Option<Duration>,
     poll_policy: Result<PollPolicy, Error>,
     exchange_timeout: Option<Duration>,
     max_answer: Option<usize>,
@@ -37,6 +41,9 @@ impl ClientBuilder {
             public_url: None,
             deadline: None,
             on_drop: DropPolicy::Detach,
+            retry: RetrySubmission::default(),
+            answer_window: None,
+            failure_budget: None,
             poll_policy: Ok(PollPolicy::default()),
             exchange_timeout: None,
             max_answer: None,
@@ -62,6 +69,9 @@ impl<H> ClientBuilder<H> {
             public_url: self.public_url,
             deadline: self.deadline,
             on_drop: self.on_drop,
+            retry: self.retry,
+            answer_window: self.answer_window,
+            failure_budget: self.failure_budget,
             poll_policy: self.poll_policy,
             exchange_timeout: self.exchange_timeout,
             max_answer: self.max_answer,
@@ -121,6 +131,26 @@ impl<H> ClientBuilder<H> {
         self
     }
 
+    /// When a submission is sent again that failed; up to four times unless set, and only where that cannot run the job twice.
+    pub fn retry(mut self, policy: RetrySubmission) -> Self {
+        self.retry = policy;
+        self
+    }
+
+    /// How long, when the answer to the submission was lost and webhooks are on, an event may still say which job it became before
+    /// the submission is sent again (to a daemon that keeps idempotency keys) or given up; 10 s unless set.
+    pub fn answer_window(mut self, window: Duration) -> Self {
+        self.answer_window = Some(window);
+        self
+    }
+
+    /// How long polls may fail, one after the other, before the wait ends with the last failure; 2 min unless set. A success
+    /// or an event begins the count anew.
+    pub fn failure_budget(mut self, budget: Duration) -> Self {
+        self.failure_budget = Some(budget);
+        self
+    }
+
     /// Polls at this interval, without growth; see [`poll_policy`](ClientBuilder::poll_policy) for more.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.poll_policy = PollPolicy::every(interval);
@@ -177,6 +207,12 @@ where
         if let Some(deadline) = self.deadline {
             waits = waits.deadline(deadline);
         }
+        if let Some(window) = self.answer_window {
+            waits = waits.answer_window(window);
+        }
+        if let Some(budget) = self.failure_budget {
+            waits = waits.failure_budget(budget);
+        }
         // Checked before anything is bound.
         waits.clone().build()?;
         let open = self.webhooks.open(&base, &self.secrets, self.public_url.as_deref()).await?;
@@ -184,7 +220,7 @@ where
         if let Some(push) = open.push {
             waits = waits.push(push);
         }
-        let jobs = stack(&api, &waits.build()?);
+        let jobs = stack(&api, &waits.build()?, self.retry);
         Ok(Client { api, jobs, notifier: open.notifier, webhook_url, listener: open.listener })
     }
 }

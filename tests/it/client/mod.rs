@@ -1,6 +1,7 @@
 //! The client against the embedded daemon, over real sockets.
 
 mod endpoints;
+mod limits;
 mod options;
 mod sockets;
 mod tls;
