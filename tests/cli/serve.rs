@@ -4,7 +4,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::support::{foreman, run};
+use crate::support::{foreman, run, unheard};
 
 /// A daemon as a process of its own.
 struct Served {
@@ -41,7 +41,9 @@ impl Served {
 
         kill(Pid::from_raw(self.child.id().unwrap().try_into().unwrap()), Signal::SIGTERM).unwrap();
         let mut log = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut log).await.unwrap();
+        if let Some(mut stderr) = self.child.stderr.take() {
+            stderr.read_to_string(&mut log).await.unwrap();
+        }
         (self.child.wait().await.unwrap().code(), log)
     }
 }
@@ -78,6 +80,16 @@ async fn the_log_is_json_when_it_is_wanted() {
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines[0]["message"], "listening");
     assert!(lines.iter().any(|line| line["level"] == "WARN" && line["message"].as_str().unwrap().contains("memory")));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_log_that_cannot_be_written_does_not_end_the_daemon() {
+    let daemon = Served::spawn(unheard(foreman(&["serve", "--listen", "127.0.0.1:0", "--backend", "echo"]))).await;
+    for _ in 0..2 {
+        assert_eq!(run(daemon.foreman(&["submit", "--model", "m", "hi"])).await.code, Some(0));
+    }
+    assert_eq!(daemon.end().await.0, Some(0));
 }
 
 #[tokio::test]

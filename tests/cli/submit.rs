@@ -4,7 +4,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tower::service_fn;
 
-use crate::support::{Bench, foreman, run, run_with_stdin, said};
+use crate::support::{Bench, foreman, run, run_with_stdin, said, unheard};
 
 /// Says its whole conversation as JSON, and the options.
 fn parrot() -> Backend {
@@ -67,6 +67,16 @@ async fn the_job_is_introduced_with_the_command_that_waits_for_it() {
     let ended = bench.run(&["submit", "--model", "m", "hi"]).await;
     let job_id = ended.job_id();
     assert_eq!(ended.stderr, format!("foreman: job {job_id}; to wait for it again: foreman wait {job_id}\n"));
+}
+
+#[tokio::test]
+async fn a_stderr_that_nobody_reads_changes_nothing() {
+    let bench = Bench::new(|builder| builder).await;
+    let ended = run(unheard(bench.foreman(&["submit", "--model", "m", "hi"]))).await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "echo (this is no model): hi\n"));
+    assert_eq!(run(unheard(bench.foreman(&["wait", "7"]))).await.code, Some(3));
+    let ended = run(unheard(foreman(&["submit", "--model", "m", "hi"]))).await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "echo (this is no model): hi\n"));
 }
 
 #[tokio::test]

@@ -59,7 +59,15 @@ pub(crate) fn introduced(stderr: &str) -> Option<&str> {
 }
 
 pub(crate) async fn run(mut command: Command) -> Ended {
-    command.output().await.unwrap().into()
+    command.spawn().unwrap().wait_with_output().await.unwrap().into()
+}
+
+/// Writes to its stderr fail, as they do when whoever read it has left.
+pub(crate) fn unheard(mut command: Command) -> Command {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    command.stderr(writer);
+    command
 }
 
 pub(crate) async fn run_with_stdin(mut command: Command, stdin: &str) -> Ended {

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use foreman_client::Artifact;
 
 use crate::exit::Failure;
-use crate::plain;
+use crate::{output, plain};
 
 /// Writes the artifacts of a job into a directory, which is made if it is not there. What can be saved is; the first thing
 /// that could not be is the failure.
@@ -37,7 +37,7 @@ fn one(artifact: &Artifact, directory: &Path) -> Result<(), Failure> {
     }
     match written(&path, &data) {
         Ok(()) => {
-            eprintln!("foreman: saved {}", path.display());
+            output::note(&format!("foreman: saved {}", path.display()));
             Ok(())
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

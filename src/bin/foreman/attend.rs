@@ -8,9 +8,9 @@ use foreman_client::{Client, Error, JobId, JobResult};
 use tokio::time::sleep;
 
 use crate::exit::Failure;
-use crate::interrupt;
 use crate::progress::Progress;
 use crate::signal::Interrupts;
+use crate::{interrupt, output};
 
 /// How often a terminal is told of the job's state and its place in the queue.
 const GLANCE: Duration = Duration::from_secs(1);
@@ -59,7 +59,7 @@ impl Attendant<'_> {
             Err(error) => error.job_id(),
         };
         if let (None, Some(known)) = (&job_id, known) {
-            eprintln!("{}", self.introduction(known));
+            output::note(&self.introduction(known));
         }
         Ok(ended?)
     }

@@ -2,9 +2,9 @@ use clap::Args;
 use foreman_client::daemon::Daemon;
 use foreman_client::{Client, ClientBuilder};
 
-use crate::backend;
 use crate::credentials::Token;
 use crate::exit::Failure;
+use crate::{backend, output};
 
 /// Which daemon, and as whom.
 #[derive(Debug, Args)]
@@ -40,7 +40,7 @@ impl Connection {
             return Ok(Connected { client: self.connect(url, options).await?, embedded: None });
         }
         let (backend, what) = backend::found().await;
-        eprintln!("foreman: no --url and no FOREMAN_URL: a daemon in this process {what}");
+        output::note(&format!("foreman: no --url and no FOREMAN_URL: a daemon in this process {what}"));
         let daemon = Daemon::builder().backend(backend).start().await?;
         let client = options(Client::builder(daemon.url())).build().await?;
         Ok(Connected { client, embedded: Some(daemon) })

@@ -56,7 +56,7 @@ impl Jobs {
             output::table(["ID", "STATE", "PLACE", "MODEL", "CREATED", "ERROR"], &rows)?;
         }
         if more {
-            eprintln!("foreman: there are more than {}; see --limit", self.limit);
+            output::note(&format!("foreman: there are more than {}; see --limit", self.limit));
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use foreman_client::JobStatus;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::plain;
+use crate::{output, plain};
 
 /// A spinner with state, place in the queue and elapsed time on a terminal, and nothing in a pipe. Gone when it is dropped.
 pub(crate) struct Progress(Option<ProgressBar>);
@@ -35,8 +35,8 @@ impl Progress {
     /// A line on stderr that stays.
     pub(crate) fn note(&self, line: &str) {
         match &self.0 {
-            Some(spinner) => spinner.suspend(|| eprintln!("{line}")),
-            None => eprintln!("{line}"),
+            Some(spinner) => spinner.suspend(|| output::note(line)),
+            None => output::note(line),
         }
     }
 }
