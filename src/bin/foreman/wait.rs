@@ -30,7 +30,7 @@ pub(crate) struct Telling {
     /// Print the finished job as one line of JSON
     #[arg(long)]
     json: bool,
-    /// Save the job's artifacts below this directory; no file that is there is overwritten
+    /// Save the job's artifacts below this directory; no file that is there is overwritten, and no link followed
     #[arg(long, value_name = "DIR")]
     artifacts: Option<PathBuf>,
 }
