@@ -70,10 +70,10 @@ pub(crate) fn unheard(mut command: Command) -> Command {
     command
 }
 
-pub(crate) async fn run_with_stdin(mut command: Command, stdin: &str) -> Ended {
+pub(crate) async fn run_with_stdin(mut command: Command, stdin: impl AsRef<[u8]>) -> Ended {
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let mut pipe = child.stdin.take().unwrap();
-    pipe.write_all(stdin.as_bytes()).await.unwrap();
+    pipe.write_all(stdin.as_ref()).await.unwrap();
     drop(pipe);
     child.wait_with_output().await.unwrap().into()
 }

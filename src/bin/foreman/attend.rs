@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use crate::exit::Failure;
 use crate::progress::Progress;
 use crate::signal::Interrupts;
-use crate::{interrupt, output};
+use crate::{again, interrupt, output};
 
 /// How often a terminal is told of the job's state and its place in the queue.
 const GLANCE: Duration = Duration::from_secs(1);
@@ -18,6 +18,8 @@ const GLANCE: Duration = Duration::from_secs(1);
 /// Who waits, and where.
 pub(crate) struct Attendant<'a> {
     pub(crate) client: &'a Client,
+    /// The daemon's URL, if it has to be given again.
+    pub(crate) url: Option<String>,
     /// The daemon ends with this command, and the job with it.
     pub(crate) embedded: bool,
 }
@@ -80,7 +82,12 @@ impl Attendant<'_> {
         if self.embedded {
             format!("foreman: job {job_id}")
         } else {
-            format!("foreman: job {job_id}; to wait for it again: foreman wait {job_id}")
+            format!("foreman: job {job_id}; to wait for it again: {}", self.again(job_id))
         }
+    }
+
+    /// The command that waits for the job again.
+    pub(crate) fn again(&self, job_id: &JobId) -> String {
+        again::command(self.url.as_deref(), job_id)
     }
 }

@@ -1,3 +1,5 @@
+use std::env;
+
 use clap::Args;
 use foreman_client::daemon::Daemon;
 use foreman_client::{Client, ClientBuilder};
@@ -31,6 +33,12 @@ impl Connected {
 }
 
 impl Connection {
+    /// The URL, if it was given by a flag alone.
+    pub(crate) fn flagged(&self) -> Option<String> {
+        let is_known = |url: &String| env::var("FOREMAN_URL").is_ok_and(|known| known == *url);
+        self.url.clone().filter(|url| !is_known(url))
+    }
+
     /// The daemon that was named, or one in this process.
     pub(crate) async fn or_embedded(
         mut self,

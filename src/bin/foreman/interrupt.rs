@@ -23,7 +23,7 @@ pub(crate) async fn leave_or_cancel(
         return Failure::Interrupted;
     };
     if !(io::stdin().is_terminal() && io::stderr().is_terminal() && wants_to_cancel(interrupts).await) {
-        output::note(&format!("foreman: the job goes on; to wait for it again: foreman wait {job_id}"));
+        output::note(&format!("foreman: the job goes on; to wait for it again: {}", attendant.again(job_id)));
         return Failure::Interrupted;
     }
     tokio::select! {

@@ -37,6 +37,7 @@ pub(crate) struct Telling {
 
 impl Wait {
     pub(crate) async fn run(self) -> Result<(), Failure> {
+        let url = self.connection.flagged();
         let client = self
             .connection
             .named(|builder| match self.deadline {
@@ -44,7 +45,7 @@ impl Wait {
                 None => builder.polling(),
             })
             .await?;
-        let attendant = Attendant { client: &client, embedded: false };
+        let attendant = Attendant { client: &client, url, embedded: false };
         let result = attendant.attend(ready(Some(self.id.clone())), client.wait(self.id)).await?;
         self.telling.tell(result)
     }
