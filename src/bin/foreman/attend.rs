@@ -56,6 +56,7 @@ impl Attendant<'_> {
         };
         drop(progress);
         // The id and the end may have come at once.
+        interrupts.kill();
         let known = match &ended {
             Ok(result) => Some(&result.job_id),
             Err(error) => error.job_id(),
@@ -71,8 +72,9 @@ impl Attendant<'_> {
         let Some(job_id) = job_id.filter(|_| progress.is_shown()) else { return pending().await };
         loop {
             // The wait itself knows what to make of failures.
-            if let Ok(status) = self.client.status(job_id).await {
-                progress.show(&status);
+            match self.client.status(job_id).await {
+                Ok(status) => progress.show(&status),
+                Err(_) => progress.show_silence(),
             }
             sleep(GLANCE).await;
         }

@@ -14,7 +14,7 @@ impl Progress {
         if !std::io::stderr().is_terminal() {
             return Self(None);
         }
-        let spinner = ProgressBar::new_spinner().with_message("submitting");
+        let spinner = ProgressBar::new_spinner().with_message("asking the daemon");
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
             spinner.set_style(style);
         }
@@ -29,6 +29,13 @@ impl Progress {
     pub(crate) fn show(&self, status: &JobStatus) {
         if let Some(spinner) = &self.0 {
             spinner.set_message(words(status));
+        }
+    }
+
+    /// Nothing is known, for now.
+    pub(crate) fn show_silence(&self) {
+        if let Some(spinner) = &self.0 {
+            spinner.set_message("the daemon does not answer");
         }
     }
 
