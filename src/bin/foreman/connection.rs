@@ -12,7 +12,7 @@ use crate::{backend, output};
 #[derive(Debug, Args)]
 pub(crate) struct Connection {
     /// The daemon, such as http://127.0.0.1:11435
-    #[arg(long, env = "FOREMAN_URL")]
+    #[arg(long, env = "FOREMAN_URL", hide_env_values = true)]
     url: Option<String>,
     #[command(flatten)]
     token: Token,
