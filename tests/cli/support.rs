@@ -62,11 +62,16 @@ pub(crate) async fn run(mut command: Command) -> Ended {
     command.spawn().unwrap().wait_with_output().await.unwrap().into()
 }
 
-/// Writes to its stderr fail, as they do when whoever read it has left.
-pub(crate) fn unheard(mut command: Command) -> Command {
+/// A pipe whose reader has left.
+pub(crate) fn nobody() -> Stdio {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    command.stderr(writer);
+    writer.into()
+}
+
+/// What the command says on stderr cannot be written.
+pub(crate) fn unheard(mut command: Command) -> Command {
+    command.stderr(nobody());
     command
 }
 

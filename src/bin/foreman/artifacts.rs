@@ -7,10 +7,14 @@ use foreman_client::Artifact;
 use crate::exit::Failure;
 use crate::{output, plain};
 
-/// Writes the artifacts of a job into a directory, which is made if it is not there. What can be saved is; the first thing
-/// that could not be is the failure.
+/// Makes the directory that artifacts are written into, if it is not there.
+pub(crate) fn prepare(directory: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(directory).map_err(|error| of_a_file(directory, &error))
+}
+
+/// Writes the artifacts of a job into a directory. What can be saved is; the first thing that could not be is the failure.
 pub(crate) fn save(artifacts: &[Artifact], directory: &Path) -> Result<(), Failure> {
-    fs::create_dir_all(directory).map_err(|error| of_a_file(directory, &error))?;
+    prepare(directory)?;
     let mut first = Ok(());
     for artifact in artifacts {
         let saved = one(artifact, directory);

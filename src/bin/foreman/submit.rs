@@ -60,6 +60,7 @@ impl Submit {
             }
         };
         let secret = self.webhook_secret.read()?;
+        self.telling.prepare()?;
         let url = self.connection.flagged();
         let connected = self
             .connection

@@ -37,6 +37,7 @@ pub(crate) struct Telling {
 
 impl Wait {
     pub(crate) async fn run(self) -> Result<(), Failure> {
+        self.telling.prepare()?;
         let url = self.connection.flagged();
         let client = self
             .connection
@@ -52,20 +53,33 @@ impl Wait {
 }
 
 impl Telling {
-    /// Writes the result: the assistant's text, or everything.
+    /// Before there is a result that would be lost.
+    pub(crate) fn prepare(&self) -> Result<(), Failure> {
+        self.artifacts.as_deref().map_or(Ok(()), artifacts::prepare)
+    }
+
+    /// Writes the result and its artifacts, each whether or not the other can be written.
     pub(crate) fn tell(&self, result: JobResult) -> Result<(), Failure> {
-        if self.json {
-            output::json(&*result)?;
-        } else if result.state == JobState::Done {
-            match result.content() {
-                Some(content) if !content.is_empty() => output::said(&content)?,
-                // Such as a call of a tool.
-                _ => output::json(&result.result)?,
-            }
-        }
+        let printed = self.print(&result);
         if let Some(directory) = &self.artifacts {
             artifacts::save(&result.artifacts, directory)?;
         }
+        printed?;
         Ok(result.into_success().map(drop)?)
+    }
+
+    /// The assistant's text, or everything.
+    fn print(&self, result: &JobResult) -> Result<(), Failure> {
+        if self.json {
+            output::json(&**result)
+        } else if result.state == JobState::Done {
+            match result.content() {
+                Some(content) if !content.is_empty() => output::said(&content),
+                // Such as a call of a tool.
+                _ => output::json(&result.result),
+            }
+        } else {
+            Ok(())
+        }
     }
 }
