@@ -11,6 +11,8 @@ use crate::exit::Failure;
 use crate::{artifacts, output, time};
 
 /// Wait for a job that was submitted before and print what the assistant said
+///
+/// A daemon that does not answer is asked again for some minutes, or until --deadline, for it may be starting anew.
 #[derive(Args)]
 pub(crate) struct Wait {
     #[command(flatten)]
