@@ -36,6 +36,9 @@ listening() {
 }
 
 mkdir -p "$LOGS"
+# Of a run before, they would name servers that are gone.
+: >"$LOGS/model.log"
+: >"$LOGS/foreman.log"
 if [[ ! -x "$VENV/bin/python" ]] && ! python3 -m venv "$VENV"; then
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3 python3-venv

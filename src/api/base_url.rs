@@ -31,7 +31,9 @@ pub struct BaseUrl {
 impl BaseUrl {
     /// Checks a URL on behalf of the option `field`.
     pub(crate) fn parse(field: &'static str, url: &str) -> Result<Self, Error> {
-        let wrong = |why: &str| Error::invalid(field, format!("{url:?} {why}"));
+        // Where nobody may be named, somebody may have been, with a password.
+        let shown = url.rsplit_once('@').map_or_else(|| url.to_owned(), |(_, host)| format!("..@{host}"));
+        let wrong = |why: &str| Error::invalid(field, format!("{shown:?} {why}"));
         let uri: Uri = url.parse().map_err(|error| wrong("is not a URL").with_source(error))?;
         let https = match uri.scheme() {
             Some(scheme) if *scheme == Scheme::HTTP => false,
@@ -154,6 +156,16 @@ mod tests {
             assert!(error.is_invalid(), "{url}");
             let text = error.to_string();
             assert!(text.starts_with("invalid base_url: ") && text.contains(why), "{url}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_repeated() {
+        for url in ["http://u:secret@h", "u:secret@h:80", "ftp://u:secret@h", "http://u:sec ret@h", "http://secret@h@h"]
+        {
+            let error = url.parse::<BaseUrl>().unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("sec"), "{error:?}");
+            assert!(error.to_string().contains("..@h"), "{error}");
         }
     }
 }

@@ -2,7 +2,7 @@ use foreman_client::Artifact;
 use foreman_client::daemon::{Backend, Chat};
 use tower::service_fn;
 
-use crate::support::{Bench, said};
+use crate::support::{Bench, nobody, run, said};
 
 fn drawing(names: &'static [&'static str]) -> Backend {
     Backend::new(service_fn(async move |chat: Chat| {
@@ -41,4 +41,24 @@ async fn waiting_again_saves_what_is_missing() {
     let refused = bench.run(&["wait", "--artifacts", path, ended.job_id()]).await;
     assert_eq!(refused.code, Some(74));
     assert_eq!(std::fs::read_to_string(place.path().join("b.txt")).unwrap(), "mine");
+}
+
+#[tokio::test]
+async fn artifacts_are_saved_though_nobody_reads_the_text() {
+    let bench = Bench::new(|builder| builder.backend(drawing(&["a.txt"]))).await;
+    let place = tempfile::tempdir().unwrap();
+    let mut command = bench.foreman(&["submit", "--model", "m", "--artifacts", place.path().to_str().unwrap(), "draw"]);
+    command.stdout(nobody());
+    assert_eq!(run(command).await.code, Some(74));
+    assert_eq!(std::fs::read_to_string(place.path().join("a.txt")).unwrap(), "a.txt");
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_made_is_told_before_the_job_is_submitted() {
+    let bench = Bench::new(|builder| builder.backend(drawing(&["a.txt"]))).await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let place = file.path().join("place");
+    let ended = bench.run(&["submit", "--model", "m", "--artifacts", place.to_str().unwrap(), "draw"]).await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(74), ""), "{ended:?}");
+    assert_eq!(bench.daemon.stats().accepted, 0);
 }

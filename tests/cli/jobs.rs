@@ -1,6 +1,8 @@
+use axum::routing::get;
 use serde_json::Value;
+use tokio::net::TcpListener;
 
-use crate::support::{Bench, Gate};
+use crate::support::{Bench, Gate, foreman, run};
 
 #[tokio::test]
 async fn jobs_are_a_table_or_lines_of_json_newest_first() {
@@ -34,6 +36,17 @@ async fn more_jobs_than_a_page_are_listed() {
     assert_eq!((all.stdout.lines().count(), all.stderr.as_str()), (105, ""));
     let some = bench.run(&["jobs", "--json", "--limit", "103"]).await;
     assert_eq!(some.stdout.lines().count(), 103);
+}
+
+#[tokio::test]
+async fn a_list_that_does_not_go_on_is_not_asked_for_for_ever() {
+    let list = axum::Router::new().route("/jobs", get(async || r#"{"jobs":[],"next_cursor":"again"}"#));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move { axum::serve(listener, list).await });
+    let ended = run(foreman(&["jobs", "--url", &url])).await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(3), ""), "{ended:?}");
+    server.abort();
 }
 
 #[tokio::test]

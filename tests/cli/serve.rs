@@ -1,10 +1,10 @@
-use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::support::{foreman, run};
+use crate::support::{Bench, Gate, foreman, run, unheard};
 
 /// A daemon as a process of its own.
 struct Served {
@@ -41,7 +41,9 @@ impl Served {
 
         kill(Pid::from_raw(self.child.id().unwrap().try_into().unwrap()), Signal::SIGTERM).unwrap();
         let mut log = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut log).await.unwrap();
+        if let Some(mut stderr) = self.child.stderr.take() {
+            stderr.read_to_string(&mut log).await.unwrap();
+        }
         (self.child.wait().await.unwrap().code(), log)
     }
 }
@@ -72,12 +74,40 @@ async fn jobs_kept_in_a_file_are_there_after_a_restart() {
 
 #[cfg(unix)]
 #[tokio::test]
+async fn the_log_tells_of_jobs_that_are_run_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = directory.path().join("jobs.db");
+    let gate = Gate::shut();
+    let bench =
+        Bench::new(|builder| builder.store(&store).drain(Duration::from_millis(1)).backend(gate.backend())).await;
+    let job_id = bench.submit("m").await;
+    bench.daemon.shutdown().await;
+
+    let daemon = Served::start(&["--backend", "echo", "--store", store.to_str().unwrap()]).await;
+    assert_eq!(run(daemon.foreman(&["wait", job_id.as_str()])).await.code, Some(0));
+    let (code, log) = daemon.end().await;
+    assert_eq!(code, Some(0));
+    assert!(log.contains(&format!("a job is done job_id={job_id}")), "{log}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
 async fn the_log_is_json_when_it_is_wanted() {
     let (code, log) = Served::start(&["--backend", "echo", "--log", "json"]).await.end().await;
     assert_eq!(code, Some(0));
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines[0]["message"], "listening");
     assert!(lines.iter().any(|line| line["level"] == "WARN" && line["message"].as_str().unwrap().contains("memory")));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_log_that_cannot_be_written_does_not_end_the_daemon() {
+    let daemon = Served::spawn(unheard(foreman(&["serve", "--listen", "127.0.0.1:0", "--backend", "echo"]))).await;
+    for _ in 0..2 {
+        assert_eq!(run(daemon.foreman(&["submit", "--model", "m", "hi"])).await.code, Some(0));
+    }
+    assert_eq!(daemon.end().await.0, Some(0));
 }
 
 #[tokio::test]
@@ -108,27 +138,23 @@ async fn a_daemon_is_set_by_its_environment() {
 
 #[tokio::test]
 async fn what_cannot_be_served_is_status_2_and_says_why() {
-    let base = ["serve", "--listen", "127.0.0.1:0"];
     for (args, why) in [
         (&[][..], "--backend"),
-        (&["--backend", "llama"], "must be echo, ollama=URL or openai=URL"),
+        (&["--backend", "llama"], "must be echo, ollama, ollama=URL or openai=URL"),
         (&["--backend", "ollama=nowhere"], "url"),
         (&["--backend", "echo", "--backend-key-file", "/nowhere"], "/nowhere cannot be read"),
         (&["--backend", "echo", "--workers", "0"], "workers: must be at least 1"),
         (&["--backend", "echo", "--token", "a b"], "token: must be visible ASCII"),
         (&["--backend", "echo", "--allow-webhook-hosts", "*"], "webhook"),
-        (&["--backend", "echo", "--store", "/nowhere/jobs.db"], "store: cannot be"),
+        (&["--backend", "echo", "--store", "/nowhere/jobs.db"], "store: cannot be in /nowhere"),
         (&["--backend", "echo", "--keep", "0s"], "longer than no time"),
         (&["--backend", "echo", "--model-batch", "0"], "model_batch: must be at least 1"),
         (&["--backend", "echo", "--webhook-roots", "/nowhere"], "/nowhere cannot be read"),
-        (&["--backend", "echo", "--listen", "127.0.0.1:x"], "--listen"),
+        (&["--backend", "echo", "--listen", "localhost:80"], "must be an IP address and a port"),
     ] {
-        let mut command = foreman(&base);
-        let ended = run({
-            command.args(args).stdin(Stdio::null());
-            command
-        })
-        .await;
+        let mut command = foreman(&[&["serve"], args].concat());
+        command.env("FOREMAN_LISTEN", "127.0.0.1:0");
+        let ended = run(command).await;
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{args:?} {ended:?}");
         assert!(ended.stderr.contains(why), "{args:?} {ended:?}");
     }

@@ -4,7 +4,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tower::service_fn;
 
-use crate::support::{Bench, foreman, run, run_with_stdin, said};
+use crate::support::{Bench, foreman, run, run_with_stdin, said, unheard};
 
 /// Says its whole conversation as JSON, and the options.
 fn parrot() -> Backend {
@@ -28,6 +28,8 @@ async fn the_prompt_is_an_argument_or_stdin() {
 
     let ended = run_with_stdin(bench.foreman(&["submit", "--model", "m", "-"]), "from\na pipe").await;
     assert_eq!(ended.stdout, "{\"role\":\"user\",\"content\":\"from\\na pipe\"}\n");
+    let ended = run_with_stdin(bench.foreman(&["submit", "--model", "m", "-"]), b"\xff").await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(2), "foreman: stdin is not UTF-8\n"));
 }
 
 #[tokio::test]
@@ -41,12 +43,15 @@ async fn a_whole_request_is_a_file_or_stdin_and_goes_byte_for_byte() {
     assert_eq!(bench.run(&["submit", "--request", path]).await.stdout, sent);
     assert_eq!(run_with_stdin(bench.foreman(&["submit", "--request", "-"]), request).await.stdout, sent);
 
+    let marked = format!("\u{feff}{request}");
+    assert_eq!(run_with_stdin(bench.foreman(&["submit", "--request", "-"]), marked).await.stdout, sent);
+
     std::fs::write(&file, r#"{"model": "m", "format": "json"}"#).unwrap();
     let ended = bench.run(&["submit", "--request", path]).await;
     assert_eq!(ended.code, Some(2));
     assert!(ended.stderr.contains("unknown field `format`"), "{ended:?}");
     assert_eq!(bench.run(&["submit", "--request", "/nowhere"]).await.code, Some(2));
-    assert_eq!(bench.daemon.stats().executions, 2);
+    assert_eq!(bench.daemon.stats().executions, 3);
 }
 
 #[tokio::test]
@@ -67,6 +72,21 @@ async fn the_job_is_introduced_with_the_command_that_waits_for_it() {
     let ended = bench.run(&["submit", "--model", "m", "hi"]).await;
     let job_id = ended.job_id();
     assert_eq!(ended.stderr, format!("foreman: job {job_id}; to wait for it again: foreman wait {job_id}\n"));
+
+    // Where the environment does not name the daemon, the command does.
+    let url = bench.daemon.url();
+    let ended = run(foreman(&["submit", "--url", &url, "--model", "m", "hi"])).await;
+    assert!(ended.stderr.ends_with(&format!(": foreman wait --url {url} {}\n", ended.job_id())), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_stderr_that_nobody_reads_changes_nothing() {
+    let bench = Bench::new(|builder| builder).await;
+    let ended = run(unheard(bench.foreman(&["submit", "--model", "m", "hi"]))).await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "echo (this is no model): hi\n"));
+    assert_eq!(run(unheard(bench.foreman(&["wait", "7"]))).await.code, Some(3));
+    let ended = run(unheard(foreman(&["submit", "--model", "m", "hi"]))).await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "echo (this is no model): hi\n"));
 }
 
 #[tokio::test]

@@ -59,13 +59,26 @@ pub(crate) fn introduced(stderr: &str) -> Option<&str> {
 }
 
 pub(crate) async fn run(mut command: Command) -> Ended {
-    command.output().await.unwrap().into()
+    command.spawn().unwrap().wait_with_output().await.unwrap().into()
 }
 
-pub(crate) async fn run_with_stdin(mut command: Command, stdin: &str) -> Ended {
+/// A pipe whose reader has left.
+pub(crate) fn nobody() -> Stdio {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    writer.into()
+}
+
+/// What the command says on stderr cannot be written.
+pub(crate) fn unheard(mut command: Command) -> Command {
+    command.stderr(nobody());
+    command
+}
+
+pub(crate) async fn run_with_stdin(mut command: Command, stdin: impl AsRef<[u8]>) -> Ended {
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let mut pipe = child.stdin.take().unwrap();
-    pipe.write_all(stdin.as_bytes()).await.unwrap();
+    pipe.write_all(stdin.as_ref()).await.unwrap();
     drop(pipe);
     child.wait_with_output().await.unwrap().into()
 }

@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::task::spawn_blocking;
 
-use crate::support::{Bench, Gate, introduced};
+use crate::support::{Bench, Gate, foreman, introduced};
 
 /// The command at a terminal.
 struct Session {
@@ -73,6 +73,17 @@ async fn a_spinner_shows_state_and_place() {
         gate.open();
     }
     assert_eq!(session.code().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_spinner_shows_that_the_daemon_does_not_answer() {
+    let mut session = Session::start(foreman(&["wait", "--url", "http://127.0.0.1:1", "7"]));
+    session.shows("the daemon does not answer").await;
+    session.interrupt();
+    session.shows("[L/c]").await;
+    session.types("l\n");
+    session.shows("foreman: the job goes on; to wait for it again: foreman wait --url http://127.0.0.1:1 7").await;
+    assert_eq!(session.code().await, Some(130));
 }
 
 #[tokio::test]

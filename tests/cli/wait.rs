@@ -1,8 +1,8 @@
 use std::process::Stdio;
 
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
-use crate::support::{Bench, Ended, Gate, introduced};
+use crate::support::{Bench, Ended, Gate, introduced, said};
 
 #[tokio::test]
 async fn a_deadline_is_status_4_and_a_later_wait_gets_the_result() {
@@ -48,4 +48,22 @@ async fn an_interrupt_in_a_pipe_leaves_the_job_and_asks_nothing() {
 
     gate.open();
     assert_eq!(bench.run(&["wait", &job_id]).await.stdout, "the gate is open\n");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn an_interrupt_ends_the_writing_of_a_result_that_nobody_reads() {
+    use foreman_client::daemon::{Backend, Chat};
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
+    use tower::service_fn;
+
+    // More than a pipe holds.
+    let talker = Backend::new(service_fn(async |chat: Chat| said(&chat, &"word ".repeat(1 << 20))));
+    let bench = Bench::new(|builder| builder.backend(talker)).await;
+    let mut child = bench.foreman(&["submit", "--polling", "--model", "m", "hi"]).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_u8().await.unwrap();
+    kill(Pid::from_raw(child.id().unwrap().try_into().unwrap()), Signal::SIGINT).unwrap();
+    assert_eq!(child.wait().await.unwrap().code(), Some(130));
 }

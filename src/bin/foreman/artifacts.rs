@@ -5,12 +5,16 @@ use std::path::{Component, Path, PathBuf};
 use foreman_client::Artifact;
 
 use crate::exit::Failure;
-use crate::plain;
+use crate::{output, plain};
 
-/// Writes the artifacts of a job into a directory, which is made if it is not there. What can be saved is; the first thing
-/// that could not be is the failure.
+/// Makes the directory that artifacts are written into, if it is not there.
+pub(crate) fn prepare(directory: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(directory).map_err(|error| of_a_file(directory, &error))
+}
+
+/// Writes the artifacts of a job into a directory. What can be saved is; the first thing that could not be is the failure.
 pub(crate) fn save(artifacts: &[Artifact], directory: &Path) -> Result<(), Failure> {
-    fs::create_dir_all(directory).map_err(|error| of_a_file(directory, &error))?;
+    prepare(directory)?;
     let mut first = Ok(());
     for artifact in artifacts {
         let saved = one(artifact, directory);
@@ -31,18 +35,18 @@ fn one(artifact: &Artifact, directory: &Path) -> Result<(), Failure> {
         let url = artifact.url.as_deref().map_or_else(|| "nowhere".to_owned(), plain::line);
         return Err(Failure::Answer(format!("artifact {name:?} is not saved: it is not in the answer, but at {url}")));
     };
-    let path = directory.join(inside);
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(|error| of_a_file(parent, &error))?;
+    if let Some(parent) = inside.parent() {
+        make(directory, parent)?;
     }
+    let path = directory.join(inside);
     match written(&path, &data) {
         Ok(()) => {
-            eprintln!("foreman: saved {}", path.display());
+            output::note(&format!("foreman: saved {}", path.display()));
             Ok(())
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             // Saved before, it is as good as saved now.
-            if fs::read(&path).is_ok_and(|there| there == data) {
+            if holds(&path, &data) {
                 return Ok(());
             }
             let path = path.display();
@@ -50,6 +54,29 @@ fn one(artifact: &Artifact, directory: &Path) -> Result<(), Failure> {
         }
         Err(error) => Err(of_a_file(&path, &error)),
     }
+}
+
+/// Makes the directories below the one that was named. A link among them is not followed: it may lead out of it.
+fn make(directory: &Path, below: &Path) -> Result<(), Failure> {
+    let mut path = directory.to_owned();
+    for part in below {
+        path.push(part);
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made.map_err(|error| of_a_file(&path, &error))?,
+        }
+        if !fs::symlink_metadata(&path).map_err(|error| of_a_file(&path, &error))?.is_dir() {
+            let path = path.display();
+            return Err(Failure::Io(io::Error::other(format!("{path} is there, and is no directory"))));
+        }
+    }
+    Ok(())
+}
+
+/// Whether this is a file of just this content; what else may be there, such as a pipe, might never end.
+fn holds(path: &Path, data: &[u8]) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|there| there.is_file() && usize::try_from(there.len()) == Ok(data.len()))
+        && fs::read(path).is_ok_and(|there| there == data)
 }
 
 /// The whole file or none.
@@ -115,5 +142,38 @@ mod tests {
         let read = |name| fs::read_to_string(place.join(name)).unwrap();
         assert_eq!((read("a"), read("d/b"), read("c")), ("one".into(), "two".into(), "three".into()));
         assert!(!directory.path().join("c").exists());
+    }
+
+    #[test]
+    fn names_that_cannot_be_files_do_not_keep_the_others_from_being_saved() {
+        let directory = tempfile::tempdir().unwrap();
+        let long = "x".repeat(300);
+        let names = [long.as_str(), "a", "a/below", "a", "b"].map(|name| Artifact::new(name, "text/plain", b"data"));
+        assert!(matches!(save(&names, directory.path()), Err(Failure::Io(_))));
+        assert_eq!(fs::read_to_string(directory.path().join("a")).unwrap(), "data");
+        assert_eq!(fs::read_to_string(directory.path().join("b")).unwrap(), "data");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_and_pipes_in_the_directory_are_left_alone() {
+        use std::os::unix::fs::symlink;
+
+        let directory = tempfile::tempdir().unwrap();
+        let (place, outside) = (directory.path().join("place"), directory.path().join("outside"));
+        fs::create_dir_all(&place).unwrap();
+        fs::create_dir(&outside).unwrap();
+        symlink(&outside, place.join("link")).unwrap();
+        symlink(outside.join("new"), place.join("dangling")).unwrap();
+        symlink("/dev/zero", place.join("endless")).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(place.join("pipe")).status().unwrap().success());
+        for name in ["link/a", "link/a/b", "link", "dangling", "endless", "pipe"] {
+            let artifact = Artifact::new(name, "text/plain", b"");
+            assert!(matches!(save(&[artifact], &place), Err(Failure::Io(_))), "{name}");
+        }
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+        // The directory itself may be a link: it is what was asked for.
+        save(&[Artifact::new("d/a", "text/plain", b"data")], &place.join("link")).unwrap();
+        assert_eq!(fs::read_to_string(outside.join("d/a")).unwrap(), "data");
     }
 }

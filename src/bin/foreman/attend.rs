@@ -8,9 +8,9 @@ use foreman_client::{Client, Error, JobId, JobResult};
 use tokio::time::sleep;
 
 use crate::exit::Failure;
-use crate::interrupt;
 use crate::progress::Progress;
 use crate::signal::Interrupts;
+use crate::{again, interrupt, output};
 
 /// How often a terminal is told of the job's state and its place in the queue.
 const GLANCE: Duration = Duration::from_secs(1);
@@ -18,6 +18,8 @@ const GLANCE: Duration = Duration::from_secs(1);
 /// Who waits, and where.
 pub(crate) struct Attendant<'a> {
     pub(crate) client: &'a Client,
+    /// The daemon's URL, if it has to be given again.
+    pub(crate) url: Option<String>,
     /// The daemon ends with this command, and the job with it.
     pub(crate) embedded: bool,
 }
@@ -54,12 +56,13 @@ impl Attendant<'_> {
         };
         drop(progress);
         // The id and the end may have come at once.
+        interrupts.kill();
         let known = match &ended {
             Ok(result) => Some(&result.job_id),
             Err(error) => error.job_id(),
         };
         if let (None, Some(known)) = (&job_id, known) {
-            eprintln!("{}", self.introduction(known));
+            output::note(&self.introduction(known));
         }
         Ok(ended?)
     }
@@ -69,8 +72,9 @@ impl Attendant<'_> {
         let Some(job_id) = job_id.filter(|_| progress.is_shown()) else { return pending().await };
         loop {
             // The wait itself knows what to make of failures.
-            if let Ok(status) = self.client.status(job_id).await {
-                progress.show(&status);
+            match self.client.status(job_id).await {
+                Ok(status) => progress.show(&status),
+                Err(_) => progress.show_silence(),
             }
             sleep(GLANCE).await;
         }
@@ -80,7 +84,12 @@ impl Attendant<'_> {
         if self.embedded {
             format!("foreman: job {job_id}")
         } else {
-            format!("foreman: job {job_id}; to wait for it again: foreman wait {job_id}")
+            format!("foreman: job {job_id}; to wait for it again: {}", self.again(job_id))
         }
+    }
+
+    /// The command that waits for the job again.
+    pub(crate) fn again(&self, job_id: &JobId) -> String {
+        again::command(self.url.as_deref(), job_id)
     }
 }

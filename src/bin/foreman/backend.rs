@@ -29,7 +29,7 @@ impl FromStr for Choice {
             None if text == "ollama" => Ok(Self::Ollama(USUAL.to_owned())),
             Some(("ollama", url)) => Ok(Self::Ollama(url.to_owned())),
             Some(("openai", url)) => Ok(Self::OpenAi(url.to_owned())),
-            _ => Err("must be echo, ollama=URL or openai=URL".to_owned()),
+            _ => Err("must be echo, ollama, ollama=URL or openai=URL".to_owned()),
         }
     }
 }

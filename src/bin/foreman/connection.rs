@@ -1,16 +1,18 @@
+use std::env;
+
 use clap::Args;
 use foreman_client::daemon::Daemon;
 use foreman_client::{Client, ClientBuilder};
 
-use crate::backend;
 use crate::credentials::Token;
 use crate::exit::Failure;
+use crate::{backend, output};
 
 /// Which daemon, and as whom.
 #[derive(Debug, Args)]
 pub(crate) struct Connection {
     /// The daemon, such as http://127.0.0.1:11435
-    #[arg(long, env = "FOREMAN_URL")]
+    #[arg(long, env = "FOREMAN_URL", hide_env_values = true)]
     url: Option<String>,
     #[command(flatten)]
     token: Token,
@@ -31,6 +33,12 @@ impl Connected {
 }
 
 impl Connection {
+    /// The URL, if it was given by a flag alone.
+    pub(crate) fn flagged(&self) -> Option<String> {
+        let is_known = |url: &String| env::var("FOREMAN_URL").is_ok_and(|known| known == *url);
+        self.url.clone().filter(|url| !is_known(url))
+    }
+
     /// The daemon that was named, or one in this process.
     pub(crate) async fn or_embedded(
         mut self,
@@ -40,7 +48,7 @@ impl Connection {
             return Ok(Connected { client: self.connect(url, options).await?, embedded: None });
         }
         let (backend, what) = backend::found().await;
-        eprintln!("foreman: no --url and no FOREMAN_URL: a daemon in this process {what}");
+        output::note(&format!("foreman: no --url and no FOREMAN_URL: a daemon in this process {what}"));
         let daemon = Daemon::builder().backend(backend).start().await?;
         let client = options(Client::builder(daemon.url())).build().await?;
         Ok(Connected { client, embedded: Some(daemon) })

@@ -60,7 +60,7 @@ pub(crate) fn one(
     if let Some(secret) = value_of(variable)? {
         return Ok(Some(secret));
     }
-    value_of(&format!("{variable}_FILE"))?.map(|file| single(Path::new(&file))).transpose()
+    file_of(variable).map(|file| single(&file)).transpose()
 }
 
 /// Any number of them: all that flags and the file name, else what [`one`] finds in the environment.
@@ -76,8 +76,8 @@ pub(crate) fn several(
     if all.is_empty() {
         if let Some(secret) = value_of(variable)? {
             all.push(secret);
-        } else if let Some(file) = value_of(&format!("{variable}_FILE"))? {
-            all = filled_lines(Path::new(&file))?;
+        } else if let Some(file) = file_of(variable) {
+            all = filled_lines(&file)?;
         }
     }
     Ok(all)
@@ -91,6 +91,11 @@ fn value_of(variable: &str) -> Result<Option<String>, Failure> {
         Err(env::VarError::NotPresent) => Ok(None),
         Err(env::VarError::NotUnicode(_)) => Err(Failure::Usage(format!("{variable} is not UTF-8"))),
     }
+}
+
+/// Likewise, the file that the variable with `_FILE` names.
+fn file_of(variable: &str) -> Option<PathBuf> {
+    env::var_os(format!("{variable}_FILE")).filter(|file| !file.is_empty()).map(PathBuf::from)
 }
 
 fn single(file: &Path) -> Result<String, Failure> {
@@ -124,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_file_has_one_secret_or_a_line_for_each() {
-        let file = written("  one \r\n\n two\n");
+        let file = written("\u{feff}  one \r\n\n two\n");
         assert_eq!(filled_lines(file.path()).unwrap(), ["one", "two"]);
         assert!(matches!(single(file.path()), Err(Failure::Usage(why)) if why.ends_with("must have one line")));
         assert_eq!(single(written("one\n").path()).unwrap(), "one");

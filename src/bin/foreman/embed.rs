@@ -16,7 +16,7 @@ pub(crate) struct Embed {
     /// Print the daemon's answer as one line of JSON
     #[arg(long)]
     json: bool,
-    /// What is embedded, or `-` for stdin
+    /// What is embedded, or a single `-` for stdin
     #[arg(required = true, value_name = "TEXT")]
     texts: Vec<String>,
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use foreman_client::Error;
 
-use crate::plain;
+use crate::{output, plain};
 
 /// Why the command did not do what was asked.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl Failure {
     /// Says it on stderr.
     pub(crate) fn report(&self) -> ExitCode {
         if let Some(message) = self.message() {
-            eprintln!("foreman: {message}");
+            output::note(&format!("foreman: {message}"));
         }
         ExitCode::from(self.code())
     }

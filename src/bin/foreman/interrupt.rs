@@ -5,6 +5,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::attend::Attendant;
 use crate::exit::Failure;
+use crate::output;
 use crate::signal::Interrupts;
 
 /// After Ctrl-C: leaves the job or cancels it, and says which.
@@ -14,27 +15,27 @@ pub(crate) async fn leave_or_cancel(
     interrupts: &mut Interrupts,
 ) -> Failure {
     if attendant.embedded {
-        eprintln!("foreman: the daemon in this process ends, and the job with it");
+        output::note("foreman: the daemon in this process ends, and the job with it");
         return Failure::Interrupted;
     }
     let Some(job_id) = job_id else {
-        eprintln!("foreman: interrupted before the daemon had answered; a job may have been submitted");
+        output::note("foreman: interrupted before the daemon had answered; a job may have been submitted");
         return Failure::Interrupted;
     };
     if !(io::stdin().is_terminal() && io::stderr().is_terminal() && wants_to_cancel(interrupts).await) {
-        eprintln!("foreman: the job goes on; to wait for it again: foreman wait {job_id}");
+        output::note(&format!("foreman: the job goes on; to wait for it again: {}", attendant.again(job_id)));
         return Failure::Interrupted;
     }
     tokio::select! {
         cancelled = attendant.client.cancel(job_id) => match cancelled {
             Ok(_) => {
-                eprintln!("foreman: the job is cancelled");
+                output::note("foreman: the job is cancelled");
                 Failure::Interrupted
             }
             Err(error) => error.into(),
         },
         () = interrupts.next() => {
-            eprintln!("foreman: interrupted before the daemon had said that the job is cancelled");
+            output::note("foreman: interrupted before the daemon had said that the job is cancelled");
             Failure::Interrupted
         }
     }
@@ -42,14 +43,13 @@ pub(crate) async fn leave_or_cancel(
 
 /// Asks once; a second Ctrl-C, the end of the input and any other answer leave the job alone.
 async fn wants_to_cancel(interrupts: &mut Interrupts) -> bool {
-    eprint!("\nLeave the job running, or cancel it? [L/c] ");
-    _ = io::stderr().flush();
+    _ = write!(io::stderr(), "\nLeave the job running, or cancel it? [L/c] ");
     let mut answer = String::new();
     let mut input = BufReader::new(tokio::io::stdin());
     tokio::select! {
         read = input.read_line(&mut answer) => read.is_ok() && means_cancel(&answer),
         () = interrupts.next() => {
-            eprintln!();
+            output::note("");
             false
         }
     }

@@ -39,15 +39,18 @@ impl Jobs {
             if let Some(state) = &self.state {
                 list = list.state(state.clone());
             }
-            if let Some(cursor) = cursor {
+            if let Some(cursor) = &cursor {
                 list = list.cursor(cursor);
             }
             let page = client.list(list).await?;
             jobs.extend(page.jobs.into_iter().take(left));
-            cursor = page.next_cursor;
-            if cursor.is_none() {
+            if page.next_cursor.is_none() {
                 break false;
             }
+            if page.next_cursor == cursor {
+                return Err(Failure::Answer("the daemon's list of jobs does not go on".to_owned()));
+            }
+            cursor = page.next_cursor;
         };
         if self.json {
             jobs.iter().try_for_each(output::json)?;
@@ -56,7 +59,7 @@ impl Jobs {
             output::table(["ID", "STATE", "PLACE", "MODEL", "CREATED", "ERROR"], &rows)?;
         }
         if more {
-            eprintln!("foreman: there are more than {}; see --limit", self.limit);
+            output::note(&format!("foreman: there are more than {}; see --limit", self.limit));
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ pub(crate) enum Form {
 pub(crate) fn of_a_client() {
     tracing_subscriber::fmt()
         .with_env_filter(filter(LevelFilter::WARN))
+        .log_internal_errors(false)
         .with_writer(io::stderr)
         .with_ansi(is_coloured())
         .without_time()
@@ -26,7 +27,11 @@ pub(crate) fn of_a_client() {
 
 /// The daemon's log, on stderr: from `info` on, or what `RUST_LOG` says.
 pub(crate) fn of_a_daemon(form: Form) {
-    let log = tracing_subscriber::fmt().with_env_filter(filter(LevelFilter::INFO)).with_writer(io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter(LevelFilter::INFO))
+        // They would be told on the stderr that cannot be written to, which is a panic.
+        .log_internal_errors(false)
+        .with_writer(io::stderr);
     match form {
         Form::Human => log.with_ansi(is_coloured()).init(),
         Form::Json => log.json().flatten_event(true).init(),

@@ -1,6 +1,7 @@
 //! The command `foreman`: serves jobs, submits them, waits for them.
 #![allow(clippy::doc_markdown, reason = "the docs of flags are what `--help` prints, as plain text")]
 
+mod again;
 mod args;
 mod artifacts;
 mod attend;

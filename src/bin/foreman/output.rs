@@ -15,6 +15,11 @@ pub(crate) fn text(text: &str) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
+/// Writes a line to stderr. Where it cannot be written, nobody reads it, and the command goes on.
+pub(crate) fn note(line: &str) {
+    _ = writeln!(io::stderr(), "{line}");
+}
+
 /// Writes what a model said to stdout: as it is, but for what a terminal would obey.
 pub(crate) fn said(content: &str) -> Result<(), Failure> {
     if io::stdout().is_terminal() { text(&plain::lines(content)) } else { text(content) }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use foreman_client::JobStatus;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::plain;
+use crate::{output, plain};
 
 /// A spinner with state, place in the queue and elapsed time on a terminal, and nothing in a pipe. Gone when it is dropped.
 pub(crate) struct Progress(Option<ProgressBar>);
@@ -14,7 +14,7 @@ impl Progress {
         if !std::io::stderr().is_terminal() {
             return Self(None);
         }
-        let spinner = ProgressBar::new_spinner().with_message("submitting");
+        let spinner = ProgressBar::new_spinner().with_message("asking the daemon");
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
             spinner.set_style(style);
         }
@@ -32,11 +32,18 @@ impl Progress {
         }
     }
 
+    /// Nothing is known, for now.
+    pub(crate) fn show_silence(&self) {
+        if let Some(spinner) = &self.0 {
+            spinner.set_message("the daemon does not answer");
+        }
+    }
+
     /// A line on stderr that stays.
     pub(crate) fn note(&self, line: &str) {
         match &self.0 {
-            Some(spinner) => spinner.suspend(|| eprintln!("{line}")),
-            None => eprintln!("{line}"),
+            Some(spinner) => spinner.suspend(|| output::note(line)),
+            None => output::note(line),
         }
     }
 }

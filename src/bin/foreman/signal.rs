@@ -24,6 +24,14 @@ impl Interrupts {
         // It does not end.
         _ = self.0.recv().await;
     }
+
+    /// From now on it kills the process again, as it did before: to stop listening is not enough for that.
+    pub(crate) fn kill(mut self) {
+        tokio::spawn(async move {
+            self.next().await;
+            std::process::exit(130);
+        });
+    }
 }
 
 impl Terminations {

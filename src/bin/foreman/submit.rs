@@ -60,6 +60,8 @@ impl Submit {
             }
         };
         let secret = self.webhook_secret.read()?;
+        self.telling.prepare()?;
+        let url = self.connection.flagged();
         let connected = self
             .connection
             .or_embedded(|mut builder| {
@@ -76,7 +78,7 @@ impl Submit {
             })
             .await?;
         let submission = request.submission();
-        let attendant = Attendant { client: &connected.client, embedded: connected.is_embedded() };
+        let attendant = Attendant { client: &connected.client, url, embedded: connected.is_embedded() };
         let result = attendant.attend(submission.accepted(), connected.client.submit(request)).await?;
         self.telling.tell(result)
     }

@@ -11,6 +11,8 @@ use crate::exit::Failure;
 use crate::{artifacts, output, time};
 
 /// Wait for a job that was submitted before and print what the assistant said
+///
+/// A daemon that does not answer is asked again for some minutes, or until --deadline, for it may be starting anew.
 #[derive(Args)]
 pub(crate) struct Wait {
     #[command(flatten)]
@@ -30,13 +32,15 @@ pub(crate) struct Telling {
     /// Print the finished job as one line of JSON
     #[arg(long)]
     json: bool,
-    /// Save the job's artifacts below this directory; no file that is there is overwritten
+    /// Save the job's artifacts below this directory; no file that is there is overwritten, and no link followed
     #[arg(long, value_name = "DIR")]
     artifacts: Option<PathBuf>,
 }
 
 impl Wait {
     pub(crate) async fn run(self) -> Result<(), Failure> {
+        self.telling.prepare()?;
+        let url = self.connection.flagged();
         let client = self
             .connection
             .named(|builder| match self.deadline {
@@ -44,27 +48,40 @@ impl Wait {
                 None => builder.polling(),
             })
             .await?;
-        let attendant = Attendant { client: &client, embedded: false };
+        let attendant = Attendant { client: &client, url, embedded: false };
         let result = attendant.attend(ready(Some(self.id.clone())), client.wait(self.id)).await?;
         self.telling.tell(result)
     }
 }
 
 impl Telling {
-    /// Writes the result: the assistant's text, or everything.
+    /// Before there is a result that would be lost.
+    pub(crate) fn prepare(&self) -> Result<(), Failure> {
+        self.artifacts.as_deref().map_or(Ok(()), artifacts::prepare)
+    }
+
+    /// Writes the result and its artifacts, each whether or not the other can be written.
     pub(crate) fn tell(&self, result: JobResult) -> Result<(), Failure> {
-        if self.json {
-            output::json(&*result)?;
-        } else if result.state == JobState::Done {
-            match result.content() {
-                Some(content) if !content.is_empty() => output::said(&content)?,
-                // Such as a call of a tool.
-                _ => output::json(&result.result)?,
-            }
-        }
+        let printed = self.print(&result);
         if let Some(directory) = &self.artifacts {
             artifacts::save(&result.artifacts, directory)?;
         }
+        printed?;
         Ok(result.into_success().map(drop)?)
+    }
+
+    /// The assistant's text, or everything.
+    fn print(&self, result: &JobResult) -> Result<(), Failure> {
+        if self.json {
+            output::json(&**result)
+        } else if result.state == JobState::Done {
+            match result.content() {
+                Some(content) if !content.is_empty() => output::said(&content),
+                // Such as a call of a tool.
+                _ => output::json(&result.result),
+            }
+        } else {
+            Ok(())
+        }
     }
 }

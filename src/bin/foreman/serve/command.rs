@@ -20,14 +20,22 @@ use crate::{input, output, time};
 /// or Ctrl-C: running jobs get the time of --drain, and a second signal ends it at once.
 #[derive(Args)]
 pub(crate) struct Serve {
-    /// Where to listen; port 0 is one of the system's choice
-    #[arg(long, env = "FOREMAN_LISTEN", default_value = "127.0.0.1:11435", value_name = "ADDRESS")]
+    /// Where to listen, such as 0.0.0.0:11435 or [::]:11435; port 0 is one of the system's choice
+    #[arg(
+        long,
+        env = "FOREMAN_LISTEN",
+        hide_env_values = true,
+        default_value = "127.0.0.1:11435",
+        value_name = "IP:PORT",
+        value_parser = address
+    )]
     listen: SocketAddr,
     /// Where jobs are kept: a file, or `memory`, from which they are gone with the daemon
-    #[arg(long, env = "FOREMAN_STORE", default_value = "memory", value_name = "FILE|memory")]
+    #[arg(long, env = "FOREMAN_STORE", hide_env_values = true, default_value = "memory", value_name = "FILE|memory")]
     store: Place,
-    /// What runs the jobs: a server with Ollama's API, one with OpenAI's (llama.cpp, vLLM, LM Studio), or an echo to try things out
-    #[arg(long, env = "FOREMAN_BACKEND", value_name = "echo|ollama=URL|openai=URL")]
+    /// What runs the jobs: a server with Ollama's API (on its usual port if no URL is given), one with OpenAI's (llama.cpp, vLLM,
+    /// LM Studio), or an echo to try things out
+    #[arg(long, env = "FOREMAN_BACKEND", hide_env_values = true, value_name = "echo|ollama[=URL]|openai=URL")]
     backend: Choice,
     /// A file with the key that the backend asks for; else FOREMAN_BACKEND_KEY or the file of FOREMAN_BACKEND_KEY_FILE
     #[arg(long, value_name = "FILE")]
@@ -81,9 +89,11 @@ impl Serve {
         let mut ending = (Interrupts::new()?, Terminations::new()?);
         let tokens = credentials::several(self.tokens.clone(), self.token_file.clone(), "FOREMAN_TOKEN")?;
         let open = tokens.is_empty() && !self.listen.ip().is_loopback();
-        let daemon = self.builder(tokens)?.start().await?;
-        output::text(&format!("listening on http://{}", daemon.local_addr()))?;
+        let builder = self.builder(tokens)?;
+        // Before the start, for jobs that were kept are run at once.
         logs::of_a_daemon(log);
+        let daemon = builder.start().await?;
+        output::text(&format!("listening on http://{}", daemon.local_addr()))?;
         tracing::info!(address = %daemon.local_addr(), "listening");
         if lost {
             tracing::warn!("jobs are kept in memory, and lost when the daemon ends; --store FILE keeps them");
@@ -117,6 +127,12 @@ impl Serve {
             .drain(self.drain)
             .private_webhooks(!self.no_private_webhooks);
         if let Place::File(path) = self.store {
+            if let Some(directory) = path.parent()
+                && !directory.as_os_str().is_empty()
+                && !directory.exists()
+            {
+                return Err(Failure::Usage(format!("store: cannot be in {}, which is not there", directory.display())));
+            }
             builder = builder.store(path);
         }
         for token in tokens {
@@ -134,6 +150,10 @@ impl Serve {
         }
         Ok(builder)
     }
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "must be an IP address and a port, such as 127.0.0.1:11435")
 }
 
 /// Either of them.
