@@ -115,3 +115,15 @@ async fn ctrl_c_again_leaves_the_job() {
     let client = foreman_client::Client::builder(bench.daemon.url()).polling().build().await.unwrap();
     assert_eq!(client.status(&job_id).await.unwrap().state, JobState::Running);
 }
+
+#[tokio::test]
+async fn a_job_that_ends_while_it_is_asked_about_needs_no_answer() {
+    let gate = Gate::shut();
+    let bench = Bench::new(|builder| builder.backend(gate.backend())).await;
+    let mut session = Session::start(bench.foreman(&["submit", "--model", "m", "hi"]));
+    session.shows("foreman wait").await;
+    session.interrupt();
+    session.shows("[L/c]").await;
+    gate.open();
+    assert_eq!(session.code().await, Some(0));
+}

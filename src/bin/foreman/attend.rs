@@ -48,8 +48,17 @@ impl Attendant<'_> {
                 }
                 ended = &mut result => break ended,
                 () = interrupts.next() => {
-                    drop(progress);
-                    return Err(interrupt::leave_or_cancel(self, job_id.as_ref(), &mut interrupts).await);
+                    progress.clear();
+                    let cancel = tokio::select! {
+                        biased;
+                        // It need not be decided any more.
+                        ended = &mut result => {
+                            output::note("");
+                            break ended;
+                        }
+                        cancel = interrupt::is_to_cancel(self, job_id.as_ref(), &mut interrupts) => cancel,
+                    };
+                    return Err(interrupt::leave(self, job_id.as_ref(), cancel, &mut interrupts).await);
                 }
                 () = self.glance(job_id.as_ref(), &progress) => {}
             }

@@ -8,10 +8,21 @@ use crate::exit::Failure;
 use crate::output;
 use crate::signal::Interrupts;
 
-/// After Ctrl-C: leaves the job or cancels it, and says which.
-pub(crate) async fn leave_or_cancel(
+/// Whether the job is to be cancelled: asked of whoever sits at a terminal, if there is a job that could go on.
+pub(crate) async fn is_to_cancel(
     attendant: &Attendant<'_>,
     job_id: Option<&JobId>,
+    interrupts: &mut Interrupts,
+) -> bool {
+    let may_go_on = job_id.is_some() && !attendant.embedded;
+    may_go_on && io::stdin().is_terminal() && io::stderr().is_terminal() && wants_to_cancel(interrupts).await
+}
+
+/// Leaves the job or cancels it, and says which.
+pub(crate) async fn leave(
+    attendant: &Attendant<'_>,
+    job_id: Option<&JobId>,
+    cancel: bool,
     interrupts: &mut Interrupts,
 ) -> Failure {
     if attendant.embedded {
@@ -22,7 +33,7 @@ pub(crate) async fn leave_or_cancel(
         output::note("foreman: interrupted before the daemon had answered; a job may have been submitted");
         return Failure::Interrupted;
     };
-    if !(io::stdin().is_terminal() && io::stderr().is_terminal() && wants_to_cancel(interrupts).await) {
+    if !cancel {
         output::note(&format!("foreman: the job goes on; to wait for it again: {}", attendant.again(job_id)));
         return Failure::Interrupted;
     }

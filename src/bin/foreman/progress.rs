@@ -39,6 +39,13 @@ impl Progress {
         }
     }
 
+    /// Gone for good.
+    pub(crate) fn clear(&self) {
+        if let Some(spinner) = &self.0 {
+            spinner.finish_and_clear();
+        }
+    }
+
     /// A line on stderr that stays.
     pub(crate) fn note(&self, line: &str) {
         match &self.0 {
@@ -50,9 +57,7 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Some(spinner) = &self.0 {
-            spinner.finish_and_clear();
-        }
+        self.clear();
     }
 }
 

@@ -60,14 +60,17 @@ impl Telling {
         self.artifacts.as_deref().map_or(Ok(()), artifacts::prepare)
     }
 
-    /// Writes the result and its artifacts, each whether or not the other can be written.
+    /// Writes the result and its artifacts, each whether or not the other can be written. That the job failed comes first.
     pub(crate) fn tell(&self, result: JobResult) -> Result<(), Failure> {
         let printed = self.print(&result);
-        if let Some(directory) = &self.artifacts {
-            artifacts::save(&result.artifacts, directory)?;
-        }
-        printed?;
-        Ok(result.into_success().map(drop)?)
+        let directory = self.artifacts.as_deref();
+        let saved = directory.map_or(Ok(()), |directory| artifacts::save(&result.artifacts, directory));
+        let succeeded = result.into_success().map(drop).map_err(Failure::from);
+        // The first is what it exits with; the others are said.
+        let mut failures = [succeeded, printed, saved].into_iter().filter_map(Result::err);
+        let first = failures.next();
+        failures.for_each(|failure| drop(failure.report()));
+        first.map_or(Ok(()), Err)
     }
 
     /// The assistant's text, or everything.
