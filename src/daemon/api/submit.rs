@@ -51,7 +51,8 @@ pub(super) async fn submit(
     if app.closing.is_cancelled() {
         return Err(Refused::later(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping", "5"));
     }
-    let submitted = app.jobs.submit(NewJob { owner, draft, body, webhook, traceparent, key: recorded }).await?;
+    let (jobs, new) = (Arc::clone(&app.jobs), NewJob { owner, draft, body, webhook, traceparent, key: recorded });
+    let submitted = app.jobs.through(async move { jobs.submit(new).await }).await?;
     let submitted = submitted.map_err(|why| match why {
         Refusal::KeyReused => unprocessable("the Idempotency-Key was used for another body"),
         Refusal::Full => Refused::later(StatusCode::TOO_MANY_REQUESTS, "the queue is full", "5"),
