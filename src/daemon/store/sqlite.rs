@@ -9,6 +9,8 @@
 mod cost;
 mod db;
 mod events;
+#[cfg(test)]
+mod failures;
 mod group;
 mod index;
 mod open;

@@ -33,6 +33,10 @@ pub(super) struct Db {
     pub(super) batch: NonZeroUsize,
     /// The jobs that are not run, since reading them ends the transaction.
     pub(super) torn: HashSet<JobId>,
+    /// The jobs whose events are not sent, for the same reason.
+    pub(super) unsendable: HashSet<i64>,
+    /// Whether the index is to be loaded anew.
+    pub(super) stale: bool,
     /// How long a job that ended is kept, and with it the key it was submitted with.
     pub(super) keep: Duration,
 }
@@ -40,6 +44,22 @@ pub(super) struct Db {
 impl Db {
     pub(super) fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Loads the index anew, now or as soon as the file can be read.
+    pub(super) fn renew(&mut self) {
+        let before = self.index();
+        let (sending, numbers) = (before.sending.clone(), before.numbers);
+        drop(before);
+        match Index::load(self, sending) {
+            Ok(mut index) => {
+                // No number twice, though the jobs that had the last ones are gone.
+                index.numbers = index.numbers.max(numbers);
+                *self.index() = index;
+                self.stale = false;
+            }
+            Err(error) => tracing::error!(%error, "the queue cannot be read"),
+        }
     }
 
     pub(super) fn submit(&mut self, new: &NewJob) -> rusqlite::Result<Result<Submitted, Refusal>> {

@@ -60,7 +60,7 @@ fn take(store: &dyn Store) -> Option<Taken> {
     }
 }
 
-fn done() -> Outcome {
+pub(super) fn done() -> Outcome {
     Outcome::Done(ChatAnswer::from_value("ok").unwrap())
 }
 
