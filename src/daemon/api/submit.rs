@@ -45,9 +45,7 @@ pub(super) async fn submit(
     if let Some(url) = &webhook {
         app.policy.foresee(url).map_err(refused)?;
     }
-    let recorded = key
-        .as_ref()
-        .map(|key| Key { text: String::from_utf8_lossy(key.as_bytes()).into(), digest: Sha256::digest(&body).into() });
+    let recorded = key.as_ref().map(|key| Key { text: key.as_bytes().into(), digest: Sha256::digest(&body).into() });
     if app.closing.is_cancelled() {
         return Err(Refused::later(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping", "5"));
     }

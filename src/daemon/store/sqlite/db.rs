@@ -289,10 +289,10 @@ impl Db {
 /// A key as the file has it: a UUID is its 16 bytes, anything else its 32 of SHA-256. Keys that are made in the order of time,
 /// as UUIDs of version 7 are, then come to stand at one end of their index, which costs the same however many there are; those
 /// that are random each change a page of their own.
-fn kept(key: &str) -> Vec<u8> {
-    let uuid = Uuid::try_parse(key).ok();
+fn kept(key: &[u8]) -> Vec<u8> {
+    let uuid = Uuid::try_parse_ascii(key).ok();
     // In the one spelling out of many that it can be told from.
-    let uuid = uuid.filter(|uuid| uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == key);
+    let uuid = uuid.filter(|uuid| uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes() == key);
     uuid.map_or_else(|| Sha256::digest(key).to_vec(), |uuid| uuid.into_bytes().to_vec())
 }
 
@@ -304,11 +304,11 @@ mod tests {
     fn keys_that_differ_are_kept_as_what_differs_and_those_of_a_time_in_its_order() {
         let uuid = "0199d2a0-5c1e-7b3f-8a4d-0123456789ab";
         let spellings = [uuid, &uuid.to_uppercase(), &uuid.replace('-', ""), &format!("{{{uuid}}}"), "k", ""];
-        let lengths = spellings.map(|key| kept(key).len());
+        let lengths = spellings.map(|key| kept(key.as_bytes()).len());
         assert_eq!(lengths, [16, 32, 32, 32, 32, 32]);
         for (one, key) in spellings.iter().enumerate() {
-            assert!(spellings[..one].iter().all(|other| kept(other) != kept(key)), "{key}");
+            assert!(spellings[..one].iter().all(|other| kept(other.as_bytes()) != kept(key.as_bytes())), "{key}");
         }
-        assert!(kept(uuid) < kept("0199d2a0-5c1f-7000-8000-000000000000"));
+        assert!(kept(uuid.as_bytes()) < kept(b"0199d2a0-5c1f-7000-8000-000000000000"));
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn new(key: Option<&str>, text: &str) -> NewJob {
 
 fn new_of(model: &str, key: Option<&str>, text: &str) -> NewJob {
     let body = Bytes::from(format!(r#"{{"model":"{model}","messages":[{{"content":"{text}"}}]}}"#));
-    let key = key.map(|key| Key { text: key.into(), digest: [text.len().to_le_bytes()[0]; 32] });
+    let key = key.map(|key| Key { text: key.as_bytes().into(), digest: [text.len().to_le_bytes()[0]; 32] });
     NewJob {
         owner: Owner::ANYBODY,
         draft: serde_json::from_slice(&body).unwrap(),
