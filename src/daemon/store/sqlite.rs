@@ -19,5 +19,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod thread;
+#[cfg(test)]
+mod torn;
 
 pub(crate) use self::store::Sqlite;
