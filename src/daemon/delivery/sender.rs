@@ -105,9 +105,12 @@ impl Sender {
     }
 
     async fn request(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, BoxError> {
-        #[cfg(feature = "tls")]
         if request.uri().scheme() == Some(&http::uri::Scheme::HTTPS) {
+            #[cfg(feature = "tls")]
             return Ok(self.secure.client()?.request(request).await?);
+            // A file has it from a daemon that can.
+            #[cfg(not(feature = "tls"))]
+            return Err("this daemon cannot send to https".into());
         }
         Ok(self.plain.request(request).await?)
     }
