@@ -43,8 +43,9 @@
 //! * jobs of one model are never overtaken by each other;
 //! * two models that come in turn are switched once in 8 jobs.
 //!
-//! There is one order for all workers, and not one for each: they work on one batch together, so that a GPU that runs several jobs at
-//! once runs them on one model. Only where two batches meet do the last jobs of one and the first of the next run together.
+//! There is one order for all workers, and not one for each: they work on one batch together, so that a GPU that runs several
+//! jobs at once runs them on one model. Only where two batches meet do the last jobs of one and the first of the next run
+//! together.
 //!
 //! The `position` of a queued job is its place in the order in which those that wait now are taken, where 1 is next. It grows by
 //! those that overtake the job. A daemon that is started with a file forms batches anew, and begins with the job that has waited

@@ -178,7 +178,7 @@ impl Builder {
     }
 
     /// How long a job that ended is kept, and with it the idempotency key it was submitted with. A client that repeats a
-    /// submission later than that has its job run again. Default: 24 h.
+    /// submission later than that has its job run again, and events that were not delivered by then are given up. Default: 24 h.
     pub fn keep(mut self, keep: Duration) -> Self {
         self.keep = keep;
         self
@@ -253,8 +253,9 @@ impl Builder {
     /// # Errors
     ///
     /// [`Error::is_invalid`], naming the field: for a limit of zero, an empty token, secret or queue, a token that cannot stand
-    /// in a header, roots that are no certificates, an address that cannot be listened at, and a [store](Self::store) that cannot be opened, is damaged, is in use
-    /// by another daemon, belongs to another program or was written by a newer version. A file that is refused is left as it is.
+    /// in a header, roots that are no certificates, an address that cannot be listened at, and a [store](Self::store) that
+    /// cannot be opened, is damaged, is in use by another daemon, belongs to another program or was written by a newer version.
+    /// A file that is refused is left as it is.
     ///
     /// # Cancel safety
     ///

@@ -171,6 +171,8 @@ impl Daemon {
         self.ended.cancel();
         _ = timeout(GRACE, all(&mut self.others)).await;
         self.others.shutdown().await;
+        self.jobs.changes.close();
+        self.jobs.changes.wait().await;
     }
 }
 

@@ -1,6 +1,8 @@
+use std::future::Future;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
 
 use super::gauge::Gauge;
 use super::owner::Owner;
@@ -23,6 +25,8 @@ pub(crate) struct Jobs {
     pub(crate) counters: Counters,
     /// Held by each worker while it has a job.
     pub(crate) running: Gauge,
+    /// The changes that are carried through.
+    pub(crate) changes: TaskTracker,
 }
 
 impl Jobs {
@@ -34,7 +38,17 @@ impl Jobs {
             mail: Notify::new(),
             counters: Counters::default(),
             running: Gauge::default(),
+            changes: TaskTracker::new(),
         }
+    }
+
+    /// Carries a change through though whoever asked for it goes away meanwhile: the store does what it was asked for all the
+    /// same, and who is to be woken by it must be.
+    pub(crate) async fn through<T: Send + 'static>(
+        &self,
+        change: impl Future<Output = Result<T, Broken>> + Send + 'static,
+    ) -> Result<T, Broken> {
+        self.changes.spawn(change).await.unwrap_or_else(|_| Err(Broken::closed()))
     }
 
     pub(crate) async fn submit(&self, new: NewJob) -> Result<Result<Submitted, Refusal>, Broken> {
@@ -92,7 +106,8 @@ impl Jobs {
     }
 
     pub(crate) async fn cancel(&self, owner: Owner, job_id: &JobId) -> Result<Cancelled, Broken> {
-        let cancelled = self.store.cancel(owner, job_id).await?;
+        // A worker that looked for a job before it was certain that this one stays may have found none.
+        let cancelled = self.store.cancel(owner, job_id).await.inspect_err(|_| self.work.notify_one())?;
         if let Cancelled::Ended(_) = &cancelled {
             tracing::info!(%job_id, "a job is cancelled");
             self.counters.cancelled.add();
@@ -144,5 +159,90 @@ impl Jobs {
     fn changed(&self, job_id: &JobId) {
         self.signals.changed(job_id);
         self.mail.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::JobState;
+    use crate::daemon::store::Sqlite;
+
+    fn jobs(file: &Path) -> Arc<Jobs> {
+        let store = Sqlite::open(file, 9, NonZeroUsize::MIN, Duration::from_secs(3600), 3).unwrap();
+        Arc::new(Jobs::new(Box::new(store)))
+    }
+
+    async fn submit(jobs: Arc<Jobs>) -> Result<Submitted, Broken> {
+        let draft = serde_json::from_str(r#"{"model":"m"}"#).unwrap();
+        let body = r#"{"model":"m"}"#.into();
+        let new = NewJob { owner: Owner::ANYBODY, draft, body, webhook: None, traceparent: None, key: None };
+        jobs.submit(new).await.map(Result::unwrap)
+    }
+
+    /// Asks for a change that the disk keeps waiting, and goes away.
+    async fn asked_and_gone<T: Send + 'static>(
+        file: &Path,
+        jobs: &Jobs,
+        change: impl Future<Output = Result<T, Broken>> + Send + 'static,
+    ) {
+        let disk = Connection::open(file).unwrap();
+        disk.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let mut change = tokio_test::task::spawn(jobs.through(change));
+        assert!(change.poll().is_pending());
+        tokio::task::yield_now().await;
+        drop(change);
+        disk.execute_batch("COMMIT").unwrap();
+    }
+
+    async fn soon<T>(what: &str, woken: impl Future<Output = T>) -> T {
+        let woken = tokio::time::timeout(Duration::from_secs(60), woken).await;
+        woken.unwrap_or_else(|_| panic!("{what} is not woken"))
+    }
+
+    #[tokio::test]
+    async fn a_job_is_taken_though_who_submitted_it_has_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("jobs.db");
+        let jobs = jobs(&file);
+        asked_and_gone(&file, &jobs, submit(Arc::clone(&jobs))).await;
+        soon("a worker", jobs.work.notified()).await;
+        soon("the delivery", jobs.mail.notified()).await;
+        assert!(jobs.take().await.unwrap().is_some());
+        assert_eq!(jobs.counters.snapshot().accepted, 1);
+    }
+
+    #[tokio::test]
+    async fn a_run_is_abandoned_though_who_cancelled_it_has_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("jobs.db");
+        let jobs = jobs(&file);
+        let job_id = submit(Arc::clone(&jobs)).await.unwrap().job_id;
+        jobs.take().await.unwrap().unwrap();
+        let mut watch = jobs.watch(&job_id);
+        let (asked, cancelled) = (Arc::clone(&jobs), job_id.clone());
+        asked_and_gone(&file, &jobs, async move { asked.cancel(Owner::ANYBODY, &cancelled).await }).await;
+        soon("who watches", watch.changed()).await;
+        assert_eq!(jobs.progress(&job_id).await.unwrap().unwrap().state, JobState::Failed);
+    }
+
+    #[tokio::test]
+    async fn a_cancellation_that_cannot_be_kept_wakes_a_worker() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("jobs.db");
+        let jobs = jobs(&file);
+        let job_id = submit(Arc::clone(&jobs)).await.unwrap().job_id;
+        jobs.work.notified().await;
+        let sql = "CREATE TRIGGER full BEFORE UPDATE ON jobs BEGIN SELECT RAISE(ABORT, 'full'); END";
+        Connection::open(&file).unwrap().execute_batch(sql).unwrap();
+        jobs.cancel(Owner::ANYBODY, &job_id).await.unwrap_err();
+        soon("a worker", jobs.work.notified()).await;
+        assert_eq!(jobs.queued(), 1);
     }
 }

@@ -15,7 +15,8 @@ pub(super) async fn cancel(
     job: Job,
 ) -> Result<Response, Refused> {
     let Job(job_id) = job;
-    match app.jobs.cancel(owner, &job_id).await? {
+    let jobs = Arc::clone(&app.jobs);
+    match app.jobs.through(async move { jobs.cancel(owner, &job_id).await }).await? {
         Cancelled::Ended(status) => Ok(json(StatusCode::ACCEPTED, &*status)),
         Cancelled::Terminal(state) => Err(Refused::new(StatusCode::CONFLICT, format!("the job is {state} already"))),
         Cancelled::Unknown => Err(Refused::unknown_job()),

@@ -45,13 +45,12 @@ pub(super) async fn submit(
     if let Some(url) = &webhook {
         app.policy.foresee(url).map_err(refused)?;
     }
-    let recorded = key
-        .as_ref()
-        .map(|key| Key { text: String::from_utf8_lossy(key.as_bytes()).into(), digest: Sha256::digest(&body).into() });
+    let recorded = key.as_ref().map(|key| Key { text: key.as_bytes().into(), digest: Sha256::digest(&body).into() });
     if app.closing.is_cancelled() {
         return Err(Refused::later(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping", "5"));
     }
-    let submitted = app.jobs.submit(NewJob { owner, draft, body, webhook, traceparent, key: recorded }).await?;
+    let (jobs, new) = (Arc::clone(&app.jobs), NewJob { owner, draft, body, webhook, traceparent, key: recorded });
+    let submitted = app.jobs.through(async move { jobs.submit(new).await }).await?;
     let submitted = submitted.map_err(|why| match why {
         Refusal::KeyReused => unprocessable("the Idempotency-Key was used for another body"),
         Refusal::Full => Refused::later(StatusCode::TOO_MANY_REQUESTS, "the queue is full", "5"),

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use http::Uri;
+use http::uri::Authority;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
@@ -45,6 +46,9 @@ impl Draft {
         match (uri.scheme_str(), uri.authority()) {
             (Some("http" | "https"), Some(authority)) if authority.as_str().contains('@') => {
                 refused("must not hold a user or a password")
+            }
+            (Some("http" | "https"), Some(authority)) if !has_port(authority) => {
+                refused("must have a port from 1 to 65535, or none")
             }
             (Some("http"), Some(authority)) if !authority.host().is_empty() => Ok(Some(uri)),
             (Some("https"), Some(authority)) if !authority.host().is_empty() => {
@@ -158,6 +162,15 @@ impl ChatAnswer {
     }
 }
 
+/// Whether what is behind the host is a port, or nothing. What is none is ignored by whoever asks for the port.
+fn has_port(authority: &Authority) -> bool {
+    match authority.as_str().strip_prefix(authority.host()) {
+        Some("" | ":") => true,
+        Some(_) => authority.port_u16().is_some_and(|port| port > 0),
+        None => false,
+    }
+}
+
 /// Reads `null` as what a field that is absent reads as.
 fn null_is_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
@@ -183,6 +196,20 @@ mod tests {
             assert!(error.starts_with("invalid state_webhook_url: "), "{url}: {error}");
         }
         assert_eq!(draft(r#"{"model":"m","state_webhook_url":null}"#).webhook().unwrap(), None);
+    }
+
+    #[test]
+    fn a_port_that_is_none_is_not_taken_for_80() {
+        let webhook = |url| draft(&format!(r#"{{"model":"m","state_webhook_url":"{url}"}}"#)).webhook();
+        for url in ["http://h:1/", "http://h:/", "http://[::1]:65535/", "http://[::1]"] {
+            assert!(webhook(url).unwrap().is_some(), "{url}");
+        }
+        for url in
+            ["http://h:0/", "http://h:65536/", "http://h:x/", "http://[::1]x/", "http://[::1]80/", "http://[::1]:x"]
+        {
+            let error = webhook(url).unwrap_err().to_string();
+            assert_eq!(error, "invalid state_webhook_url: must have a port from 1 to 65535, or none", "{url}");
+        }
     }
 
     #[test]

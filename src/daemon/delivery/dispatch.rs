@@ -3,15 +3,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{Schedule, Sender};
+use crate::daemon::backend::failure;
 use crate::daemon::faults::{Hold, Next};
 use crate::daemon::jobs::Jobs;
 use crate::daemon::store::{Claim, Mail, Verdict};
 
-/// How long nothing is sent when the store cannot be read.
+/// How long a store is left alone that failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Sends what is due, at most `at_once` events at a time. After `closing` it sends what is due by then, and ends.
@@ -36,7 +37,7 @@ pub(crate) async fn deliver(
                 let hold = sender.faults.as_ref().and_then(|faults| faults.hold(&mail));
                 let (jobs, sender, schedule) = (Arc::clone(&jobs), Arc::clone(&sender), Arc::clone(&schedule));
                 match hold {
-                    None => sending.spawn(send(jobs, sender, schedule, mail)),
+                    None => sending.spawn(send(jobs, sender, schedule, mail, closing.clone())),
                     Some(hold) => held.spawn(send_held(jobs, sender, schedule, mail, hold, closing.clone())),
                 };
                 continue;
@@ -70,12 +71,12 @@ async fn send_held(
     closing: CancellationToken,
 ) {
     match hold.over(&jobs, &mail, &closing).await {
-        Next::Send => send(jobs, sender, schedule, mail).await,
-        Next::PutBehind => settle(&jobs, &mail, Verdict::Behind).await,
+        Next::Send => send(jobs, sender, schedule, mail, closing).await,
+        Next::PutBehind => settle(&jobs, &mail, Verdict::Behind, &closing).await,
     }
 }
 
-async fn send(jobs: Arc<Jobs>, sender: Arc<Sender>, schedule: Arc<Schedule>, mail: Mail) {
+async fn send(jobs: Arc<Jobs>, sender: Arc<Sender>, schedule: Arc<Schedule>, mail: Mail, closing: CancellationToken) {
     jobs.counters.webhook_attempts.add();
     let sent = sender.send(&mail).await;
     let verdict = schedule.verdict(&sent, mail.attempt, Instant::now());
@@ -89,11 +90,22 @@ async fn send(jobs: Arc<Jobs>, sender: Arc<Sender>, schedule: Arc<Schedule>, mai
             tracing::warn!(job_id = %mail.job_id, ?sent, attempts = mail.attempt, "a webhook is given up");
         }
     }
-    settle(&jobs, &mail, verdict).await;
+    settle(&jobs, &mail, verdict, &closing).await;
 }
 
-async fn settle(jobs: &Jobs, mail: &Mail, verdict: Verdict) {
-    if let Err(error) = jobs.settle(&mail.job_id, verdict).await {
-        tracing::error!(job_id = %mail.job_id, %error, "a webhook is sent again, since it cannot be noted that it was sent");
+/// Asks the store until it has noted it: a disk that is full is no reason to send an event again and again. A daemon that closes
+/// asks once more, and sends the event again after its next start.
+async fn settle(jobs: &Jobs, mail: &Mail, verdict: Verdict, closing: &CancellationToken) {
+    loop {
+        let last = closing.is_cancelled();
+        let Err(error) = jobs.settle(&mail.job_id, verdict.clone()).await else { return };
+        tracing::error!(job_id = %mail.job_id, error = %failure(&error), "what came of a webhook cannot be kept");
+        if last {
+            return;
+        }
+        tokio::select! {
+            () = sleep(PAUSE) => {}
+            () = closing.cancelled() => {}
+        }
     }
 }

@@ -46,8 +46,8 @@ fn judge_v6(ip: Ipv6Addr) -> Result<(), &'static str> {
         [0, 0, 0, 0, 0, 0, 0, 1] => Ok(()),
         [0xfe80..=0xfebf, ..] => Err("link-local"),
         [0xff00..=0xffff, ..] => Err("multicast"),
-        // AWS and Google.
-        [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254] | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254] => Err(METADATA),
+        // AWS, which has a second one for the pods of a cluster, and Google.
+        [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23 | 0x254] | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254] => Err(METADATA),
         // What is taken out of the global addresses: Teredo and other protocols (2001::/23) and documentation (two).
         [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => Err("reserved"),
         // Global addresses and private networks.
@@ -115,6 +115,7 @@ mod tests {
             ("febf::1", Some("link-local")),
             ("ff02::1", Some("multicast")),
             ("fd00:ec2::254", Some(METADATA)),
+            ("fd00:ec2::23", Some(METADATA)),
             ("fd20:ce::254", Some(METADATA)),
             ("fec0::1", Some("reserved")),
             ("100::1", Some("reserved")),

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderName, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::{Builder, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use jiff::Timestamp;
 
@@ -54,11 +54,7 @@ pub(super) enum Sent {
 impl Sender {
     pub(crate) fn new(secret: Option<Secret>, policy: Policy, faults: Option<Faults>) -> Self {
         let connector = Connector::new(policy);
-        let plain = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(4)
-            .build(connector.clone());
+        let plain = connections().build(connector.clone());
         Self {
             secret,
             faults,
@@ -109,9 +105,12 @@ impl Sender {
     }
 
     async fn request(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, BoxError> {
-        #[cfg(feature = "tls")]
         if request.uri().scheme() == Some(&http::uri::Scheme::HTTPS) {
+            #[cfg(feature = "tls")]
             return Ok(self.secure.client()?.request(request).await?);
+            // A file has it from a daemon that can.
+            #[cfg(not(feature = "tls"))]
+            return Err("this daemon cannot send to https".into());
         }
         Ok(self.plain.request(request).await?)
     }
@@ -135,6 +134,13 @@ impl Sender {
         }
         Ok(request.body(Full::from(body))?)
     }
+}
+
+/// How connections are kept, over `https` or not.
+pub(super) fn connections() -> Builder {
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE).pool_max_idle_per_host(4);
+    builder
 }
 
 /// Reads a short answer to its end. What is longer costs its connection, and what breaks off says nothing about the event:

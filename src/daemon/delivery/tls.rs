@@ -4,10 +4,10 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::Roots;
 use super::connect::Connector;
+use super::sender::connections;
 use crate::BoxError;
 
 type Https = Client<HttpsConnector<Connector>, Full<Bytes>>;
@@ -49,5 +49,5 @@ fn build(connector: Connector, roots: &Roots) -> Result<Https, BoxError> {
         .https_only()
         .enable_http1()
         .wrap_connector(connector);
-    Ok(Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector))
+    Ok(connections().build(connector))
 }

@@ -16,7 +16,7 @@ impl Broken {
     }
 
     /// The store has ended.
-    pub(super) fn closed() -> Self {
+    pub(crate) fn closed() -> Self {
         Self { why: "the store is closed", source: None }
     }
 }

@@ -22,7 +22,7 @@ pub(crate) struct NewJob {
 /// An idempotency key and the SHA-256 of the body it came with.
 #[derive(Debug)]
 pub(crate) struct Key {
-    pub(crate) text: Box<str>,
+    pub(crate) text: Box<[u8]>,
     pub(crate) digest: [u8; 32],
 }
 

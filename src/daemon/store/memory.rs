@@ -42,7 +42,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Owned {
     order: BTreeMap<u64, JobId>,
-    keys: HashMap<Box<str>, Used>,
+    keys: HashMap<Box<[u8]>, Used>,
 }
 
 #[derive(Debug)]
@@ -52,7 +52,7 @@ struct Job {
     status: Arc<JobStatus>,
     /// Until it has ended.
     draft: Option<Arc<Draft>>,
-    key: Option<Box<str>>,
+    key: Option<Box<[u8]>>,
 }
 
 #[derive(Debug)]

@@ -63,7 +63,7 @@ pub(crate) enum Claim {
 }
 
 /// What is to become of an event after an attempt.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Delivered,
     /// Send it again at that time.

@@ -9,6 +9,8 @@
 mod cost;
 mod db;
 mod events;
+#[cfg(test)]
+mod failures;
 mod group;
 mod index;
 mod open;
@@ -17,5 +19,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod thread;
+#[cfg(test)]
+mod torn;
 
 pub(crate) use self::store::Sqlite;

@@ -103,6 +103,27 @@ async fn events_that_were_not_delivered_are_sent_after_a_restart() {
 }
 
 #[tokio::test]
+async fn an_event_whose_delivery_cannot_be_kept_is_not_sent_again_and_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut receiver = Receiver::start(&[]).await;
+    let daemon = kept(folder.path()).start().await.unwrap();
+    let disk = rusqlite::Connection::open(folder.path().join("jobs.db")).unwrap();
+    let full = "CREATE TRIGGER full BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'full'); END";
+    disk.execute_batch(full).unwrap();
+    let id = submit_to(&daemon, &receiver.url).await;
+    assert_eq!(receiver.event().await.state(), "queued");
+    ended(&daemon, &id).await;
+    // Each of these waits for what is asked of the store before it.
+    for _ in 0..20 {
+        submit(&daemon, "other").await;
+    }
+    disk.execute_batch("DROP TRIGGER full").unwrap();
+    assert_eq!(receiver.states(2).await, ["running", "done"]);
+    daemon.shutdown().await;
+    assert!(receiver.is_empty());
+}
+
+#[tokio::test]
 async fn one_file_has_one_daemon() {
     let folder = tempfile::tempdir().unwrap();
     let first = kept(folder.path()).start().await.unwrap();

@@ -1,7 +1,8 @@
 use foreman_client::daemon::Daemon;
+use tokio::io::AsyncReadExt as _;
 
 use super::gate::Gate;
-use super::raw::{accepted, ended, get, id, post, status, submit};
+use super::raw::{accepted, ended, get, id, post, request, send, status, submit};
 
 const BODY: &str = r#"{"model":"m","messages":[{"role":"user","content":"hello"}]}"#;
 
@@ -53,6 +54,22 @@ async fn the_same_key_and_body_are_the_same_job() {
     assert_eq!(second.header("idempotency-key"), first.header("idempotency-key"));
     let (stats, executions) = (daemon.stats(), daemon.executions(&id(&job)).await);
     assert_eq!((stats.accepted, stats.replayed, stats.executions, executions), (1, 1, 1, 1));
+}
+
+#[tokio::test]
+async fn keys_that_are_no_text_are_told_apart() {
+    let daemon = Daemon::start().await.unwrap();
+    let mut jobs = Vec::new();
+    for byte in [0x80_u8, 0x81, 0x80] {
+        let head = request("POST", "/jobs", &["Content-Type: application/json", "Idempotency-Key: ?"], BODY);
+        let bytes: Vec<u8> = head.bytes().map(|is| if is == b'?' { byte } else { is }).collect();
+        let mut answer = Vec::new();
+        send(daemon.local_addr(), bytes).await.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let (_, job) = answer.split_once(r#"{"job_id":""#).unwrap_or_else(|| panic!("{answer}"));
+        jobs.push(job.to_owned());
+    }
+    assert!(jobs[0] != jobs[1] && jobs[0] == jobs[2], "{jobs:?}");
 }
 
 #[tokio::test]

@@ -33,6 +33,10 @@ pub(super) struct Db {
     pub(super) batch: NonZeroUsize,
     /// The jobs that are not run, since reading them ends the transaction.
     pub(super) torn: HashSet<JobId>,
+    /// The jobs whose events are not sent, for the same reason.
+    pub(super) unsendable: HashSet<i64>,
+    /// Whether the index is to be loaded anew.
+    pub(super) stale: bool,
     /// How long a job that ended is kept, and with it the key it was submitted with.
     pub(super) keep: Duration,
 }
@@ -40,6 +44,22 @@ pub(super) struct Db {
 impl Db {
     pub(super) fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Loads the index anew, now or as soon as the file can be read.
+    pub(super) fn renew(&mut self) {
+        let before = self.index();
+        let (sending, numbers) = (before.sending.clone(), before.numbers);
+        drop(before);
+        match Index::load(self, sending) {
+            Ok(mut index) => {
+                // No number twice, though the jobs that had the last ones are gone.
+                index.numbers = index.numbers.max(numbers);
+                *self.index() = index;
+                self.stale = false;
+            }
+            Err(error) => tracing::error!(%error, "the queue cannot be read"),
+        }
     }
 
     pub(super) fn submit(&mut self, new: &NewJob) -> rusqlite::Result<Result<Submitted, Refusal>> {
@@ -269,10 +289,10 @@ impl Db {
 /// A key as the file has it: a UUID is its 16 bytes, anything else its 32 of SHA-256. Keys that are made in the order of time,
 /// as UUIDs of version 7 are, then come to stand at one end of their index, which costs the same however many there are; those
 /// that are random each change a page of their own.
-fn kept(key: &str) -> Vec<u8> {
-    let uuid = Uuid::try_parse(key).ok();
+fn kept(key: &[u8]) -> Vec<u8> {
+    let uuid = Uuid::try_parse_ascii(key).ok();
     // In the one spelling out of many that it can be told from.
-    let uuid = uuid.filter(|uuid| uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == key);
+    let uuid = uuid.filter(|uuid| uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes() == key);
     uuid.map_or_else(|| Sha256::digest(key).to_vec(), |uuid| uuid.into_bytes().to_vec())
 }
 
@@ -284,11 +304,11 @@ mod tests {
     fn keys_that_differ_are_kept_as_what_differs_and_those_of_a_time_in_its_order() {
         let uuid = "0199d2a0-5c1e-7b3f-8a4d-0123456789ab";
         let spellings = [uuid, &uuid.to_uppercase(), &uuid.replace('-', ""), &format!("{{{uuid}}}"), "k", ""];
-        let lengths = spellings.map(|key| kept(key).len());
+        let lengths = spellings.map(|key| kept(key.as_bytes()).len());
         assert_eq!(lengths, [16, 32, 32, 32, 32, 32]);
         for (one, key) in spellings.iter().enumerate() {
-            assert!(spellings[..one].iter().all(|other| kept(other) != kept(key)), "{key}");
+            assert!(spellings[..one].iter().all(|other| kept(other.as_bytes()) != kept(key.as_bytes())), "{key}");
         }
-        assert!(kept(uuid) < kept("0199d2a0-5c1f-7000-8000-000000000000"));
+        assert!(kept(uuid.as_bytes()) < kept(b"0199d2a0-5c1f-7000-8000-000000000000"));
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::db::Db;
 use super::index::Due;
-use super::row::{COLUMNS, STATUS, count, damaged, is_damaged, status, time};
+use super::row::{COLUMNS, STATUS, count, damaged, is_damaged, is_torn, status, time};
 use crate::daemon::store::{Address, Claim, Mail, Verdict};
 use crate::{JobId, JobState};
 
@@ -27,7 +27,10 @@ impl Db {
                 Due::Nothing => return Ok(Claim::Nothing),
             };
             match self.mail(number) {
-                Ok(Some(mail)) => return Ok(Claim::Now(mail)),
+                Ok(Some(mail)) => {
+                    self.index().sent(number);
+                    return Ok(Claim::Now(mail));
+                }
                 // It was swept meanwhile.
                 Ok(None) => self.index().settled(number),
                 // It must not be in the way of the others.
@@ -37,7 +40,13 @@ impl Db {
                     self.index().settled(number);
                 }
                 Err(error) => {
-                    self.index().settled(number);
+                    if is_torn(&error) {
+                        tracing::error!(
+                            number,
+                            "the events of a job are not sent: its part of the store's file is damaged"
+                        );
+                        self.unsendable.insert(number);
+                    }
                     return Err(error);
                 }
             }

@@ -1,11 +1,9 @@
-use std::sync::PoisonError;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::db::Db;
-use super::index::Index;
 use super::thread::{Done, Task};
 use crate::daemon::store::Broken;
 
@@ -21,6 +19,7 @@ pub(super) fn write(mut db: Db, tasks: &Receiver<Task<Db>>) {
     loop {
         match tasks.recv_timeout(SWEEP) {
             Ok(first) => group(&mut db, std::iter::once(first).chain(tasks.try_iter().take(GROUP - 1))),
+            Err(RecvTimeoutError::Timeout) if db.stale => db.renew(),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
@@ -39,29 +38,28 @@ pub(super) fn write(mut db: Db, tasks: &Receiver<Task<Db>>) {
 }
 
 fn group(db: &mut Db, tasks: impl Iterator<Item = Task<Db>>) {
+    let sending = db.index().sending.clone();
     let mut broken = batch(db, "BEGIN").err();
-    let mut stale = broken.is_some();
     let mut replies = Vec::new();
     for task in tasks {
         let (done, ended) = one(db, task, broken.as_ref());
-        stale |= done.failed;
+        db.stale |= done.failed;
         broken = broken.or(ended);
         replies.push(done.reply);
     }
     let committed = broken.map_or_else(|| batch(db, "COMMIT"), Err);
     if let Err(error) = &committed {
         tracing::error!(%error, "a group of changes was not kept");
-        stale = true;
+        db.stale = true;
+        // Nobody was told of an event to be sent, and who settled one does so again.
+        db.index().sending = sending;
         if !db.connection.is_autocommit() {
             // What cannot be taken back is taken back when the file is opened again.
             let _ = batch(db, "ROLLBACK");
         }
     }
-    if stale {
-        match Index::load(db) {
-            Ok(index) => *db.index.lock().unwrap_or_else(PoisonError::into_inner) = index,
-            Err(error) => tracing::error!(%error, "the queue cannot be read"),
-        }
+    if db.stale {
+        db.renew();
     }
     for reply in replies {
         reply(committed.clone());
@@ -75,7 +73,11 @@ fn one(db: &mut Db, task: Task<Db>, broken: Option<&Broken>) -> (Done, Option<Br
     if let Err(error) = begun {
         return (task(Err(error.clone())), Some(error));
     }
+    let sending = db.index().sending.clone();
     let done = task(Ok(db));
+    if done.failed {
+        db.index().sending = sending;
+    }
     if db.connection.is_autocommit() {
         return (done, Some(Broken::ended()));
     }

@@ -20,18 +20,29 @@ pub(super) struct Index {
     due: BTreeMap<(Instant, u64), i64>,
     /// Those in `due`, and those whose event is being sent.
     mailed: HashSet<i64>,
+    /// Those whose event is being sent: who sends it will settle it, whatever becomes of other changes.
+    pub(super) sending: HashSet<i64>,
     tickets: u64,
-    numbers: i64,
+    pub(super) numbers: i64,
 }
 
 impl Index {
     pub(super) fn new(batch: NonZeroUsize) -> Self {
-        Self { queue: Queue::new(batch), due: BTreeMap::new(), mailed: HashSet::new(), tickets: 0, numbers: 0 }
+        Self {
+            queue: Queue::new(batch),
+            due: BTreeMap::new(),
+            mailed: HashSet::new(),
+            sending: HashSet::new(),
+            tickets: 0,
+            numbers: 0,
+        }
     }
 
-    /// What is in the file; batches are formed anew, so that the job that has waited longest is the next.
-    pub(super) fn load(db: &Db) -> rusqlite::Result<Self> {
+    /// What is in the file, and what of it is being sent, which is not; batches are formed anew, so that the job that has waited
+    /// longest is the next.
+    pub(super) fn load(db: &Db, sending: HashSet<i64>) -> rusqlite::Result<Self> {
         let (mut index, connection) = (Self::new(db.batch), &db.connection);
+        (index.mailed, index.sending) = (sending.union(&db.unsendable).copied().collect(), sending);
         index.numbers = connection.query_row("SELECT coalesce(max(number), 0) FROM jobs", [], |row| row.get(0))?;
         let mut queued = connection.prepare(QUEUED)?;
         let mut rows = queued.query([])?;
@@ -79,6 +90,11 @@ impl Index {
         }
     }
 
+    /// The event that was due is on its way.
+    pub(super) fn sent(&mut self, number: i64) {
+        self.sending.insert(number);
+    }
+
     /// The job whose event is due first, taken out, or when the next is.
     pub(super) fn due(&mut self, now: Instant) -> Due {
         let Some(first) = self.due.first_entry() else { return Due::Nothing };
@@ -94,6 +110,22 @@ impl Index {
     /// No event of that job is on its way any more.
     pub(super) fn settled(&mut self, number: i64) {
         self.mailed.remove(&number);
+        self.sending.remove(&number);
+    }
+}
+
+#[cfg(test)]
+impl Index {
+    /// What it holds, to be compared: the jobs that wait, those whose first event is to be sent, and those where it is being sent.
+    pub(super) fn held(&self) -> (Vec<(u64, JobId)>, Vec<i64>, Vec<i64>) {
+        let sorted = |numbers: Vec<i64>| {
+            let mut numbers = numbers;
+            numbers.sort_unstable();
+            numbers
+        };
+        let due = sorted(self.due.values().copied().collect());
+        assert_eq!(due.len() + self.sending.len(), self.mailed.len());
+        (self.queue.held(), due, sorted(self.sending.iter().copied().collect()))
     }
 }
 

@@ -47,8 +47,16 @@ impl Sqlite {
         let no_thread = |error| Error::invalid("store", "cannot have a thread").with_source(error);
         let opened = open(path)?;
         let index = Arc::new(Mutex::new(Index::new(batch)));
-        let mut db =
-            Db { connection: opened.writer, index: Arc::clone(&index), max_queue, batch, torn: HashSet::new(), keep };
+        let mut db = Db {
+            connection: opened.writer,
+            index: Arc::clone(&index),
+            max_queue,
+            batch,
+            torn: HashSet::new(),
+            unsendable: HashSet::new(),
+            stale: false,
+            keep,
+        };
         recover(&mut db, attempts).map_err(refused)?;
         let lock = opened.lock;
         let writer = Thread::start("foreman-writer", move |tasks| {
@@ -66,7 +74,7 @@ fn recover(db: &mut Db, attempts: u64) -> rusqlite::Result<()> {
     db.connection.execute_batch("BEGIN IMMEDIATE")?;
     db.recover(attempts)?;
     db.connection.execute_batch("COMMIT")?;
-    let loaded = Index::load(db)?;
+    let loaded = Index::load(db, HashSet::new())?;
     *db.index() = loaded;
     Ok(())
 }

@@ -32,7 +32,7 @@ pub(super) fn new(key: Option<&str>, text: &str) -> NewJob {
 
 fn new_of(model: &str, key: Option<&str>, text: &str) -> NewJob {
     let body = Bytes::from(format!(r#"{{"model":"{model}","messages":[{{"content":"{text}"}}]}}"#));
-    let key = key.map(|key| Key { text: key.into(), digest: [text.len().to_le_bytes()[0]; 32] });
+    let key = key.map(|key| Key { text: key.as_bytes().into(), digest: [text.len().to_le_bytes()[0]; 32] });
     NewJob {
         owner: Owner::ANYBODY,
         draft: serde_json::from_slice(&body).unwrap(),
@@ -43,24 +43,24 @@ fn new_of(model: &str, key: Option<&str>, text: &str) -> NewJob {
     }
 }
 
-fn submit(store: &dyn Store, text: &str) -> JobId {
+pub(super) fn submit(store: &dyn Store, text: &str) -> JobId {
     block_on(store.submit(new(None, text))).unwrap().unwrap().job_id
 }
 
 /// With a callback URL.
-fn submit_told(store: &dyn Store, text: &str) -> JobId {
+pub(super) fn submit_told(store: &dyn Store, text: &str) -> JobId {
     let told = NewJob { webhook: Some("http://h/".parse().unwrap()), ..new(None, text) };
     block_on(store.submit(told)).unwrap().unwrap().job_id
 }
 
-fn take(store: &dyn Store) -> Option<Taken> {
+pub(super) fn take(store: &dyn Store) -> Option<Taken> {
     match block_on(store.take()).unwrap()? {
         Next::Run(taken) => Some(taken),
         Next::Damaged(job_id) => panic!("{job_id} is damaged"),
     }
 }
 
-fn done() -> Outcome {
+pub(super) fn done() -> Outcome {
     Outcome::Done(ChatAnswer::from_value("ok").unwrap())
 }
 
@@ -177,7 +177,7 @@ fn jobs_are_swept_with_their_keys_when_they_were_kept_long_enough() {
 }
 
 /// Changes the file as nobody should, while no daemon has it.
-fn by_hand(folder: &tempfile::TempDir, sql: &str) {
+pub(super) fn by_hand(folder: &tempfile::TempDir, sql: &str) {
     Connection::open(file(folder)).unwrap().execute_batch(sql).unwrap();
 }
 
@@ -239,35 +239,6 @@ fn a_job_that_was_damaged_while_it_ran_is_not_run_again() {
     assert!(block_on(store.restart(&bad, 1)).unwrap().is_none());
     let status = block_on(store.status(Owner::ANYBODY, &bad)).unwrap().unwrap();
     assert_eq!((&status.state, status.attempt), (&JobState::Failed, 1));
-}
-
-#[test]
-fn a_job_whose_part_of_the_file_is_torn_is_left_alone_and_the_others_are_taken() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(&folder);
-    let (torn, good) = (submit(&store, &"x".repeat(200_000)), submit(&store, "good"));
-    drop(store);
-    by_hand(&folder, "PRAGMA wal_checkpoint(TRUNCATE)");
-    let mut bytes = std::fs::read(file(&folder)).unwrap();
-    let mut pages = 0;
-    // Each begins with the number of the next.
-    for page in bytes.chunks_mut(4096).filter(|page| page[4..].iter().all(|byte| *byte == b'x')) {
-        page.fill(0xff);
-        pages += 1;
-    }
-    assert!(pages > 10, "{pages}");
-    std::fs::write(file(&folder), bytes).unwrap();
-
-    let store = open(&folder);
-    let broken = block_on(store.take()).unwrap_err();
-    assert_eq!(broken.to_string(), "the store's file is damaged");
-    assert_eq!(take(&store).unwrap().chat.job_id(), &good);
-    assert!(take(&store).is_none());
-    // It cannot be written either.
-    assert_eq!(block_on(store.status(Owner::ANYBODY, &torn)).unwrap().unwrap().state, JobState::Queued);
-    assert!(block_on(store.finish(&good, 1, done())).unwrap());
-    let next = submit(&store, "next");
-    assert_eq!(take(&store).unwrap().chat.job_id(), &next);
 }
 
 /// What a store answers that owner, without ids and times, which are its own.
