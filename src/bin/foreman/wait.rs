@@ -69,7 +69,9 @@ impl Telling {
         // The first is what it exits with; the others are said.
         let mut failures = [succeeded, printed, saved].into_iter().filter_map(Result::err);
         let first = failures.next();
-        failures.for_each(|failure| drop(failure.report()));
+        for failure in failures {
+            failure.report();
+        }
         first.map_or(Ok(()), Err)
     }
 
