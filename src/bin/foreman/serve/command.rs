@@ -20,9 +20,10 @@ use crate::{input, output, time};
 /// or Ctrl-C: running jobs get the time of --drain, and a second signal ends it at once.
 #[derive(Args)]
 pub(crate) struct Serve {
-    /// Where to listen, such as 0.0.0.0:11435 or [::]:11435; port 0 is one of the system's choice
+    // Not in the docs, which would take the brackets for a link.
     #[arg(
         long,
+        help = "Where to listen, such as 0.0.0.0:11435 or [::]:11435; port 0 is one of the system's choice",
         env = "FOREMAN_LISTEN",
         hide_env_values = true,
         default_value = "127.0.0.1:11435",
