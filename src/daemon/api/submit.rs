@@ -19,6 +19,9 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The longest key that is taken, in bytes.
 const MAX_KEY: usize = 255;
 
+/// The longest name of a model that is taken, in bytes: those of queued jobs are in memory, wherever the jobs are kept.
+const MAX_MODEL: usize = 1024;
+
 #[derive(Serialize)]
 struct Accepted<'a> {
     job_id: &'a JobId,
@@ -39,6 +42,9 @@ pub(super) async fn submit(
     let draft: Draft = body::parse(&body)?;
     if draft.model.is_empty() {
         return Err(unprocessable("model must not be missing or empty"));
+    }
+    if draft.model.len() > MAX_MODEL {
+        return Err(unprocessable("model must have at most 1,024 bytes"));
     }
     let refused = |error: Error| unprocessable(failure(&error));
     let webhook = draft.webhook().map_err(refused)?;

@@ -31,7 +31,11 @@ async fn bodies_that_are_no_submission() {
         let error = post(&daemon, "/jobs", &[], body).await.refused(status);
         assert!(error.contains(why), "{body}: {error}");
     }
+    let named = |length: usize| format!(r#"{{"model":"{}"}}"#, "m".repeat(length));
+    let error = post(&daemon, "/jobs", &[], &named(1025)).await.refused(422);
+    assert_eq!(error, "model must have at most 1,024 bytes");
     assert_eq!(daemon.stats().accepted, 0);
+    assert_eq!(post(&daemon, "/jobs", &[], &named(1024)).await.status, 202);
 }
 
 #[tokio::test]
