@@ -12,7 +12,7 @@ use crate::exit::Failure;
 use crate::logs::{self, Form};
 use crate::secret::Secret;
 use crate::signal::{Interrupts, Terminations};
-use crate::{input, output, time};
+use crate::{output, time};
 
 /// Run a daemon: take jobs, keep them, have a model server do them
 ///
@@ -147,7 +147,7 @@ impl Serve {
         }
         #[cfg(feature = "tls")]
         if let Some(file) = self.webhook_roots {
-            builder = builder.webhook_roots(input::file(&file)?);
+            builder = builder.webhook_roots(crate::input::file(&file)?);
         }
         Ok(builder)
     }
