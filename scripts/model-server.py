@@ -13,13 +13,8 @@ import os
 import signal
 import sys
 
-# Gemma's turns, since the package's file has no template of its own.
-TEMPLATE = (
-    "{% for message in messages %}"
-    "<start_of_turn>{{ 'model' if message.role == 'assistant' else 'user' }}\n{{ message.content }}<end_of_turn>\n"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
-)
+# The package's model has not learned to chat: it goes on with what was said.
+TEMPLATE = "{% for message in messages %}{{ message.content }}{% if not loop.last %}\n{% endif %}{% endfor %}"
 
 
 def main() -> None:
