@@ -49,7 +49,7 @@ licenses:
     bash .ci/run licenses
 
 # A real model end to end: llama.cpp's server, foreman before it, `foreman submit` and Ollama's Python client as its users. Installs
-# what it needs (some 400 MB of Python packages, below target/). Not in `ci`.
+# what it needs (some 650 MB, below target/ and ~/.cache). Not in `ci`.
 real-model:
     bash scripts/real-model.sh
 

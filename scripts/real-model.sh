@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A real model, end to end: llama.cpp's server with a small Gemma, `foreman serve` in front of it, `foreman submit` and Ollama's
-# own Python client as its users. Installs what it needs (Python packages of about 400 MB, below target/) and stops what it
-# starts. Ends with 0 only if the model knew the capital of France and the client listed and embedded.
+# own Python client as its users. Installs what it needs (Python packages of some 400 MB below target/, a model of 250 MB below
+# ~/.cache) and stops what it starts. Ends with 0 only if the model knew the capital of France and the client listed and embedded.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
