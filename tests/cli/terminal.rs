@@ -61,6 +61,17 @@ impl Session {
     }
 }
 
+/// A job that runs until its gate opens, and somebody who was asked about it after Ctrl-C.
+async fn interrupted() -> (Gate, Bench, Session) {
+    let gate = Gate::shut();
+    let bench = Bench::new(|builder| builder.backend(gate.backend())).await;
+    let mut session = Session::start(bench.foreman(&["submit", "--model", "m", "hi"]));
+    session.shows("foreman wait").await;
+    session.interrupt();
+    session.shows("Leave the job running, or cancel it? [L/c]").await;
+    (gate, bench, session)
+}
+
 #[tokio::test]
 async fn a_spinner_shows_state_and_place() {
     let gate = Gate::shut();
@@ -88,12 +99,7 @@ async fn a_spinner_shows_that_the_daemon_does_not_answer() {
 
 #[tokio::test]
 async fn ctrl_c_asks_and_c_cancels_the_job() {
-    let gate = Gate::shut();
-    let bench = Bench::new(|builder| builder.backend(gate.backend())).await;
-    let mut session = Session::start(bench.foreman(&["submit", "--model", "m", "hi"]));
-    session.shows("foreman wait").await;
-    session.interrupt();
-    session.shows("Leave the job running, or cancel it? [L/c]").await;
+    let (_gate, bench, mut session) = interrupted().await;
     session.types("c\n");
     session.shows("foreman: the job is cancelled").await;
     assert_eq!(session.code().await, Some(130));
@@ -102,12 +108,7 @@ async fn ctrl_c_asks_and_c_cancels_the_job() {
 
 #[tokio::test]
 async fn ctrl_c_again_leaves_the_job() {
-    let gate = Gate::shut();
-    let bench = Bench::new(|builder| builder.backend(gate.backend())).await;
-    let mut session = Session::start(bench.foreman(&["submit", "--model", "m", "hi"]));
-    session.shows("foreman wait").await;
-    session.interrupt();
-    session.shows("[L/c]").await;
+    let (_gate, bench, mut session) = interrupted().await;
     session.interrupt();
     session.shows("foreman: the job goes on").await;
     assert_eq!(session.code().await, Some(130));
@@ -118,12 +119,7 @@ async fn ctrl_c_again_leaves_the_job() {
 
 #[tokio::test]
 async fn a_job_that_ends_while_it_is_asked_about_needs_no_answer() {
-    let gate = Gate::shut();
-    let bench = Bench::new(|builder| builder.backend(gate.backend())).await;
-    let mut session = Session::start(bench.foreman(&["submit", "--model", "m", "hi"]));
-    session.shows("foreman wait").await;
-    session.interrupt();
-    session.shows("[L/c]").await;
+    let (gate, _bench, mut session) = interrupted().await;
     gate.open();
     assert_eq!(session.code().await, Some(0));
 }

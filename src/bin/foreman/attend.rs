@@ -64,8 +64,8 @@ impl Attendant<'_> {
             }
         };
         drop(progress);
-        // The id and the end may have come at once.
         interrupts.kill();
+        // The id and the end may have come at once.
         let known = match &ended {
             Ok(result) => Some(&result.job_id),
             Err(error) => error.job_id(),

@@ -52,10 +52,10 @@ fn main() -> ExitCode {
 }
 
 async fn run(command: Command) -> Result<(), Failure> {
-    if let Command::Serve(serve) = command {
-        return serve.run().await;
+    // A daemon says by its flags how it logs.
+    if !matches!(command, Command::Serve(_)) {
+        logs::of_a_client();
     }
-    logs::of_a_client();
     match command {
         Command::Serve(serve) => serve.run().await,
         Command::Submit(submit) => submit.run().await,

@@ -83,14 +83,14 @@ pub(crate) struct Serve {
 }
 
 impl Serve {
-    pub(crate) async fn run(self) -> Result<(), Failure> {
+    pub(crate) async fn run(mut self) -> Result<(), Failure> {
         let log = self.log;
         let lost = self.store == Place::Memory;
         // Before there is anything to end: a signal that comes early ends the daemon as it should.
         let mut ending = (Interrupts::new()?, Terminations::new()?);
-        let tokens = credentials::several(self.tokens.clone(), self.token_file.clone(), "FOREMAN_TOKEN")?;
+        let tokens = credentials::several(std::mem::take(&mut self.tokens), self.token_file.take(), "FOREMAN_TOKEN")?;
         let open = tokens.is_empty() && !self.listen.ip().is_loopback();
-        let builder = self.builder(tokens)?;
+        let builder = self.builder()?.tokens(tokens);
         // Before the start, for jobs that were kept are run at once.
         logs::of_a_daemon(log);
         let daemon = builder.start().await?;
@@ -115,7 +115,8 @@ impl Serve {
         }
     }
 
-    fn builder(self, tokens: Vec<String>) -> Result<Builder, Failure> {
+    /// All but the tokens.
+    fn builder(self) -> Result<Builder, Failure> {
         let key = credentials::one(None, self.backend_key_file, "FOREMAN_BACKEND_KEY")?;
         let mut builder = Daemon::builder()
             .listen(self.listen)
@@ -135,9 +136,6 @@ impl Serve {
                 return Err(Failure::Usage(format!("store: cannot be in {}, which is not there", directory.display())));
             }
             builder = builder.store(path);
-        }
-        for token in tokens {
-            builder = builder.token(token);
         }
         if let Some(secret) = self.webhook_secret.read()? {
             builder = builder.webhook_secret(secret);

@@ -49,7 +49,7 @@ impl Db {
     /// Loads the index anew, now or as soon as the file can be read.
     pub(super) fn renew(&mut self) {
         let before = self.index();
-        let (sending, numbers) = (before.sending.clone(), before.numbers);
+        let (sending, numbers) = (Arc::clone(&before.sending), before.numbers);
         drop(before);
         match Index::load(self, sending) {
             Ok(mut index) => {

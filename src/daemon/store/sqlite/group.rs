@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ pub(super) fn write(mut db: Db, tasks: &Receiver<Task<Db>>) {
 }
 
 fn group(db: &mut Db, tasks: impl Iterator<Item = Task<Db>>) {
-    let sending = db.index().sending.clone();
+    let sending = Arc::clone(&db.index().sending);
     let mut broken = batch(db, "BEGIN").err();
     let mut replies = Vec::new();
     for task in tasks {
@@ -73,7 +74,7 @@ fn one(db: &mut Db, task: Task<Db>, broken: Option<&Broken>) -> (Done, Option<Br
     if let Err(error) = begun {
         return (task(Err(error.clone())), Some(error));
     }
-    let sending = db.index().sending.clone();
+    let sending = Arc::clone(&db.index().sending);
     let done = task(Ok(db));
     if done.failed {
         db.index().sending = sending;

@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -20,8 +21,9 @@ pub(super) struct Index {
     due: BTreeMap<(Instant, u64), i64>,
     /// Those in `due`, and those whose event is being sent.
     mailed: HashSet<i64>,
-    /// Those whose event is being sent: who sends it will settle it, whatever becomes of other changes.
-    pub(super) sending: HashSet<i64>,
+    /// Those whose event is being sent: who sends it will settle it, whatever becomes of other changes. Shared, since each change
+    /// remembers it for the case that it fails, and few change it.
+    pub(super) sending: Arc<HashSet<i64>>,
     tickets: u64,
     pub(super) numbers: i64,
 }
@@ -32,7 +34,7 @@ impl Index {
             queue: Queue::new(batch),
             due: BTreeMap::new(),
             mailed: HashSet::new(),
-            sending: HashSet::new(),
+            sending: Arc::default(),
             tickets: 0,
             numbers: 0,
         }
@@ -40,7 +42,7 @@ impl Index {
 
     /// What is in the file, and what of it is being sent, which is not; batches are formed anew, so that the job that has waited
     /// longest is the next.
-    pub(super) fn load(db: &Db, sending: HashSet<i64>) -> rusqlite::Result<Self> {
+    pub(super) fn load(db: &Db, sending: Arc<HashSet<i64>>) -> rusqlite::Result<Self> {
         let (mut index, connection) = (Self::new(db.batch), &db.connection);
         (index.mailed, index.sending) = (sending.union(&db.unsendable).copied().collect(), sending);
         index.numbers = connection.query_row("SELECT coalesce(max(number), 0) FROM jobs", [], |row| row.get(0))?;
@@ -92,7 +94,7 @@ impl Index {
 
     /// The event that was due is on its way.
     pub(super) fn sent(&mut self, number: i64) {
-        self.sending.insert(number);
+        Arc::make_mut(&mut self.sending).insert(number);
     }
 
     /// The job whose event is due first, taken out, or when the next is.
@@ -110,7 +112,9 @@ impl Index {
     /// No event of that job is on its way any more.
     pub(super) fn settled(&mut self, number: i64) {
         self.mailed.remove(&number);
-        self.sending.remove(&number);
+        if self.sending.contains(&number) {
+            Arc::make_mut(&mut self.sending).remove(&number);
+        }
     }
 }
 

@@ -74,7 +74,7 @@ fn recover(db: &mut Db, attempts: u64) -> rusqlite::Result<()> {
     db.connection.execute_batch("BEGIN IMMEDIATE")?;
     db.recover(attempts)?;
     db.connection.execute_batch("COMMIT")?;
-    let loaded = Index::load(db, HashSet::new())?;
+    let loaded = Index::load(db, Arc::default())?;
     *db.index() = loaded;
     Ok(())
 }
