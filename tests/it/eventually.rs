@@ -1,12 +1,21 @@
+use std::future::Future;
 use std::time::Duration;
 
-/// Returns when that is so. It is looked at again whenever the runtime has done something else meanwhile; the time is only there
-/// so that a test which fails ends.
+/// Returns when that is so. It is looked at again whenever the runtime has done something else meanwhile.
 pub(crate) async fn eventually(what: &str, is_so: impl Fn() -> bool) {
     let looking = async {
         while !is_so() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), looking).await.unwrap_or_else(|_| panic!("never {what}"));
+    within_a_minute(looking).await.unwrap_or_else(|_| panic!("never {what}"));
+}
+
+/// Fails a test that would otherwise hang; nothing is asserted by its time.
+pub(crate) async fn bounded<F: Future>(test: F) -> F::Output {
+    within_a_minute(test).await.unwrap()
+}
+
+async fn within_a_minute<F: Future>(test: F) -> Result<F::Output, tokio::time::error::Elapsed> {
+    tokio::time::timeout(Duration::from_secs(60), test).await
 }

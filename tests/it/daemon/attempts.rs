@@ -9,6 +9,7 @@ use foreman_client::daemon::{Backend, Builder, Chat, ChatAnswer, Daemon, Transie
 use tower::service_fn;
 
 use super::raw::{delete, ended, submit};
+use crate::eventually::eventually;
 
 /// Fails that often, then answers.
 fn failing(times: u64) -> (Arc<AtomicU64>, Backend) {
@@ -60,16 +61,12 @@ async fn a_job_can_be_cancelled_between_two_attempts() {
     let (runs, backend) = failing(u64::MAX);
     let daemon = Daemon::builder().attempt_pause(Duration::from_secs(3600)).backend(backend).start().await.unwrap();
     let id = submit(&daemon, "go").await;
-    while runs.load(Ordering::Relaxed) == 0 {
-        tokio::task::yield_now().await;
-    }
+    eventually("run", || runs.load(Ordering::Relaxed) != 0).await;
     assert_eq!(delete(&daemon, &format!("/jobs/{id}")).await.status, 202);
     assert_eq!(ended(&daemon, &id).await["error"], "cancelled");
     // The worker is free for the next.
     let next = submit(&daemon, "go").await;
-    while runs.load(Ordering::Relaxed) == 1 {
-        tokio::task::yield_now().await;
-    }
+    eventually("run", || runs.load(Ordering::Relaxed) != 1).await;
     assert_eq!(delete(&daemon, &format!("/jobs/{next}")).await.status, 202);
 }
 

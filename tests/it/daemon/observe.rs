@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::gate::Gate;
 use super::raw::{delete, ended, exchange, get, request, submit};
+use crate::eventually::bounded;
 
 #[tokio::test]
 async fn health_is_told_without_a_token_and_nothing_else_is() {
@@ -81,7 +82,10 @@ async fn gauges_tell_what_waits_and_what_runs_over_cancels_and_restarts() {
     for _ in 0..2 {
         gate.begun().await;
     }
-    while load(&daemon).await != (0, 0) {
-        tokio::task::yield_now().await;
-    }
+    let idle = async {
+        while load(&daemon).await != (0, 0) {
+            tokio::task::yield_now().await;
+        }
+    };
+    bounded(idle).await;
 }

@@ -8,6 +8,7 @@ use foreman_client::daemon::{Backend, Builder, Daemon};
 use super::gate::Gate;
 use super::raw::{accepted, delete, ended, get, post, status, submit, submit_to};
 use super::receiver::Receiver;
+use crate::eventually::bounded;
 
 /// One that ends at once.
 fn kept(folder: &Path) -> Builder {
@@ -78,14 +79,17 @@ async fn events_that_were_not_delivered_are_sent_after_a_restart() {
     drop(daemon);
     gate.dropped().await;
 
-    let daemon = loop {
-        // The file is free when the last task of the first one is gone.
-        match kept(folder.path()).start().await {
-            Ok(daemon) => break daemon,
-            Err(error) => assert_eq!(error.to_string(), "invalid store: is in use by another daemon"),
+    let again = async {
+        loop {
+            // The file is free when the last task of the first one is gone.
+            match kept(folder.path()).start().await {
+                Ok(daemon) => return daemon,
+                Err(error) => assert_eq!(error.to_string(), "invalid store: is in use by another daemon"),
+            }
+            tokio::task::yield_now().await;
         }
-        tokio::task::yield_now().await;
     };
+    let daemon = bounded(again).await;
     assert_eq!(ended(&daemon, &id).await["attempt"], 2);
     let mut states = Vec::new();
     let last = loop {

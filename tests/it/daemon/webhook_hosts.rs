@@ -4,6 +4,7 @@ use foreman_client::daemon::{Builder, Daemon, WebhookHosts};
 
 use super::raw::{ended, post, submit_to};
 use super::receiver::Receiver;
+use crate::eventually::eventually;
 
 fn only<const N: usize>(entries: [&str; N]) -> Builder {
     Daemon::builder().allow_webhook_hosts(WebhookHosts::new(entries).unwrap())
@@ -40,9 +41,7 @@ async fn a_receiver_that_is_not_allowed_hears_nothing_and_its_job_goes_on() {
         let daemon = builder.start().await.unwrap();
         let id = submit_to(&daemon, &receiver.url.replace("127.0.0.1", "localhost")).await;
         assert_eq!(ended(&daemon, &id).await["state"], "done");
-        while daemon.stats().webhooks_given_up == 0 {
-            tokio::task::yield_now().await;
-        }
+        eventually("given up", || daemon.stats().webhooks_given_up > 0).await;
         let stats = daemon.stats();
         assert_eq!((stats.webhook_attempts, stats.webhooks_delivered, stats.webhooks_given_up), (1, 0, 1));
         assert!(receiver.is_empty());

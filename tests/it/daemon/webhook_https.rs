@@ -13,6 +13,7 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 use super::raw::{ended, post, submit_to};
 use super::receiver::Receiver;
+use crate::eventually::eventually;
 
 const SECRET: &str = "It's a Secret to Everybody";
 
@@ -57,9 +58,7 @@ async fn a_receiver_that_cannot_be_trusted_is_told_nothing_and_tried_again() {
         let daemon = builder.start().await.unwrap();
         let id = submit_to(&daemon, &receiver.url).await;
         assert_eq!(ended(&daemon, &id).await["state"], "done");
-        while daemon.stats().webhooks_given_up < 3 {
-            tokio::task::yield_now().await;
-        }
+        eventually("given up", || daemon.stats().webhooks_given_up >= 3).await;
         let stats = daemon.stats();
         assert_eq!((stats.webhook_attempts, stats.webhooks_delivered), (9, 0));
         assert!(receiver.is_empty());
@@ -72,9 +71,7 @@ async fn the_address_is_judged_behind_https_too() {
     let daemon = Daemon::builder().webhook_roots(certificate).private_webhooks(false).start().await.unwrap();
     let id = submit_to(&daemon, &receiver.url).await;
     assert_eq!(ended(&daemon, &id).await["state"], "done");
-    while daemon.stats().webhooks_given_up == 0 {
-        tokio::task::yield_now().await;
-    }
+    eventually("given up", || daemon.stats().webhooks_given_up > 0).await;
     let stats = daemon.stats();
     assert_eq!((stats.webhook_attempts, stats.webhooks_delivered, stats.webhooks_given_up), (1, 0, 1));
     assert!(receiver.is_empty());

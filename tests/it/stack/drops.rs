@@ -10,7 +10,8 @@ use http::Method;
 use tower::{Service as _, ServiceExt as _};
 
 use super::fault::Fault;
-use super::rig::{Http, Rig, bounded, request, until};
+use super::rig::{Http, Rig, request, until};
+use crate::eventually::bounded;
 
 /// Waits that leave jobs to that policy.
 fn jobs(rig: &Rig, policy: DropPolicy) -> Jobs<Http> {

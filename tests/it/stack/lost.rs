@@ -7,7 +7,8 @@ use http::Method;
 use tower::{ServiceBuilder, ServiceExt as _};
 
 use super::fault::Fault;
-use super::rig::{Door, Rig, bounded, quick_retries, request, until};
+use super::rig::{Door, Rig, quick_retries, request, until};
+use crate::eventually::bounded;
 
 const SHORT: Duration = Duration::from_millis(1);
 const LONG: Duration = Duration::from_secs(3600);

@@ -13,7 +13,8 @@ use tower::hedge::{Hedge, Policy};
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 
 use super::fault::{Fault, Faults, Faulty};
-use super::rig::{Door, Rig, bounded, request, until};
+use super::rig::{Door, Rig, request, until};
+use crate::eventually::bounded;
 
 const SHORT: Duration = Duration::from_millis(1);
 

@@ -1,6 +1,5 @@
 //! A daemon whose runs the test begins and ends, and a client behind faults.
 
-use std::future::Future;
 use std::time::Duration;
 
 use foreman_client::api::{Api, Transport};
@@ -118,9 +117,4 @@ pub(crate) async fn until(mut so: impl FnMut() -> bool) {
     while !so() {
         tokio::task::yield_now().await;
     }
-}
-
-/// Fails a test that would otherwise hang; nothing is asserted by its time.
-pub(crate) async fn bounded<F: Future>(test: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(60), test).await.unwrap()
 }

@@ -12,8 +12,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tower::{ServiceBuilder, ServiceExt as _};
 
-use super::rig::{bounded, quick_polls, quick_retries, request, until};
+use super::rig::{quick_polls, quick_retries, request, until};
 use crate::daemon::raw::header;
+use crate::eventually::bounded;
 
 /// Where a connection is reset.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -9,8 +9,8 @@ use tower::ServiceExt as _;
 
 use super::super::raw::{ended, submit_to};
 use super::super::receiver::{Event, Receiver};
-use super::{Door, LONG, Rig, SECRET, bounded, quick, request};
-use crate::eventually::eventually;
+use super::{Door, LONG, Rig, SECRET, quick, request};
+use crate::eventually::{bounded, eventually};
 
 /// A daemon that echoes and repeats at once.
 async fn echoing(faults: &Faults, set: impl FnOnce(Builder) -> Builder) -> Daemon {

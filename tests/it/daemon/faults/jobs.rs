@@ -5,7 +5,8 @@ use foreman_client::daemon::faults::{Faults, Times};
 use tower::ServiceExt as _;
 
 use super::super::raw::{delete, ended, status, submit};
-use super::{Rig, bounded, quick, request};
+use super::{Rig, quick, request};
+use crate::eventually::bounded;
 
 #[tokio::test]
 async fn a_wait_for_a_stalled_job_ends_at_its_deadline_and_the_others_go_on() {

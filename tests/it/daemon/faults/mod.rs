@@ -119,11 +119,6 @@ fn quick() -> PollPolicy {
     policy.long_poll(Duration::ZERO).build().unwrap()
 }
 
-/// Fails a test that would otherwise hang; nothing is asserted by its time.
-async fn bounded<F: Future>(test: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(60), test).await.unwrap()
-}
-
 /// What others build upon.
 #[test]
 fn contracts() {

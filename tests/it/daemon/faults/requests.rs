@@ -8,7 +8,8 @@ use tokio::io::AsyncReadExt as _;
 use tower::ServiceExt as _;
 
 use super::super::raw::{self, get, send};
-use super::{Door, LONG, Rig, bounded, request};
+use super::{Door, LONG, Rig, request};
+use crate::eventually::bounded;
 
 #[tokio::test]
 async fn a_lost_answer_is_asked_for_again_and_the_job_runs_once() {
