@@ -6,7 +6,7 @@
 //! | call | endpoint | answers |
 //! |---|---|---|
 //! | [`SubmitRequest`](crate::SubmitRequest) | `POST /jobs` | [`Accepted`] |
-//! | [`GetJob`] | `GET /jobs/{id}` | [`JobStatus`](crate::JobStatus) |
+//! | [`GetJob`] | `GET /jobs/{id}` | [`Polled`] |
 //! | [`CancelJob`] | `DELETE /jobs/{id}` | [`JobStatus`](crate::JobStatus) |
 //! | [`ListJobs`] | `GET /jobs` | [`JobPage`] |
 //! | [`ListModels`] | `GET /api/tags` | a list of [`ModelInfo`](crate::ModelInfo) |
@@ -41,7 +41,7 @@ mod transport;
 pub use self::base_url::BaseUrl;
 pub use self::call::Call;
 pub(crate) use self::calls::cannot_cancel;
-pub use self::calls::{Accepted, CancelJob, GetJob, JobPage, ListJobs, ListModels};
+pub use self::calls::{Accepted, CancelJob, GetJob, JobPage, ListJobs, ListModels, Polled};
 pub use self::exchange::Exchange;
 pub use self::http_service::HttpService;
 pub use self::service::Api;

@@ -115,7 +115,7 @@ where
     ///
     /// Dropping the future loses nothing.
     pub async fn status(&self, job_id: &JobId) -> Result<JobStatus, Error> {
-        self.call(GetJob::new(job_id.clone())).await
+        Ok(self.call(GetJob::new(job_id.clone())).await?.status)
     }
 
     /// Cancels a job, which then ends in state `failed` with the error `cancelled`.

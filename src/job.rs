@@ -11,4 +11,4 @@ pub use self::id::JobId;
 pub use self::result::JobResult;
 pub use self::state::JobState;
 pub use self::status::JobStatus;
-pub(crate) use self::status::{Answered, null_is_absent};
+pub(crate) use self::status::null_is_absent;

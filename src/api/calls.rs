@@ -9,7 +9,7 @@ mod submit;
 
 pub use self::cancel_job::CancelJob;
 pub(crate) use self::cancel_job::cannot_cancel;
-pub use self::get_job::GetJob;
+pub use self::get_job::{GetJob, Polled};
 pub use self::list_jobs::{JobPage, ListJobs};
 pub use self::list_models::ListModels;
 pub use self::submit::Accepted;

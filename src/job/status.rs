@@ -1,4 +1,3 @@
-use http::HeaderValue;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
@@ -43,18 +42,6 @@ pub struct JobStatus {
     /// The place in the queue while it is `queued`, where 1 is next; only some daemons tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<u64>,
-    /// How the answer came; not part of the job.
-    #[serde(skip)]
-    pub(crate) answered: Answered,
-}
-
-/// What the head of an answer to a poll said beside the job.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Answered {
-    /// `ETag`, for the next `If-None-Match`.
-    pub(crate) etag: Option<HeaderValue>,
-    /// Whether the daemon said that it applied `Prefer: wait`.
-    pub(crate) held: bool,
 }
 
 impl JobStatus {
@@ -73,7 +60,6 @@ impl JobStatus {
             error: None,
             artifacts: Vec::new(),
             position: None,
-            answered: Answered::default(),
         }
     }
 }

@@ -6,7 +6,7 @@ use http::StatusCode;
 use tower::{Service, ServiceExt};
 
 use super::shared::Shared;
-use crate::api::{CancelJob, GetJob};
+use crate::api::{CancelJob, GetJob, Polled};
 use crate::submission::DropPolicy;
 use crate::{BoxError, Error, JobId, JobState, JobStatus};
 
@@ -39,7 +39,7 @@ impl<C> Abandon for CancelBy<C>
 where
     C: Clone + Send + 'static,
     C: Service<CancelJob, Response = JobStatus, Error: Into<BoxError>, Future: Send>,
-    C: Service<GetJob, Response = JobStatus, Error: Into<BoxError>, Future: Send>,
+    C: Service<GetJob, Response = Polled, Error: Into<BoxError>, Future: Send>,
 {
     fn cancel(&self, job_id: JobId, policy: DropPolicy) -> Cancelling {
         let service = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -47,8 +47,8 @@ where
             if policy == DropPolicy::CancelIfQueued {
                 let asked = service.clone().oneshot(GetJob::new(job_id.clone())).await;
                 match asked.map_err(|error| Error::from_boxed(error.into())) {
-                    Ok(status) if status.state == JobState::Queued => {}
-                    Ok(status) if status.state.is_terminal() => return Ok(Fate::Over),
+                    Ok(polled) if polled.status.state == JobState::Queued => {}
+                    Ok(polled) if polled.status.state.is_terminal() => return Ok(Fate::Over),
                     Ok(_) => return Ok(Fate::LeftAlone),
                     Err(error) if error.is_not_found() => return Ok(Fate::Over),
                     Err(error) => return Err(error),
@@ -67,7 +67,7 @@ where
             }
             // 404 is said of a job that is not known, and by a daemon that cannot cancel: the job itself tells which.
             match service.oneshot(GetJob::new(job_id)).await.map_err(|error| Error::from_boxed(error.into())) {
-                Ok(status) if !status.state.is_terminal() => Err(refused),
+                Ok(polled) if !polled.status.state.is_terminal() => Err(refused),
                 Ok(_) => Ok(Fate::Over),
                 Err(error) if error.is_not_found() => Ok(Fate::Over),
                 Err(_) => Err(refused),

@@ -12,7 +12,7 @@ use tower::Service;
 use super::machine::{Action, Event, Failure, Fault, Machine};
 use super::shared::Shared;
 use super::step::{Outcome, Sender, Step};
-use crate::api::{Accepted, GetJob};
+use crate::api::{Accepted, GetJob, Polled};
 use crate::error::Kind;
 use crate::source::Pace;
 use crate::submission::{Claim, Hold, Home, Seat, Via};
@@ -106,7 +106,7 @@ where
 impl<S, P> Future for JobWait<S, P>
 where
     S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>> + Clone,
-    P: Service<GetJob, Response = JobStatus, Error: Into<BoxError>>,
+    P: Service<GetJob, Response = Polled, Error: Into<BoxError>>,
 {
     type Output = Result<JobResult, Error>;
 
@@ -129,7 +129,7 @@ where
 impl<S, P> JobWait<S, P>
 where
     S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>> + Clone,
-    P: Service<GetJob, Response = JobStatus, Error: Into<BoxError>>,
+    P: Service<GetJob, Response = Polled, Error: Into<BoxError>>,
 {
     /// What happened next: first what others told the cell, then what this wait has asked for itself, then the time.
     fn poll_event(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(Event, Told)> {

@@ -8,14 +8,14 @@ use super::machine::Limits;
 use super::push::Push;
 use super::service::Wait;
 use super::shared::{Settings, Shared};
-use crate::api::{CancelJob, GetJob};
+use crate::api::{CancelJob, GetJob, Polled};
 use crate::source::PollPolicy;
 use crate::submission::DropPolicy;
 use crate::{BoxError, Error, JobStatus};
 
 /// Turns a service that submits into one that resolves to the finished job.
 ///
-/// `P` is how waits ask for the state: a `Service<GetJob, Response = JobStatus>` such as [`Api`](crate::Api), with whatever
+/// `P` is how waits ask for the state: a `Service<GetJob, Response = Polled>` such as [`Api`](crate::Api), with whatever
 /// limits of its own.
 #[derive(Debug, Clone)]
 pub struct WaitLayer<P> {
@@ -97,7 +97,7 @@ impl<P> WaitLayerBuilder<P> {
     where
         C: Clone + Send + 'static,
         C: Service<CancelJob, Response = JobStatus, Error: Into<BoxError>, Future: Send>,
-        C: Service<GetJob, Response = JobStatus, Error: Into<BoxError>, Future: Send>,
+        C: Service<GetJob, Response = Polled, Error: Into<BoxError>, Future: Send>,
     {
         self.layer.settings.drop_policy = policy;
         self.layer.settings.abandon = Some(Arc::new(CancelBy::new(service)));

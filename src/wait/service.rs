@@ -8,9 +8,9 @@ use tower::Service;
 use super::future::JobWait;
 use super::shared::Shared;
 use super::stats::WaitStats;
-use crate::api::{Accepted, GetJob};
+use crate::api::{Accepted, GetJob, Polled};
 use crate::submission::Hold;
-use crate::{BoxError, Error, JobId, JobResult, JobStatus, SubmitRequest};
+use crate::{BoxError, Error, JobId, JobResult, SubmitRequest};
 
 /// Submits and waits: a `Service<SubmitRequest>` and a `Service<JobId>` that resolve to the finished job; made by
 /// [`WaitLayer`](super::WaitLayer).
@@ -47,7 +47,7 @@ impl<S, P> Wait<S, P> {
 impl<S, P> Service<SubmitRequest> for Wait<S, P>
 where
     S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>> + Clone,
-    P: Service<GetJob, Response = JobStatus, Error: Into<BoxError>> + Clone,
+    P: Service<GetJob, Response = Polled, Error: Into<BoxError>> + Clone,
 {
     type Response = JobResult;
     type Error = Error;
@@ -69,7 +69,7 @@ where
 impl<S, P> Service<JobId> for Wait<S, P>
 where
     S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>> + Clone,
-    P: Service<GetJob, Response = JobStatus, Error: Into<BoxError>> + Clone,
+    P: Service<GetJob, Response = Polled, Error: Into<BoxError>> + Clone,
 {
     type Response = JobResult;
     type Error = Error;

@@ -7,7 +7,7 @@ use futures_core::Stream;
 use pin_project::pin_project;
 use tower::Service;
 
-use crate::api::{Accepted, GetJob};
+use crate::api::{Accepted, GetJob, Polled};
 use crate::source::{Pace, PollStream, Polling};
 use crate::{BoxError, Error, JobId, JobStatus, SubmitRequest};
 
@@ -87,7 +87,7 @@ pub(super) enum Outcome {
 impl<S, P> Step<S, P>
 where
     S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>> + Clone,
-    P: Service<GetJob, Response = JobStatus, Error: Into<BoxError>>,
+    P: Service<GetJob, Response = Polled, Error: Into<BoxError>>,
 {
     /// Sends as soon as the service is ready.
     pub(super) fn send(self: Pin<&mut Self>) {

@@ -8,7 +8,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use super::encoded;
 use crate::api::Call;
 use crate::api::answer::json;
-use crate::job::Answered;
 use crate::{Error, JobId, JobStatus};
 
 /// RFC 7240.
@@ -58,8 +57,34 @@ impl GetJob {
     }
 }
 
+/// The response to [`GetJob`]: the state of the job, and two response headers that the next poll depends on.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Polled {
+    /// The state of the job: the response body.
+    pub status: JobStatus,
+    /// The entity tag of this state, to be sent back with [`GetJob::known`]: the response header `ETag`.
+    pub etag: Option<HeaderValue>,
+    /// Whether the daemon applied [`GetJob::wait`]: the response header `Preference-Applied` lists `wait`.
+    pub held: bool,
+}
+
+impl Polled {
+    /// A response without either header, as a daemon without long polls sends it: for test doubles.
+    #[must_use]
+    pub fn new(status: JobStatus) -> Self {
+        Self { status, etag: None, held: false }
+    }
+}
+
+impl From<JobStatus> for Polled {
+    fn from(status: JobStatus) -> Self {
+        Self::new(status)
+    }
+}
+
 impl Call for GetJob {
-    type Response = JobStatus;
+    type Response = Polled;
 
     const METHOD: Method = Method::GET;
 
@@ -82,13 +107,12 @@ impl Call for GetJob {
         self.wait.unwrap_or_default()
     }
 
-    fn answer(&self, answer: Response<Bytes>) -> Result<JobStatus, Error> {
-        let mut status: JobStatus = json(&answer, StatusCode::OK)?;
+    fn answer(&self, answer: Response<Bytes>) -> Result<Polled, Error> {
+        let status: JobStatus = json(&answer, StatusCode::OK)?;
         if status.job_id != self.job_id {
             return Err(Error::answer(format!("it speaks of job {}", status.job_id)));
         }
-        status.answered = Answered { etag: answer.headers().get(ETAG).cloned(), held: held(answer.headers()) };
-        Ok(status)
+        Ok(Polled { status, etag: answer.headers().get(ETAG).cloned(), held: held(answer.headers()) })
     }
 }
 
@@ -148,7 +172,7 @@ mod tests {
     fn the_wire_is_read_as_it_is_in_the_field() {
         let body = r#"{"job_id":"7","state":"paused","model":null,"created_at":"2026-01-02T03:04:05.123456789+02:00",
             "started_at":null,"attempt":2,"result":null,"error":null,"artifacts":null,"new":{"a":[1]}}"#;
-        let status = GetJob::new(JobId::new("7").unwrap()).answer(Response::new(Bytes::from(body))).unwrap();
+        let status = GetJob::new(JobId::new("7").unwrap()).answer(Response::new(Bytes::from(body))).unwrap().status;
         assert_eq!((status.state.as_str(), status.state.is_terminal(), status.attempt), ("paused", false, 2));
         assert_eq!(status.created_at.unwrap().to_string(), "2026-01-02T01:04:05.123456789Z");
         assert!(status.artifacts.is_empty() && status.result.is_none() && status.model.is_empty());

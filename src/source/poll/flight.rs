@@ -13,8 +13,8 @@ use tower::Service;
 
 use super::polling::Polling;
 use super::schedule::Pace;
-use crate::api::GetJob;
-use crate::{BoxError, Error, JobId, JobStatus};
+use crate::api::{GetJob, Polled};
+use crate::{BoxError, Error, JobId};
 
 /// One poll, from the wish to ask to the answer. It lives in a box of its own, since it is large and brief: what there are a
 /// hundred thousand of are waits between two polls.
@@ -41,7 +41,7 @@ pub(super) struct Ask<'a> {
 
 /// An answer, and for how long the daemon held it, if it was asked to and did.
 pub(super) struct Landed {
-    pub(super) answer: Result<JobStatus, Error>,
+    pub(super) answer: Result<Polled, Error>,
     pub(super) held: Option<Duration>,
 }
 
@@ -60,8 +60,8 @@ impl<F> Flight<F> {
         cx: &mut Context<'_>,
     ) -> Poll<Landed>
     where
-        P: Service<GetJob, Response = JobStatus, Error: Into<BoxError>, Future = F>,
-        F: Future<Output = Result<JobStatus, P::Error>>,
+        P: Service<GetJob, Response = Polled, Error: Into<BoxError>, Future = F>,
+        F: Future<Output = Result<Polled, P::Error>>,
     {
         let mut this = self.project();
         if this.place.is_none() {
@@ -85,12 +85,12 @@ impl<F> Flight<F> {
         let Some(future) = this.future.as_pin_mut() else { return Poll::Pending };
         let answer = ready!(future.poll(cx)).map_err(|error| Error::from_boxed(error.into()));
         let held = match (&answer, &this.hold) {
-            (Ok(status), Some(_)) => {
+            (Ok(polled), Some(_)) => {
                 // There is nothing to hold for a job that has ended, so that such an answer shows nothing.
-                if status.answered.held || !status.state.is_terminal() {
-                    polling.learn(status.answered.held);
+                if polled.held || !polled.status.state.is_terminal() {
+                    polling.learn(polled.held);
                 }
-                status.answered.held.then(|| this.since.elapsed())
+                polled.held.then(|| this.since.elapsed())
             }
             _ => None,
         };

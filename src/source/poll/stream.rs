@@ -16,7 +16,7 @@ use super::PollPolicy;
 use super::flight::{Ask, Flight};
 use super::polling::Polling;
 use super::schedule::{Pace, Schedule};
-use crate::api::GetJob;
+use crate::api::{GetJob, Polled};
 use crate::{BoxError, Error, JobId, JobStatus};
 
 /// How many held answers with news may follow each other without a pause.
@@ -95,7 +95,7 @@ enum Told {
 
 impl<P> PollStream<P>
 where
-    P: Service<GetJob, Response = JobStatus, Error: Into<BoxError>>,
+    P: Service<GetJob, Response = Polled, Error: Into<BoxError>>,
 {
     /// Polls `job_id` by `service`, such as an [`Api`](crate::Api).
     pub fn new(service: P, job_id: JobId, policy: PollPolicy) -> Self {
@@ -155,7 +155,7 @@ where
 
 impl<P> Stream for PollStream<P>
 where
-    P: Service<GetJob, Response = JobStatus, Error: Into<BoxError>>,
+    P: Service<GetJob, Response = Polled, Error: Into<BoxError>>,
 {
     type Item = Result<JobStatus, Error>;
 
@@ -173,8 +173,8 @@ where
                     let ask = Ask { job_id: this.job_id, pace: *this.pace, known: *this.known, etag };
                     let mut landed = ready!(flight.as_mut().poll(this.service, ask, this.polling, cx));
                     let told = match &mut landed.answer {
-                        Ok(status) => {
-                            let etag = status.answered.etag.take().map(Box::new);
+                        Ok(polled) => {
+                            let etag = polled.etag.take().map(Box::new);
                             let news = etag.is_some() && this.etag.is_some() && etag != *this.etag;
                             *this.etag = etag;
                             match (landed.held, std::mem::replace(this.known, true)) {
@@ -202,12 +202,12 @@ where
                         }
                     };
                     let next = match &landed.answer {
-                        Ok(status) if status.state.is_terminal() => State::Over,
+                        Ok(polled) if polled.status.state.is_terminal() => State::Over,
                         _ if std::mem::take(this.again) => State::Due,
                         _ => State::Told(told),
                     };
                     this.state.set(next);
-                    return Poll::Ready(Some(landed.answer));
+                    return Poll::Ready(Some(landed.answer.map(|polled| polled.status)));
                 }
                 // Told -> Pausing | Due
                 StateProj::Told(told) => {

@@ -74,8 +74,8 @@ async fn a_body_that_breaks_off_is_a_broken_exchange() {
 #[tokio::test(start_paused = true)]
 async fn the_body_may_come_in_pieces() {
     let pieces = AnswerBody::from(r#"{"job_id""#).then("").then(r#":"7","state":"#).then(r#""running"}"#);
-    let status = exchange(poll(), |asked| asked.answer(200, pieces)).await.unwrap();
-    assert_eq!(status.state.as_str(), "running");
+    let polled = exchange(poll(), |asked| asked.answer(200, pieces)).await.unwrap();
+    assert_eq!(polled.status.state.as_str(), "running");
 }
 
 #[tokio::test(start_paused = true)]

@@ -54,7 +54,7 @@ async fn a_long_poll_may_last_as_much_longer_as_it_is_held() {
     let asked = daemon.get().await;
     tokio::time::sleep(Duration::from_millis(21_999)).await;
     asked.tell("done");
-    assert_eq!(held.await.unwrap().unwrap().state.as_str(), "done");
+    assert_eq!(held.await.unwrap().unwrap().status.state.as_str(), "done");
 }
 
 #[tokio::test(start_paused = true)]

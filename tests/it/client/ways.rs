@@ -157,7 +157,7 @@ async fn a_job_let_go_is_cancelled_if_the_client_says_so() {
     gate.begun().await;
     wait.abort();
     gate.dropped().await;
-    let status = client.api().oneshot(GetJob::new(job_id.clone())).await.unwrap();
+    let status = client.api().oneshot(GetJob::new(job_id.clone())).await.unwrap().status;
     assert_eq!((status.state, status.error.as_deref()), (JobState::Failed, Some("cancelled")));
     let again = client.api().oneshot(CancelJob(job_id)).await.unwrap_err();
     assert_eq!(again.status().map(|status| status.as_u16()), Some(409));

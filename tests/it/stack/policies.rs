@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicIsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
-use foreman_client::api::{Accepted, Call, GetJob};
+use foreman_client::api::{Accepted, Call, GetJob, Polled};
 use foreman_client::retry::{Reattach, RetrySubmission};
 use foreman_client::wait::Push;
 use foreman_client::{BoxError, Error, JobId, JobResult, JobState, JobStatus, Notifier, SubmitRequest, WaitLayer};
@@ -121,7 +121,7 @@ async fn where_events_may_name_the_job_a_lost_answer_is_left_to_the_wait() {
     let mut policy = RetrySubmission::default();
     accept(&mut policy, Accepted::new(id("1")).keeping_keys());
     let submit = service_fn(|_: SubmitRequest| std::future::pending::<Result<Accepted, Error>>());
-    let polls = service_fn(|_: GetJob| std::future::pending::<Result<JobStatus, Error>>());
+    let polls = service_fn(|_: GetJob| std::future::pending::<Result<Polled, Error>>());
     let waits = WaitLayer::builder(polls).push(push).build().unwrap();
     let request = request();
     let wait = ServiceBuilder::new().layer(waits).service(submit).oneshot(request.clone());
@@ -209,7 +209,7 @@ async fn a_wait_is_called_again_after_what_may_pass() {
 #[tokio::test(start_paused = true)]
 async fn a_wait_is_not_called_again_after_its_own_deadline() {
     let submit = service_fn(|_: SubmitRequest| std::future::pending::<Result<Accepted, Error>>());
-    let polls = service_fn(|_: GetJob| std::future::pending::<Result<JobStatus, Error>>());
+    let polls = service_fn(|_: GetJob| std::future::pending::<Result<Polled, Error>>());
     let waits = WaitLayer::builder(polls).deadline(MS(5)).build().unwrap();
     let error = ServiceBuilder::new().layer(waits).service(submit).oneshot(request()).await.unwrap_err();
     assert!(error.is_deadline());
