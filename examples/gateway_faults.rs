@@ -81,7 +81,7 @@ async fn main() -> Result<(), BoxError> {
     let test = Test { faults, daemon, gateway, client };
 
     test.nothing_wrong().await?;
-    test.lost_answers().await?;
+    test.lost_responses().await?;
     test.down_for_a_moment().await?;
     test.down_for_good().await?;
     test.not_known_yet().await?;
@@ -102,7 +102,7 @@ impl Test {
     }
 
     /// The daemon has taken the job, and the connection closes without an answer.
-    async fn lost_answers(&self) -> Result<(), BoxError> {
+    async fn lost_responses(&self) -> Result<(), BoxError> {
         println!("the answer to the submission is lost");
         self.faults.submissions().lose_answers(Times::Next(1));
         self.answers_after_one_run().await?;

@@ -27,22 +27,23 @@
 //! ```
 //!
 //! An `Api` answers with an error for everything but the status that its endpoint has for success; redirects are not followed.
-//! Each exchange is bounded in time ([`Api::exchange_timeout`]) and in size ([`Api::max_answer`]).
+//! Each exchange is bounded in time ([`Api::request_timeout`]) and in size ([`Api::max_response_size`]).
 
-mod answer;
 mod base_url;
 mod call;
 mod calls;
-mod exchange;
+mod cancel;
+mod future;
 mod http_service;
+mod response;
 mod service;
 mod transport;
 
 pub use self::base_url::BaseUrl;
 pub use self::call::Call;
-pub(crate) use self::calls::cannot_cancel;
 pub use self::calls::{Accepted, CancelJob, GetJob, JobPage, ListJobs, ListModels, Polled};
-pub use self::exchange::Exchange;
+pub(crate) use self::cancel::cancel_job;
+pub use self::future::ApiFuture;
 pub use self::http_service::HttpService;
 pub use self::service::Api;
-pub use self::transport::{Sending, Transport, TransportBuilder};
+pub use self::transport::{Transport, TransportBuilder, TransportFuture};

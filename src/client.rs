@@ -1,7 +1,6 @@
 //! [`Client`]: the pieces put together for those who do not want to think about layers.
 
 mod builder;
-mod http;
 mod webhooks;
 
 use std::fmt;
@@ -11,10 +10,9 @@ use tower::retry::Retry;
 use tower::{Service, ServiceBuilder, ServiceExt};
 
 pub use self::builder::ClientBuilder;
-pub use self::http::{DefaultHttp, MakeHttp, OwnHttp, OwnService};
-use crate::api::{Api, Call, CancelJob, GetJob, HttpService, JobPage, ListJobs, ListModels, Transport};
+use crate::api::{Api, Call, GetJob, HttpService, JobPage, ListJobs, ListModels, Transport, cancel_job};
 use crate::retry::RetrySubmission;
-use crate::source::PushStats;
+use crate::source::WebhookStats;
 use crate::wait::{Wait, WaitLayer, WaitStats};
 use crate::webhook::WebhookListener;
 use crate::{EmbedRequest, EmbedResponse, Error, JobId, JobResult, JobStatus, ModelInfo, Notifier, SubmitRequest};
@@ -57,7 +55,7 @@ pub struct Stats {
     pub waits: WaitStats,
     /// The webhooks: what was delivered, what was refused and why. All zero when polling only; shared with the other clients of
     /// a shared notifier.
-    pub push: PushStats,
+    pub webhooks: WebhookStats,
 }
 
 impl Client {
@@ -129,15 +127,7 @@ where
     ///
     /// Dropping the future leaves open whether the job is cancelled.
     pub async fn cancel(&self, job_id: &JobId) -> Result<JobStatus, Error> {
-        let refused = match self.call(CancelJob(job_id.clone())).await {
-            Err(error) if error.is_not_found() => error,
-            answer => return answer,
-        };
-        // 404 is said of a job that is not known, and by a daemon that cannot cancel: the job itself tells which.
-        match (self.status(job_id).await, refused.status()) {
-            (Ok(_), Some(status)) => Err(crate::api::cannot_cancel(status).with_source(refused)),
-            _ => Err(refused),
-        }
+        cancel_job(self.api.clone(), job_id.clone()).await
     }
 
     /// A page of the daemon's jobs, newest first.
@@ -211,8 +201,8 @@ impl<T> Client<T> {
     /// What was done so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let push = self.notifier.as_ref().map(Notifier::stats).unwrap_or_default();
-        Stats { waits: self.jobs.stats(), push }
+        let webhooks = self.notifier.as_ref().map(Notifier::stats).unwrap_or_default();
+        Stats { waits: self.jobs.stats(), webhooks }
     }
 }
 

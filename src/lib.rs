@@ -43,6 +43,6 @@ pub use self::error::{BoxError, Error};
 pub use self::job::{Artifact, JobId, JobResult, JobState, JobStatus};
 pub use self::model::{EmbedInput, EmbedRequest, EmbedResponse, ModelInfo};
 pub use self::request::{Message, SubmitRequest, SubmitRequestBuilder};
-pub use self::source::{Notifier, PushStats};
+pub use self::source::{Notifier, WebhookStats};
 pub use self::submission::{DropPolicy, StateChange, States, Submission, Via};
 pub use self::wait::{JobWait, Wait, WaitLayer};

@@ -1,21 +1,43 @@
-//! What the clones of one [`SubmitRequest`](crate::SubmitRequest) share: key, callback, job id, states.
+//! A *single-flight* submission: all clones of one [`SubmitRequest`](crate::SubmitRequest) share it, and at most one of their waits
+//! sends it at a time. The others wait for the outcome, and then for the same job.
 //!
-//! Requests and waits hold it, and the last that lets go frees the callback's slot; a [`Submission`] only observes.
-//! [`DropPolicy`] says what becomes of a job that nobody holds any longer.
+//! ```text
+//!  SubmitRequest ── clone ── clone        JobWait   JobWait         Submission, States
+//!        │             │        │            │         │                  │   (observe only)
+//!        └─ KeepAlive ─┴────────┴────────────┴─────────┘                  │
+//!               │  the last one dropped: abandon, apply the drop policy   │
+//!               ▼                                                         ▼
+//!        SharedSubmission ◄──────────── events ──────────── Notifier (callback token → submission)
+//!          idempotency key, registration, wakers
+//!          SubmissionState, under one lock:
+//!
+//!                       ┌─ unsent: surely did not arrive ─┐
+//!                       ▼                                 │
+//!            ───────► Fresh ─── claim: one wait sends ─► InFlight ─── 202 ─────────► Accepted
+//!                                                         │    ▲                        ▲
+//!                                no response, or dropped  ▼    │ reclaim (idempotent)   │
+//!                                                        Lost ─┴── an event names the job
+//! ```
+//!
+//! A wait that is dropped while it sends moves the submission to `Lost`, unless nothing was sent. From `Lost` there is no way back to
+//! `Fresh`: a job may exist. That is why a retry, a hedge or a timeout above a wait attaches to the job and does not submit again.
+//!
+//! A [`Submission`] is a handle that only observes. [`DropPolicy`] decides what happens to an abandoned job.
 
-mod cell;
 mod drop_policy;
 mod handle;
 mod history;
-mod hold;
-mod progress;
+mod keep_alive;
+mod shared;
+mod state;
 mod token;
 mod wakers;
 
-pub(crate) use self::cell::{Cell, Claim, Delivered, Trust};
 pub use self::drop_policy::DropPolicy;
 pub use self::handle::{States, Submission};
 pub use self::history::{StateChange, Via};
-pub(crate) use self::hold::{Hold, Home, Released};
-pub(crate) use self::token::Token;
-pub(crate) use self::wakers::Seat;
+pub(crate) use self::keep_alive::{KeepAlive, Released, WaitOwner};
+pub(crate) use self::shared::SharedSubmission;
+pub(crate) use self::state::{EventOutcome, SendState, SubmissionState, Trust};
+pub(crate) use self::token::CallbackToken;
+pub(crate) use self::wakers::WakerSlot;

@@ -19,7 +19,7 @@
 //!   submitted, looked at once after, and polled, slowly, even while webhooks work.
 //! - **It never runs a job twice by itself.** Clones of one [`SubmitRequest`](crate::SubmitRequest) are one submission. What may
 //!   have arrived is sent again only to a daemon that keeps idempotency keys, and where webhooks are on only after an event had
-//!   the time to name the job ([`answer_window`](WaitLayerBuilder::answer_window)).
+//!   the time to name the job ([`lost_response_window`](WaitLayerBuilder::lost_response_window)).
 //! - **The id is never lost.** Every error after the submission has it, and
 //!   [`SubmitRequest::submission`](crate::SubmitRequest::submission) is a handle that tells it as soon as it is known.
 //! - **It can be dropped.** Another wait on a clone of the request goes on; when the last is gone, the slot is freed and the
@@ -89,18 +89,18 @@
 //! - A rate or a concurrency of zero: tower panics at the one where the layer is built, and waits for ever at the other. What this
 //!   crate builds refuses a zero with an error that names it.
 
-mod abandon;
+mod cancel_on_drop;
 mod future;
 mod layer;
 mod machine;
-mod push;
 mod service;
 mod shared;
 mod stats;
 mod step;
+mod webhook_endpoint;
 
 pub use self::future::JobWait;
 pub use self::layer::{WaitLayer, WaitLayerBuilder};
-pub use self::push::Push;
 pub use self::service::Wait;
 pub use self::stats::WaitStats;
+pub use self::webhook_endpoint::WebhookEndpoint;

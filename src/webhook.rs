@@ -68,6 +68,6 @@ mod signature;
 mod verify;
 
 pub use self::listener::{WebhookListener, WebhookListenerBuilder};
-pub use self::receiver::{Receiving, WebhookReceiver, WebhookReceiverBuilder};
+pub use self::receiver::{ReceiverFuture, WebhookReceiver, WebhookReceiverBuilder};
 pub(crate) use self::route::local_address_towards;
 pub use self::secret::Secret;

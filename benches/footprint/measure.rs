@@ -74,11 +74,11 @@ pub(crate) fn measure(jobs: usize, push: bool) -> Result<(usize, usize), BoxErro
     let policy =
         PollPolicy::builder().interval(Duration::from_secs(60)).max_interval(Duration::from_secs(60)).build()?;
     runtime.block_on(async move {
-        let builder = Client::builder("http://daemon.example").http_service(Endless).poll_policy(policy);
+        let builder = Client::builder("http://daemon.example").poll_policy(policy);
         let builder = match push {
             true => builder.notifier(Notifier::new()).public_url("http://here.example/foreman"),
             false => builder.polling(),
         };
-        count(builder.build().await?, jobs).await
+        count(builder.build_with(Endless).await?, jobs).await
     })
 }

@@ -35,12 +35,12 @@ pub trait Call {
     }
 
     /// For how long the daemon was asked to hold its answer; the exchange may last so much longer.
-    fn hold(&self) -> Duration {
+    fn long_poll(&self) -> Duration {
         Duration::ZERO
     }
 
     /// Adds what is known of the call to an error of the exchange, such as the key of a submission.
-    fn about(&self, error: Error) -> Error {
+    fn annotate(&self, error: Error) -> Error {
         error
     }
 
@@ -49,5 +49,5 @@ pub trait Call {
     /// # Errors
     ///
     /// When the answer is not the one for success.
-    fn answer(&self, answer: Response<Bytes>) -> Result<Self::Response, Error>;
+    fn response(&self, response: Response<Bytes>) -> Result<Self::Response, Error>;
 }

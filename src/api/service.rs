@@ -9,14 +9,14 @@ use http::{HeaderMap, Request};
 use http_body_util::Full;
 use tower::Service;
 
-use super::exchange::Exchange;
+use super::future::ApiFuture;
 use super::{BaseUrl, Call, HttpService};
 use crate::Error;
 
 /// How long an exchange may last unless set otherwise.
-const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How large an answer may be unless set otherwise, in bytes.
-const MAX_ANSWER: usize = 64 << 20;
+const MAX_RESPONSE_SIZE: usize = 64 << 20;
 
 /// The daemon's endpoints over any HTTP service: a `Service` of every [`Call`].
 ///
@@ -32,14 +32,19 @@ pub struct Api<T> {
 pub(super) struct Target {
     base: BaseUrl,
     authorization: Option<HeaderValue>,
-    pub(super) exchange_timeout: Duration,
-    pub(super) max_answer: usize,
+    pub(super) request_timeout: Duration,
+    pub(super) max_response_size: usize,
 }
 
 impl<T> Api<T> {
     /// The daemon at `base`, reached by `http`.
     pub fn new(base: BaseUrl, http: T) -> Self {
-        let target = Target { base, authorization: None, exchange_timeout: EXCHANGE_TIMEOUT, max_answer: MAX_ANSWER };
+        let target = Target {
+            base,
+            authorization: None,
+            request_timeout: REQUEST_TIMEOUT,
+            max_response_size: MAX_RESPONSE_SIZE,
+        };
         Self { http, target: Arc::new(target) }
     }
 
@@ -67,11 +72,11 @@ impl<T> Api<T> {
     /// # Errors
     ///
     /// [`Error::is_invalid`] for zero.
-    pub fn exchange_timeout(mut self, limit: Duration) -> Result<Self, Error> {
+    pub fn request_timeout(mut self, limit: Duration) -> Result<Self, Error> {
         if limit.is_zero() {
-            return Err(Error::invalid("exchange_timeout", "must not be zero"));
+            return Err(Error::invalid("request_timeout", "must not be zero"));
         }
-        Arc::make_mut(&mut self.target).exchange_timeout = limit;
+        Arc::make_mut(&mut self.target).request_timeout = limit;
         Ok(self)
     }
 
@@ -80,11 +85,11 @@ impl<T> Api<T> {
     /// # Errors
     ///
     /// [`Error::is_invalid`] for zero.
-    pub fn max_answer(mut self, bytes: usize) -> Result<Self, Error> {
+    pub fn max_response_size(mut self, bytes: usize) -> Result<Self, Error> {
         if bytes == 0 {
-            return Err(Error::invalid("max_answer", "must not be zero"));
+            return Err(Error::invalid("max_response_size", "must not be zero"));
         }
-        Arc::make_mut(&mut self.target).max_answer = bytes;
+        Arc::make_mut(&mut self.target).max_response_size = bytes;
         Ok(self)
     }
 
@@ -133,7 +138,7 @@ where
 {
     type Response = C::Response;
     type Error = Error;
-    type Future = Exchange<T::Future, T::ResponseBody, C>;
+    type Future = ApiFuture<T::Future, T::ResponseBody, C>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.http.poll_ready(cx).map_err(|error| Error::from_boxed(error.into()))
@@ -141,8 +146,8 @@ where
 
     fn call(&mut self, call: C) -> Self::Future {
         match self.target.request(&call) {
-            Ok(request) => Exchange::new(self.http.call(request), call, Arc::clone(&self.target)),
-            Err(error) => Exchange::refused(error, call, Arc::clone(&self.target)),
+            Ok(request) => ApiFuture::new(self.http.call(request), call, Arc::clone(&self.target)),
+            Err(error) => ApiFuture::invalid(error, call, Arc::clone(&self.target)),
         }
     }
 }
@@ -152,8 +157,8 @@ impl<T> fmt::Debug for Api<T> {
         f.debug_struct("Api")
             .field("base_url", &self.target.base)
             .field("token", &self.target.authorization.is_some())
-            .field("exchange_timeout", &self.target.exchange_timeout)
-            .field("max_answer", &self.target.max_answer)
+            .field("request_timeout", &self.target.request_timeout)
+            .field("max_response_size", &self.target.max_response_size)
             .finish_non_exhaustive()
     }
 }

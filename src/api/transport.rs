@@ -46,7 +46,7 @@ impl Transport {
 
     /// To set limits.
     pub fn builder() -> TransportBuilder {
-        TransportBuilder { connect_timeout: Duration::from_secs(5), http2: false }
+        TransportBuilder::default()
     }
 }
 
@@ -56,6 +56,12 @@ impl Transport {
 pub struct TransportBuilder {
     connect_timeout: Duration,
     http2: bool,
+}
+
+impl Default for TransportBuilder {
+    fn default() -> Self {
+        Self { connect_timeout: Duration::from_secs(5), http2: false }
+    }
 }
 
 impl TransportBuilder {
@@ -94,14 +100,14 @@ impl TransportBuilder {
 impl Service<Request<Full<Bytes>>> for Transport {
     type Response = Response<Incoming>;
     type Error = BoxError;
-    type Future = Sending;
+    type Future = TransportFuture;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Full<Bytes>>) -> Sending {
-        Sending(self.0.request(request))
+    fn call(&mut self, request: Request<Full<Bytes>>) -> TransportFuture {
+        TransportFuture(self.0.request(request))
     }
 }
 
@@ -115,9 +121,9 @@ impl fmt::Debug for Transport {
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
-pub struct Sending(#[pin] ResponseFuture);
+pub struct TransportFuture(#[pin] ResponseFuture);
 
-impl Future for Sending {
+impl Future for TransportFuture {
     type Output = Result<Response<Incoming>, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

@@ -2,10 +2,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::http::{DefaultHttp, MakeHttp, OwnHttp, OwnService};
-use super::webhooks::Webhooks;
+use super::webhooks::WebhookMode;
 use super::{Client, stack};
-use crate::api::{Api, BaseUrl, Transport, TransportBuilder};
+use crate::api::{Api, BaseUrl, HttpService, TransportBuilder};
 use crate::retry::RetrySubmission;
 use crate::source::PollPolicy;
 use crate::wait::WaitLayer;
@@ -13,69 +12,47 @@ use crate::{DropPolicy, Error, Notifier};
 
 /// Builds a [`Client`]; made by [`Client::builder`].
 #[must_use]
-pub struct ClientBuilder<H = DefaultHttp> {
+pub struct ClientBuilder {
     base_url: String,
-    http: H,
+    transport: Option<TransportBuilder>,
     token: Option<String>,
     secrets: Vec<String>,
-    webhooks: Webhooks,
+    webhooks: WebhookMode,
     public_url: Option<String>,
     deadline: Option<Duration>,
     on_drop: DropPolicy,
     retry: RetrySubmission,
-    answer_window: Option<Duration>,
+    lost_response_window: Option<Duration>,
     failure_budget: Option<Duration>,
     poll_policy: Result<PollPolicy, Error>,
-    exchange_timeout: Option<Duration>,
-    max_answer: Option<usize>,
+    request_timeout: Option<Duration>,
+    max_response_size: Option<usize>,
 }
 
 impl ClientBuilder {
     pub(super) fn new(base_url: String) -> Self {
         Self {
             base_url,
-            http: DefaultHttp(Transport::builder()),
+            transport: None,
             token: None,
             secrets: Vec::new(),
-            webhooks: Webhooks::Listen { address: None },
+            webhooks: WebhookMode::Listener { address: None },
             public_url: None,
             deadline: None,
             on_drop: DropPolicy::Detach,
             retry: RetrySubmission::default(),
-            answer_window: None,
+            lost_response_window: None,
             failure_budget: None,
             poll_policy: Ok(PollPolicy::default()),
-            exchange_timeout: None,
-            max_answer: None,
+            request_timeout: None,
+            max_response_size: None,
         }
     }
 
-    /// Sets limits of the default HTTP client, such as the time for connecting.
+    /// Sets the limits of the default HTTP client, such as the connect timeout.
     pub fn transport(mut self, transport: TransportBuilder) -> Self {
-        self.http = DefaultHttp(transport);
+        self.transport = Some(transport);
         self
-    }
-}
-
-impl<H> ClientBuilder<H> {
-    /// Reaches the daemon by an HTTP service of your own: any `Service<http::Request<Full<Bytes>>>`, with whatever layers.
-    pub fn http_service<T: OwnService>(self, http: T) -> ClientBuilder<OwnHttp<T>> {
-        ClientBuilder {
-            http: OwnHttp(http),
-            base_url: self.base_url,
-            token: self.token,
-            secrets: self.secrets,
-            webhooks: self.webhooks,
-            public_url: self.public_url,
-            deadline: self.deadline,
-            on_drop: self.on_drop,
-            retry: self.retry,
-            answer_window: self.answer_window,
-            failure_budget: self.failure_budget,
-            poll_policy: self.poll_policy,
-            exchange_timeout: self.exchange_timeout,
-            max_answer: self.max_answer,
-        }
     }
 
     /// The bearer token sent to the daemon; none unless set.
@@ -93,14 +70,14 @@ impl<H> ClientBuilder<H> {
 
     /// Waits by polling alone; nothing is bound.
     pub fn polling(mut self) -> Self {
-        self.webhooks = Webhooks::Off;
+        self.webhooks = WebhookMode::Off;
         self
     }
 
     /// Binds the webhook listener to this address. Unless set it is the one address from which the route to the daemon leaves
     /// (loopback for a daemon on loopback), and a free port.
     pub fn listen(mut self, address: SocketAddr) -> Self {
-        self.webhooks = Webhooks::Listen { address: Some(address) };
+        self.webhooks = WebhookMode::Listener { address: Some(address) };
         self
     }
 
@@ -115,7 +92,7 @@ impl<H> ClientBuilder<H> {
     /// of clients may share; nothing is bound. Needs the [`public_url`](ClientBuilder::public_url) of that receiver; the secrets
     /// are the receiver's.
     pub fn notifier(mut self, notifier: Notifier) -> Self {
-        self.webhooks = Webhooks::Mounted(notifier);
+        self.webhooks = WebhookMode::Mounted(notifier);
         self
     }
 
@@ -139,8 +116,8 @@ impl<H> ClientBuilder<H> {
 
     /// How long, when the answer to the submission was lost and webhooks are on, an event may still say which job it became before
     /// the submission is sent again (to a daemon that keeps idempotency keys) or given up; 10 s unless set.
-    pub fn answer_window(mut self, window: Duration) -> Self {
-        self.answer_window = Some(window);
+    pub fn lost_response_window(mut self, window: Duration) -> Self {
+        self.lost_response_window = Some(window);
         self
     }
 
@@ -164,51 +141,88 @@ impl<H> ClientBuilder<H> {
     }
 
     /// How long one HTTP exchange may last; 30 s unless set, and longer for a poll that the daemon holds.
-    pub fn exchange_timeout(mut self, limit: Duration) -> Self {
-        self.exchange_timeout = Some(limit);
+    pub fn request_timeout(mut self, limit: Duration) -> Self {
+        self.request_timeout = Some(limit);
         self
     }
 
     /// How large an answer of the daemon may be, in bytes; 64 MiB unless set.
-    pub fn max_answer(mut self, bytes: usize) -> Self {
-        self.max_answer = Some(bytes);
+    pub fn max_response_size(mut self, bytes: usize) -> Self {
+        self.max_response_size = Some(bytes);
         self
     }
-}
 
-impl<H> ClientBuilder<H>
-where
-    H: MakeHttp,
-{
-    /// The client. Binds the webhook listener, unless told not to; if that cannot be bound, the client polls, and says so once
-    /// at `warn`.
+    /// Builds a client over the default HTTP client, a [`Transport`](crate::api::Transport).
+    ///
+    /// Binds the webhook listener, unless webhooks are off or mounted elsewhere. If it cannot be bound, the client polls and logs that
+    /// once at `warn`.
     ///
     /// # Errors
     ///
-    /// [`Error::is_invalid`], naming the option, for what cannot work.
+    /// [`Error::is_invalid`], naming the option, for an option that cannot work.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future leaves nothing bound.
-    pub async fn build(self) -> Result<Client<H::Http>, Error> {
+    pub async fn build(mut self) -> Result<Client, Error> {
+        let base: BaseUrl = self.base_url.parse()?;
+        let transport = self.transport.take().unwrap_or_default().build(&base)?;
+        self.build_with(transport).await
+    }
+
+    /// Builds a client over an HTTP service of your own: any `Service<http::Request<Full<Bytes>>>`, with whatever layers.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), foreman_client::BoxError> {
+    /// use foreman_client::Client;
+    /// use foreman_client::api::{BaseUrl, Transport};
+    /// # let daemon = foreman_client::daemon::Daemon::start().await?;
+    /// # let url = daemon.url();
+    ///
+    /// let base: BaseUrl = url.parse()?;
+    /// let http = tower::ServiceBuilder::new()
+    ///     .map_request(|mut request: http::Request<_>| {
+    ///         request.headers_mut().insert("x-team", http::HeaderValue::from_static("search"));
+    ///         request
+    ///     })
+    ///     .service(Transport::new(&base)?);
+    /// let client = Client::builder(url).build_with(http).await?;
+    /// # client.models().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](ClientBuilder::build); also if [`transport`](ClientBuilder::transport) is set, which has no effect here.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing bound.
+    pub async fn build_with<T>(self, http: T) -> Result<Client<T>, Error>
+    where
+        T: HttpService<Future: Send, ResponseBody: Send> + Clone + Send + 'static,
+    {
+        if self.transport.is_some() {
+            return Err(Error::invalid("transport", "has no effect on an HTTP service of your own"));
+        }
         let base: BaseUrl = self.base_url.parse()?;
         let policy = self.poll_policy?;
-        let mut api = Api::new(base.clone(), self.http.make(&base)?);
+        let mut api = Api::new(base.clone(), http);
         if let Some(token) = self.token {
             api = api.token(token)?;
         }
-        if let Some(limit) = self.exchange_timeout {
-            api = api.exchange_timeout(limit)?;
+        if let Some(limit) = self.request_timeout {
+            api = api.request_timeout(limit)?;
         }
-        if let Some(bytes) = self.max_answer {
-            api = api.max_answer(bytes)?;
+        if let Some(bytes) = self.max_response_size {
+            api = api.max_response_size(bytes)?;
         }
         let mut waits = WaitLayer::builder(api.clone()).poll_policy(policy).on_drop(self.on_drop, api.clone());
         if let Some(deadline) = self.deadline {
             waits = waits.deadline(deadline);
         }
-        if let Some(window) = self.answer_window {
-            waits = waits.answer_window(window);
+        if let Some(window) = self.lost_response_window {
+            waits = waits.lost_response_window(window);
         }
         if let Some(budget) = self.failure_budget {
             waits = waits.failure_budget(budget);
@@ -216,9 +230,9 @@ where
         // Checked before anything is bound.
         waits.clone().build()?;
         let open = self.webhooks.open(&base, &self.secrets, self.public_url.as_deref()).await?;
-        let webhook_url = open.push.as_ref().map(|push| push.url().into());
-        if let Some(push) = open.push {
-            waits = waits.push(push);
+        let webhook_url = open.endpoint.as_ref().map(|endpoint| endpoint.public_url().into());
+        if let Some(endpoint) = open.endpoint {
+            waits = waits.webhooks(endpoint);
         }
         let jobs = stack(&api, &waits.build()?, self.retry);
         Ok(Client { api, jobs, notifier: open.notifier, webhook_url, listener: open.listener })
@@ -226,7 +240,7 @@ where
 }
 
 /// The token and the secrets are not shown.
-impl<H> fmt::Debug for ClientBuilder<H> {
+impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientBuilder")
             .field("base_url", &self.base_url)

@@ -3,75 +3,75 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::BaseUrl;
-use crate::wait::Push;
+use crate::wait::WebhookEndpoint;
 use crate::webhook::{WebhookListener, WebhookReceiver, local_address_towards};
 use crate::{Error, Notifier};
 
-/// How long it may take to find the way to the daemon, which asks the resolver for its name.
+/// How long finding the route to the daemon may take, which includes resolving its name.
 const ROUTE_LIMIT: Duration = Duration::from_secs(5);
 
-/// How a client hears of its jobs.
+/// Where the events of a client arrive.
 #[derive(Debug)]
-pub(super) enum Webhooks {
-    /// By polling alone: nothing is bound.
+pub(super) enum WebhookMode {
+    /// Nowhere: the client polls, and binds nothing.
     Off,
-    /// By a listener of its own.
-    Listen { address: Option<SocketAddr> },
-    /// By a receiver that the caller has mounted.
+    /// At a listener of its own.
+    Listener { address: Option<SocketAddr> },
+    /// At a receiver that the caller has mounted.
     Mounted(Notifier),
 }
 
-/// What came of it.
+/// The endpoint for a client, and the listener that serves it.
 #[derive(Debug, Default)]
-pub(super) struct Open {
-    pub(super) push: Option<Push>,
+pub(super) struct OpenWebhooks {
+    pub(super) endpoint: Option<WebhookEndpoint>,
     pub(super) notifier: Option<Notifier>,
     pub(super) listener: Option<Arc<WebhookListener>>,
 }
 
-impl Webhooks {
+impl WebhookMode {
     pub(super) async fn open(
         self,
         daemon: &BaseUrl,
         secrets: &[String],
         public_url: Option<&str>,
-    ) -> Result<Open, Error> {
+    ) -> Result<OpenWebhooks, Error> {
         let address = match self {
-            Self::Off => return Ok(Open::default()),
+            Self::Off => return Ok(OpenWebhooks::default()),
             Self::Mounted(notifier) => {
                 let url = public_url.ok_or_else(|| {
-                    Error::invalid("public_url", "must be set with a notifier: it is where its receiver is mounted")
+                    Error::invalid("public_url", "must be set with a notifier: it is the URL of its receiver")
                 })?;
-                let push = Push::new(notifier.clone(), url)?;
-                return Ok(Open { push: Some(push), notifier: Some(notifier), listener: None });
+                let endpoint = WebhookEndpoint::new(notifier.clone(), url)?;
+                return Ok(OpenWebhooks { endpoint: Some(endpoint), notifier: Some(notifier), listener: None });
             }
-            Self::Listen { address } => address,
+            Self::Listener { address } => address,
         };
         let notifier = Notifier::new();
         let receiver = WebhookReceiver::builder(notifier.clone());
-        // The receiver takes no empty list for a wish to verify nothing; here it is one.
+        // The receiver refuses an empty list of secrets. Here it means that events are hints.
         let receiver = if secrets.is_empty() { receiver } else { receiver.secrets(secrets) }.build()?;
         // Checked before anything is bound.
-        let public = public_url.map(|url| Push::new(notifier.clone(), url)).transpose()?;
+        let public = public_url.map(|url| WebhookEndpoint::new(notifier.clone(), url)).transpose()?;
         let listener = match bind(receiver, address, daemon).await {
             Ok(listener) => listener,
             Err(error) => {
                 tracing::warn!(
                     error = &*error as &dyn std::error::Error,
-                    "no webhook receiver can be bound; polling instead"
+                    "cannot bind the webhook listener; polling instead"
                 );
-                return Ok(Open::default());
+                return Ok(OpenWebhooks::default());
             }
         };
-        let push = match public {
-            Some(push) => push,
-            None => Push::new(notifier.clone(), format!("http://{}", listener.local_addr()))?,
+        let endpoint = match public {
+            Some(endpoint) => endpoint,
+            None => WebhookEndpoint::new(notifier.clone(), format!("http://{}", listener.local_addr()))?,
         };
-        Ok(Open { push: Some(push), notifier: Some(notifier), listener: Some(Arc::new(listener)) })
+        Ok(OpenWebhooks { endpoint: Some(endpoint), notifier: Some(notifier), listener: Some(Arc::new(listener)) })
     }
 }
 
-/// Binds the given address, or the one from which the route to the daemon leaves.
+/// Binds the given address, or a free port of the address from which the route to the daemon leaves.
 async fn bind(
     receiver: WebhookReceiver,
     address: Option<SocketAddr>,

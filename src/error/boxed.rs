@@ -21,10 +21,10 @@ impl Error {
     }
 
     /// The same for an error that is only looked at.
-    pub(crate) fn see<R>(error: &(dyn std::error::Error + 'static), look: impl FnOnce(&Self) -> R) -> R {
+    pub(crate) fn inspect<R>(error: &(dyn std::error::Error + 'static), inspect: impl FnOnce(&Self) -> R) -> R {
         match find(error) {
-            Some(found) => look(found),
-            None => look(&Self::new(classify(error))),
+            Some(found) => inspect(found),
+            None => inspect(&Self::new(classify(error))),
         }
     }
 
@@ -62,7 +62,7 @@ fn classify(error: &(dyn std::error::Error + 'static)) -> Kind {
     let mut next = Some(error);
     while let Some(error) = next {
         if error.is::<tower::timeout::error::Elapsed>() {
-            return Kind::Exchange(None);
+            return Kind::RequestTimeout(None);
         }
         if error.is::<tower::load_shed::error::Overloaded>() {
             return Kind::Overloaded;

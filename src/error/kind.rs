@@ -22,13 +22,13 @@ pub(crate) enum Kind {
     /// The connection broke, or the answer was cut off.
     Transport,
     /// One HTTP exchange took too long; without a duration it was a `tower::timeout` that said so.
-    Exchange(Option<Duration>),
+    RequestTimeout(Option<Duration>),
     /// The deadline of a wait passed.
     Deadline(Duration),
     /// An answer with a status that means no.
     Status { status: StatusCode, reason: Option<String>, retry_after: Option<Duration> },
-    /// An answer that cannot be understood.
-    Answer(Cow<'static, str>),
+    /// A response that cannot be used.
+    Response(Cow<'static, str>),
     /// An answer over the limit, in bytes.
     TooLarge(usize),
     /// The daemon does not know the extension.
@@ -61,9 +61,9 @@ impl Kind {
             },
             Self::Unsupported { .. } => Arrival::Not,
             Self::Transport
-            | Self::Exchange(_)
+            | Self::RequestTimeout(_)
             | Self::Deadline(_)
-            | Self::Answer(_)
+            | Self::Response(_)
             | Self::TooLarge(_)
             | Self::Lost
             | Self::Failed(_)

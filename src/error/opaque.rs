@@ -59,8 +59,8 @@ impl Error {
         Self::new(Kind::Invalid { field, why: why.into() })
     }
 
-    pub(crate) fn answer(why: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(Kind::Answer(why.into()))
+    pub(crate) fn response(why: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Kind::Response(why.into()))
     }
 
     pub(crate) fn with_source(mut self, source: impl Into<BoxError>) -> Self {
@@ -93,7 +93,7 @@ impl Error {
     }
 
     /// The request that this is about may have reached the daemon before, whatever became of this attempt.
-    pub(crate) fn perhaps_arrived(mut self) -> Self {
+    pub(crate) fn may_have_arrived(mut self) -> Self {
         self.0.arrival = Arrival::Unknown;
         self
     }
@@ -182,14 +182,14 @@ impl fmt::Display for Error {
             Kind::Invalid { field, why } => write!(f, "invalid {field}: {why}")?,
             Kind::Connect => f.write_str("cannot connect to the daemon")?,
             Kind::Transport => f.write_str("the exchange with the daemon broke off")?,
-            Kind::Exchange(Some(limit)) => write!(f, "no complete answer within {limit:?}")?,
-            Kind::Exchange(None) => f.write_str("timed out")?,
+            Kind::RequestTimeout(Some(limit)) => write!(f, "no complete answer within {limit:?}")?,
+            Kind::RequestTimeout(None) => f.write_str("timed out")?,
             Kind::Deadline(limit) => write!(f, "not finished within the deadline of {limit:?}")?,
             Kind::Status { status, reason: Some(reason), .. } => {
                 write!(f, "the daemon answered {}: {reason}", status.as_u16())?;
             }
             Kind::Status { status, reason: None, .. } => write!(f, "the daemon answered {status}")?,
-            Kind::Answer(why) => write!(f, "the daemon's answer cannot be used: {why}")?,
+            Kind::Response(why) => write!(f, "the daemon's answer cannot be used: {why}")?,
             Kind::TooLarge(limit) => write!(f, "the daemon's answer is larger than {limit} bytes")?,
             Kind::Unsupported { what, status } => {
                 write!(f, "this daemon cannot {what} (it answered {})", status.as_u16())?;

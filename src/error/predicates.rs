@@ -14,7 +14,7 @@ impl Error {
     /// The request surely did nothing: it was invalid, no connection was made, a layer shed it, or the daemon refused it
     /// (any 4xx but 408 and 409, or 503 with `Retry-After`). No job can have come of it.
     #[must_use]
-    pub fn is_unsent(&self) -> bool {
+    pub fn is_safe_to_resubmit(&self) -> bool {
         self.0.arrival == Arrival::Not && self.0.job_id.is_none()
     }
 
@@ -30,7 +30,7 @@ impl Error {
     /// A deadline or a time-out passed, of one exchange or of the whole wait.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        matches!(self.0.kind, Kind::Exchange(_) | Kind::Deadline(_))
+        matches!(self.0.kind, Kind::RequestTimeout(_) | Kind::Deadline(_))
     }
 
     /// The deadline of the wait passed ([`WaitLayer::deadline`](crate::Error)).
@@ -93,8 +93,8 @@ impl Error {
     /// The daemon answered something that cannot be understood: not JSON, cut off, of the wrong type, too large, without a
     /// usable job id.
     #[must_use]
-    pub fn is_bad_answer(&self) -> bool {
-        matches!(self.0.kind, Kind::Answer(_) | Kind::TooLarge(_))
+    pub fn is_bad_response(&self) -> bool {
+        matches!(self.0.kind, Kind::Response(_) | Kind::TooLarge(_))
     }
 
     /// The job itself failed (see [`JobResult::into_success`](crate::JobResult::into_success)).
@@ -104,12 +104,12 @@ impl Error {
     }
 
     /// The cause may pass: the same call may succeed later. Whether repeating it can run a job twice is another question,
-    /// answered by [`is_unsent`](Error::is_unsent); a clone of the same request is always safe.
+    /// answered by [`is_safe_to_resubmit`](Error::is_safe_to_resubmit); a clone of the same request is always safe.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match &self.0.kind {
-            Kind::Connect | Kind::Transport | Kind::Exchange(_) | Kind::Overloaded | Kind::Capacity(_) => true,
-            Kind::Answer(_) | Kind::Lost => true,
+            Kind::Connect | Kind::Transport | Kind::RequestTimeout(_) | Kind::Overloaded | Kind::Capacity(_) => true,
+            Kind::Response(_) | Kind::Lost => true,
             Kind::Status { status, .. } => status.is_server_error() || matches!(status.as_u16(), 408 | 409 | 425 | 429),
             Kind::Invalid { .. }
             | Kind::Deadline(_)

@@ -43,17 +43,17 @@ impl Artifact {
     ///
     /// # Errors
     ///
-    /// [`Error::is_bad_answer`], naming the artifact, if the data is not base64 or its size is not what the artifact says.
+    /// [`Error::is_bad_response`], naming the artifact, if the data is not base64 or its size is not what the artifact says.
     pub fn data(&self) -> Result<Option<Bytes>, Error> {
         let Some(data) = &self.data else { return Ok(None) };
         let data = STANDARD
             .decode(data)
-            .map_err(|error| Error::answer(format!("artifact {:?} is not base64", self.name)).with_source(error))?;
+            .map_err(|error| Error::response(format!("artifact {:?} is not base64", self.name)).with_source(error))?;
         if data.len() as u64 == self.size {
             return Ok(Some(data.into()));
         }
         let (name, size, is) = (&self.name, self.size, data.len());
-        Err(Error::answer(format!("artifact {name:?} says that it has {size} bytes and has {is}")))
+        Err(Error::response(format!("artifact {name:?} says that it has {size} bytes and has {is}")))
     }
 }
 
@@ -71,7 +71,7 @@ mod tests {
         assert_eq!(good.data().unwrap().unwrap(), "hi");
         let short = artifact(r#"{"name":"a.txt","content_type":"text/plain","size":3,"data":"aGk="}"#);
         let error = short.data().unwrap_err();
-        assert!(error.is_bad_answer() && error.to_string().contains("\"a.txt\" says that it has 3 bytes and has 2"));
+        assert!(error.is_bad_response() && error.to_string().contains("\"a.txt\" says that it has 3 bytes and has 2"));
         let odd = artifact(r#"{"name":"a.txt","size":3,"data":"*"}"#);
         assert!(odd.data().unwrap_err().to_string().contains("not base64"));
     }

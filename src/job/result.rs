@@ -65,7 +65,7 @@ impl JobResult {
     ///
     /// # Errors
     ///
-    /// [`Error::is_bad_answer`] if there is no result, or if it does not fit the type.
+    /// [`Error::is_bad_response`] if there is no result, or if it does not fit the type.
     pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, Error> {
         let raw = self.result.as_deref().ok_or_else(|| self.bad_result("the job has no result"))?;
         serde_json::from_str(raw.get())
@@ -79,7 +79,7 @@ impl JobResult {
     }
 
     fn bad_result(&self, why: &'static str) -> Error {
-        Error::answer(why).with_job(Some(self.job_id.clone()), None, Some(self.state.clone()))
+        Error::response(why).with_job(Some(self.job_id.clone()), None, Some(self.state.clone()))
     }
 }
 
@@ -125,7 +125,7 @@ mod tests {
     fn the_raw_result_deserializes_or_says_why_not() {
         let done = finished(r#"{"job_id":"7","state":"done","result":[1,2]}"#);
         assert_eq!(done.deserialize::<Vec<u8>>().unwrap(), [1, 2]);
-        assert!(done.deserialize::<String>().unwrap_err().is_bad_answer());
+        assert!(done.deserialize::<String>().unwrap_err().is_bad_response());
         let empty = finished(r#"{"job_id":"7","state":"done","result":null}"#);
         assert!(empty.deserialize::<String>().unwrap_err().to_string().contains("has no result"));
     }

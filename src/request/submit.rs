@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::SubmitRequestBuilder;
 use super::builder::Body;
 use crate::Error;
-use crate::submission::{DropPolicy, Hold, Submission};
+use crate::submission::{DropPolicy, KeepAlive, Submission};
 
 /// A chat to be done as a job (`POST /jobs`).
 ///
@@ -29,7 +29,7 @@ use crate::submission::{DropPolicy, Hold, Submission};
 #[derive(Clone)]
 pub struct SubmitRequest {
     draft: Arc<Draft>,
-    hold: Hold,
+    keep_alive: KeepAlive,
 }
 
 /// What is said, which is the same for every submission of it.
@@ -64,13 +64,13 @@ impl SubmitRequest {
             .map_err(|error| Error::invalid("request", "cannot be written as JSON").with_source(error))?;
         head.pop();
         let draft = Draft { model: body.model.into(), head: head.into() };
-        Ok(Self { draft: Arc::new(draft), hold: Hold::fresh(on_drop) })
+        Ok(Self { draft: Arc::new(draft), keep_alive: KeepAlive::new_submission(on_drop) })
     }
 
     /// The same conversation as a new submission, with a key and a callback URL of its own: the one way to run it again.
     #[must_use]
     pub fn renew(&self) -> Self {
-        Self { draft: Arc::clone(&self.draft), hold: Hold::fresh(self.hold.policy()) }
+        Self { draft: Arc::clone(&self.draft), keep_alive: KeepAlive::new_submission(self.keep_alive.drop_policy()) }
     }
 
     /// The model asked.
@@ -82,7 +82,7 @@ impl SubmitRequest {
     /// A handle that outlives the call: the key, the job's id once known, the states as they come. It keeps nothing alive.
     #[must_use]
     pub fn submission(&self) -> Submission {
-        self.hold.submission()
+        self.keep_alive.submission()
     }
 
     /// The body of `POST /jobs`: the same bytes each time once the submission has been sent.
@@ -90,7 +90,7 @@ impl SubmitRequest {
     pub fn body(&self) -> Bytes {
         let mut body = Vec::with_capacity(self.draft.head.len() + 160);
         body.extend_from_slice(&self.draft.head);
-        if let Some(url) = self.hold.callback_url() {
+        if let Some(url) = self.keep_alive.callback_url() {
             body.extend_from_slice(b",\"state_webhook_url\":");
             body.extend_from_slice(serde_json::Value::from(url).to_string().as_bytes());
         }
@@ -98,8 +98,8 @@ impl SubmitRequest {
         body.into()
     }
 
-    pub(crate) fn hold(&self) -> &Hold {
-        &self.hold
+    pub(crate) fn keep_alive(&self) -> &KeepAlive {
+        &self.keep_alive
     }
 }
 

@@ -7,20 +7,20 @@ mod sealed {
     use super::{BoxError, Error};
 
     pub trait Sealed {
-        /// Looks at the error; layers' own errors, such as an elapsed time-out, are given a meaning as in
+        /// Inspects the error; layers' own errors, such as an elapsed time-out, are given a meaning as in
         /// [`Error::from_boxed`].
-        fn see<R>(&self, look: impl FnOnce(&Error) -> R) -> R;
+        fn inspect<R>(&self, inspect: impl FnOnce(&Error) -> R) -> R;
     }
 
     impl Sealed for Error {
-        fn see<R>(&self, look: impl FnOnce(&Error) -> R) -> R {
-            look(self)
+        fn inspect<R>(&self, inspect: impl FnOnce(&Error) -> R) -> R {
+            inspect(self)
         }
     }
 
     impl Sealed for BoxError {
-        fn see<R>(&self, look: impl FnOnce(&Error) -> R) -> R {
-            Error::see(self.as_ref(), look)
+        fn inspect<R>(&self, inspect: impl FnOnce(&Error) -> R) -> R {
+            Error::inspect(self.as_ref(), inspect)
         }
     }
 }

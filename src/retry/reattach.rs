@@ -126,7 +126,7 @@ impl<E: Cause> Policy<SubmitRequest, JobResult, E> for Reattach {
             }
             Err(error) => {
                 let (again, retry_after) =
-                    error.see(|error| (error.is_retryable() && !error.is_deadline(), error.retry_after()));
+                    error.inspect(|error| (error.is_retryable() && !error.is_deadline(), error.retry_after()));
                 if !again || self.made == settings.retries {
                     return None;
                 }

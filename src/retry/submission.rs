@@ -1,6 +1,5 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::time::Sleep;
@@ -9,6 +8,7 @@ use tower::retry::budget::{Budget, TpsBudget};
 
 use super::{Begun, Cause, Pauses};
 use crate::api::Accepted;
+use crate::submission::SubmissionState;
 use crate::{Error, SubmitRequest};
 
 /// Repeats a submission where that cannot run the job twice: a policy for `tower::retry` inside the wait.
@@ -27,7 +27,6 @@ struct Shared {
     retries: u32,
     pauses: Pauses,
     budget: Option<Arc<dyn Budget + Send + Sync>>,
-    keeps_keys: AtomicBool,
 }
 
 impl RetrySubmission {
@@ -102,8 +101,7 @@ impl RetrySubmissionBuilder {
             return Err(Error::invalid("retries", "must not be zero: leave the layer out instead"));
         }
         let pauses = Pauses::new(self.backoff.0, self.backoff.1, self.jitter)?;
-        let keeps_keys = AtomicBool::new(false);
-        let shared = Shared { retries: self.retries, pauses, budget: self.budget, keeps_keys };
+        let shared = Shared { retries: self.retries, pauses, budget: self.budget };
         Ok(RetrySubmission { shared: Arc::new(shared), made: 0, pauses: None })
     }
 }
@@ -114,8 +112,7 @@ impl<E: Cause> Policy<SubmitRequest, Accepted, E> for RetrySubmission {
     fn retry(&mut self, request: &mut SubmitRequest, result: &mut Result<Accepted, E>) -> Option<Sleep> {
         let shared = &*self.shared;
         let error = match result {
-            Ok(accepted) => {
-                shared.keeps_keys.store(accepted.keeps_keys, Relaxed);
+            Ok(_) => {
                 if let Some(budget) = &shared.budget {
                     budget.deposit();
                 }
@@ -123,21 +120,22 @@ impl<E: Cause> Policy<SubmitRequest, Accepted, E> for RetrySubmission {
             }
             Err(error) => error,
         };
-        // With webhooks on, an event may name the job: the wait gives it time, and then sends again itself.
-        let may_repeat_lost = shared.keeps_keys.load(Relaxed) && !request.hold().has_callback();
-        let (passes, unsent, retry_after) =
-            error.see(|error| (error.is_retryable(), error.is_unsent(), error.retry_after()));
-        let safe = passes && (unsent || may_repeat_lost);
+        // With webhooks, an event may name the job: the wait gives it time, and then sends again by itself.
+        let submission = request.keep_alive();
+        let may_resend_lost = submission.supports_idempotency() && !submission.has_callback();
+        let (transient, unsent, retry_after) =
+            error.inspect(|error| (error.is_retryable(), error.is_safe_to_resubmit(), error.retry_after()));
+        let safe = transient && (unsent || may_resend_lost);
         if !safe || self.made == shared.retries {
             return None;
         }
         if shared.budget.as_ref().is_some_and(|budget| !budget.withdraw()) {
-            tracing::debug!("the budget for repeating submissions is spent");
+            tracing::debug!("retry budget of submissions exhausted");
             return None;
         }
         if !unsent {
-            // Should the next attempt be refused, the wait must not take that for the whole story.
-            request.hold().cell().perhaps_arrived();
+            // If the next attempt is refused, that says nothing of this one.
+            submission.shared().update(SubmissionState::may_have_arrived);
         }
         self.made += 1;
         Some(shared.pauses.next(&mut self.pauses, retry_after))
@@ -153,7 +151,6 @@ impl fmt::Debug for RetrySubmission {
         f.debug_struct("RetrySubmission")
             .field("retries", &self.shared.retries)
             .field("made", &self.made)
-            .field("keeps_keys", &self.shared.keeps_keys)
             .finish_non_exhaustive()
     }
 }

@@ -2,87 +2,85 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::stats::{PushCounters, PushStats, Refusal};
+use super::stats::{RefusalReason, WebhookCounters, WebhookStats};
 use crate::error::Kind;
-use crate::submission::{Cell, Delivered, Token, Trust};
+use crate::submission::{CallbackToken, EventOutcome, SharedSubmission, Trust};
 use crate::{Error, JobStatus};
 
-/// How many jobs may wait for events at once unless set otherwise.
+/// How many submissions may be registered at once unless set otherwise.
 const CAPACITY: usize = 1 << 20;
 
-/// The registry of the jobs that wait for webhooks.
+/// The webhook registry: maps the token of each callback URL to the submission that waits for its events.
 ///
-/// A [`WebhookReceiver`](crate::webhook::WebhookReceiver) feeds it, and a
-/// [`WaitLayer`](crate::wait::WaitLayer) registers each submission with it before that is sent. One notifier may serve any
-/// number of clients. Cloning is cheap, and clones are the same registry.
+/// A [`WebhookReceiver`](crate::webhook::WebhookReceiver) feeds it, and a [`WaitLayer`](crate::wait::WaitLayer) registers each
+/// submission with it before sending. Any number of clients may share one. Cloning is cheap, and clones are the same registry.
 ///
-/// Finding a job does not depend on how many wait, and a job that waits costs some tens of bytes here.
+/// A lookup takes the same time however many submissions are registered. A registration takes some tens of bytes.
 #[derive(Clone)]
 pub struct Notifier(Arc<Registry>);
 
 struct Registry {
     capacity: usize,
-    slots: Mutex<HashMap<Token, Arc<Cell>>>,
-    counters: PushCounters,
+    submissions: Mutex<HashMap<CallbackToken, Arc<SharedSubmission>>>,
+    counters: WebhookCounters,
 }
 
 impl Notifier {
-    /// A registry for up to 1,048,576 waiting jobs.
+    /// A registry for up to 1,048,576 submissions.
     #[must_use]
     pub fn new() -> Self {
         Self::with_capacity(CAPACITY)
     }
 
-    /// A registry for up to `jobs` waiting jobs; a submission beyond that is refused with
-    /// [`Error::is_overloaded`] before anything is sent.
+    /// A registry for up to `capacity` submissions. A submission beyond that fails with [`Error::is_overloaded`] before anything is
+    /// sent.
     #[must_use]
-    pub fn with_capacity(jobs: usize) -> Self {
-        Self(Arc::new(Registry { capacity: jobs, slots: Mutex::default(), counters: PushCounters::default() }))
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self(Arc::new(Registry { capacity, submissions: Mutex::default(), counters: WebhookCounters::default() }))
     }
 
-    /// How many jobs are registered.
+    /// How many submissions are registered.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.slots().len()
+        self.submissions().len()
     }
 
-    /// What came in so far.
+    /// Counts of the requests received so far.
     #[must_use]
-    pub fn stats(&self) -> PushStats {
+    pub fn stats(&self) -> WebhookStats {
         self.0.counters.snapshot()
     }
 
-    /// Makes a token that leads to `cell`.
-    pub(crate) fn register(&self, cell: &Arc<Cell>) -> Result<Token, Error> {
-        let token = Token::random().map_err(|error| Error::new(Kind::Service).with_source(error))?;
-        let mut slots = self.slots();
-        if slots.len() >= self.0.capacity {
+    /// Makes a token for `submission`.
+    pub(crate) fn register(&self, submission: &Arc<SharedSubmission>) -> Result<CallbackToken, Error> {
+        let token = CallbackToken::random().map_err(|error| Error::new(Kind::Service).with_source(error))?;
+        let mut submissions = self.submissions();
+        if submissions.len() >= self.0.capacity {
             return Err(Error::new(Kind::Capacity(self.0.capacity)));
         }
-        slots.insert(token, Arc::clone(cell));
+        submissions.insert(token, Arc::clone(submission));
         Ok(token)
     }
 
-    /// Forgets a token.
-    pub(crate) fn release(&self, token: Token) {
-        // The cell is dropped behind the lock: its drop may wake.
-        let cell = self.slots().remove(&token);
-        drop(cell);
+    /// Removes a token.
+    pub(crate) fn release(&self, token: CallbackToken) {
+        // The submission is dropped after the lock is released: its drop may run a waker's code.
+        let submission = self.submissions().remove(&token);
+        drop(submission);
     }
 
-    /// Whose token it is.
-    pub(crate) fn find(&self, token: Token) -> Option<Slot> {
-        let cell = Arc::clone(self.slots().get(&token)?);
-        Some(Slot { cell, registry: Arc::clone(&self.0) })
+    pub(crate) fn find(&self, token: CallbackToken) -> Option<Registered> {
+        let submission = Arc::clone(self.submissions().get(&token)?);
+        Some(Registered { submission, registry: Arc::clone(&self.0) })
     }
 
-    /// Counts a request that was refused.
-    pub(crate) fn refused(&self, why: Refusal) {
-        self.0.counters.refused(why);
+    /// Counts a refused request.
+    pub(crate) fn refused(&self, reason: RefusalReason) {
+        self.0.counters.refused(reason);
     }
 
-    fn slots(&self) -> MutexGuard<'_, HashMap<Token, Arc<Cell>>> {
-        self.0.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    fn submissions(&self) -> MutexGuard<'_, HashMap<CallbackToken, Arc<SharedSubmission>>> {
+        self.0.submissions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -98,24 +96,23 @@ impl fmt::Debug for Notifier {
     }
 }
 
-/// A waiting job that a token led to.
-#[derive(Debug)]
-pub(crate) struct Slot {
-    cell: Arc<Cell>,
+/// A registered submission, found by its token.
+pub(crate) struct Registered {
+    submission: Arc<SharedSubmission>,
     registry: Arc<Registry>,
 }
 
-impl fmt::Debug for Registry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Registry")
+impl Registered {
+    /// Passes an event to the submission and counts it, except for `EventOutcome::WrongJob`, which the receiver refuses and counts.
+    pub(crate) fn event(&self, status: JobStatus, trust: Trust) -> EventOutcome {
+        let outcome = self.submission.event(status, trust);
+        self.registry.counters.event(outcome);
+        outcome
     }
 }
 
-impl Slot {
-    /// Hands an event to the job, and counts it. `Delivered::Foreign` is the receiver's to refuse, and to count.
-    pub(crate) fn deliver(&self, status: JobStatus, trust: Trust) -> Delivered {
-        let delivered = self.cell.deliver(status, trust);
-        self.registry.counters.delivered(delivered);
-        delivered
+impl fmt::Debug for Registered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registered").finish_non_exhaustive()
     }
 }

@@ -1,12 +1,11 @@
-//! Asking for the state of a job: [`PollStream`], and when it asks ([`PollPolicy`]).
+//! Polling the state of a job: [`PollStream`], and how often it polls ([`PollPolicy`]).
 
-mod flight;
+mod attempt;
 mod policy;
-mod polling;
 mod schedule;
 mod stream;
 
+pub(crate) use self::attempt::Polling;
 pub use self::policy::{PollPolicy, PollPolicyBuilder};
-pub(crate) use self::polling::Polling;
 pub(crate) use self::schedule::Pace;
 pub use self::stream::PollStream;

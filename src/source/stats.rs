@@ -1,38 +1,38 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::submission::Delivered;
+use crate::submission::EventOutcome;
 
-/// What a [`Notifier`](crate::Notifier) has seen since it was made.
+/// What a [`Notifier`](crate::Notifier) has received since it was created.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct PushStats {
-    /// Signed events that told the end of a job that was waiting.
+pub struct WebhookStats {
+    /// Signed events with the result of a job.
     pub finished: u64,
-    /// Events that told something on the way, or, without a secret, that made a wait ask.
+    /// Events with an earlier state, and, without a secret, all events.
     pub hints: u64,
-    /// Events of a job whose end was known already.
+    /// Events of a job whose result was known already.
     pub duplicates: u64,
-    /// Events of a job that nobody waits for any longer.
+    /// Events of an abandoned submission.
     pub late: u64,
     refusals: Refusals,
 }
 
 /// A count for each reason.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Refusals([u64; Refusal::ALL.len()]);
+struct Refusals([u64; RefusalReason::ALL.len()]);
 
 impl fmt::Debug for Refusals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counts = Refusal::ALL.iter().map(|why| (why, self.0[*why as usize]));
+        let counts = RefusalReason::ALL.iter().map(|why| (why, self.0[*why as usize]));
         f.debug_map().entries(counts.filter(|(_, count)| *count > 0)).finish()
     }
 }
 
-impl PushStats {
-    /// How many requests were refused for that reason.
+impl WebhookStats {
+    /// How many requests were refused for this reason.
     #[must_use]
-    pub fn refused(&self, why: Refusal) -> u64 {
+    pub fn refused(&self, why: RefusalReason) -> u64 {
         self.refusals.0[why as usize]
     }
 
@@ -46,30 +46,30 @@ impl PushStats {
 /// Why a webhook request was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum RefusalReason {
     /// Not a POST.
     Method,
-    /// A token that leads nowhere: forged, or of a job that is over.
+    /// An unknown token: forged, or of a submission that is over.
     UnknownToken,
     /// A body over the limit.
     TooLarge,
     /// A compressed body.
     MediaType,
-    /// A body that did not come in time, or broke off.
+    /// A body that did not arrive in time, or was cut off.
     Body,
-    /// No signature, or a wrong one.
+    /// No valid signature.
     Signature,
-    /// A signature that is too old or from the future.
+    /// A signed timestamp that is too old or in the future.
     Timestamp,
-    /// A body that is not a job's JSON.
+    /// A body that is not the JSON of a job.
     Json,
-    /// The event of another job than the token's.
-    ForeignJob,
+    /// An event of another job than the token's.
+    WrongJob,
     /// Too many connections, or the receiver is shutting down.
     Overload,
 }
 
-impl Refusal {
+impl RefusalReason {
     /// All reasons, in the order of their declaration.
     pub const ALL: [Self; 10] = [
         Self::Method,
@@ -80,38 +80,38 @@ impl Refusal {
         Self::Signature,
         Self::Timestamp,
         Self::Json,
-        Self::ForeignJob,
+        Self::WrongJob,
         Self::Overload,
     ];
 }
 
 #[derive(Debug, Default)]
-pub(super) struct PushCounters {
+pub(super) struct WebhookCounters {
     finished: AtomicU64,
     hints: AtomicU64,
     duplicates: AtomicU64,
     late: AtomicU64,
-    refusals: [AtomicU64; Refusal::ALL.len()],
+    refusals: [AtomicU64; RefusalReason::ALL.len()],
 }
 
-impl PushCounters {
-    pub(super) fn delivered(&self, what: Delivered) {
-        let counter = match what {
-            Delivered::Finished => &self.finished,
-            Delivered::Hint => &self.hints,
-            Delivered::Duplicate => &self.duplicates,
-            Delivered::Late => &self.late,
-            Delivered::Foreign => return,
+impl WebhookCounters {
+    pub(super) fn event(&self, outcome: EventOutcome) {
+        let counter = match outcome {
+            EventOutcome::Finished => &self.finished,
+            EventOutcome::Hint => &self.hints,
+            EventOutcome::Duplicate => &self.duplicates,
+            EventOutcome::Late => &self.late,
+            EventOutcome::WrongJob => return,
         };
         counter.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn refused(&self, why: Refusal) {
+    pub(super) fn refused(&self, why: RefusalReason) {
         self.refusals[why as usize].fetch_add(1, Relaxed);
     }
 
-    pub(super) fn snapshot(&self) -> PushStats {
-        PushStats {
+    pub(super) fn snapshot(&self) -> WebhookStats {
+        WebhookStats {
             finished: self.finished.load(Relaxed),
             hints: self.hints.load(Relaxed),
             duplicates: self.duplicates.load(Relaxed),

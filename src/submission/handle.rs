@@ -7,73 +7,72 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use uuid::Uuid;
 
-use super::cell::Cell;
 use super::history::StateChange;
-use super::wakers::Seat;
+use super::shared::SharedSubmission;
+use super::state::SubmissionState;
+use super::wakers::WakerSlot;
 use crate::{JobId, JobState};
 
-/// A handle on a submission that outlives the call: made by [`SubmitRequest::submission`](crate::SubmitRequest::submission).
+/// A handle to a submission that outlives the call; made by [`SubmitRequest::submission`](crate::SubmitRequest::submission).
 ///
-/// It only observes: while handles are left but no clone of the request and no wait, nothing is kept alive, and the handle's
-/// futures and streams end.
+/// It only observes. It does not keep the submission alive: when the last clone of the request and the last wait are gone, the
+/// futures and streams of its handles end.
 #[derive(Clone)]
-pub struct Submission(Arc<Cell>);
+pub struct Submission(Arc<SharedSubmission>);
 
 impl Submission {
-    pub(super) fn new(cell: Arc<Cell>) -> Self {
-        Self(cell)
+    pub(super) fn new(submission: Arc<SharedSubmission>) -> Self {
+        Self(submission)
     }
 
-    /// The key that goes with every send of this submission (`Idempotency-Key` on the wire).
+    /// The key that is sent with every attempt of this submission (`Idempotency-Key` on the wire).
     #[must_use]
     pub fn idempotency_key(&self) -> Uuid {
-        // Only a job attached to by its id has none, and no handle is made for such.
+        // Only a job that was attached to by its id has none, and there is no handle to such a job.
         self.0.key().unwrap_or_default()
     }
 
-    /// The URL that the daemon sends this submission's events to, once it has been sent by a client with webhooks
-    /// (`state_webhook_url` on the wire). Whoever knows it can send events: keep it out of logs.
+    /// The URL to which the daemon sends the events of this submission (`state_webhook_url` on the wire). `None` until a client
+    /// with webhooks has sent it. Whoever knows the URL can send events: keep it out of logs.
     #[must_use]
     pub fn callback_url(&self) -> Option<String> {
         self.0.callback_url()
     }
 
-    /// The job's id, if it is known by now.
+    /// The job id, if it is known by now.
     #[must_use]
     pub fn job_id(&self) -> Option<JobId> {
-        self.0.job_id()
+        self.0.read(|state| state.job_id().cloned())
     }
 
     /// The last state seen.
     #[must_use]
     pub fn last_state(&self) -> Option<JobState> {
-        self.0.last_state()
+        self.0.read(|state| state.last_state().cloned())
     }
 
-    /// The job's id as soon as it is known, to persist it; `None` if every clone of the request and every wait is gone before.
+    /// Resolves to the job id as soon as it is known, for you to store it. Resolves to `None` if every clone of the request and every
+    /// wait is gone before that.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future loses nothing.
     pub async fn accepted(&self) -> Option<JobId> {
-        let mut watch = Watch { cell: Arc::clone(&self.0), seat: Seat::default() };
-        poll_fn(|cx| {
-            let (job_id, over) = watch.cell.watch_job(&mut watch.seat, cx.waker());
-            match job_id {
-                None if !over => Poll::Pending,
-                known => Poll::Ready(known),
-            }
+        let mut watch = Watch::new(&self.0);
+        poll_fn(|cx| match watch.read(cx, |state| (state.job_id().cloned(), state.is_abandoned())) {
+            (None, false) => Poll::Pending,
+            (job_id, _) => Poll::Ready(job_id),
         })
         .await
     }
 
-    /// The states as they come, each once, from the one known by now: for progress. Ends behind the terminal state, or when
-    /// every clone of the request and every wait is gone.
+    /// A stream of the states, each once, beginning with the one known by now. It ends after the terminal state, or when every clone
+    /// of the request and every wait is gone.
     ///
-    /// Nothing is kept until this is first called; then up to 64 states, of which the oldest go first.
+    /// The history starts with the first call. It holds up to 64 states; the oldest are dropped first.
     pub fn states(&self) -> States {
-        self.0.keep_history();
-        States { watch: Watch { cell: Arc::clone(&self.0), seat: Seat::default() }, place: 0 }
+        self.0.update(SubmissionState::keep_history);
+        States { watch: Watch::new(&self.0), next: 0 }
     }
 }
 
@@ -87,7 +86,7 @@ impl fmt::Debug for Submission {
     }
 }
 
-/// The states of a job as they come; made by [`Submission::states`].
+/// A stream of the states of a job; made by [`Submission::states`].
 ///
 /// # Cancel safety
 ///
@@ -95,36 +94,47 @@ impl fmt::Debug for Submission {
 #[must_use]
 pub struct States {
     watch: Watch,
-    place: u64,
+    /// The number of the next state in the history.
+    next: u64,
 }
 
 impl Stream for States {
     type Item = StateChange;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<StateChange>> {
-        let Self { watch, place } = self.get_mut();
-        let (change, over) = watch.cell.watch_states(&mut watch.seat, place, cx.waker());
-        match change {
-            None if !over => Poll::Pending,
-            change => Poll::Ready(change),
+        let Self { watch, next } = self.get_mut();
+        match watch.read(cx, |state| (state.history().and_then(|history| history.next(next)), state.is_over())) {
+            (None, false) => Poll::Pending,
+            (change, _) => Poll::Ready(change),
         }
     }
 }
 
 impl fmt::Debug for States {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("States").field("place", &self.place).finish_non_exhaustive()
+        f.debug_struct("States").field("next", &self.next).finish_non_exhaustive()
     }
 }
 
-/// A seat among the wakers, given back on drop.
+/// A task that watches a submission until it is dropped.
 struct Watch {
-    cell: Arc<Cell>,
-    seat: Seat,
+    submission: Arc<SharedSubmission>,
+    slot: WakerSlot,
+}
+
+impl Watch {
+    fn new(submission: &Arc<SharedSubmission>) -> Self {
+        Self { submission: Arc::clone(submission), slot: WakerSlot::default() }
+    }
+
+    /// Reads, and has the task woken at the next change.
+    fn read<R>(&mut self, cx: &Context<'_>, read: impl FnOnce(&SubmissionState) -> R) -> R {
+        self.submission.watch(&mut self.slot, cx.waker(), read)
+    }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.cell.leave(&mut self.seat);
+        self.submission.unwatch(&mut self.slot);
     }
 }

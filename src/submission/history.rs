@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use crate::{JobState, JobStatus};
 
-/// How many states a stream that is not read keeps; older ones are dropped.
-const KEPT: usize = 64;
+/// How many states the history holds; older ones are dropped.
+const CAPACITY: usize = 64;
 
 /// A state that a job was seen in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,19 +13,19 @@ const KEPT: usize = 64;
 pub struct StateChange {
     /// The state.
     pub state: JobState,
-    /// When the job came into it, by the daemon's clock, if the daemon said so.
+    /// When the job entered it, by the daemon's clock. `None` if the daemon did not send the time.
     pub at: Option<Timestamp>,
-    /// What told of it first.
+    /// The source that reported it first.
     pub via: Via,
 }
 
-/// What told of a state.
+/// The source that reported a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Via {
     /// A webhook of the daemon.
     Webhook,
-    /// An answer to a poll.
+    /// The response to a poll.
     Poll,
 }
 
@@ -50,7 +50,7 @@ impl StateChange {
     }
 }
 
-/// The states seen since somebody asked, numbered, so that each stream has a place of its own in them.
+/// The states seen since somebody asked for them. They are numbered, so that each stream has a position of its own.
 #[derive(Debug, Default)]
 pub(super) struct History {
     first: u64,
@@ -59,18 +59,18 @@ pub(super) struct History {
 
 impl History {
     pub(super) fn push(&mut self, change: StateChange) {
-        if self.changes.len() == KEPT {
+        if self.changes.len() == CAPACITY {
             self.changes.pop_front();
             self.first += 1;
         }
         self.changes.push_back(change);
     }
 
-    /// The change at or after `place`, which moves behind it.
-    pub(super) fn next(&self, place: &mut u64) -> Option<StateChange> {
-        let at = (*place).max(self.first);
+    /// The change with the number `next`, or the oldest after it. `next` becomes the number after it.
+    pub(super) fn next(&self, next: &mut u64) -> Option<StateChange> {
+        let at = (*next).max(self.first);
         let change = self.changes.get(usize::try_from(at - self.first).ok()?)?;
-        *place = at + 1;
+        *next = at + 1;
         Some(change.clone())
     }
 }

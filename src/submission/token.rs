@@ -1,33 +1,43 @@
 use std::fmt;
+use std::num::NonZeroU64;
 
-/// 128 random bits that stand at the end of a callback URL: whoever knows them was told by us.
+/// The last segment of a callback URL: 128 random bits, which identify a submission and are known to its daemon only.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Token([u8; 16]);
+pub(crate) struct CallbackToken {
+    /// Never zero, so that an `Option` takes no further space: there is one for each waiting job.
+    high: NonZeroU64,
+    low: u64,
+}
 
-impl Token {
+impl CallbackToken {
     pub(crate) fn random() -> Result<Self, getrandom::Error> {
-        let mut bits = [0; 16];
-        getrandom::fill(&mut bits)?;
-        Ok(Self(bits))
+        loop {
+            // The loop repeats once in 2^64 times.
+            if let Some(high) = NonZeroU64::new(getrandom::u64()?) {
+                return Ok(Self { high, low: getrandom::u64()? });
+            }
+        }
     }
 
-    /// Reads what [`Display`](fmt::Display) writes, and nothing else: one spelling for each token.
+    /// Reads the format that [`Display`](fmt::Display) writes and no other: each token has one spelling.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let hex = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if hex { u128::from_str_radix(text, 16).ok().map(|bits| Self(bits.to_be_bytes())) } else { None }
+        let (high, low) = if hex { text.split_at(16) } else { return None };
+        let [high, low] = [high, low].map(|half| u64::from_str_radix(half, 16).ok());
+        Some(Self { high: NonZeroU64::new(high?)?, low: low? })
     }
 }
 
-impl fmt::Display for Token {
+impl fmt::Display for CallbackToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+        write!(f, "{:016x}{:016x}", self.high, self.low)
     }
 }
 
-/// A token is a secret: logs show none of it.
-impl fmt::Debug for Token {
+/// A token is a secret: logs show nothing of it.
+impl fmt::Debug for CallbackToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(…)")
+        f.write_str("CallbackToken(…)")
     }
 }
 
@@ -36,14 +46,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_it_writes_and_nothing_else() {
-        let token = Token::random().unwrap();
-        assert_eq!(Token::parse(&token.to_string()), Some(token));
-        let text = Token(0xabc_u128.to_be_bytes()).to_string();
-        assert_eq!(text, "00000000000000000000000000000abc");
-        for odd in ["", "abc", &text.to_uppercase(), &text[1..], &format!("{text}0"), &format!("+{}", &text[1..])] {
-            assert_eq!(Token::parse(odd), None, "{odd}");
+    fn parse_takes_only_the_displayed_spelling() {
+        let token = CallbackToken::random().unwrap();
+        assert_eq!(CallbackToken::parse(&token.to_string()), Some(token));
+        let text = "0000000000000abc0000000000000def";
+        assert_eq!(CallbackToken::parse(text).unwrap().to_string(), text);
+        let zero_half = "0".repeat(16) + &text[16..];
+        for other in
+            ["", "abc", &text.to_uppercase(), &text[1..], &format!("{text}0"), &format!("+{}", &text[1..]), &zero_half]
+        {
+            assert_eq!(CallbackToken::parse(other), None, "{other}");
         }
-        assert_eq!(format!("{token:?}"), "Token(…)");
+        assert_eq!(format!("{token:?}"), "CallbackToken(…)");
+        assert_eq!(size_of::<Option<CallbackToken>>(), 16);
     }
 }

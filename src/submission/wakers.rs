@@ -1,16 +1,20 @@
 use std::task::Waker;
 
-/// The one who wants to be woken when a cell changes; nearly always there is one.
-#[derive(Debug, Default)]
-pub(super) struct FirstWaker(Option<Waker>);
+use slab::Slab;
 
-/// The others.
+/// The wakers of the tasks that watch one submission: nearly always one, which needs no allocation.
+///
+/// A wake-up takes a waker and leaves one that does nothing in its place, since the slot belongs to its task until the task gives it
+/// back, and the task registers again when it is polled.
 #[derive(Debug, Default)]
-pub(super) struct MoreWakers(Vec<Option<Waker>>);
+pub(super) struct Wakers {
+    first: Option<Waker>,
+    more: Option<Box<Slab<Waker>>>,
+}
 
-/// A place among the wakers, taken at the first registration and given back with `leave`; the waker stays until then.
+/// The place of one task among the [`Wakers`]: taken at the first registration, given back by [`Wakers::remove`].
 #[derive(Debug, Default)]
-pub(crate) struct Seat(Place);
+pub(crate) struct WakerSlot(Place);
 
 #[derive(Debug, Default, Clone, Copy)]
 enum Place {
@@ -20,57 +24,113 @@ enum Place {
     More(u32),
 }
 
-impl FirstWaker {
-    /// Registers, unless the place is another's.
-    pub(super) fn register(&mut self, seat: &mut Seat, waker: &Waker) -> bool {
-        match (seat.0, &mut self.0) {
-            (Place::More(_), _) | (Place::None, Some(_)) => return false,
-            (_, Some(known)) => known.clone_from(waker),
-            (_, empty) => *empty = Some(waker.clone()),
-        }
-        seat.0 = Place::First;
-        true
+impl Wakers {
+    /// Whether registering this waker would change nothing.
+    pub(super) fn is_registered(&self, slot: &WakerSlot, waker: &Waker) -> bool {
+        let registered = match slot.0 {
+            Place::None => None,
+            Place::First => self.first.as_ref(),
+            Place::More(at) => self.more.as_ref().and_then(|more| more.get(at as usize)),
+        };
+        registered.is_some_and(|registered| registered.will_wake(waker))
     }
 
-    /// Gives the place back, if it is this one.
-    pub(super) fn leave(&mut self, seat: &mut Seat) -> bool {
-        let mine = matches!(seat.0, Place::First);
-        if mine {
-            (self.0, seat.0) = (None, Place::None);
+    /// Registers a waker in the slot. Returns the one that was there before, for the caller to drop outside the lock.
+    pub(super) fn register(&mut self, slot: &mut WakerSlot, waker: Waker) -> Option<Waker> {
+        match slot.0 {
+            Place::First => self.first.replace(waker),
+            Place::More(at) => {
+                let registered = self.more.as_mut()?.get_mut(at as usize)?;
+                Some(std::mem::replace(registered, waker))
+            }
+            Place::None if self.first.is_none() => {
+                slot.0 = Place::First;
+                self.first.replace(waker)
+            }
+            Place::None => {
+                let at = self.more.get_or_insert_default().insert(waker);
+                slot.0 = u32::try_from(at).map_or(Place::None, Place::More);
+                None
+            }
         }
-        mine
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = &Waker> {
-        self.0.iter()
+    /// Gives the slot back. Returns its waker, for the caller to drop outside the lock.
+    pub(super) fn remove(&mut self, slot: &mut WakerSlot) -> Option<Waker> {
+        match std::mem::take(&mut slot.0) {
+            Place::None => None,
+            Place::First => self.first.take(),
+            Place::More(at) => self.more.as_mut()?.try_remove(at as usize),
+        }
+    }
+
+    /// Takes all wakers, to be woken outside the lock.
+    pub(super) fn take(&mut self) -> impl Iterator<Item = Waker> + use<> {
+        let take = |waker: &mut Waker| std::mem::replace(waker, Waker::noop().clone());
+        let more = self.more.as_mut().map(|more| more.iter_mut().map(|(_, waker)| take(waker)).collect::<Vec<_>>());
+        self.first.as_mut().map(take).into_iter().chain(more.into_iter().flatten())
     }
 }
 
-impl MoreWakers {
-    pub(super) fn register(&mut self, seat: &mut Seat, waker: &Waker) {
-        if let Place::More(at) = seat.0
-            && let Some(place) = self.0.get_mut(at as usize)
-        {
-            *place = Some(waker.clone());
-            return;
-        }
-        let at = self.0.iter().position(Option::is_none).unwrap_or_else(|| {
-            self.0.push(None);
-            self.0.len() - 1
-        });
-        self.0[at] = Some(waker.clone());
-        seat.0 = u32::try_from(at).map_or(Place::None, Place::More);
-    }
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::task::Wake;
 
-    pub(super) fn leave(&mut self, seat: &mut Seat) {
-        if let Place::More(at) = std::mem::take(&mut seat.0)
-            && let Some(place) = self.0.get_mut(at as usize)
-        {
-            *place = None;
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
         }
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = &Waker> {
-        self.0.iter().flatten()
+    struct Tasks {
+        wakers: Wakers,
+        counts: [Arc<Count>; 4],
+        slots: [WakerSlot; 4],
+    }
+
+    impl Tasks {
+        fn register(&mut self, tasks: &[usize]) {
+            for &task in tasks {
+                let waker = Arc::clone(&self.counts[task]).into();
+                if !self.wakers.is_registered(&self.slots[task], &waker) {
+                    self.wakers.register(&mut self.slots[task], waker);
+                }
+            }
+        }
+
+        fn remove(&mut self, tasks: &[usize]) {
+            for &task in tasks {
+                self.wakers.remove(&mut self.slots[task]);
+            }
+        }
+
+        fn woken(&mut self) -> [usize; 4] {
+            self.wakers.take().for_each(Waker::wake);
+            std::array::from_fn(|task| self.counts[task].0.swap(0, Relaxed))
+        }
+    }
+
+    #[test]
+    fn each_registered_task_is_woken_once() {
+        let mut tasks = Tasks { wakers: Wakers::default(), counts: Default::default(), slots: Default::default() };
+        tasks.register(&[0, 1, 2, 1, 0]);
+        assert_eq!(tasks.woken(), [1, 1, 1, 0]);
+        assert_eq!(tasks.woken(), [0, 0, 0, 0], "a task registers again when it is polled");
+
+        // The slot of a task that was woken and is not polled yet stays its own.
+        tasks.register(&[3, 1]);
+        assert_eq!(tasks.woken(), [0, 1, 0, 1]);
+        tasks.register(&[0, 2]);
+        tasks.remove(&[0, 1, 1]);
+        assert_eq!(tasks.woken(), [0, 0, 1, 0]);
+        tasks.register(&[3, 0, 2]);
+        assert_eq!(tasks.woken(), [1, 0, 1, 1]);
     }
 }

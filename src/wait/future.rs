@@ -2,7 +2,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pin_project::{pin_project, pinned_drop};
@@ -11,24 +11,22 @@ use tower::Service;
 
 use super::machine::{Action, Event, Failure, Fault, Machine};
 use super::shared::Shared;
-use super::step::{Outcome, Sender, Step};
+use super::step::{Sender, Step, StepOutcome};
 use crate::api::{Accepted, GetJob, Polled};
 use crate::error::Kind;
-use crate::source::Pace;
-use crate::submission::{Claim, Hold, Home, Seat, Via};
+use crate::submission::{KeepAlive, SendState, SubmissionState, Via, WaitOwner, WakerSlot};
 use crate::{BoxError, Error, JobResult, JobStatus, SubmitRequest};
 
-/// A job that is waited for: the future of [`Wait`](super::Wait), which resolves to the finished job.
+/// A wait for one job: the future of [`Wait`](super::Wait), which resolves to the finished job.
 ///
-/// It ends with the result that comes first, from an event or from a poll; with an error if the submission fails, if polls fail
-/// for too long, or at the deadline; never with nothing. It needs a tokio runtime with time enabled.
+/// It ends with the first result, from an event or from a poll. It ends with an error if the submission fails, if polls fail for
+/// too long, or at the deadline. It always ends if it is polled. It needs a tokio runtime with time enabled.
 ///
 /// # Cancel safety
 ///
-/// Dropping it loses nothing. Another wait called with a clone of the same request attaches to it; so does a wait called
-/// with its id ([`Submission::job_id`](crate::Submission::job_id)). When the last clone of the request and the last wait are
-/// gone, the slot for its events is freed and the [`DropPolicy`](crate::DropPolicy) decides over the job: it is left alone unless
-/// set otherwise.
+/// Dropping it loses nothing. Another wait on a clone of the same request attaches to the job, and so does a wait on its id
+/// ([`Submission::job_id`](crate::Submission::job_id)). When the last clone of the request and the last wait are gone, the callback
+/// token is freed and the [`DropPolicy`](crate::DropPolicy) applies: the job goes on unless set otherwise.
 #[pin_project(PinnedDrop)]
 #[must_use = "futures do nothing unless polled"]
 pub struct JobWait<S, P>
@@ -36,27 +34,25 @@ where
     S: Service<SubmitRequest>,
     P: Service<GetJob>,
 {
-    hold: Hold,
+    submission: KeepAlive,
     shared: Arc<Shared>,
     machine: Machine,
-    begin: Instant,
-    seat: Seat,
-    /// How many events were seen, signed and unsigned.
-    heard: u32,
-    hints: u32,
+    started: Instant,
+    waker: WakerSlot,
+    /// The event counts of the submission that the machine has heard of.
+    signed_events: u16,
+    hints: u16,
     polls: u32,
-    /// An event made it ask, so that what the poll tells is the event's merit.
-    prompted: bool,
-    /// The last failure, of the submission or of a poll.
-    failure: Option<Error>,
+    /// The last error, of the submission or of a poll.
+    last_error: Option<Error>,
     #[pin]
     step: Step<S, P>,
-    /// For the time that the machine wants to be woken at; in a box, since most waits have none.
+    /// For [`Machine::wake_at`]. It is in a box because most waits have none.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// The result that comes with an event, and what told it.
-type Told = Option<(JobResult, Via)>;
+/// The result that comes with [`Event::ResultKnown`] and a terminal [`Event::Polled`].
+type Found = Option<(JobResult, Via)>;
 
 impl<S, P> JobWait<S, P>
 where
@@ -71,32 +67,37 @@ where
         deadline: Option<Duration>,
         shared: Arc<Shared>,
     ) -> Self {
-        let home: Arc<dyn Home> = Arc::clone(&shared) as _;
-        let hold = request.hold().clone();
-        let step = match hold.lodge(&home) {
-            Ok(()) => Step::Idle(Sender::new(submit, request, polls)),
-            Err(error) => Step::Refused(Some(error)),
+        let owner: Arc<dyn WaitOwner> = Arc::clone(&shared) as _;
+        let submission = request.keep_alive().clone();
+        let (step, error) = match submission.register(&owner) {
+            Ok(()) => (Step::Idle(Sender::new(submit, request, polls)), None),
+            Err(error) => (Step::Unregistered, Some(error)),
         };
-        Self::new(hold, step, Machine::new(deadline), shared)
+        Self::new(submission, step, error, Machine::new(deadline), shared)
     }
 
-    pub(super) fn attach(hold: Hold, polls: P, deadline: Option<Duration>, shared: Arc<Shared>) -> Self {
-        Self::new(hold, Step::Attached { polls }, Machine::attached(deadline), shared)
+    pub(super) fn attach(submission: KeepAlive, polls: P, deadline: Option<Duration>, shared: Arc<Shared>) -> Self {
+        Self::new(submission, Step::Attached { polls }, None, Machine::attached(deadline), shared)
     }
 
-    fn new(hold: Hold, step: Step<S, P>, machine: Machine, shared: Arc<Shared>) -> Self {
+    fn new(
+        submission: KeepAlive,
+        step: Step<S, P>,
+        last_error: Option<Error>,
+        machine: Machine,
+        shared: Arc<Shared>,
+    ) -> Self {
         shared.counters.started.add();
         Self {
-            hold,
+            submission,
             shared,
             machine,
-            begin: Instant::now(),
-            seat: Seat::default(),
-            heard: 0,
+            started: Instant::now(),
+            waker: WakerSlot::default(),
+            signed_events: 0,
             hints: 0,
             polls: 0,
-            prompted: false,
-            failure: None,
+            last_error,
             step,
             timer: None,
         }
@@ -111,14 +112,15 @@ where
     type Output = Result<JobResult, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.machine.is_over() {
+            return Poll::Pending;
+        }
         loop {
-            let Poll::Ready((event, told)) = self.as_mut().poll_event(cx) else {
-                return Poll::Pending;
-            };
+            let (event, found) = ready!(self.as_mut().poll_event(cx));
             let this = self.as_mut().project();
-            let (now, known) = (this.begin.elapsed(), this.shared.known(this.hold));
-            let action = this.machine.on(event, now, known, &this.shared.limits);
-            if let Some(end) = self.as_mut().perform(action, told) {
+            let (now, facts) = (this.started.elapsed(), this.shared.facts(this.submission));
+            let action = this.machine.on(event, now, facts, &this.shared.limits);
+            if let Some(end) = self.as_mut().perform(action, found) {
                 self.as_mut().project().step.set(Step::Over);
                 return Poll::Ready(end);
             }
@@ -131,40 +133,38 @@ where
     S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>> + Clone,
     P: Service<GetJob, Response = Polled, Error: Into<BoxError>>,
 {
-    /// What happened next: first what others told the cell, then what this wait has asked for itself, then the time.
-    fn poll_event(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(Event, Told)> {
+    /// The next event. The submission comes first, because other waits and the notifier report to it; then the send or poll of this
+    /// wait; then the time.
+    fn poll_event(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(Event, Found)> {
         let mut this = self.as_mut().project();
-        if this.machine.is_over() {
-            return Poll::Pending;
+        let shared = this.submission.shared();
+        let snapshot = shared.watch(this.waker, cx.waker(), SubmissionState::snapshot);
+        if let Some(found) = snapshot.result {
+            return Poll::Ready((Event::ResultKnown, Some(found)));
         }
-        let cell = this.hold.cell();
-        let news = cell.look(this.seat, cx.waker());
-        if let Some(told) = news.finished {
-            return Poll::Ready((Event::Finished, Some(told)));
+        if *this.signed_events != snapshot.signed_events {
+            *this.signed_events = snapshot.signed_events;
+            return Poll::Ready((Event::SignedState, None));
         }
-        if *this.heard != news.heard {
-            *this.heard = news.heard;
-            return Poll::Ready((Event::Heard, None));
+        if *this.hints != snapshot.hints {
+            *this.hints = snapshot.hints;
+            return Poll::Ready((Event::Hint, None));
         }
-        if *this.hints != news.hints {
-            *this.hints = news.hints;
-            *this.prompted = true;
-            return Poll::Ready((Event::Hinted, None));
+        if matches!(*this.step, Step::Unregistered) {
+            return Poll::Ready((Event::RegistrationFailed, None));
         }
-        if !matches!(*this.step, Step::Refused(_)) && this.machine.minds(news.claim) {
-            return Poll::Ready((Event::Claimed(cell.claim()), None));
+        if this.machine.reacts_to(snapshot.sending) {
+            return Poll::Ready((Event::Claimed(shared.update(SubmissionState::claim)), None));
         }
-        // The last look is for what is known now.
-        let pace = if this.machine.is_looking_last() { Pace::Slow } else { this.shared.pace(this.hold) };
+        let pace = this.machine.pace(this.shared.pace(this.submission));
         match this.step.as_mut().poll_outcome(pace, cx) {
-            Poll::Ready(Outcome::Submitted(answer)) => return Poll::Ready((self.submitted(answer), None)),
-            Poll::Ready(Outcome::Polled(answer)) => return Poll::Ready(self.polled(answer)),
+            Poll::Ready(StepOutcome::Sent(response)) => return Poll::Ready((self.sent(response), None)),
+            Poll::Ready(StepOutcome::Polled(response)) => return Poll::Ready(self.polled(response)),
             Poll::Pending => {}
         }
-        // A time that no clock can hold never comes.
-        let wake_at = this.machine.wake_at(&this.shared.limits).and_then(|after| this.begin.checked_add(after));
-        let armed = this.timer.as_ref().map(|timer| timer.deadline());
-        if armed != wake_at {
+        // A time beyond the clock's range never comes.
+        let wake_at = this.machine.wake_at(&this.shared.limits).and_then(|after| this.started.checked_add(after));
+        if this.timer.as_ref().map(|timer| timer.deadline()) != wake_at {
             *this.timer = wake_at.map(|at| Box::pin(sleep_until(at)));
         }
         match this.timer {
@@ -173,95 +173,95 @@ where
         }
     }
 
-    /// What the answer to the submission means, for this wait and for the others.
-    fn submitted(self: Pin<&mut Self>, answer: Result<Accepted, Error>) -> Event {
+    /// Stores the outcome of sending where the other waits see it.
+    fn sent(self: Pin<&mut Self>, response: Result<Accepted, Error>) -> Event {
         let this = self.project();
-        let cell = this.hold.cell();
-        match answer {
-            Ok(Accepted { job_id, keeps_keys }) => {
-                tracing::debug!(%job_id, keeps_keys, "the daemon took a job");
-                this.shared.learn_keys(keeps_keys);
-                cell.accepted(job_id);
+        let submission = this.submission.shared();
+        match response {
+            Ok(Accepted { job_id, supports_idempotency }) => {
+                tracing::debug!(%job_id, supports_idempotency, "job accepted");
+                this.shared.learn_idempotency(supports_idempotency);
+                submission.update(|state| state.accept(job_id));
                 Event::Accepted
             }
             Err(error) => {
-                let claim = if error.is_unsent() { cell.unsent() } else { cell.lost() };
-                // Nothing arrived, of this attempt or of one before; or there was no room for its events, and nothing was sent.
-                let unsent = claim == Claim::Mine || !this.machine.is_submitting();
-                tracing::debug!(error = &error as &dyn std::error::Error, unsent, "a submission failed");
-                if unsent {
-                    *this.failure = Some(error);
-                    return Event::Unsent;
+                let unsent = error.is_safe_to_resubmit();
+                let sending = submission.update(|state| if unsent { state.unsent() } else { state.lost() });
+                tracing::debug!(error = &error as &dyn std::error::Error, ?sending, "submission failed");
+                if sending != SendState::Fresh {
+                    this.shared.counters.lost_responses.add();
                 }
-                *this.failure = Some(error.perhaps_arrived());
-                this.shared.counters.lost_answers.add();
-                Event::MaybeSent(claim)
+                *this.last_error = Some(if sending == SendState::Fresh { error } else { error.may_have_arrived() });
+                Event::SendFailed(sending)
             }
         }
     }
 
-    /// What the answer to a poll means.
-    fn polled(mut self: Pin<&mut Self>, answer: Result<JobStatus, Error>) -> (Event, Told) {
+    /// Stores the outcome of a poll.
+    fn polled(mut self: Pin<&mut Self>, response: Result<JobStatus, Error>) -> (Event, Found) {
         let mut this = self.as_mut().project();
         *this.polls = this.polls.saturating_add(1);
-        match answer.map(JobResult::new) {
-            Ok(answer) => {
+        match response.map(JobResult::new) {
+            Ok(Ok(result)) => {
                 this.shared.counters.polls.add();
-                *this.failure = None;
-                match answer {
-                    Ok(result) => (Event::Told { terminal: true }, Some((result, Via::Poll))),
-                    Err(status) => {
-                        this.hold.cell().observe(&status);
-                        *this.prompted = this.step.as_mut().stream().is_some_and(|stream| stream.is_due());
-                        (Event::Told { terminal: false }, None)
-                    }
-                }
+                (Event::Polled { terminal: true, prompted: false }, Some((result, Via::Poll)))
+            }
+            Ok(Err(status)) => {
+                this.shared.counters.polls.add();
+                *this.last_error = None;
+                this.submission.shared().update(|state| state.polled(&status));
+                let prompted = this.step.as_mut().stream().is_some_and(|stream| stream.is_due());
+                (Event::Polled { terminal: false, prompted }, None)
             }
             Err(error) => {
                 this.shared.counters.poll_failures.add();
-                tracing::debug!(error = &error as &dyn std::error::Error, "a poll failed");
-                let fault = fault(&error);
-                *this.failure = Some(error);
+                tracing::debug!(error = &error as &dyn std::error::Error, "poll failed");
+                let fault = Fault::of(&error);
+                *this.last_error = Some(error);
                 (Event::PollFailed(fault), None)
             }
         }
     }
 
-    /// Does what the machine says; gives the end, if this is it.
-    fn perform(mut self: Pin<&mut Self>, action: Action, told: Told) -> Option<Result<JobResult, Error>> {
+    /// Performs an action. Returns the output if the action ends the wait.
+    fn perform(mut self: Pin<&mut Self>, action: Action, found: Found) -> Option<Result<JobResult, Error>> {
         let mut this = self.as_mut().project();
+        let submission = this.submission.shared();
         match action {
-            // Behind another wait, or after a lost answer.
-            Action::Nothing => this.step.rest(),
-            Action::Resend if this.hold.cell().reclaim() != Claim::Mine => this.machine.stand_behind(),
-            Action::Submit | Action::Resend => {
+            Action::Wait => {}
+            Action::Resend if !submission.update(SubmissionState::reclaim) => {
+                let facts = this.shared.facts(this.submission);
+                this.machine.on(Event::Overtaken, this.started.elapsed(), facts, &this.shared.limits);
+            }
+            Action::Send | Action::Resend => {
                 this.shared.counters.submitted.add();
                 this.step.send();
             }
-            Action::Follow => {
-                // The job is known in every phase from which the machine follows.
-                let job_id = this.hold.cell().job_id()?;
-                if !this.step.follow(job_id, Arc::clone(&this.shared.polling)) {
+            Action::Poll => {
+                // The job id is known in every phase from which polling starts.
+                let job_id = submission.read(|state| state.job_id().cloned())?;
+                if !this.machine.has_sent() {
                     this.shared.counters.attached.add();
                 }
+                this.step.start_polling(job_id, Arc::clone(&this.shared.polling));
             }
-            Action::Hurry => {
+            Action::PollNow => {
                 if let Some(stream) = this.step.as_mut().stream() {
-                    stream.hurry();
+                    stream.poll_now();
                 }
             }
-            Action::LastLook => {
+            Action::PollFinally => {
                 if let Some(stream) = this.step.as_mut().stream() {
-                    stream.ask_afresh();
+                    stream.poll_afresh();
                 }
             }
             Action::Finish => {
-                let (result, via) = told?;
-                self.as_mut().stop_sending();
+                let (result, via) = found?;
+                self.as_mut().release_send();
                 return Some(Ok(self.finish(result, via)));
             }
             Action::Fail(failure) => {
-                self.as_mut().stop_sending();
+                self.as_mut().release_send();
                 return Some(Err(self.fail(failure)));
             }
         }
@@ -270,16 +270,16 @@ where
 
     fn finish(self: Pin<&mut Self>, result: JobResult, via: Via) -> JobResult {
         let this = self.project();
-        // Of two waits on one submission, the first that knows the end tells both.
-        let (result, via) = this.hold.cell().finish(result, via);
+        // Of several waits on one submission, the first to know the result provides it to all.
+        let (result, via) = this.submission.shared().update(|state| state.finish(result, via));
         let counters = &this.shared.counters;
-        if via == Via::Webhook || *this.prompted {
-            counters.finished_by_push.add();
+        if via == Via::Webhook || this.machine.was_prompted() {
+            counters.finished_by_webhook.add();
         } else {
             counters.finished_by_poll.add();
-            if this.shared.missed(this.hold) {
+            if this.shared.webhook_missed(this.submission) {
                 counters.rescued.add();
-                tracing::debug!(job_id = %result.job_id, "a poll found what no webhook had told; polling faster until one comes");
+                tracing::debug!(job_id = %result.job_id, "no webhook came for a finished job; polling faster until one does");
             }
         }
         result
@@ -287,21 +287,23 @@ where
 
     fn fail(self: Pin<&mut Self>, failure: Failure) -> Error {
         let this = self.project();
-        let cell = this.hold.cell();
         let kind = match failure {
             Failure::Submission | Failure::Lost => Kind::Lost,
             Failure::Poll => Kind::Service,
             Failure::Deadline => Kind::Deadline(this.machine.deadline().unwrap_or_default()),
         };
-        let error = match this.failure.take() {
+        let error = match this.last_error.take() {
             Some(error) if matches!(failure, Failure::Submission | Failure::Poll) => error,
             Some(cause) => Error::new(kind).with_source(cause),
             None => Error::new(kind),
         };
-        let error = if cell.is_fresh() { error.surely_unsent() } else { error };
         this.shared.counters.failed.add();
-        let error = error.with_job(cell.job_id(), cell.key(), cell.last_state());
-        if *this.polls > 0 { error.with_waited(this.begin.elapsed(), *this.polls) } else { error }
+        let submission = this.submission.shared();
+        let (fresh, job_id, last_state) =
+            submission.read(|state| (state.is_fresh(), state.job_id().cloned(), state.last_state().cloned()));
+        let error = if fresh { error.surely_unsent() } else { error };
+        let error = error.with_job(job_id, submission.key(), last_state);
+        if *this.polls > 0 { error.with_waited(this.started.elapsed(), *this.polls) } else { error }
     }
 }
 
@@ -310,25 +312,16 @@ where
     S: Service<SubmitRequest>,
     P: Service<GetJob>,
 {
-    /// Gives back the right to send, if this wait has it: whoever comes next must know whether it may have arrived.
-    fn stop_sending(self: Pin<&mut Self>) {
+    /// Gives up the right to send, if this wait has it, and stores whether the submission may have arrived.
+    fn release_send(self: Pin<&mut Self>) {
         let this = self.project();
-        let cell = this.hold.cell();
+        let submission = this.submission.shared();
         match &*this.step {
-            Step::Submitting(_) => _ = cell.lost(),
-            Step::Idle(sender) if sender.is_due() => _ = cell.unsent(),
+            Step::Sending(_) => _ = submission.update(SubmissionState::lost),
+            Step::Idle(sender) if sender.is_about_to_send() => _ = submission.update(SubmissionState::unsent),
             _ => {}
         }
     }
-}
-
-/// Whether a failed poll may succeed later.
-fn fault(error: &Error) -> Fault {
-    if error.is_not_found() {
-        return Fault::NotFound;
-    }
-    let permanent = error.is_auth() || error.is_rejected() || error.is_invalid();
-    if permanent || matches!(error.kind(), Kind::TooLarge(_)) { Fault::Permanent } else { Fault::Transient }
 }
 
 #[pinned_drop]
@@ -338,12 +331,12 @@ where
     P: Service<GetJob>,
 {
     fn drop(mut self: Pin<&mut Self>) {
-        self.as_mut().stop_sending();
+        self.as_mut().release_send();
         let this = self.project();
         if !this.machine.is_over() {
             this.shared.counters.dropped.add();
         }
-        this.hold.cell().leave(this.seat);
+        this.submission.shared().unwatch(this.waker);
     }
 }
 
@@ -353,6 +346,9 @@ where
     P: Service<GetJob>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JobWait").field("submission", &self.hold.submission()).field("phase", &self.machine).finish()
+        f.debug_struct("JobWait")
+            .field("submission", &self.submission.submission())
+            .field("machine", &self.machine)
+            .finish()
     }
 }

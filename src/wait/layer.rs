@@ -3,11 +3,11 @@ use std::time::Duration;
 
 use tower::{Layer, Service};
 
-use super::abandon::CancelBy;
-use super::machine::Limits;
-use super::push::Push;
+use super::cancel_on_drop::CancelBy;
+use super::machine::WaitLimits;
 use super::service::Wait;
 use super::shared::{Settings, Shared};
+use super::webhook_endpoint::WebhookEndpoint;
 use crate::api::{CancelJob, GetJob, Polled};
 use crate::source::PollPolicy;
 use crate::submission::DropPolicy;
@@ -26,20 +26,20 @@ pub struct WaitLayer<P> {
 impl<P> WaitLayer<P> {
     /// Waits by polling alone, without a deadline, by the default [`PollPolicy`].
     pub fn new(polls: P) -> Self {
-        let limits = Limits {
+        let limits = WaitLimits {
             failure_budget: Duration::from_secs(120),
             not_found_grace: Duration::from_secs(5),
-            answer_window: Duration::from_secs(10),
-            last_look: Duration::from_secs(5),
+            lost_response_window: Duration::from_secs(10),
+            final_poll_timeout: Duration::from_secs(5),
         };
         let poll_policy = PollPolicy::default();
         let settings = Settings {
             deadline: None,
             limits,
             poll_policy,
-            push: None,
+            webhooks: None,
             drop_policy: DropPolicy::Detach,
-            abandon: None,
+            canceller: None,
         };
         Self { polls, settings }
     }
@@ -67,9 +67,9 @@ pub struct WaitLayerBuilder<P> {
 }
 
 impl<P> WaitLayerBuilder<P> {
-    /// Has the daemon send events; without, waits are by polling alone.
-    pub fn push(mut self, push: Push) -> Self {
-        self.layer.settings.push = Some(push);
+    /// Has the daemon send events to this endpoint. Without one, waits only poll.
+    pub fn webhooks(mut self, endpoint: WebhookEndpoint) -> Self {
+        self.layer.settings.webhooks = Some(endpoint);
         self
     }
 
@@ -100,7 +100,7 @@ impl<P> WaitLayerBuilder<P> {
         C: Service<GetJob, Response = Polled, Error: Into<BoxError>, Future: Send>,
     {
         self.layer.settings.drop_policy = policy;
-        self.layer.settings.abandon = Some(Arc::new(CancelBy::new(service)));
+        self.layer.settings.canceller = Some(Arc::new(CancelBy::new(service)));
         self
     }
 
@@ -119,14 +119,14 @@ impl<P> WaitLayerBuilder<P> {
 
     /// How long, when the answer to the submission was lost, an event may still say which job it became before the submission
     /// is sent again (to a daemon that keeps idempotency keys) or given up; 10 s unless set.
-    pub fn answer_window(mut self, window: Duration) -> Self {
-        self.layer.settings.limits.answer_window = window;
+    pub fn lost_response_window(mut self, window: Duration) -> Self {
+        self.layer.settings.limits.lost_response_window = window;
         self
     }
 
     /// How long the last look at the deadline may take; 5 s unless set.
-    pub fn last_look(mut self, limit: Duration) -> Self {
-        self.layer.settings.limits.last_look = limit;
+    pub fn final_poll_timeout(mut self, limit: Duration) -> Self {
+        self.layer.settings.limits.final_poll_timeout = limit;
         self
     }
 

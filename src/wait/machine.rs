@@ -1,147 +1,176 @@
-//! Every decision of a wait: which source ends it, what is asked next, when it is given up. No I/O and no clock: the
-//! [`JobWait`](super::JobWait) says what happened and at what time since its begin, and does what it is told.
+//! Every decision of a wait: which source ends it, what it does next, when it gives up. It has no I/O and no clock. A
+//! [`JobWait`](super::JobWait) reports each event and its time since the start, and performs the action that it gets.
 //!
 //! ```text
-//!            ┌──────────── Behind ◄──────────┐ another wait sends
-//!            ▼                               │
-//!  begin ─► Submitting ─► Following ─► LastLook ─► Over
-//!            │    ▲           ▲  deadline
-//!            ▼    │ re-send   │ an event names the job
-//!           Lost ─┴───────────┘
+//!            ┌─────────── Following ◄─────────┐ another wait sends
+//!            ▼                                │
+//!  Start ─► Sending ─► Polling ─► FinalPoll ─► Over
+//!            │    ▲       ▲  deadline
+//!            ▼    │ resend│ an event names the job
+//!           Lost ─┴───────┘
 //! ```
 
 use std::time::Duration;
 
-use crate::submission::Claim;
+use crate::Error;
+use crate::error::Kind;
+use crate::source::Pace;
+use crate::submission::SendState;
 
-/// How often a wait sends again, by itself, what may have arrived, to a daemon that keeps idempotency keys.
+/// How often one wait sends again what may have arrived, to a daemon that supports idempotency keys.
 const RESENDS: u8 = 3;
 
+/// The time limits of a wait, beside its deadline.
 #[derive(Debug, Clone)]
-pub(crate) struct Limits {
-    /// How long polls may fail, one after the other.
+pub(crate) struct WaitLimits {
+    /// How long polls may fail one after the other.
     pub(crate) failure_budget: Duration,
-    /// How long after the submission the daemon may not know the job yet.
+    /// How long after the submission the daemon may answer 404.
     pub(crate) not_found_grace: Duration,
-    /// How long after a lost answer an event may still name the job.
-    pub(crate) answer_window: Duration,
-    /// How long the last look at the deadline may take.
-    pub(crate) last_look: Duration,
+    /// How long after a lost response an event may still name the job.
+    pub(crate) lost_response_window: Duration,
+    /// How long the final poll at the deadline may take.
+    pub(crate) final_poll_timeout: Duration,
 }
 
+/// The state of one wait.
 #[derive(Debug)]
 pub(crate) struct Machine {
     phase: Phase,
-    /// How long the wait may last.
     deadline: Option<Duration>,
-    /// When the polls began to fail; `None` while they succeed.
+    /// The time of the first failure in the current streak of failed polls.
     failing_since: Option<Duration>,
-    /// Until when a 404 may pass.
+    /// A 404 before this time is not final.
     grace_until: Duration,
-    /// Begun with nothing but a job's id: the daemon has known the job for long, and a 404 does not pass.
+    /// The wait started with a job id: the daemon has known the job for long, so there is no grace for a 404.
     by_id: bool,
+    /// An event caused the poll that is next or in flight.
+    prompted: bool,
+    /// This wait has sent the submission.
+    sent: bool,
     resends: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    Begin,
+    Start,
     /// Another wait sends the same submission.
-    Behind,
-    Submitting,
-    /// The answer was lost; an event may name the job until then.
+    Following,
+    /// This wait sends it.
+    Sending,
+    /// The response was lost. An event may name the job until then.
     Lost {
         until: Duration,
     },
-    /// The job is known and is polled.
-    Following,
-    /// The deadline has passed and the state is asked once more.
-    LastLook,
+    /// The job id is known, and the job is polled.
+    Polling,
+    /// The deadline has passed. One more poll decides.
+    FinalPoll,
     Over,
 }
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// The wait begins, or what it stands behind has changed.
-    Claimed(Claim),
-    /// The daemon has taken the submission.
+    /// The webhook registry has no room for the submission.
+    RegistrationFailed,
+    /// The wait asked for the right to send and found this state. `Fresh` means that it has the right now.
+    Claimed(SendState),
+    /// It asked for the right to send again, and another wait had taken it.
+    Overtaken,
+    /// The daemon accepted the submission.
     Accepted,
-    /// The submission failed and surely did not arrive.
-    Unsent,
-    /// The submission failed and may have arrived; the claim says whether an event has named the job meanwhile.
-    MaybeSent(Claim),
-    /// The end is known: an event told it, or the poll of another wait.
-    Finished,
-    /// A signed event came that was not the end.
-    Heard,
-    /// An unsigned event came: it may be the end.
-    Hinted,
-    /// A poll was answered.
-    Told { terminal: bool },
+    /// Sending failed. `Fresh`: it surely did not arrive. `Lost`: it may have. `Accepted`: an event has named the job meanwhile.
+    SendFailed(SendState),
+    /// The result is known, from an event or from another wait.
+    ResultKnown,
+    /// A signed event came with a state that is not terminal.
+    SignedState,
+    /// An unsigned event came, which may be the result.
+    Hint,
+    /// A poll returned a state. `prompted`: an event came while it was in flight, so that the next one follows at once.
+    Polled { terminal: bool, prompted: bool },
     /// A poll failed.
     PollFailed(Fault),
-    /// The time that [`Machine::wake_at`] named has come.
+    /// The time of [`Machine::wake_at`] has come.
     Elapsed,
 }
 
 /// How a poll failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// It may pass.
+    /// A later poll may succeed.
     Transient,
     /// The daemon does not know the job.
     NotFound,
-    /// It will not pass.
+    /// No later poll will succeed.
     Permanent,
 }
 
-/// What is known beside the event.
+/// What the machine needs to know beside the event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Known {
-    /// Events of this submission can come.
-    pub(crate) events: bool,
-    /// The daemon keeps idempotency keys.
-    pub(crate) keeps_keys: bool,
+pub(crate) struct Facts {
+    /// The submission is registered for webhooks.
+    pub(crate) webhooks: bool,
+    /// The daemon supports idempotency keys.
+    pub(crate) idempotency: bool,
 }
 
-/// What is to be done.
+/// What the wait does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Wait on.
-    Nothing,
+    /// Nothing, until the next event.
+    Wait,
     /// Send the submission.
-    Submit,
-    /// Send again what may have arrived.
+    Send,
+    /// Take the right to send what may have arrived, and send it again.
     Resend,
-    /// Ask for the state, now and then by the policy.
-    Follow,
-    /// Ask without a pause.
-    Hurry,
-    /// Ask afresh, for the last time.
-    LastLook,
+    /// Start to poll.
+    Poll,
+    /// Poll without a pause.
+    PollNow,
+    /// Poll afresh, for the last time.
+    PollFinally,
     /// End with the result.
     Finish,
     /// End with an error.
     Fail(Failure),
 }
 
-/// Which error a wait ends with.
+/// The error that a wait ends with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// The one of the submission.
+    /// The error of the submission.
     Submission,
-    /// The answer to the submission was lost.
+    /// The response to the submission was lost.
     Lost,
-    /// The one of the last poll.
+    /// The error of the last poll.
     Poll,
     Deadline,
 }
 
+impl Fault {
+    pub(crate) fn of(error: &Error) -> Self {
+        if error.is_not_found() {
+            return Self::NotFound;
+        }
+        let permanent = error.is_auth() || error.is_rejected() || error.is_invalid();
+        if permanent || matches!(error.kind(), Kind::TooLarge(_)) { Self::Permanent } else { Self::Transient }
+    }
+}
+
 impl Machine {
     pub(crate) fn new(deadline: Option<Duration>) -> Self {
-        let grace_until = Duration::ZERO;
-        Self { phase: Phase::Begin, deadline, failing_since: None, grace_until, by_id: false, resends: 0 }
+        Self {
+            phase: Phase::Start,
+            deadline,
+            failing_since: None,
+            grace_until: Duration::ZERO,
+            by_id: false,
+            prompted: false,
+            sent: false,
+            resends: 0,
+        }
     }
 
     /// For a job that is known by its id alone.
@@ -153,160 +182,193 @@ impl Machine {
         self.deadline
     }
 
-    /// When to say [`Event::Elapsed`], since the begin.
-    pub(crate) fn wake_at(&self, limits: &Limits) -> Option<Duration> {
-        match self.phase {
-            Phase::Over => None,
-            Phase::Lost { until } => Some(self.deadline.map_or(until, |deadline| deadline.min(until))),
-            Phase::LastLook => self.deadline.map(|deadline| deadline.saturating_add(limits.last_look)),
-            _ => self.deadline,
-        }
-    }
-
-    /// Whether it matters now that the claim is this one, so that [`Event::Claimed`] is to be said.
-    pub(crate) fn minds(&self, claim: Claim) -> bool {
-        match self.phase {
-            Phase::Begin => true,
-            Phase::Behind => claim != Claim::Behind,
-            Phase::Lost { .. } => claim != Claim::Lost,
-            _ => false,
-        }
-    }
-
-    /// Whether this wait is the one that sends.
-    pub(crate) fn is_submitting(&self) -> bool {
-        self.phase == Phase::Submitting
-    }
-
-    /// Whether the deadline has passed and the state is asked once more.
-    pub(crate) fn is_looking_last(&self) -> bool {
-        self.phase == Phase::LastLook
-    }
-
-    /// Submitting -> Behind: another wait took the claim in between.
-    pub(crate) fn stand_behind(&mut self) {
-        self.phase = Phase::Behind;
-    }
-
     pub(crate) fn is_over(&self) -> bool {
         self.phase == Phase::Over
     }
 
-    /// Takes what happened at `now` since the begin.
-    pub(crate) fn on(&mut self, event: Event, now: Duration, known: Known, limits: &Limits) -> Action {
+    /// Whether the submission was sent by this wait and not by another.
+    pub(crate) fn has_sent(&self) -> bool {
+        self.sent
+    }
+
+    /// Whether the last poll was caused by an event.
+    pub(crate) fn was_prompted(&self) -> bool {
+        self.prompted
+    }
+
+    /// When to report [`Event::Elapsed`], since the start.
+    pub(crate) fn wake_at(&self, limits: &WaitLimits) -> Option<Duration> {
+        match self.phase {
+            Phase::Over => None,
+            Phase::Lost { until } => Some(self.deadline.map_or(until, |deadline| deadline.min(until))),
+            Phase::FinalPoll => self.deadline.map(|deadline| deadline.saturating_add(limits.final_poll_timeout)),
+            _ => self.deadline,
+        }
+    }
+
+    /// Whether the wait is to claim the submission now that it is in this state, and report [`Event::Claimed`].
+    pub(crate) fn reacts_to(&self, sending: SendState) -> bool {
+        match self.phase {
+            Phase::Start => true,
+            Phase::Following => sending != SendState::InFlight,
+            Phase::Lost { .. } => sending != SendState::Lost,
+            _ => false,
+        }
+    }
+
+    /// How often to poll. The final poll must not be held by the daemon, as polls at other paces may be.
+    pub(crate) fn pace(&self, usual: Pace) -> Pace {
+        if self.phase == Phase::FinalPoll { Pace::Slow } else { usual }
+    }
+
+    /// Takes an event that happened at `now` since the start.
+    pub(crate) fn on(&mut self, event: Event, now: Duration, facts: Facts, limits: &WaitLimits) -> Action {
         match (self.phase, event) {
-            // * -> Over: a terminal state is absorbing, wherever it comes from; completion beats the deadline.
-            (Phase::Over, _) => Action::Nothing,
-            (_, Event::Finished | Event::Told { terminal: true }) => self.over(Action::Finish),
+            // # The end: * -> Over
+            //
+            // A result ends the wait in every phase, from whatever source it comes: an event may be earlier than the response to
+            // the submission, and a job that finished in time is not lost to a deadline that passes at the same moment. After
+            // that nothing is reported twice, because sources that are still in flight report to a machine that is over.
+            (Phase::Over, _) => Action::Wait,
+            (_, Event::ResultKnown | Event::Polled { terminal: true, .. }) => self.end(Action::Finish),
+            (Phase::Start, Event::RegistrationFailed) => self.end(Action::Fail(Failure::Submission)),
 
-            // Begin, Behind, Lost -> Submitting | Behind | Following | Lost
-            (Phase::Begin | Phase::Behind | Phase::Lost { .. }, Event::Claimed(claim)) => {
-                self.claimed(claim, now, known, limits)
+            // # Who sends: Start, Following, Lost -> Sending | Following | Lost | Polling
+            //
+            // Waits on clones of one request share one submission, and its state decides which of them sends. A wait that does
+            // not send holds nothing that the sender needs. It asks again whenever the state changes, so that a sender that is
+            // dropped or fails is replaced, and none is replaced while it sends.
+            (Phase::Start | Phase::Following | Phase::Lost { .. }, Event::Claimed(sending)) => {
+                self.claimed(sending, now, facts, limits)
+            }
+            (Phase::Sending, Event::Overtaken) => {
+                self.phase = Phase::Following;
+                Action::Wait
             }
 
-            // Submitting -> Following
-            (Phase::Submitting, Event::Accepted | Event::MaybeSent(Claim::Accepted)) => self.follow(now, limits),
-            // Begin -> Over: there was no room for its events. Submitting -> Over: another clone may send it.
-            (Phase::Begin | Phase::Submitting, Event::Unsent) => self.over(Action::Fail(Failure::Submission)),
-            // Submitting -> Lost: before anything is sent again, an event may name the job.
-            (Phase::Submitting, Event::MaybeSent(_)) if known.events => self.lose(now, limits),
-            // Submitting -> Over: a retry inside, or a clone of the request, is the one to send again.
-            (Phase::Submitting, Event::MaybeSent(_)) => self.over(Action::Fail(Failure::Submission)),
+            // # The outcome of sending: Sending -> Polling | Lost | Over
+            //
+            // A failure is final for this wait where the submission surely did not arrive; a retry inside or a clone may send it.
+            // Where it may have arrived, sending again could run the job twice. With webhooks, the first event can name the job,
+            // so the wait gives it time. Without, nothing will come by itself: the wait ends, and a retry or a clone resends to a
+            // daemon that supports idempotency keys.
+            (Phase::Sending, Event::Accepted | Event::SendFailed(SendState::Accepted)) => self.poll(now, limits),
+            (Phase::Sending, Event::SendFailed(SendState::Lost)) if facts.webhooks => self.lose(now, limits),
+            (Phase::Sending, Event::SendFailed(_)) => self.end(Action::Fail(Failure::Submission)),
 
-            // Following: a sign of life ends a streak of failures.
-            (Phase::Following, Event::Hinted) => {
+            // # Polling -> Polling | Over
+            //
+            // A poll is the authority; an unsigned event is only a reason to poll at once. Any sign of life from the daemon ends a
+            // streak of failures. A streak that outlasts the budget ends the wait, as does a failure that no later poll can mend.
+            (Phase::Polling, Event::Hint) => {
+                (self.failing_since, self.prompted) = (None, true);
+                Action::PollNow
+            }
+            (Phase::Polling, Event::SignedState) => {
                 self.failing_since = None;
-                Action::Hurry
+                Action::Wait
             }
-            (Phase::Following, Event::Heard | Event::Told { terminal: false }) => {
-                self.failing_since = None;
-                Action::Nothing
+            (Phase::Polling, Event::Polled { prompted, .. }) => {
+                (self.failing_since, self.prompted) = (None, prompted);
+                Action::Wait
             }
-            // Following -> Over: a failure that will not pass, or a streak of failures over the budget.
-            (Phase::Following, Event::PollFailed(fault)) => self.poll_failed(fault, now, limits),
+            (Phase::Polling, Event::PollFailed(fault)) => self.poll_failed(fault, now, limits),
 
-            // LastLook -> Over: the job had its chance.
-            (Phase::LastLook, Event::Told { terminal: false } | Event::PollFailed(_) | Event::Elapsed) => {
-                self.over(Action::Fail(Failure::Deadline))
+            // # The deadline: Polling -> FinalPoll -> Over
+            //
+            // At the deadline the last state known may be as old as the interval between polls, so one more poll decides. A hint
+            // during it changes nothing, since that poll is as fresh as one that the hint would cause.
+            (Phase::FinalPoll, Event::Polled { .. } | Event::PollFailed(_) | Event::Elapsed) => {
+                self.end(Action::Fail(Failure::Deadline))
             }
+            (Phase::FinalPoll, Event::Hint) => {
+                self.prompted = true;
+                Action::Wait
+            }
+            (_, Event::Elapsed) => self.elapsed(now, facts),
 
-            (_, Event::Elapsed) => self.elapsed(now, known),
-
-            // An event that is not the end, before the job is followed: the answer to the submission is on its way.
-            (_, Event::Heard | Event::Hinted) => Action::Nothing,
-            // What only a wait that sends or follows can have seen, told too late.
-            (_, Event::Claimed(_) | Event::Accepted | Event::Unsent | Event::MaybeSent(_)) => Action::Nothing,
-            (_, Event::Told { .. } | Event::PollFailed(_)) => Action::Nothing,
+            // An event that is not the result, before the job id is known: the response to the submission is on its way.
+            (_, Event::Hint) => {
+                self.prompted = true;
+                Action::Wait
+            }
+            (_, Event::SignedState) => Action::Wait,
+            // Reports of a send or a poll from a phase that has ended it.
+            (_, Event::RegistrationFailed | Event::Claimed(_) | Event::Overtaken) => Action::Wait,
+            (_, Event::Accepted | Event::SendFailed(_)) => Action::Wait,
+            (_, Event::Polled { .. } | Event::PollFailed(_)) => Action::Wait,
         }
     }
 
-    fn claimed(&mut self, claim: Claim, now: Duration, known: Known, limits: &Limits) -> Action {
-        match claim {
-            Claim::Mine => {
-                self.phase = Phase::Submitting;
-                Action::Submit
+    fn claimed(&mut self, found: SendState, now: Duration, facts: Facts, limits: &WaitLimits) -> Action {
+        match found {
+            SendState::Fresh => {
+                self.phase = Phase::Sending;
+                self.sent = true;
+                Action::Send
             }
-            Claim::Behind => {
-                self.phase = Phase::Behind;
-                Action::Nothing
+            SendState::InFlight => {
+                self.phase = Phase::Following;
+                Action::Wait
             }
-            Claim::Accepted => self.follow(now, limits),
-            Claim::Lost if matches!(self.phase, Phase::Lost { .. }) => Action::Nothing,
-            Claim::Lost if known.events => self.lose(now, limits),
-            Claim::Lost => self.resend(known),
+            SendState::Accepted => self.poll(now, limits),
+            // The window does not start again.
+            SendState::Lost if matches!(self.phase, Phase::Lost { .. }) => Action::Wait,
+            SendState::Lost if facts.webhooks => self.lose(now, limits),
+            SendState::Lost => self.resend(facts),
         }
     }
 
-    fn follow(&mut self, now: Duration, limits: &Limits) -> Action {
-        self.phase = Phase::Following;
+    fn poll(&mut self, now: Duration, limits: &WaitLimits) -> Action {
+        self.phase = Phase::Polling;
         if !self.by_id {
             self.grace_until = now.saturating_add(limits.not_found_grace);
         }
-        Action::Follow
+        Action::Poll
     }
 
-    fn lose(&mut self, now: Duration, limits: &Limits) -> Action {
-        self.phase = Phase::Lost { until: now.saturating_add(limits.answer_window) };
-        Action::Nothing
+    fn lose(&mut self, now: Duration, limits: &WaitLimits) -> Action {
+        self.phase = Phase::Lost { until: now.saturating_add(limits.lost_response_window) };
+        Action::Wait
     }
 
-    /// Lost -> Submitting: the same key gives the same job.
-    /// Lost -> Over: sending it again could run it twice.
-    fn resend(&mut self, known: Known) -> Action {
-        if !known.keeps_keys || self.resends == RESENDS {
-            return self.over(Action::Fail(Failure::Lost));
+    /// Lost -> Sending: the same idempotency key gives the same job.
+    /// Lost -> Over: without support for keys, sending again could run the job twice.
+    fn resend(&mut self, facts: Facts) -> Action {
+        if !facts.idempotency || self.resends == RESENDS {
+            return self.end(Action::Fail(Failure::Lost));
         }
         self.resends += 1;
-        self.phase = Phase::Submitting;
+        self.sent = true;
+        self.phase = Phase::Sending;
         Action::Resend
     }
 
-    fn poll_failed(&mut self, fault: Fault, now: Duration, limits: &Limits) -> Action {
+    fn poll_failed(&mut self, fault: Fault, now: Duration, limits: &WaitLimits) -> Action {
         let since = *self.failing_since.get_or_insert(now);
         let over = match fault {
             Fault::Permanent => true,
             Fault::NotFound => now >= self.grace_until,
             Fault::Transient => now.saturating_sub(since) >= limits.failure_budget,
         };
-        if over { self.over(Action::Fail(Failure::Poll)) } else { Action::Nothing }
+        if over { self.end(Action::Fail(Failure::Poll)) } else { Action::Wait }
     }
 
-    fn elapsed(&mut self, now: Duration, known: Known) -> Action {
+    fn elapsed(&mut self, now: Duration, facts: Facts) -> Action {
         let past_deadline = self.deadline.is_some_and(|deadline| now >= deadline);
         match self.phase {
-            // Following -> LastLook
-            Phase::Following if past_deadline => {
-                self.phase = Phase::LastLook;
-                Action::LastLook
+            Phase::Polling if past_deadline => {
+                self.phase = Phase::FinalPoll;
+                Action::PollFinally
             }
-            // Behind, Submitting, Lost -> Over: there is no job to look at.
-            _ if past_deadline => self.over(Action::Fail(Failure::Deadline)),
-            Phase::Lost { until } if now >= until => self.resend(known),
-            _ => Action::Nothing,
+            // No job id is known, so there is nothing to poll.
+            _ if past_deadline => self.end(Action::Fail(Failure::Deadline)),
+            Phase::Lost { until } if now >= until => self.resend(facts),
+            _ => Action::Wait,
         }
     }
 
-    fn over(&mut self, action: Action) -> Action {
+    fn end(&mut self, action: Action) -> Action {
         self.phase = Phase::Over;
         action
     }

@@ -1,36 +1,39 @@
 //! Each race has a row: what happens at which second, and what the machine says to each.
 
-use super::Action::{Fail, Finish, Follow, Hurry, LastLook, Nothing, Resend, Submit};
-use super::Event::{Accepted, Claimed, Elapsed, Finished, Heard, Hinted, MaybeSent, PollFailed, Told, Unsent};
+use super::Action::{Fail, Finish, Poll, PollFinally, PollNow, Resend, Send, Wait};
+use super::Event::{
+    Accepted, Claimed, Elapsed, Hint, Overtaken, PollFailed, Polled, RegistrationFailed, ResultKnown, SendFailed,
+    SignedState,
+};
 use super::*;
 
-const LIMITS: Limits = Limits {
+const LIMITS: WaitLimits = WaitLimits {
     failure_budget: Duration::from_secs(120),
     not_found_grace: Duration::from_secs(5),
-    answer_window: Duration::from_secs(10),
-    last_look: Duration::from_secs(5),
+    lost_response_window: Duration::from_secs(10),
+    final_poll_timeout: Duration::from_secs(5),
 };
 const DEADLINE: Option<Duration> = Some(Duration::from_secs(1_000));
-const PUSH: Known = Known { events: true, keeps_keys: false };
-const POLLING: Known = Known { events: false, keeps_keys: false };
-const PUSH_AND_KEYS: Known = Known { events: true, keeps_keys: true };
-const POLLING_AND_KEYS: Known = Known { events: false, keeps_keys: true };
+const WEBHOOKS: Facts = Facts { webhooks: true, idempotency: false };
+const POLLING: Facts = Facts { webhooks: false, idempotency: false };
+const WEBHOOKS_AND_KEYS: Facts = Facts { webhooks: true, idempotency: true };
+const POLLING_AND_KEYS: Facts = Facts { webhooks: false, idempotency: true };
 
-const MINE: Event = Claimed(Claim::Mine);
-const DONE: Event = Told { terminal: true };
-const RUNNING: Event = Told { terminal: false };
+const MINE: Event = Claimed(SendState::Fresh);
+const DONE: Event = Polled { terminal: true, prompted: false };
+const RUNNING: Event = Polled { terminal: false, prompted: false };
 const TRANSIENT: Event = PollFailed(Fault::Transient);
 const NOT_FOUND: Event = PollFailed(Fault::NotFound);
 const PERMANENT: Event = PollFailed(Fault::Permanent);
 
-/// One row: its name, what is known, and (second, event, action) one after the other. It ends over or not over.
-fn row(name: &str, known: Known, ends: bool, steps: &[(u64, Event, Action)]) {
-    row_of(Machine::new(DEADLINE), name, known, ends, steps);
+/// One row: its name, what is facts, and (second, event, action) one after the other. It ends over or not over.
+fn row(name: &str, facts: Facts, ends: bool, steps: &[(u64, Event, Action)]) {
+    row_of(Machine::new(DEADLINE), name, facts, ends, steps);
 }
 
-fn row_of(mut machine: Machine, name: &str, known: Known, ends: bool, steps: &[(u64, Event, Action)]) {
+fn row_of(mut machine: Machine, name: &str, facts: Facts, ends: bool, steps: &[(u64, Event, Action)]) {
     for (at, (second, event, expected)) in steps.iter().enumerate() {
-        let action = machine.on(*event, Duration::from_secs(*second), known, &LIMITS);
+        let action = machine.on(*event, Duration::from_secs(*second), facts, &LIMITS);
         assert_eq!(action, *expected, "{name}: step {at}, {event:?} at {second} s");
     }
     assert_eq!(machine.is_over(), ends, "{name}");
@@ -38,30 +41,25 @@ fn row_of(mut machine: Machine, name: &str, known: Known, ends: bool, steps: &[(
 
 #[test]
 fn the_ordinary_ways() {
-    row(
-        "by polling",
-        POLLING,
-        true,
-        &[(0, MINE, Submit), (1, Accepted, Follow), (1, RUNNING, Nothing), (3, DONE, Finish)],
-    );
+    row("by polling", POLLING, true, &[(0, MINE, Send), (1, Accepted, Poll), (1, RUNNING, Wait), (3, DONE, Finish)]);
     row(
         "by webhook",
-        PUSH,
+        WEBHOOKS,
         true,
-        &[(0, MINE, Submit), (1, Accepted, Follow), (1, RUNNING, Nothing), (2, Hinted, Hurry), (3, Finished, Finish)],
+        &[(0, MINE, Send), (1, Accepted, Poll), (1, RUNNING, Wait), (2, Hint, PollNow), (3, ResultKnown, Finish)],
     );
-    row("attached", POLLING, true, &[(0, Claimed(Claim::Accepted), Follow), (0, DONE, Finish)]);
+    row("attached", POLLING, true, &[(0, Claimed(SendState::Accepted), Poll), (0, DONE, Finish)]);
 }
 
 #[test]
 fn events_before_the_202() {
-    row("the end before the 202", PUSH, true, &[(0, MINE, Submit), (1, Finished, Finish), (2, Accepted, Nothing)]);
-    row("a hint before the 202", PUSH, false, &[(0, MINE, Submit), (1, Hinted, Nothing), (2, Accepted, Follow)]);
+    row("the end before the 202", WEBHOOKS, true, &[(0, MINE, Send), (1, ResultKnown, Finish), (2, Accepted, Wait)]);
+    row("a hint before the 202", WEBHOOKS, false, &[(0, MINE, Send), (1, Hint, Wait), (2, Accepted, Poll)]);
     row(
         "a hint, and then the answer is lost",
-        PUSH,
+        WEBHOOKS,
         false,
-        &[(0, MINE, Submit), (1, Hinted, Nothing), (2, MaybeSent(Claim::Accepted), Follow)],
+        &[(0, MINE, Send), (1, Hint, Wait), (2, SendFailed(SendState::Accepted), Poll)],
     );
 }
 
@@ -69,246 +67,281 @@ fn events_before_the_202() {
 fn two_sources_at_once() {
     row(
         "event, then poll",
-        PUSH,
+        WEBHOOKS,
         true,
-        &[(0, MINE, Submit), (1, Accepted, Follow), (2, Finished, Finish), (2, DONE, Nothing)],
+        &[(0, MINE, Send), (1, Accepted, Poll), (2, ResultKnown, Finish), (2, DONE, Wait)],
     );
     row(
         "poll, then event",
-        PUSH,
+        WEBHOOKS,
         true,
-        &[(0, MINE, Submit), (1, Accepted, Follow), (2, DONE, Finish), (2, Finished, Nothing)],
+        &[(0, MINE, Send), (1, Accepted, Poll), (2, DONE, Finish), (2, ResultKnown, Wait)],
     );
     row(
         "two events",
-        PUSH,
+        WEBHOOKS,
         true,
-        &[(0, MINE, Submit), (1, Accepted, Follow), (2, Finished, Finish), (2, Finished, Nothing)],
+        &[(0, MINE, Send), (1, Accepted, Poll), (2, ResultKnown, Finish), (2, ResultKnown, Wait)],
     );
     row(
         "terminal, then running",
-        PUSH,
+        WEBHOOKS,
         true,
-        &[(0, MINE, Submit), (1, Accepted, Follow), (2, Finished, Finish), (3, RUNNING, Nothing), (3, Hinted, Nothing)],
+        &[(0, MINE, Send), (1, Accepted, Poll), (2, ResultKnown, Finish), (3, RUNNING, Wait), (3, Hint, Wait)],
     );
     row(
         "a poll older than the event",
-        PUSH,
+        WEBHOOKS,
         true,
-        &[(0, MINE, Submit), (1, Accepted, Follow), (2, Hinted, Hurry), (2, RUNNING, Nothing), (3, DONE, Finish)],
+        &[(0, MINE, Send), (1, Accepted, Poll), (2, Hint, PollNow), (2, RUNNING, Wait), (3, DONE, Finish)],
     );
 }
 
 #[test]
 fn the_deadline_against_completion() {
-    let begin = [(0, MINE, Submit), (1, Accepted, Follow)];
+    let begin = [(0, MINE, Send), (1, Accepted, Poll)];
     let with = |rest: &[(u64, Event, Action)]| [&begin[..], rest].concat();
-    row("it finishes first", PUSH, true, &with(&[(1_000, DONE, Finish), (1_000, Elapsed, Nothing)]));
-    row("the last look finds it", PUSH, true, &with(&[(1_000, Elapsed, LastLook), (1_001, DONE, Finish)]));
+    row("it finishes first", WEBHOOKS, true, &with(&[(1_000, DONE, Finish), (1_000, Elapsed, Wait)]));
+    row("the last look finds it", WEBHOOKS, true, &with(&[(1_000, Elapsed, PollFinally), (1_001, DONE, Finish)]));
     row(
         "an event comes during the last look",
-        PUSH,
+        WEBHOOKS,
         true,
-        &with(&[(1_000, Elapsed, LastLook), (1_001, Finished, Finish)]),
+        &with(&[(1_000, Elapsed, PollFinally), (1_001, ResultKnown, Finish)]),
     );
     row(
         "the last look finds it running",
-        PUSH,
+        WEBHOOKS,
         true,
-        &with(&[(1_000, Elapsed, LastLook), (1_001, RUNNING, Fail(Failure::Deadline))]),
+        &with(&[(1_000, Elapsed, PollFinally), (1_001, RUNNING, Fail(Failure::Deadline))]),
     );
     row(
         "the last look fails",
-        PUSH,
+        WEBHOOKS,
         true,
-        &with(&[(1_000, Elapsed, LastLook), (1_001, TRANSIENT, Fail(Failure::Deadline))]),
+        &with(&[(1_000, Elapsed, PollFinally), (1_001, TRANSIENT, Fail(Failure::Deadline))]),
     );
     row(
         "the last look does not end",
-        PUSH,
+        WEBHOOKS,
         true,
-        &with(&[(1_000, Elapsed, LastLook), (1_005, Elapsed, Fail(Failure::Deadline))]),
+        &with(&[(1_000, Elapsed, PollFinally), (1_005, Elapsed, Fail(Failure::Deadline))]),
     );
     row(
         "a hint during the last look changes nothing",
-        PUSH,
+        WEBHOOKS,
         false,
-        &with(&[(1_000, Elapsed, LastLook), (1_001, Hinted, Nothing)]),
+        &with(&[(1_000, Elapsed, PollFinally), (1_001, Hint, Wait)]),
     );
-    row("while it is sent", PUSH, true, &[(0, MINE, Submit), (1_000, Elapsed, Fail(Failure::Deadline))]);
+    row("while it is sent", WEBHOOKS, true, &[(0, MINE, Send), (1_000, Elapsed, Fail(Failure::Deadline))]);
     row(
         "behind another",
-        PUSH,
+        WEBHOOKS,
         true,
-        &[(0, Claimed(Claim::Behind), Nothing), (1_000, Elapsed, Fail(Failure::Deadline))],
+        &[(0, Claimed(SendState::InFlight), Wait), (1_000, Elapsed, Fail(Failure::Deadline))],
     );
     row(
         "after a lost answer",
-        PUSH,
+        WEBHOOKS,
         true,
-        &[(0, MINE, Submit), (995, MaybeSent(Claim::Lost), Nothing), (1_000, Elapsed, Fail(Failure::Deadline))],
+        &[(0, MINE, Send), (995, SendFailed(SendState::Lost), Wait), (1_000, Elapsed, Fail(Failure::Deadline))],
     );
-    row("a timer that fires early is nothing", PUSH, false, &with(&[(999, Elapsed, Nothing)]));
+    row("a timer that fires early is nothing", WEBHOOKS, false, &with(&[(999, Elapsed, Wait)]));
 }
 
 #[test]
 fn submissions_that_fail() {
-    row("surely unsent", PUSH, true, &[(0, MINE, Submit), (1, Unsent, Fail(Failure::Submission))]);
-    row("lost, polling", POLLING, true, &[(0, MINE, Submit), (1, MaybeSent(Claim::Lost), Fail(Failure::Submission))]);
+    row(
+        "surely unsent",
+        WEBHOOKS,
+        true,
+        &[(0, MINE, Send), (1, SendFailed(SendState::Fresh), Fail(Failure::Submission))],
+    );
+    row(
+        "lost, polling",
+        POLLING,
+        true,
+        &[(0, MINE, Send), (1, SendFailed(SendState::Lost), Fail(Failure::Submission))],
+    );
     row(
         "lost, polling, keys kept: a layer or a clone sends again",
         POLLING_AND_KEYS,
         true,
-        &[(0, MINE, Submit), (1, MaybeSent(Claim::Lost), Fail(Failure::Submission))],
+        &[(0, MINE, Send), (1, SendFailed(SendState::Lost), Fail(Failure::Submission))],
     );
     row(
         "lost, and an event names the job",
-        PUSH,
+        WEBHOOKS,
         false,
-        &[(0, MINE, Submit), (1, MaybeSent(Claim::Lost), Nothing), (5, Claimed(Claim::Accepted), Follow)],
+        &[(0, MINE, Send), (1, SendFailed(SendState::Lost), Wait), (5, Claimed(SendState::Accepted), Poll)],
     );
     row(
         "lost, and an event tells the end",
-        PUSH,
+        WEBHOOKS,
         true,
-        &[(0, MINE, Submit), (1, MaybeSent(Claim::Lost), Nothing), (5, Finished, Finish)],
+        &[(0, MINE, Send), (1, SendFailed(SendState::Lost), Wait), (5, ResultKnown, Finish)],
     );
     row(
         "lost, no event, no keys: never twice",
-        PUSH,
+        WEBHOOKS,
         true,
         &[
-            (0, MINE, Submit),
-            (1, MaybeSent(Claim::Lost), Nothing),
-            (10, Elapsed, Nothing),
+            (0, MINE, Send),
+            (1, SendFailed(SendState::Lost), Wait),
+            (10, Elapsed, Wait),
             (11, Elapsed, Fail(Failure::Lost)),
         ],
     );
     row(
         "lost, no event, keys kept: sent again, so many times",
-        PUSH_AND_KEYS,
+        WEBHOOKS_AND_KEYS,
         true,
         &[
-            (0, MINE, Submit),
-            (1, MaybeSent(Claim::Lost), Nothing),
+            (0, MINE, Send),
+            (1, SendFailed(SendState::Lost), Wait),
             (11, Elapsed, Resend),
-            (12, MaybeSent(Claim::Lost), Nothing),
+            (12, SendFailed(SendState::Lost), Wait),
             (22, Elapsed, Resend),
-            (23, MaybeSent(Claim::Lost), Nothing),
+            (23, SendFailed(SendState::Lost), Wait),
             (33, Elapsed, Resend),
-            (34, MaybeSent(Claim::Lost), Nothing),
+            (34, SendFailed(SendState::Lost), Wait),
             (44, Elapsed, Fail(Failure::Lost)),
         ],
     );
 }
 
 #[test]
+fn full_registry_fails_before_sending() {
+    row("no clone is known", WEBHOOKS, true, &[(0, RegistrationFailed, Fail(Failure::Submission))]);
+    row("a clone has the result", WEBHOOKS, true, &[(0, ResultKnown, Finish), (0, RegistrationFailed, Wait)]);
+}
+
+#[test]
+fn event_that_causes_the_last_poll_is_credited() {
+    for (event, prompted) in [(Hint, true), (SignedState, false)] {
+        let mut machine = Machine::new(DEADLINE);
+        for event in [MINE, Accepted, RUNNING, event] {
+            machine.on(event, Duration::ZERO, WEBHOOKS, &LIMITS);
+        }
+        assert_eq!(machine.was_prompted(), prompted, "{event:?}");
+        machine.on(RUNNING, Duration::ZERO, WEBHOOKS, &LIMITS);
+        assert!(!machine.was_prompted(), "a poll after it found nothing");
+    }
+}
+
+#[test]
 fn clones_of_one_request() {
     row(
         "behind one that is accepted",
-        PUSH,
+        WEBHOOKS,
         false,
-        &[(0, Claimed(Claim::Behind), Nothing), (1, Claimed(Claim::Accepted), Follow)],
+        &[(0, Claimed(SendState::InFlight), Wait), (1, Claimed(SendState::Accepted), Poll)],
     );
-    row("behind one that did not arrive", PUSH, false, &[(0, Claimed(Claim::Behind), Nothing), (1, MINE, Submit)]);
-    row("behind one that finished", PUSH, true, &[(0, Claimed(Claim::Behind), Nothing), (1, Finished, Finish)]);
+    row("behind one that did not arrive", WEBHOOKS, false, &[(0, Claimed(SendState::InFlight), Wait), (1, MINE, Send)]);
+    row(
+        "behind one that finished",
+        WEBHOOKS,
+        true,
+        &[(0, Claimed(SendState::InFlight), Wait), (1, ResultKnown, Finish)],
+    );
     row(
         "behind one that was dropped, polling, no keys",
         POLLING,
         true,
-        &[(0, Claimed(Claim::Behind), Nothing), (1, Claimed(Claim::Lost), Fail(Failure::Lost))],
+        &[(0, Claimed(SendState::InFlight), Wait), (1, Claimed(SendState::Lost), Fail(Failure::Lost))],
     );
     row(
         "behind one that was dropped, polling, keys",
         POLLING_AND_KEYS,
         false,
-        &[(0, Claimed(Claim::Behind), Nothing), (1, Claimed(Claim::Lost), Resend)],
+        &[(0, Claimed(SendState::InFlight), Wait), (1, Claimed(SendState::Lost), Resend)],
     );
     row(
         "after one that was dropped, push",
-        PUSH,
+        WEBHOOKS,
         false,
-        &[(0, Claimed(Claim::Lost), Nothing), (3, Claimed(Claim::Accepted), Follow)],
+        &[(0, Claimed(SendState::Lost), Wait), (3, Claimed(SendState::Accepted), Poll)],
     );
     row(
         "another sends again first",
-        PUSH_AND_KEYS,
+        WEBHOOKS_AND_KEYS,
         false,
         &[
-            (0, Claimed(Claim::Lost), Nothing),
-            (3, Claimed(Claim::Behind), Nothing),
-            (4, Claimed(Claim::Accepted), Follow),
+            (0, Claimed(SendState::Lost), Wait),
+            (3, Claimed(SendState::InFlight), Wait),
+            (4, Claimed(SendState::Accepted), Poll),
         ],
     );
     row(
+        "another takes the right to send again in between",
+        POLLING_AND_KEYS,
+        false,
+        &[(0, Claimed(SendState::Lost), Resend), (0, Overtaken, Wait), (1, Claimed(SendState::Accepted), Poll)],
+    );
+    row(
         "the window is not begun anew by a wake-up",
-        PUSH,
+        WEBHOOKS,
         true,
-        &[(0, Claimed(Claim::Lost), Nothing), (9, Claimed(Claim::Lost), Nothing), (10, Elapsed, Fail(Failure::Lost))],
+        &[(0, Claimed(SendState::Lost), Wait), (9, Claimed(SendState::Lost), Wait), (10, Elapsed, Fail(Failure::Lost))],
     );
 }
 
 #[test]
 fn polls_that_fail() {
-    let begin = [(0, MINE, Submit), (1, Accepted, Follow)];
+    let begin = [(0, MINE, Send), (1, Accepted, Poll)];
     let with = |rest: &[(u64, Event, Action)]| [&begin[..], rest].concat();
-    row("one fault does not end it", PUSH, false, &with(&[(2, TRANSIENT, Nothing), (100, TRANSIENT, Nothing)]));
+    row("one fault does not end it", WEBHOOKS, false, &with(&[(2, TRANSIENT, Wait), (100, TRANSIENT, Wait)]));
     row(
         "a streak over the budget does",
-        PUSH,
+        WEBHOOKS,
         true,
-        &with(&[(2, TRANSIENT, Nothing), (121, TRANSIENT, Nothing), (122, TRANSIENT, Fail(Failure::Poll))]),
+        &with(&[(2, TRANSIENT, Wait), (121, TRANSIENT, Wait), (122, TRANSIENT, Fail(Failure::Poll))]),
     );
     row(
         "a success ends the streak",
-        PUSH,
+        WEBHOOKS,
         false,
-        &with(&[
-            (2, TRANSIENT, Nothing),
-            (100, RUNNING, Nothing),
-            (130, TRANSIENT, Nothing),
-            (249, TRANSIENT, Nothing),
-        ]),
+        &with(&[(2, TRANSIENT, Wait), (100, RUNNING, Wait), (130, TRANSIENT, Wait), (249, TRANSIENT, Wait)]),
     );
     row(
         "so does a signed event, and nothing need be asked",
-        PUSH,
+        WEBHOOKS,
         false,
-        &with(&[(2, TRANSIENT, Nothing), (100, Heard, Nothing), (130, TRANSIENT, Nothing), (249, TRANSIENT, Nothing)]),
+        &with(&[(2, TRANSIENT, Wait), (100, SignedState, Wait), (130, TRANSIENT, Wait), (249, TRANSIENT, Wait)]),
     );
     row(
         "so does an unsigned one",
-        PUSH,
+        WEBHOOKS,
         false,
-        &with(&[(2, TRANSIENT, Nothing), (100, Hinted, Hurry), (130, TRANSIENT, Nothing)]),
+        &with(&[(2, TRANSIENT, Wait), (100, Hint, PollNow), (130, TRANSIENT, Wait)]),
     );
-    row("one fault after a long pause is no streak", PUSH, false, &with(&[(500, TRANSIENT, Nothing)]));
-    row("401 ends it at once", PUSH, true, &with(&[(2, PERMANENT, Fail(Failure::Poll))]));
+    row("one fault after a long pause is no streak", WEBHOOKS, false, &with(&[(500, TRANSIENT, Wait)]));
+    row("401 ends it at once", WEBHOOKS, true, &with(&[(2, PERMANENT, Fail(Failure::Poll))]));
     row(
         "404 has a grace after the submission",
-        PUSH,
+        WEBHOOKS,
         true,
-        &with(&[(2, NOT_FOUND, Nothing), (5, NOT_FOUND, Nothing), (6, NOT_FOUND, Fail(Failure::Poll))]),
+        &with(&[(2, NOT_FOUND, Wait), (5, NOT_FOUND, Wait), (6, NOT_FOUND, Fail(Failure::Poll))]),
     );
-    row("404 in the grace, then it is there", PUSH, false, &with(&[(2, NOT_FOUND, Nothing), (5, RUNNING, Nothing)]));
+    row("404 in the grace, then it is there", WEBHOOKS, false, &with(&[(2, NOT_FOUND, Wait), (5, RUNNING, Wait)]));
     row(
         "404 right after another wait had the 202",
         POLLING,
         false,
-        &[(0, Claimed(Claim::Accepted), Follow), (0, NOT_FOUND, Nothing), (4, NOT_FOUND, Nothing)],
+        &[(0, Claimed(SendState::Accepted), Poll), (0, NOT_FOUND, Wait), (4, NOT_FOUND, Wait)],
     );
     row_of(
         Machine::attached(DEADLINE),
         "404 has no grace for one attached to",
         POLLING,
         true,
-        &[(0, Claimed(Claim::Accepted), Follow), (0, NOT_FOUND, Fail(Failure::Poll))],
+        &[(0, Claimed(SendState::Accepted), Poll), (0, NOT_FOUND, Fail(Failure::Poll))],
     );
     row(
         "404 has a grace for a clone that attaches right after the submission",
         POLLING,
         false,
-        &[(0, Claimed(Claim::Accepted), Follow), (0, NOT_FOUND, Nothing), (1, RUNNING, Nothing)],
+        &[(0, Claimed(SendState::Accepted), Poll), (0, NOT_FOUND, Wait), (1, RUNNING, Wait)],
     );
 }
 
@@ -316,16 +349,16 @@ fn polls_that_fail() {
 fn the_time_to_wake_is_the_nearest_that_matters() {
     let seconds = |machine: &Machine| machine.wake_at(&LIMITS).map(|at| at.as_secs());
     let mut machine = Machine::new(DEADLINE);
-    let on = |machine: &mut Machine, event, second| machine.on(event, Duration::from_secs(second), PUSH, &LIMITS);
+    let on = |machine: &mut Machine, event, second| machine.on(event, Duration::from_secs(second), WEBHOOKS, &LIMITS);
     assert_eq!(seconds(&machine), Some(1_000));
     on(&mut machine, MINE, 0);
-    on(&mut machine, MaybeSent(Claim::Lost), 7);
+    on(&mut machine, SendFailed(SendState::Lost), 7);
     assert_eq!(seconds(&machine), Some(17));
-    on(&mut machine, Claimed(Claim::Accepted), 8);
+    on(&mut machine, Claimed(SendState::Accepted), 8);
     assert_eq!(seconds(&machine), Some(1_000));
     on(&mut machine, Elapsed, 1_000);
     assert_eq!(seconds(&machine), Some(1_005));
-    on(&mut machine, Finished, 1_001);
+    on(&mut machine, ResultKnown, 1_001);
     assert_eq!(seconds(&machine), None);
     assert_eq!(Machine::new(None).wake_at(&LIMITS), None);
 }
@@ -335,15 +368,15 @@ fn the_time_to_wake_is_the_nearest_that_matters() {
 fn no_order_of_events_sends_twice_or_wakes_the_dead() {
     let events = [
         MINE,
-        Claimed(Claim::Behind),
-        Claimed(Claim::Lost),
-        Claimed(Claim::Accepted),
+        Claimed(SendState::InFlight),
+        Claimed(SendState::Lost),
+        Claimed(SendState::Accepted),
         Accepted,
-        MaybeSent(Claim::Lost),
-        MaybeSent(Claim::Accepted),
-        Finished,
-        Heard,
-        Hinted,
+        SendFailed(SendState::Lost),
+        SendFailed(SendState::Accepted),
+        ResultKnown,
+        SignedState,
+        Hint,
         DONE,
         RUNNING,
         TRANSIENT,
@@ -360,7 +393,7 @@ fn no_order_of_events_sends_twice_or_wakes_the_dead() {
     }
     assert_eq!(runs.len(), events.len().pow(4));
     for run in runs {
-        for known in [PUSH, POLLING] {
+        for facts in [WEBHOOKS, POLLING] {
             let mut machine = Machine::new(DEADLINE);
             let (mut sent, mut ended) = (0, 0);
             for (step, event) in run.iter().enumerate() {
@@ -369,9 +402,9 @@ fn no_order_of_events_sends_twice_or_wakes_the_dead() {
                 if *event == MINE && sent > 0 {
                     continue;
                 }
-                let action = machine.on(*event, Duration::from_secs(step as u64 * 400), known, &LIMITS);
-                assert!(!was_over || action == Nothing, "{run:?}");
-                sent += u32::from(matches!(action, Submit | Resend));
+                let action = machine.on(*event, Duration::from_secs(step as u64 * 400), facts, &LIMITS);
+                assert!(!was_over || action == Wait, "{run:?}");
+                sent += u32::from(matches!(action, Send | Resend));
                 ended += u32::from(matches!(action, Finish | Fail(_)));
             }
             assert!(sent <= 1 && ended <= 1 && machine.is_over() == (ended == 1), "{run:?}");

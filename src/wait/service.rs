@@ -9,7 +9,7 @@ use super::future::JobWait;
 use super::shared::Shared;
 use super::stats::WaitStats;
 use crate::api::{Accepted, GetJob, Polled};
-use crate::submission::Hold;
+use crate::submission::KeepAlive;
 use crate::{BoxError, Error, JobId, JobResult, SubmitRequest};
 
 /// Submits and waits: a `Service<SubmitRequest>` and a `Service<JobId>` that resolve to the finished job; made by
@@ -80,7 +80,7 @@ where
     }
 
     fn call(&mut self, job_id: JobId) -> Self::Future {
-        JobWait::attach(Hold::attached(job_id), self.polls.clone(), self.deadline, Arc::clone(&self.shared))
+        JobWait::attach(KeepAlive::existing_job(job_id), self.polls.clone(), self.deadline, Arc::clone(&self.shared))
     }
 }
 

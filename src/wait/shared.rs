@@ -3,55 +3,56 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::abandon::{Abandon, cancel_in_background};
-use super::machine::{Known, Limits};
-use super::push::Push;
+use super::cancel_on_drop::{CancelOnDrop, cancel_in_background};
+use super::machine::{Facts, WaitLimits};
 use super::stats::Counters;
+use super::webhook_endpoint::WebhookEndpoint;
 use crate::Error;
 use crate::source::{Pace, PollPolicy, Polling};
-use crate::submission::{Cell, DropPolicy, Hold, Home, Released, Token};
+use crate::submission::{CallbackToken, DropPolicy, KeepAlive, Released, SharedSubmission, WaitOwner};
 
-/// How the waits of a service go.
+/// The options of a [`WaitLayer`](super::WaitLayer).
 #[derive(Clone)]
 pub(super) struct Settings {
     pub(super) deadline: Option<Duration>,
-    pub(super) limits: Limits,
+    pub(super) limits: WaitLimits,
     pub(super) poll_policy: PollPolicy,
-    pub(super) push: Option<Push>,
+    pub(super) webhooks: Option<WebhookEndpoint>,
     pub(super) drop_policy: DropPolicy,
-    pub(super) abandon: Option<Arc<dyn Abandon>>,
+    pub(super) canceller: Option<Arc<dyn CancelOnDrop>>,
 }
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { deadline, limits, poll_policy, push, drop_policy, abandon: _ } = self;
+        let Self { deadline, limits, poll_policy, webhooks, drop_policy, canceller: _ } = self;
         f.debug_struct("Settings")
             .field("deadline", deadline)
             .field("limits", limits)
             .field("poll_policy", poll_policy)
-            .field("push", push)
+            .field("webhooks", webhooks)
             .field("drop_policy", drop_policy)
             .finish_non_exhaustive()
     }
 }
 
-/// What the waits of one service share.
+/// What the waits of one service and its clones have in common.
 pub(super) struct Shared {
-    pub(super) limits: Limits,
+    pub(super) limits: WaitLimits,
     pub(super) polling: Arc<Polling>,
-    pub(super) counters: Counters,
-    push: Option<Push>,
+    pub(super) counters: Arc<Counters>,
+    webhooks: Option<WebhookEndpoint>,
     drop_policy: DropPolicy,
-    abandon: Option<Arc<dyn Abandon>>,
-    health: Health,
-    keeps_keys: AtomicBool,
+    canceller: Option<Arc<dyn CancelOnDrop>>,
+    health: WebhookHealth,
+    /// The daemon echoed an idempotency key. The only place in the crate that stores it.
+    supports_idempotency: AtomicBool,
 }
 
 /// Whether webhooks arrive.
 #[derive(Debug)]
-struct Health(AtomicU8);
+struct WebhookHealth(AtomicU8);
 
-impl Health {
+impl WebhookHealth {
     const UNPROVEN: u8 = 0;
     const WORKING: u8 = 1;
     const MISSED: u8 = 2;
@@ -59,76 +60,79 @@ impl Health {
 
 impl Shared {
     pub(super) fn new(settings: Settings) -> Self {
-        let Settings { deadline: _, limits, poll_policy, push, drop_policy, abandon } = settings;
+        let Settings { deadline: _, limits, poll_policy, webhooks, drop_policy, canceller } = settings;
         Self {
             limits,
             polling: Polling::new(poll_policy),
-            counters: Counters::default(),
-            push,
+            counters: Arc::default(),
+            webhooks,
             drop_policy,
-            abandon,
-            health: Health(AtomicU8::new(Health::UNPROVEN)),
-            keeps_keys: AtomicBool::new(false),
+            canceller,
+            health: WebhookHealth(AtomicU8::new(WebhookHealth::UNPROVEN)),
+            supports_idempotency: AtomicBool::new(false),
         }
     }
 
-    /// What the machine is to know beside what happens to `hold`.
-    pub(super) fn known(&self, hold: &Hold) -> Known {
-        Known { events: hold.has_callback(), keeps_keys: self.keeps_keys.load(Relaxed) }
+    pub(super) fn facts(&self, submission: &KeepAlive) -> Facts {
+        Facts { webhooks: submission.has_callback(), idempotency: self.supports_idempotency() }
     }
 
-    /// The daemon has answered a submission.
-    pub(super) fn learn_keys(&self, keeps_keys: bool) {
-        self.keeps_keys.store(keeps_keys, Relaxed);
+    /// The daemon accepted a submission, and echoed its key or did not.
+    pub(super) fn learn_idempotency(&self, supported: bool) {
+        self.supports_idempotency.store(supported, Relaxed);
     }
 
-    /// How often to ask for a job: slowly while webhooks work, faster while they have never worked or have missed one.
-    pub(super) fn pace(&self, hold: &Hold) -> Pace {
-        match (hold.has_callback(), self.health.0.load(Relaxed)) {
+    /// How often to poll a job: slowly while webhooks work, faster while they have not been seen to work or one was missed.
+    pub(super) fn pace(&self, submission: &KeepAlive) -> Pace {
+        match (submission.has_callback(), self.health.0.load(Relaxed)) {
             (false, _) => Pace::Steady,
-            (true, Health::WORKING) => Pace::Slow,
+            (true, WebhookHealth::WORKING) => Pace::Slow,
             (true, _) => Pace::Unproven,
         }
     }
 
-    /// A poll told the end of a job, and no event had. Says whether webhooks should have.
-    pub(super) fn missed(&self, hold: &Hold) -> bool {
-        let order = (Relaxed, Relaxed);
-        hold.has_callback() && self.health.0.compare_exchange(Health::WORKING, Health::MISSED, order.0, order.1).is_ok()
+    /// A poll returned a result that no event had. Returns whether webhooks were thought to work.
+    pub(super) fn webhook_missed(&self, submission: &KeepAlive) -> bool {
+        let (from, to) = (WebhookHealth::WORKING, WebhookHealth::MISSED);
+        submission.has_callback() && self.health.0.compare_exchange(from, to, Relaxed, Relaxed).is_ok()
     }
 }
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("limits", &self.limits).field("push", &self.push).finish_non_exhaustive()
+        f.debug_struct("Shared").field("limits", &self.limits).field("webhooks", &self.webhooks).finish_non_exhaustive()
     }
 }
 
-impl Home for Shared {
-    fn lodge(&self, cell: &Arc<Cell>) -> Result<Option<Token>, Error> {
-        self.push.as_ref().map(|push| push.notifier.register(cell)).transpose()
+impl WaitOwner for Shared {
+    fn register(&self, submission: &Arc<SharedSubmission>) -> Result<Option<CallbackToken>, Error> {
+        self.webhooks.as_ref().map(|webhooks| webhooks.notifier.register(submission)).transpose()
     }
 
-    fn callback_url(&self, token: Token) -> String {
-        let base = self.push.as_ref().map_or("", Push::url);
+    fn callback_url(&self, token: CallbackToken) -> String {
+        let base = self.webhooks.as_ref().map_or("", WebhookEndpoint::public_url);
         format!("{base}/{token}")
     }
 
-    fn heard(&self) {
-        self.health.0.store(Health::WORKING, Relaxed);
+    fn supports_idempotency(&self) -> bool {
+        self.supports_idempotency.load(Relaxed)
+    }
+
+    fn webhook_arrived(&self) {
+        self.health.0.store(WebhookHealth::WORKING, Relaxed);
     }
 
     fn released(self: Arc<Self>, released: Released) {
-        let Released { token, unfinished, lost, policy } = released;
-        if let (Some(push), Some(token)) = (&self.push, token) {
-            push.notifier.release(token);
+        let Released { token, unfinished, lost, drop_policy } = released;
+        if let (Some(webhooks), Some(token)) = (&self.webhooks, token) {
+            webhooks.notifier.release(token);
         }
-        let policy = policy.unwrap_or(self.drop_policy);
+        let policy = drop_policy.unwrap_or(self.drop_policy);
         if policy == DropPolicy::Detach {
             return;
         }
-        match (unfinished, self.abandon.clone()) {
-            (Some(job_id), Some(abandon)) => cancel_in_background(self, &*abandon, job_id, policy),
+        match (unfinished, &self.canceller) {
+            (Some(job_id), Some(canceller)) => cancel_in_background(&self.counters, &**canceller, job_id, policy),
             (Some(_), None) => self.counters.cancels_failed.add(),
             (None, _) if lost => self.counters.cancels_failed.add(),
             (None, _) => {}

@@ -11,7 +11,7 @@ pub struct WaitStats {
     /// Waits that found the job known already: of a clone that was submitted before, or by its id.
     pub attached: u64,
     /// Waits that ended with a result because an event told it.
-    pub finished_by_push: u64,
+    pub finished_by_webhook: u64,
     /// Waits that ended with a result because a poll told it.
     pub finished_by_poll: u64,
     /// Of these, the ones whose event had not come although webhooks were working: what polling rescued.
@@ -25,7 +25,7 @@ pub struct WaitStats {
     /// Polls that failed.
     pub poll_failures: u64,
     /// Submissions whose answer was lost.
-    pub lost_answers: u64,
+    pub lost_responses: u64,
     /// Jobs that nobody waited for any longer and that the drop policy cancelled (or found ended).
     pub cancelled: u64,
     /// The same, where the cancel could not be done: no runtime, no service for it, no job id, or no answer.
@@ -36,7 +36,7 @@ impl WaitStats {
     /// How many waits are going on.
     #[must_use]
     pub fn waiting(&self) -> u64 {
-        let ended = self.finished_by_push + self.finished_by_poll + self.failed + self.dropped;
+        let ended = self.finished_by_webhook + self.finished_by_poll + self.failed + self.dropped;
         self.started.saturating_sub(ended)
     }
 }
@@ -60,14 +60,14 @@ counters!(
     started,
     submitted,
     attached,
-    finished_by_push,
+    finished_by_webhook,
     finished_by_poll,
     rescued,
     failed,
     dropped,
     polls,
     poll_failures,
-    lost_answers,
+    lost_responses,
     cancelled,
     cancels_failed,
 );

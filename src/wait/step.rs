@@ -11,77 +11,75 @@ use crate::api::{Accepted, GetJob, Polled};
 use crate::source::{Pace, PollStream, Polling};
 use crate::{BoxError, Error, JobId, JobStatus, SubmitRequest};
 
-/// What a [`JobWait`](super::JobWait) is doing: one thing at a time, so that a wait is as large as the largest of them.
+/// The I/O of a [`JobWait`](super::JobWait): one thing at a time, so that a wait is as large as the largest of them.
 #[pin_project(project = StepProj, project_replace = StepOwned)]
 pub(super) enum Step<S, P>
 where
     S: Service<SubmitRequest>,
     P: Service<GetJob>,
 {
-    /// There was no room for its events.
-    Refused(Option<Error>),
-    /// Not sent, or to be sent again.
+    /// The webhook registry had no room for the submission.
+    Unregistered,
+    /// Not being sent.
     Idle(Box<Sender<S, P>>),
-    /// Being sent; in a box, since it is large and brief, and what there are many of are waits that follow.
-    Submitting(Pin<Box<Submitting<S, P>>>),
-    /// The job is known, and nothing has been asked yet.
+    /// Being sent. It is in a box because it is large and short-lived, while nearly all waits are polling.
+    Sending(Pin<Box<Sending<S, P>>>),
+    /// The job id is known, and polling has not started.
     Attached {
         polls: P,
     },
-    /// Polled.
-    Following {
+    /// Polling.
+    Polling {
         #[pin]
         stream: PollStream<P>,
     },
     Over,
 }
 
-/// What it takes to send, and to poll afterwards.
+/// The services of a wait whose job id is not known yet.
 pub(super) struct Sender<S, P> {
     submit: S,
     request: SubmitRequest,
     polls: P,
-    /// The service has said that it is ready.
-    ready: bool,
-    /// It is to be sent.
-    due: bool,
-    /// This wait has sent it.
-    sent: bool,
+    readiness: Readiness,
 }
 
-impl<S, P> Sender<S, P> {
-    /// `submit` is ready.
-    pub(super) fn new(submit: S, request: SubmitRequest, polls: P) -> Box<Self> {
-        Box::new(Self { submit, request, polls, ready: true, due: false, sent: false })
-    }
-
-    /// Whether it is to be sent, and has not been by now.
-    pub(super) fn is_due(&self) -> bool {
-        self.due
-    }
-}
-
-impl<S: Clone, P> Sender<S, P> {
-    /// Gives back what being ready took, such as the permit of a limit: another wait is the one to send, and may need it.
-    fn stand_back(&mut self) {
-        if std::mem::take(&mut self.ready) {
-            self.submit = self.submit.clone();
-        }
-    }
+/// Whether `Sender::submit` is ready, and whether the request is to be sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Readiness {
+    /// Ready, and nothing to send yet. `Service::call` of the wait starts here.
+    Reserved,
+    /// Not ready, and nothing to send.
+    Released,
+    /// To be sent once it is ready.
+    SendWhenReady,
+    /// Ready, and to be sent.
+    SendNow,
 }
 
 #[pin_project]
-pub(super) struct Submitting<S: Service<SubmitRequest>, P> {
+pub(super) struct Sending<S: Service<SubmitRequest>, P> {
     #[pin]
     future: S::Future,
     sender: Option<Box<Sender<S, P>>>,
 }
 
 /// What came of a step.
-#[expect(clippy::large_enum_variant, reason = "it is passed on at once and never kept")]
-pub(super) enum Outcome {
-    Submitted(Result<Accepted, Error>),
+pub(super) enum StepOutcome {
+    Sent(Result<Accepted, Error>),
     Polled(Result<JobStatus, Error>),
+}
+
+impl<S, P> Sender<S, P> {
+    /// `submit` is ready.
+    pub(super) fn new(submit: S, request: SubmitRequest, polls: P) -> Box<Self> {
+        Box::new(Self { submit, request, polls, readiness: Readiness::Reserved })
+    }
+
+    /// Whether it has the right to send and has not sent yet.
+    pub(super) fn is_about_to_send(&self) -> bool {
+        matches!(self.readiness, Readiness::SendWhenReady | Readiness::SendNow)
+    }
 }
 
 impl<S, P> Step<S, P>
@@ -92,92 +90,83 @@ where
     /// Sends as soon as the service is ready.
     pub(super) fn send(self: Pin<&mut Self>) {
         if let StepProj::Idle(sender) = self.project() {
-            sender.due = true;
+            sender.readiness = match sender.readiness {
+                Readiness::Reserved | Readiness::SendNow => Readiness::SendNow,
+                Readiness::Released | Readiness::SendWhenReady => Readiness::SendWhenReady,
+            };
         }
     }
 
-    /// Gives back the place that readiness holds in a service with limits, since nothing is to be sent for now: the wait that
-    /// is to send may need it.
-    pub(super) fn rest(self: Pin<&mut Self>) {
-        if let StepProj::Idle(sender) = self.project()
-            && sender.ready
-            && !sender.due
-        {
-            sender.submit = sender.submit.clone();
-            sender.ready = false;
-        }
-    }
-
-    /// Begins to poll. Says whether this wait had sent the submission.
-    pub(super) fn follow(mut self: Pin<&mut Self>, job_id: JobId, polling: Arc<Polling>) -> bool {
-        let (polls, sent) = match self.as_mut().project_replace(Self::Over) {
-            StepOwned::Submitting(mut submitting) => match submitting.as_mut().project().sender.take() {
-                Some(sender) => (sender.polls, true),
-                None => return true,
+    /// Starts to poll.
+    pub(super) fn start_polling(mut self: Pin<&mut Self>, job_id: JobId, polling: Arc<Polling>) {
+        let polls = match self.as_mut().project_replace(Self::Over) {
+            StepOwned::Sending(mut sending) => match sending.as_mut().project().sender.take() {
+                Some(sender) => sender.polls,
+                None => return,
             },
-            StepOwned::Idle(sender) => (sender.polls, sender.sent),
-            StepOwned::Attached { polls } => (polls, false),
-            StepOwned::Refused(_) | StepOwned::Following { .. } | StepOwned::Over => return false,
+            StepOwned::Idle(sender) => sender.polls,
+            StepOwned::Attached { polls } => polls,
+            StepOwned::Unregistered | StepOwned::Polling { .. } | StepOwned::Over => return,
         };
-        self.set(Self::Following { stream: PollStream::shared(polls, job_id, polling) });
-        sent
+        self.set(Self::Polling { stream: PollStream::shared(polls, job_id, polling) });
     }
 
     pub(super) fn stream(self: Pin<&mut Self>) -> Option<Pin<&mut PollStream<P>>> {
         match self.project() {
-            StepProj::Following { stream } => Some(stream),
+            StepProj::Polling { stream } => Some(stream),
             _ => None,
         }
     }
 
-    pub(super) fn poll_outcome(mut self: Pin<&mut Self>, pace: Pace, cx: &mut Context<'_>) -> Poll<Outcome> {
+    pub(super) fn poll_outcome(mut self: Pin<&mut Self>, pace: Pace, cx: &mut Context<'_>) -> Poll<StepOutcome> {
         loop {
             match self.as_mut().project() {
-                StepProj::Refused(error) => match error.take() {
-                    Some(error) => return Poll::Ready(Outcome::Submitted(Err(error))),
-                    None => return Poll::Pending,
-                },
-                StepProj::Idle(sender) => {
-                    if !sender.due {
-                        sender.stand_back();
+                StepProj::Idle(sender) => match sender.readiness {
+                    // Reserved -> Released: another wait is the one to send, and may need what being ready holds, such as the
+                    // permit of a limit. A clone of the service holds none.
+                    Readiness::Reserved => {
+                        sender.submit = sender.submit.clone();
+                        sender.readiness = Readiness::Released;
                         return Poll::Pending;
                     }
-                    if !sender.ready {
-                        if let Err(error) = ready!(sender.submit.poll_ready(cx)) {
-                            sender.due = false;
+                    Readiness::Released => return Poll::Pending,
+                    // SendWhenReady -> SendNow | Released
+                    Readiness::SendWhenReady => match ready!(sender.submit.poll_ready(cx)) {
+                        Ok(()) => sender.readiness = Readiness::SendNow,
+                        Err(error) => {
+                            sender.readiness = Readiness::Released;
                             let error = Error::from_boxed(error.into()).surely_unsent();
-                            return Poll::Ready(Outcome::Submitted(Err(error)));
+                            return Poll::Ready(StepOutcome::Sent(Err(error)));
                         }
-                        sender.ready = true;
+                    },
+                    // Idle -> Sending
+                    Readiness::SendNow => {
+                        let future = sender.submit.call(sender.request.clone());
+                        if let StepOwned::Idle(sender) = self.as_mut().project_replace(Self::Over) {
+                            self.set(Self::Sending(Box::pin(Sending { future, sender: Some(sender) })));
+                        }
                     }
-                    // Idle -> Submitting: the service is ready.
-                    sender.sent = true;
-                    let future = sender.submit.call(sender.request.clone());
-                    if let StepOwned::Idle(sender) = self.as_mut().project_replace(Self::Over) {
-                        let submitting = Submitting { future, sender: Some(sender) };
-                        self.set(Self::Submitting(Box::pin(submitting)));
-                    }
-                }
-                StepProj::Submitting(submitting) => {
-                    let submitting = submitting.as_mut().project();
-                    let answer = ready!(submitting.future.poll(cx)).map_err(|error| Error::from_boxed(error.into()));
-                    // Submitting -> Idle: it may have to be sent again.
-                    if answer.is_err()
-                        && let Some(mut sender) = submitting.sender.take()
+                },
+                StepProj::Sending(sending) => {
+                    let sending = sending.as_mut().project();
+                    let response = ready!(sending.future.poll(cx)).map_err(|error| Error::from_boxed(error.into()));
+                    // Sending -> Idle: it may have to be sent again.
+                    if response.is_err()
+                        && let Some(mut sender) = sending.sender.take()
                     {
-                        (sender.ready, sender.due) = (false, false);
+                        sender.readiness = Readiness::Released;
                         self.set(Self::Idle(sender));
                     }
-                    return Poll::Ready(Outcome::Submitted(answer));
+                    return Poll::Ready(StepOutcome::Sent(response));
                 }
-                StepProj::Following { mut stream } => {
+                StepProj::Polling { mut stream } => {
                     stream.as_mut().set_pace(pace);
                     return match ready!(stream.poll_next(cx)) {
-                        Some(answer) => Poll::Ready(Outcome::Polled(answer)),
+                        Some(response) => Poll::Ready(StepOutcome::Polled(response)),
                         None => Poll::Pending,
                     };
                 }
-                StepProj::Attached { .. } | StepProj::Over => return Poll::Pending,
+                StepProj::Unregistered | StepProj::Attached { .. } | StepProj::Over => return Poll::Pending,
             }
         }
     }

@@ -7,7 +7,7 @@ mod future;
 mod service;
 
 pub use self::builder::WebhookReceiverBuilder;
-pub use self::future::Receiving;
+pub use self::future::ReceiverFuture;
 pub use self::service::WebhookReceiver;
 
 #[cfg(test)]

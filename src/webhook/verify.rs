@@ -4,7 +4,7 @@ use http::HeaderMap;
 
 use super::secret::Secret;
 use super::signature::Signature;
-use crate::source::Refusal;
+use crate::source::RefusalReason;
 
 /// The header of foreman's own signature.
 pub(crate) const FOREMAN_SIGNATURE: &str = "x-foreman-signature";
@@ -35,8 +35,8 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Timestamp`] for what is signed and too far from now, [`Refusal::Signature`] for all else.
-    pub(crate) fn verify(&self, headers: &HeaderMap, body: &[u8], now: i64) -> Result<(), Refusal> {
+    /// [`RefusalReason::Timestamp`] for what is signed and too far from now, [`RefusalReason::Signature`] for all else.
+    pub(crate) fn verify(&self, headers: &HeaderMap, body: &[u8], now: i64) -> Result<(), RefusalReason> {
         let foreman = single(headers, FOREMAN_SIGNATURE)?;
         let id = single(headers, WEBHOOK_ID)?;
         let timestamp = single(headers, WEBHOOK_TIMESTAMP)?;
@@ -51,50 +51,50 @@ impl Verifier {
                 self.standard(id, timestamp, signatures, body)?;
                 self.fresh(timestamp, now)
             }
-            _ => Err(Refusal::Signature),
+            _ => Err(RefusalReason::Signature),
         }
     }
 
-    fn foreman(&self, signature: &[u8], body: &[u8]) -> Result<(), Refusal> {
-        let theirs = Signature::from_hex(signature).ok_or(Refusal::Signature)?;
+    fn foreman(&self, signature: &[u8], body: &[u8]) -> Result<(), RefusalReason> {
+        let theirs = Signature::from_hex(signature).ok_or(RefusalReason::Signature)?;
         let matches = self.secrets.iter().any(|secret| secret.foreman(body).matches(&theirs));
-        if matches { Ok(()) } else { Err(Refusal::Signature) }
+        if matches { Ok(()) } else { Err(RefusalReason::Signature) }
     }
 
-    fn standard(&self, id: &[u8], timestamp: &[u8], signatures: &[u8], body: &[u8]) -> Result<(), Refusal> {
+    fn standard(&self, id: &[u8], timestamp: &[u8], signatures: &[u8], body: &[u8]) -> Result<(), RefusalReason> {
         // With a dot in it, another cut of the same signed text would be another event.
         if id.is_empty() || id.contains(&b'.') || timestamp.contains(&b'.') {
-            return Err(Refusal::Signature);
+            return Err(RefusalReason::Signature);
         }
         let theirs: Vec<Signature> = signatures.split(|byte| *byte == b' ').filter_map(Signature::from_v1).collect();
         if theirs.is_empty() {
-            return Err(Refusal::Signature);
+            return Err(RefusalReason::Signature);
         }
         // One pass over the body for each secret, however many signatures a forger lists.
         let matches = self.secrets.iter().any(|secret| {
             let ours = secret.standard(id, timestamp, body);
             theirs.iter().any(|theirs| ours.matches(theirs))
         });
-        if matches { Ok(()) } else { Err(Refusal::Signature) }
+        if matches { Ok(()) } else { Err(RefusalReason::Signature) }
     }
 
-    fn fresh(&self, timestamp: &[u8], now: i64) -> Result<(), Refusal> {
+    fn fresh(&self, timestamp: &[u8], now: i64) -> Result<(), RefusalReason> {
         // Digits only: a sign or a blank is no spelling that a sender has.
         let digits = !timestamp.is_empty() && timestamp.iter().all(u8::is_ascii_digit);
         let at = std::str::from_utf8(timestamp).ok().filter(|_| digits).and_then(|text| text.parse::<i64>().ok());
         match at {
             Some(at) if at.abs_diff(now) <= self.tolerance => Ok(()),
-            _ => Err(Refusal::Timestamp),
+            _ => Err(RefusalReason::Timestamp),
         }
     }
 }
 
 /// The value of a header that must not be there twice: which of the two was signed could not be told.
-fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a [u8]>, Refusal> {
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a [u8]>, RefusalReason> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
     if values.next().is_some() {
-        return Err(Refusal::Signature);
+        return Err(RefusalReason::Signature);
     }
     Ok(first.map(http::HeaderValue::as_bytes))
 }

@@ -100,8 +100,7 @@ fn request() -> SubmitRequest {
 }
 
 async fn client(submission: Does, other: Does) -> Client<Http> {
-    let builder = Client::builder(format!("http://{DAEMON}")).http_service(http(submission, other));
-    builder.polling().build().await.unwrap()
+    Client::builder(format!("http://{DAEMON}")).polling().build_with(http(submission, other)).await.unwrap()
 }
 
 async fn submit(submission: Does, other: Does) -> Error {
@@ -121,8 +120,8 @@ async fn cancel(does: Does) -> Error {
 
 /// Of a client that hears of events at a notifier.
 async fn pushed(notifier: Notifier, does: Does) -> Error {
-    let builder = Client::builder(format!("http://{DAEMON}")).http_service(http(does, does));
-    let client = builder.notifier(notifier).public_url("http://gateway.example/foreman").build().await.unwrap();
+    let builder = Client::builder(format!("http://{DAEMON}")).notifier(notifier);
+    let client = builder.public_url("http://gateway.example/foreman").build_with(http(does, does)).await.unwrap();
     client.submit(request()).await.unwrap_err()
 }
 

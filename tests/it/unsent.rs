@@ -46,13 +46,13 @@ fn request() -> SubmitRequest {
 
 fn may_have_arrived(error: &Error) {
     assert!(error.is_connect(), "{error}");
-    assert!(!error.is_unsent() && error.is_maybe_submitted() && error.may_be_running(), "{error}");
+    assert!(!error.is_safe_to_resubmit() && error.is_maybe_submitted() && error.may_be_running(), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_that_cannot_connect_does_not_make_the_lost_attempt_unsent() {
     let failures = Arc::default();
-    let client = Client::builder(URL).http_service(http(&failures)).polling().build().await.unwrap();
+    let client = Client::builder(URL).polling().build_with(http(&failures)).await.unwrap();
     // Now it is known that the daemon keeps keys.
     client.submit(request()).await.unwrap();
     lost_and_then_refused(&failures);

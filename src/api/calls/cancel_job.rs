@@ -5,7 +5,7 @@ use http::{Method, Response, StatusCode};
 
 use super::encoded;
 use crate::api::Call;
-use crate::api::answer::json;
+use crate::api::response::json;
 use crate::error::Kind;
 use crate::{Error, JobId, JobStatus};
 
@@ -25,10 +25,10 @@ impl Call for CancelJob {
         format!("/jobs/{}", encoded(self.0.as_str())).into()
     }
 
-    fn answer(&self, answer: Response<Bytes>) -> Result<JobStatus, Error> {
-        match answer.status() {
+    fn response(&self, response: Response<Bytes>) -> Result<JobStatus, Error> {
+        match response.status() {
             status @ (StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED) => Err(cannot_cancel(status)),
-            _ => json(&answer, StatusCode::ACCEPTED),
+            _ => json(&response, StatusCode::ACCEPTED),
         }
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 
 use crate::api::Call;
-use crate::api::answer::json;
+use crate::api::response::json;
 use crate::{EmbedRequest, EmbedResponse, Error};
 
 impl Call for EmbedRequest {
@@ -22,12 +22,12 @@ impl Call for EmbedRequest {
         Ok(Some(body.into()))
     }
 
-    fn answer(&self, answer: Response<Bytes>) -> Result<EmbedResponse, Error> {
-        let response: EmbedResponse = json(&answer, StatusCode::OK)?;
+    fn response(&self, response: Response<Bytes>) -> Result<EmbedResponse, Error> {
+        let response: EmbedResponse = json(&response, StatusCode::OK)?;
         let (asked, given) = (self.input().texts().len(), response.embeddings.len());
         if asked == given {
             return Ok(response);
         }
-        Err(Error::answer(format!("it has {given} embeddings for {asked} texts")))
+        Err(Error::response(format!("it has {given} embeddings for {asked} texts")))
     }
 }

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::encoded;
 use crate::api::Call;
-use crate::api::answer::json;
+use crate::api::response::json;
 use crate::{Error, JobId, JobStatus};
 
 /// RFC 7240.
@@ -39,7 +39,7 @@ impl GetJob {
 
     /// Asks the daemon to answer sooner if the state is not the one that it told with this `ETag` (`If-None-Match`).
     #[must_use]
-    pub fn known(mut self, etag: Option<HeaderValue>) -> Self {
+    pub fn if_none_match(mut self, etag: Option<HeaderValue>) -> Self {
         self.known = etag;
         self
     }
@@ -103,16 +103,16 @@ impl Call for GetJob {
         }
     }
 
-    fn hold(&self) -> Duration {
+    fn long_poll(&self) -> Duration {
         self.wait.unwrap_or_default()
     }
 
-    fn answer(&self, answer: Response<Bytes>) -> Result<Polled, Error> {
-        let status: JobStatus = json(&answer, StatusCode::OK)?;
+    fn response(&self, response: Response<Bytes>) -> Result<Polled, Error> {
+        let status: JobStatus = json(&response, StatusCode::OK)?;
         if status.job_id != self.job_id {
-            return Err(Error::answer(format!("it speaks of job {}", status.job_id)));
+            return Err(Error::response(format!("it speaks of job {}", status.job_id)));
         }
-        Ok(Polled { status, etag: answer.headers().get(ETAG).cloned(), held: held(answer.headers()) })
+        Ok(Polled { status, etag: response.headers().get(ETAG).cloned(), held: held(response.headers()) })
     }
 }
 
@@ -154,8 +154,8 @@ mod tests {
     #[test]
     fn an_answer_about_another_job_is_a_bad_one() {
         let answer = Response::new(Bytes::from(r#"{"job_id":"8","state":"done"}"#));
-        let error = GetJob::new(JobId::new("7").unwrap()).answer(answer).unwrap_err();
-        assert!(error.is_bad_answer() && error.to_string().contains("speaks of job 8"));
+        let error = GetJob::new(JobId::new("7").unwrap()).response(answer).unwrap_err();
+        assert!(error.is_bad_response() && error.to_string().contains("speaks of job 8"));
     }
 
     #[test]
@@ -172,7 +172,7 @@ mod tests {
     fn the_wire_is_read_as_it_is_in_the_field() {
         let body = r#"{"job_id":"7","state":"paused","model":null,"created_at":"2026-01-02T03:04:05.123456789+02:00",
             "started_at":null,"attempt":2,"result":null,"error":null,"artifacts":null,"new":{"a":[1]}}"#;
-        let status = GetJob::new(JobId::new("7").unwrap()).answer(Response::new(Bytes::from(body))).unwrap().status;
+        let status = GetJob::new(JobId::new("7").unwrap()).response(Response::new(Bytes::from(body))).unwrap().status;
         assert_eq!((status.state.as_str(), status.state.is_terminal(), status.attempt), ("paused", false, 2));
         assert_eq!(status.created_at.unwrap().to_string(), "2026-01-02T01:04:05.123456789Z");
         assert!(status.artifacts.is_empty() && status.result.is_none() && status.model.is_empty());

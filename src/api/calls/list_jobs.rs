@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::encoded;
 use crate::api::Call;
-use crate::api::answer::json;
+use crate::api::response::json;
 use crate::error::Kind;
 use crate::{Error, JobState, JobStatus};
 
@@ -77,12 +77,12 @@ impl Call for ListJobs {
         path.into()
     }
 
-    fn answer(&self, answer: Response<Bytes>) -> Result<JobPage, Error> {
-        match answer.status() {
+    fn response(&self, response: Response<Bytes>) -> Result<JobPage, Error> {
+        match response.status() {
             status @ (StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED) => {
                 Err(Error::new(Kind::Unsupported { what: "list jobs", status }))
             }
-            _ => json(&answer, StatusCode::OK),
+            _ => json(&response, StatusCode::OK),
         }
     }
 }
@@ -102,7 +102,7 @@ mod tests {
     fn a_daemon_without_it_is_said_to_be_one() {
         for status in [404, 405, 501] {
             let answer = Response::builder().status(status).body(Bytes::new()).unwrap();
-            let error = ListJobs::new().answer(answer).unwrap_err();
+            let error = ListJobs::new().response(answer).unwrap_err();
             assert!(error.is_unsupported() && !error.is_not_found() && !error.is_retryable());
             assert_eq!(error.to_string(), format!("this daemon cannot list jobs (it answered {status})"));
         }

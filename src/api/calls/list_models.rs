@@ -5,7 +5,7 @@ use http::{Method, Response, StatusCode};
 use serde::Deserialize;
 
 use crate::api::Call;
-use crate::api::answer::json;
+use crate::api::response::json;
 use crate::{Error, ModelInfo};
 
 /// Lists the models that the daemon can run (`GET /api/tags`).
@@ -21,12 +21,12 @@ impl Call for ListModels {
         "/api/tags".into()
     }
 
-    fn answer(&self, answer: Response<Bytes>) -> Result<Vec<ModelInfo>, Error> {
+    fn response(&self, response: Response<Bytes>) -> Result<Vec<ModelInfo>, Error> {
         #[derive(Deserialize)]
         struct Tags {
             models: Option<Vec<ModelInfo>>,
         }
-        let tags: Tags = json(&answer, StatusCode::OK)?;
+        let tags: Tags = json(&response, StatusCode::OK)?;
         Ok(tags.models.unwrap_or_default())
     }
 }

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use serde::Deserialize;
 
 use crate::api::Call;
-use crate::api::answer::json;
+use crate::api::response::json;
 use crate::{Error, JobId, SubmitRequest};
 
 /// draft-ietf-httpapi-idempotency-key-header.
@@ -19,20 +19,20 @@ pub struct Accepted {
     pub job_id: JobId,
     /// Whether the daemon keeps idempotency keys: it echoed `Idempotency-Key`. If so, sending the same request again gives the
     /// same job.
-    pub keeps_keys: bool,
+    pub supports_idempotency: bool,
 }
 
 impl Accepted {
     /// What a test double of a daemon answers: the job, and no word of keys.
     #[must_use]
     pub fn new(job_id: JobId) -> Self {
-        Self { job_id, keeps_keys: false }
+        Self { job_id, supports_idempotency: false }
     }
 
     /// The same with keys kept.
     #[must_use]
-    pub fn keeping_keys(mut self) -> Self {
-        self.keeps_keys = true;
+    pub fn with_idempotency(mut self) -> Self {
+        self.supports_idempotency = true;
         self
     }
 }
@@ -57,21 +57,21 @@ impl Call for SubmitRequest {
         Ok(Some(SubmitRequest::body(self)))
     }
 
-    fn about(&self, error: Error) -> Error {
+    fn annotate(&self, error: Error) -> Error {
         error.with_job(None, Some(self.submission().idempotency_key()), None)
     }
 
-    fn answer(&self, answer: Response<Bytes>) -> Result<Accepted, Error> {
+    fn response(&self, response: Response<Bytes>) -> Result<Accepted, Error> {
         #[derive(Deserialize)]
         struct Body {
             job_id: String,
         }
-        let body: Body = json(&answer, StatusCode::ACCEPTED)?;
+        let body: Body = json(&response, StatusCode::ACCEPTED)?;
         let job_id =
-            JobId::new(body.job_id).map_err(|error| Error::answer("its job_id is not one").with_source(error))?;
+            JobId::new(body.job_id).map_err(|error| Error::response("its job_id is not one").with_source(error))?;
         let key = self.submission().idempotency_key().to_string();
-        let echo = answer.headers().get(IDEMPOTENCY_KEY);
-        Ok(Accepted { job_id, keeps_keys: echo.is_some_and(|echo| echo.as_bytes() == key.as_bytes()) })
+        let echo = response.headers().get(IDEMPOTENCY_KEY);
+        Ok(Accepted { job_id, supports_idempotency: echo.is_some_and(|echo| echo.as_bytes() == key.as_bytes()) })
     }
 }
 
@@ -85,7 +85,7 @@ mod tests {
 
     fn accepted(body: &str) -> Result<Accepted, Error> {
         let answer = Response::builder().status(202).body(Bytes::copy_from_slice(body.as_bytes())).unwrap();
-        request().answer(answer)
+        request().response(answer)
     }
 
     #[test]
@@ -100,9 +100,9 @@ mod tests {
             let body = Bytes::from(r#"{"job_id":"7"}"#);
             Response::builder().status(202).header("Idempotency-Key", key).body(body).unwrap()
         };
-        assert!(request.answer(answer(key)).unwrap().keeps_keys);
-        assert!(!request.answer(answer(&HeaderValue::from_static("another"))).unwrap().keeps_keys);
-        assert!(!accepted(r#"{"job_id":"7"}"#).unwrap().keeps_keys);
+        assert!(request.response(answer(key)).unwrap().supports_idempotency);
+        assert!(!request.response(answer(&HeaderValue::from_static("another"))).unwrap().supports_idempotency);
+        assert!(!accepted(r#"{"job_id":"7"}"#).unwrap().supports_idempotency);
     }
 
     #[test]
@@ -119,13 +119,13 @@ mod tests {
             "{",
         ] {
             let error = accepted(body).unwrap_err();
-            assert!(error.is_bad_answer() && !error.is_unsent(), "{body}: {error}");
+            assert!(error.is_bad_response() && !error.is_safe_to_resubmit(), "{body}: {error}");
         }
     }
 
     #[test]
     fn any_other_success_is_none() {
         let answer = Response::builder().status(200).body(Bytes::from(r#"{"job_id":"7"}"#)).unwrap();
-        assert_eq!(request().answer(answer).unwrap_err().status(), Some(StatusCode::OK));
+        assert_eq!(request().response(answer).unwrap_err().status(), Some(StatusCode::OK));
     }
 }

@@ -4,26 +4,26 @@ use fastrand::Rng;
 
 use super::PollPolicy;
 
-/// How often to ask.
+/// How often to poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// There is no other way to hear of the job.
+    /// Polls are the only source.
     Steady,
-    /// Webhooks may come, and have not been seen to work: they get the first pause to show it.
+    /// Webhooks may come, and have not been seen to work. The first pause gives them time.
     Unproven,
-    /// Webhooks work; this is for the event that is lost.
+    /// Webhooks work. Polls are for an event that is lost.
     Slow,
 }
 
 /// The pauses between the polls of one job: the decisions of [`PollPolicy`], without a clock.
 #[derive(Debug)]
-pub(super) struct Schedule {
+pub(super) struct PollSchedule {
     /// How often the interval has grown; `None` before the first pause.
     grown: Option<u16>,
     rng: Rng,
 }
 
-impl Schedule {
+impl PollSchedule {
     pub(super) fn new(rng: Rng) -> Self {
         Self { grown: None, rng }
     }
@@ -33,7 +33,7 @@ impl Schedule {
         let first = self.grown.is_none();
         let grown = self.grown.get_or_insert(0);
         if let Some(asked) = retry_after {
-            // Not sooner than the interval: a daemon that says 0 does not want a storm.
+            // Never sooner than the interval, so that `Retry-After: 0` causes no flood of polls.
             return asked.max(policy.interval).min(policy.max_retry_after);
         }
         let interval = match pace {
@@ -45,7 +45,7 @@ impl Schedule {
                 Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX).min(policy.max_interval)
             }
         };
-        // Jobs that begin together (after a restart, say) are drawn apart by a random first phase, and kept apart by the jitter.
+        // A random first phase spreads jobs that start together, after a restart for example; the jitter keeps them apart.
         let factor = if first && policy.jitter > 0.0 {
             0.5 + self.rng.f64() / 2.0
         } else {
@@ -54,8 +54,8 @@ impl Schedule {
         interval.mul_f64(factor)
     }
 
-    /// The pause after an answer that the daemon held for `held`: none, unless it did not hold it for even an interval.
-    pub(super) fn after_hold(policy: &PollPolicy, held: Duration) -> Duration {
+    /// The pause after a response that the daemon held for `held`: none, unless that was less than an interval.
+    pub(super) fn after_long_poll(policy: &PollPolicy, held: Duration) -> Duration {
         policy.interval.saturating_sub(held)
     }
 }
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn steady_pauses_grow_up_to_the_longest() {
-        let mut schedule = Schedule::new(Rng::with_seed(1));
+        let mut schedule = PollSchedule::new(Rng::with_seed(1));
         let mut next = || schedule.pause(&exact(), Pace::Steady, None);
         let pauses = [next(), next(), next(), next(), next(), next(), next(), next()];
         assert_eq!(
@@ -83,14 +83,14 @@ mod tests {
 
     #[test]
     fn a_very_long_wait_overflows_nothing() {
-        let mut schedule = Schedule { grown: Some(u16::MAX), rng: Rng::with_seed(1) };
+        let mut schedule = PollSchedule { grown: Some(u16::MAX), rng: Rng::with_seed(1) };
         assert_eq!(schedule.pause(&exact(), Pace::Steady, None), MS(2_000));
         assert_eq!(schedule.pause(&exact(), Pace::Steady, None), MS(2_000));
     }
 
     #[test]
     fn slow_pauses_do_not_grow_and_do_not_make_the_steady_ones_grow() {
-        let mut schedule = Schedule::new(Rng::with_seed(1));
+        let mut schedule = PollSchedule::new(Rng::with_seed(1));
         assert_eq!(schedule.pause(&exact(), Pace::Slow, None), MS(30_000));
         assert_eq!(schedule.pause(&exact(), Pace::Slow, None), MS(30_000));
         assert_eq!(schedule.pause(&exact(), Pace::Steady, None), MS(250));
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn retry_after_is_obeyed_up_to_the_limit() {
-        let mut schedule = Schedule::new(Rng::with_seed(1));
+        let mut schedule = PollSchedule::new(Rng::with_seed(1));
         let policy = PollPolicy::default();
         assert_eq!(schedule.pause(&policy, Pace::Steady, Some(MS(7_000))), MS(7_000));
         assert_eq!(schedule.pause(&policy, Pace::Slow, Some(Duration::MAX)), MS(60_000));
@@ -108,7 +108,7 @@ mod tests {
     fn the_first_phase_is_random_and_the_rest_jitters() {
         let policy = PollPolicy::builder().growth(1.0).build().unwrap();
         for seed in 0..200 {
-            let mut schedule = Schedule::new(Rng::with_seed(seed));
+            let mut schedule = PollSchedule::new(Rng::with_seed(seed));
             let first = schedule.pause(&policy, Pace::Steady, None);
             assert!((MS(125)..=MS(250)).contains(&first), "seed {seed}: {first:?}");
             let second = schedule.pause(&policy, Pace::Steady, None);
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_held_answer_is_followed_at_once_but_not_by_a_storm() {
-        assert_eq!(Schedule::after_hold(&exact(), MS(20_000)), Duration::ZERO);
-        assert_eq!(Schedule::after_hold(&exact(), MS(50)), MS(200));
+        assert_eq!(PollSchedule::after_long_poll(&exact(), MS(20_000)), Duration::ZERO);
+        assert_eq!(PollSchedule::after_long_poll(&exact(), MS(50)), MS(200));
     }
 }

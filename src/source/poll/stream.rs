@@ -1,31 +1,30 @@
 use std::fmt;
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use fastrand::Rng;
 use futures_core::Stream;
 use http::{HeaderValue, StatusCode};
 use pin_project::pin_project;
-use std::time::Duration;
 use tokio::time::{Sleep, sleep};
 use tower::Service;
 
 use super::PollPolicy;
-use super::flight::{Ask, Flight};
-use super::polling::Polling;
-use super::schedule::{Pace, Schedule};
+use super::attempt::{PollAttempt, PollOutcome, PollParams, Polling};
+use super::schedule::{Pace, PollSchedule};
 use crate::api::{GetJob, Polled};
 use crate::{BoxError, Error, JobId, JobStatus};
 
-/// How many held answers with news may follow each other without a pause.
-const QUICK: u8 = 8;
+/// How many long polls that return a new state within an interval may follow each other without a pause.
+const MAX_QUICK: u8 = 8;
 
-/// The states of a job as polls tell them: yields, then sleeps.
+/// A stream of the states of a job, one for each poll.
 ///
-/// It asks at once, then, if the daemon holds its answers, for the next state, and else by its [`PollPolicy`]. The stream ends behind a terminal state. An error does not end it: what
-/// may pass is asked again after a pause, and whoever reads the stream decides when it has had enough.
+/// The first poll goes out at once. If the daemon supports long polls, the next one is held by it until the state changes; otherwise the
+/// pauses follow the [`PollPolicy`]. The stream ends after a terminal state. An error does not end it: the next poll goes out after
+/// a pause, and the reader decides when to give up.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), foreman_client::BoxError> {
@@ -48,21 +47,21 @@ const QUICK: u8 = 8;
 ///
 /// # Cancel safety
 ///
-/// Dropping a pending `next` loses nothing; dropping the stream drops the poll that is in flight.
+/// Dropping a pending `next` loses nothing. Dropping the stream drops the poll in flight.
 #[pin_project]
 #[must_use = "streams do nothing unless polled"]
 pub struct PollStream<P: Service<GetJob>> {
     service: P,
     job_id: JobId,
     polling: Arc<Polling>,
-    schedule: Schedule,
+    schedule: PollSchedule,
     pace: Pace,
-    /// A state was told, so that the daemon can be asked to hold its answer until there is another.
-    known: bool,
-    /// How many held answers came before an interval was over, one after the other, each with news.
+    /// A state was returned, so that the daemon can be asked to hold the response until there is another.
+    has_state: bool,
+    /// How many long polls returned a new state within an interval, one after the other.
     quick: u8,
-    /// Asked to hurry while a poll was in flight, whose answer may be older than the reason to hurry.
-    again: bool,
+    /// `poll_now` was called while a poll was in flight, whose response may be older than the reason for the call.
+    poll_again: bool,
     etag: Option<Box<HeaderValue>>,
     #[pin]
     state: State<P::Future>,
@@ -70,27 +69,26 @@ pub struct PollStream<P: Service<GetJob>> {
 
 #[pin_project(project = StateProj)]
 enum State<F> {
-    /// A poll is to go out without a pause.
+    /// The next poll goes out without a pause.
     Due,
-    Asking(Pin<Box<Flight<F>>>),
-    /// An answer was yielded; how long to pause is decided when the next is asked for.
-    Told(Told),
+    InFlight(Pin<Box<PollAttempt<F>>>),
+    /// A response was yielded. The pause is decided when the next one is asked for, by the pace of that moment.
+    Yielded(Yielded),
     Pausing(#[pin] Sleep),
     Over,
 }
 
-/// What an answer means for the pause behind it.
+/// What the last response means for the pause after it.
 #[derive(Debug, Clone, Copy)]
-enum Told {
+enum Yielded {
     /// The daemon held it for that long.
     Held(Duration),
-    /// The daemon held it until there was something new, which was soon.
-    News,
-    /// The first state is known; the next poll may be one that is held until there is another.
+    /// The daemon held it until the state changed, which was soon.
+    Changed,
+    /// It is the first state; the next poll may be a long poll.
     First,
-    AtOnce {
-        retry_after: Option<Duration>,
-    },
+    /// It came at once.
+    AtOnce { retry_after: Option<Duration> },
 }
 
 impl<P> PollStream<P>
@@ -103,16 +101,15 @@ where
     }
 
     pub(crate) fn shared(service: P, job_id: JobId, polling: Arc<Polling>) -> Self {
-        let schedule = Schedule::new(Rng::new());
         Self {
             service,
             job_id,
             polling,
-            schedule,
+            schedule: PollSchedule::new(Rng::new()),
             pace: Pace::Steady,
-            known: false,
+            has_state: false,
             quick: 0,
-            again: false,
+            poll_again: false,
             etag: None,
             state: State::Due,
         }
@@ -124,17 +121,17 @@ where
         &self.job_id
     }
 
-    /// How long the pauses are from now on.
+    /// Sets how long the pauses are from now on.
     pub(crate) fn set_pace(self: Pin<&mut Self>, pace: Pace) {
         *self.project().pace = pace;
     }
 
-    /// Asks without a pause: now, or right behind the poll that is in flight.
-    pub fn hurry(self: Pin<&mut Self>) {
+    /// Polls without a pause: now, or as soon as the poll in flight has returned.
+    pub fn poll_now(self: Pin<&mut Self>) {
         let mut this = self.project();
         match this.state.as_mut().project() {
-            StateProj::Asking(_) => *this.again = true,
-            StateProj::Told(_) | StateProj::Pausing(_) => this.state.set(State::Due),
+            StateProj::InFlight(_) => *this.poll_again = true,
+            StateProj::Yielded(_) | StateProj::Pausing(_) => this.state.set(State::Due),
             StateProj::Due | StateProj::Over => {}
         }
     }
@@ -144,11 +141,11 @@ where
         matches!(self.state, State::Due)
     }
 
-    /// Gives up on a poll that is in flight and asks now, without asking the daemon to hold its answer.
-    pub(crate) fn ask_afresh(self: Pin<&mut Self>) {
+    /// Drops the poll in flight and polls now, without asking the daemon to hold the response.
+    pub(crate) fn poll_afresh(self: Pin<&mut Self>) {
         let mut this = self.project();
         *this.pace = Pace::Slow;
-        *this.again = false;
+        *this.poll_again = false;
         this.state.set(State::Due);
     }
 }
@@ -159,65 +156,40 @@ where
 {
     type Item = Result<JobStatus, Error>;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut this = self.project();
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
+            let mut this = self.as_mut().project();
             match this.state.as_mut().project() {
-                // Due -> Asking
-                StateProj::Due => this.state.set(State::Asking(Flight::new(this.polling))),
-                // Asking -> Told: an answer, or none.
-                // Asking -> Due: what came may be older than the reason to hurry.
-                // Asking -> Over: the job is terminal.
-                StateProj::Asking(flight) => {
-                    let etag = this.etag.as_deref();
-                    let ask = Ask { job_id: this.job_id, pace: *this.pace, known: *this.known, etag };
-                    let mut landed = ready!(flight.as_mut().poll(this.service, ask, this.polling, cx));
-                    let told = match &mut landed.answer {
-                        Ok(polled) => {
-                            let etag = polled.etag.take().map(Box::new);
-                            let news = etag.is_some() && this.etag.is_some() && etag != *this.etag;
-                            *this.etag = etag;
-                            match (landed.held, std::mem::replace(this.known, true)) {
-                                (Some(held), _) if held >= this.polling.policy.interval => {
-                                    *this.quick = 0;
-                                    Told::Held(held)
-                                }
-                                // A job that is quick has its states told as quickly; a daemon whose every answer is news is
-                                // not followed for long.
-                                (Some(_), _) if news && *this.quick < QUICK => {
-                                    *this.quick += 1;
-                                    Told::News
-                                }
-                                (Some(held), _) => Told::Held(held),
-                                (None, false) => Told::First,
-                                (None, true) => Told::AtOnce { retry_after: None },
-                            }
-                        }
-                        Err(error) => {
-                            if error.status() == Some(StatusCode::NOT_MODIFIED) {
-                                // The protocol has no such answer; a daemon that gives it is asked without the ETag.
-                                *this.etag = None;
-                            }
-                            Told::AtOnce { retry_after: error.retry_after() }
-                        }
-                    };
-                    let next = match &landed.answer {
-                        Ok(polled) if polled.status.state.is_terminal() => State::Over,
-                        _ if std::mem::take(this.again) => State::Due,
-                        _ => State::Told(told),
+                // Due -> InFlight
+                StateProj::Due => this.state.set(State::InFlight(PollAttempt::new(this.polling))),
+                // InFlight -> Yielded: a response or an error.
+                // InFlight -> Due: `poll_now` was called meanwhile.
+                // InFlight -> Over: the state is terminal.
+                StateProj::InFlight(attempt) => {
+                    let (job_id, pace, has_state) = (&*this.job_id, *this.pace, *this.has_state);
+                    let params = PollParams { job_id, pace, has_state, etag: this.etag.as_deref() };
+                    let outcome = ready!(attempt.as_mut().poll(this.service, params, this.polling, cx));
+                    let (response, yielded) = self.as_mut().learn(outcome);
+                    let mut this = self.project();
+                    let next = match &response {
+                        Ok(status) if status.state.is_terminal() => State::Over,
+                        _ if std::mem::take(this.poll_again) => State::Due,
+                        _ => State::Yielded(yielded),
                     };
                     this.state.set(next);
-                    return Poll::Ready(Some(landed.answer.map(|polled| polled.status)));
+                    return Poll::Ready(Some(response));
                 }
-                // Told -> Pausing | Due
-                StateProj::Told(told) => {
+                // Yielded -> Pausing | Due
+                StateProj::Yielded(yielded) => {
                     let policy = &this.polling.policy;
-                    let pause = match *told {
-                        Told::Held(held) => Schedule::after_hold(policy, held),
-                        Told::News => Duration::ZERO,
-                        Told::First if *this.pace == Pace::Steady && this.polling.holds() => Duration::ZERO,
-                        Told::First => this.schedule.pause(policy, *this.pace, None),
-                        Told::AtOnce { retry_after } => this.schedule.pause(policy, *this.pace, retry_after),
+                    let pause = match *yielded {
+                        Yielded::Held(held) => PollSchedule::after_long_poll(policy, held),
+                        Yielded::Changed => Duration::ZERO,
+                        Yielded::First if *this.pace == Pace::Steady && this.polling.allows_long_polls() => {
+                            Duration::ZERO
+                        }
+                        Yielded::First => this.schedule.pause(policy, *this.pace, None),
+                        Yielded::AtOnce { retry_after } => this.schedule.pause(policy, *this.pace, retry_after),
                     };
                     let next = if pause.is_zero() { State::Due } else { State::Pausing(sleep(pause)) };
                     this.state.set(next);
@@ -228,6 +200,47 @@ where
                     this.state.set(State::Due);
                 }
                 StateProj::Over => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+impl<P: Service<GetJob>> PollStream<P> {
+    /// Stores what the response shows of the state and of long polls, and decides what it means for the pause after it.
+    ///
+    /// A long poll that returns a new state sooner than an interval is followed at once, so that the states of a quick job come as
+    /// quickly; but only some times in a row, since a daemon may return a new state each time. One that returns the same state
+    /// sooner than that is paced by the interval, so that a daemon that only claims to hold responses causes no flood of polls.
+    fn learn(self: Pin<&mut Self>, outcome: PollOutcome) -> (Result<JobStatus, Error>, Yielded) {
+        let this = self.project();
+        match outcome.response {
+            Ok(Polled { status, etag, .. }) => {
+                let etag = etag.map(Box::new);
+                let changed = etag.is_some() && this.etag.is_some() && etag != *this.etag;
+                *this.etag = etag;
+                let first = !std::mem::replace(this.has_state, true);
+                let yielded = match outcome.held {
+                    Some(held) if held >= this.polling.policy.interval => {
+                        *this.quick = 0;
+                        Yielded::Held(held)
+                    }
+                    Some(_) if changed && *this.quick < MAX_QUICK => {
+                        *this.quick += 1;
+                        Yielded::Changed
+                    }
+                    Some(held) => Yielded::Held(held),
+                    None if first => Yielded::First,
+                    None => Yielded::AtOnce { retry_after: None },
+                };
+                (Ok(status), yielded)
+            }
+            Err(error) => {
+                if error.status() == Some(StatusCode::NOT_MODIFIED) {
+                    // The protocol has no such response. A daemon that sends it is asked without the `ETag`.
+                    *this.etag = None;
+                }
+                let retry_after = error.retry_after();
+                (Err(error), Yielded::AtOnce { retry_after })
             }
         }
     }

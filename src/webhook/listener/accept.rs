@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::builder::Limits;
 use super::connection::serve_connection;
 use super::handle::stopped;
-use crate::source::Refusal;
+use crate::source::RefusalReason;
 use crate::webhook::WebhookReceiver;
 
 /// What a connection over the cap is answered, whatever it asks.
@@ -76,7 +76,7 @@ pub(super) async fn accept_loop<A: Accept>(
             }
             Ok(io) => {
                 A::refuse(io);
-                receiver.refused(Refusal::Overload);
+                receiver.refused(RefusalReason::Overload);
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {

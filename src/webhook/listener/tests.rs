@@ -16,8 +16,8 @@ use super::builder::Limits;
 use super::connection::serve_connection;
 use super::*;
 use crate::error::Kind;
-use crate::source::Refusal;
-use crate::submission::{Hold, Token};
+use crate::source::RefusalReason;
+use crate::submission::{CallbackToken, KeepAlive};
 use crate::webhook::{Secret, WebhookReceiver};
 use crate::{JobId, JobState, Notifier};
 
@@ -29,16 +29,16 @@ const EVENT: &str = r#"{"job_id":"7","state":"done"}"#;
 /// A job that waits for events.
 struct Waiting {
     notifier: Notifier,
-    hold: Hold,
-    token: Token,
+    keep_alive: KeepAlive,
+    token: CallbackToken,
 }
 
 impl Waiting {
     fn new() -> Self {
         let notifier = Notifier::new();
-        let hold = Hold::attached(JobId::new("7").unwrap());
-        let token = notifier.register(hold.cell()).unwrap();
-        Self { notifier, hold, token }
+        let keep_alive = KeepAlive::existing_job(JobId::new("7").unwrap());
+        let token = notifier.register(keep_alive.shared()).unwrap();
+        Self { notifier, keep_alive, token }
     }
 
     fn receiver(&self) -> WebhookReceiver {
@@ -56,7 +56,7 @@ impl Waiting {
     }
 
     fn is_finished(&self) -> bool {
-        self.hold.cell().last_state() == Some(JobState::Done)
+        self.keep_alive.submission().last_state() == Some(JobState::Done)
     }
 }
 
@@ -137,12 +137,12 @@ async fn every_refusal_has_its_answer() {
     }
     let stats = job.notifier.stats();
     for (why, times) in [
-        (Refusal::Method, 2),
-        (Refusal::UnknownToken, 4),
-        (Refusal::MediaType, 1),
-        (Refusal::TooLarge, 3),
-        (Refusal::Signature, 4),
-        (Refusal::Body, 1),
+        (RefusalReason::Method, 2),
+        (RefusalReason::UnknownToken, 4),
+        (RefusalReason::MediaType, 1),
+        (RefusalReason::TooLarge, 3),
+        (RefusalReason::Signature, 4),
+        (RefusalReason::Body, 1),
     ] {
         assert_eq!(stats.refused(why), times, "{why:?}");
     }
@@ -208,7 +208,7 @@ async fn connections_over_the_cap_are_told_so() {
     assert_eq!(answer.as_bytes(), OVERLOADED);
     assert_status(&answer, 503);
     assert!(answer.contains("retry-after: 1\r\n"));
-    assert_eq!(job.notifier.stats().refused(Refusal::Overload), 1);
+    assert_eq!(job.notifier.stats().refused(RefusalReason::Overload), 1);
 
     // The place of one that is answered is free again.
     let mut first = silent.remove(0);

@@ -3,7 +3,7 @@ use http::header::{ALLOW, CONNECTION, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode, Version};
 use http_body_util::Empty;
 
-use crate::source::Refusal;
+use crate::source::RefusalReason;
 
 /// What is answered to all that is authentic.
 pub(super) fn accepted() -> Response<Empty<Bytes>> {
@@ -11,19 +11,21 @@ pub(super) fn accepted() -> Response<Empty<Bytes>> {
 }
 
 /// What is answered to a request that is refused.
-pub(super) fn refused(why: Refusal, version: Version) -> Response<Empty<Bytes>> {
+pub(super) fn refused(why: RefusalReason, version: Version) -> Response<Empty<Bytes>> {
     match why {
-        Refusal::Method => with(StatusCode::METHOD_NOT_ALLOWED, ALLOW, "POST"),
-        Refusal::UnknownToken => empty(StatusCode::NOT_FOUND),
-        Refusal::TooLarge => empty(StatusCode::PAYLOAD_TOO_LARGE),
-        Refusal::MediaType => empty(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        RefusalReason::Method => with(StatusCode::METHOD_NOT_ALLOWED, ALLOW, "POST"),
+        RefusalReason::UnknownToken => empty(StatusCode::NOT_FOUND),
+        RefusalReason::TooLarge => empty(StatusCode::PAYLOAD_TOO_LARGE),
+        RefusalReason::MediaType => empty(StatusCode::UNSUPPORTED_MEDIA_TYPE),
         // The rest of the body may come yet, and must not be taken for the next request. HTTP/2 has no such header.
-        Refusal::Body if version <= Version::HTTP_11 => with(StatusCode::REQUEST_TIMEOUT, CONNECTION, "close"),
-        Refusal::Body => empty(StatusCode::REQUEST_TIMEOUT),
+        RefusalReason::Body if version <= Version::HTTP_11 => with(StatusCode::REQUEST_TIMEOUT, CONNECTION, "close"),
+        RefusalReason::Body => empty(StatusCode::REQUEST_TIMEOUT),
         // One answer for all, so that a forger does not learn how far he came.
-        Refusal::Signature | Refusal::Timestamp | Refusal::ForeignJob => empty(StatusCode::UNAUTHORIZED),
-        Refusal::Json => empty(StatusCode::BAD_REQUEST),
-        Refusal::Overload => with(StatusCode::SERVICE_UNAVAILABLE, RETRY_AFTER, "1"),
+        RefusalReason::Signature | RefusalReason::Timestamp | RefusalReason::WrongJob => {
+            empty(StatusCode::UNAUTHORIZED)
+        }
+        RefusalReason::Json => empty(StatusCode::BAD_REQUEST),
+        RefusalReason::Overload => with(StatusCode::SERVICE_UNAVAILABLE, RETRY_AFTER, "1"),
     }
 }
 

@@ -8,7 +8,7 @@ use pin_project::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::BoxError;
-use crate::source::Refusal;
+use crate::source::RefusalReason;
 
 /// Reads a body whole, up to a size and until a time.
 #[pin_project]
@@ -34,7 +34,7 @@ where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    type Output = Result<BytesMut, Refusal>;
+    type Output = Result<BytesMut, RefusalReason>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -46,7 +46,7 @@ where
                     // Trailers say nothing here.
                     let Ok(data) = frame.into_data() else { continue };
                     if data.remaining() > this.limit.saturating_sub(this.bytes.len()) {
-                        return Poll::Ready(Err(Refusal::TooLarge));
+                        return Poll::Ready(Err(RefusalReason::TooLarge));
                     }
                     this.bytes.put(data);
                 }
@@ -59,18 +59,18 @@ where
         if let Some(timer) = this.timer.as_pin_mut() {
             ready!(timer.poll(cx));
         }
-        Poll::Ready(Err(Refusal::Body))
+        Poll::Ready(Err(RefusalReason::Body))
     }
 }
 
 /// A layer above may have a limit of its own; the same bytes would meet it again, so that is no 408.
-fn why_broken(error: &(dyn std::error::Error + 'static)) -> Refusal {
+fn why_broken(error: &(dyn std::error::Error + 'static)) -> RefusalReason {
     let mut next = Some(error);
     while let Some(error) = next {
         if error.is::<LengthLimitError>() {
-            return Refusal::TooLarge;
+            return RefusalReason::TooLarge;
         }
         next = error.source();
     }
-    Refusal::Body
+    RefusalReason::Body
 }

@@ -13,13 +13,13 @@ use pin_project::pin_project;
 use super::body::ReadBody;
 use super::service::WebhookReceiver;
 use crate::BoxError;
-use crate::source::Slot;
+use crate::source::Registered;
 
 /// The answer to an event: what a [`WebhookReceiver`] gives when called.
 ///
 /// Dropping it before its end, as a server does when the peer goes away, delivers nothing.
 #[pin_project]
-pub struct Receiving<B>(#[pin] State<B>);
+pub struct ReceiverFuture<B>(#[pin] State<B>);
 
 #[pin_project(project = StateProjection)]
 enum State<B> {
@@ -29,30 +29,30 @@ enum State<B> {
     Reading {
         #[pin]
         body: ReadBody<B>,
-        slot: Slot,
+        registered: Registered,
         headers: HeaderMap,
         version: Version,
         receiver: WebhookReceiver,
     },
 }
 
-impl<B> Receiving<B> {
+impl<B> ReceiverFuture<B> {
     pub(super) fn answered(response: Response<Empty<Bytes>>) -> Self {
         Self(State::Answered(std::future::ready(response)))
     }
 
     pub(super) fn reading(
         receiver: WebhookReceiver,
-        slot: Slot,
+        registered: Registered,
         headers: HeaderMap,
         version: Version,
         body: ReadBody<B>,
     ) -> Self {
-        Self(State::Reading { body, slot, headers, version, receiver })
+        Self(State::Reading { body, registered, headers, version, receiver })
     }
 }
 
-impl<B> Future for Receiving<B>
+impl<B> Future for ReceiverFuture<B>
 where
     B: Body,
     B::Error: Into<BoxError>,
@@ -62,8 +62,8 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let response = match self.project().0.project() {
             StateProjection::Answered(response) => ready!(response.poll(cx)),
-            StateProjection::Reading { body, slot, headers, version, receiver } => {
-                let judged = ready!(body.poll(cx)).and_then(|body| receiver.judge(slot, headers, &body));
+            StateProjection::Reading { body, registered, headers, version, receiver } => {
+                let judged = ready!(body.poll(cx)).and_then(|body| receiver.judge(registered, headers, &body));
                 receiver.answer(judged, *version)
             }
         };
@@ -71,8 +71,8 @@ where
     }
 }
 
-impl<B> fmt::Debug for Receiving<B> {
+impl<B> fmt::Debug for ReceiverFuture<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receiving").finish_non_exhaustive()
+        f.debug_struct("ReceiverFuture").finish_non_exhaustive()
     }
 }

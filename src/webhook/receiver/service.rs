@@ -16,9 +16,9 @@ use tower::Service;
 use super::answer;
 use super::body::ReadBody;
 use super::builder::{Limits, WebhookReceiverBuilder};
-use super::future::Receiving;
-use crate::source::{Refusal, Slot};
-use crate::submission::{Delivered, Token, Trust};
+use super::future::ReceiverFuture;
+use crate::source::{RefusalReason, Registered};
+use crate::submission::{CallbackToken, EventOutcome, Trust};
 use crate::webhook::verify::Verifier;
 use crate::{BoxError, JobStatus, Notifier};
 
@@ -69,59 +69,78 @@ impl WebhookReceiver {
     }
 
     /// Takes an event whose body must be there by `until`, or within the read time-out if that is sooner.
-    pub(in crate::webhook) fn receive<B: Body>(&self, request: Request<B>, until: Option<Instant>) -> Receiving<B> {
-        let slot = match self.admit(&request) {
-            Ok(slot) => slot,
-            Err(why) => return Receiving::answered(self.answer(Err(why), request.version())),
+    pub(in crate::webhook) fn receive<B: Body>(
+        &self,
+        request: Request<B>,
+        until: Option<Instant>,
+    ) -> ReceiverFuture<B> {
+        let registered = match self.admit(&request) {
+            Ok(registered) => registered,
+            Err(why) => return ReceiverFuture::answered(self.answer(Err(why), request.version())),
         };
         let (head, body) = request.into_parts();
         let limits = self.0.limits;
         let until = [Instant::now().checked_add(limits.read_timeout), until].into_iter().flatten().min();
-        Receiving::reading(self.clone(), slot, head.headers, head.version, ReadBody::new(body, limits.max_body, until))
+        ReceiverFuture::reading(
+            self.clone(),
+            registered,
+            head.headers,
+            head.version,
+            ReadBody::new(body, limits.max_body, until),
+        )
     }
 
     /// All that can be refused by the head alone, cheapest first.
-    fn admit<B: Body>(&self, request: &Request<B>) -> Result<Slot, Refusal> {
+    fn admit<B: Body>(&self, request: &Request<B>) -> Result<Registered, RefusalReason> {
         if self.0.closed.load(Relaxed) {
-            return Err(Refusal::Overload);
+            return Err(RefusalReason::Overload);
         }
         if request.method() != Method::POST {
-            return Err(Refusal::Method);
+            return Err(RefusalReason::Method);
         }
-        let token = request.uri().path().rsplit('/').next().and_then(Token::parse);
-        let slot = token.and_then(|token| self.0.notifier.find(token)).ok_or(Refusal::UnknownToken)?;
+        let token = request.uri().path().rsplit('/').next().and_then(CallbackToken::parse);
+        let registered = token.and_then(|token| self.0.notifier.find(token)).ok_or(RefusalReason::UnknownToken)?;
         // A few bytes of gzip can be gigabytes of JSON.
         let encodings = request.headers().get_all(CONTENT_ENCODING);
         if !encodings.iter().all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-            return Err(Refusal::MediaType);
+            return Err(RefusalReason::MediaType);
         }
         // A layer between the server and this may have lost the size that the body knew.
         let header = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         let declared = request.body().size_hint().lower().max(header.unwrap_or(0));
         if usize::try_from(declared).is_ok_and(|bytes| bytes <= self.0.limits.max_body) {
-            Ok(slot)
+            Ok(registered)
         } else {
-            Err(Refusal::TooLarge)
+            Err(RefusalReason::TooLarge)
         }
     }
 
     /// All that needs the body: is it the daemon's, is it an event, is it this job's.
-    pub(super) fn judge(&self, slot: &Slot, headers: &HeaderMap, body: &[u8]) -> Result<Delivered, Refusal> {
+    pub(super) fn judge(
+        &self,
+        registered: &Registered,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<EventOutcome, RefusalReason> {
         let trust = match &self.0.verifier {
-            None => Trust::Token,
+            None => Trust::TokenOnly,
             Some(verifier) => {
                 verifier.verify(headers, body, Timestamp::now().as_second())?;
                 Trust::Signed
             }
         };
-        let status: JobStatus = serde_json::from_slice(body).map_err(|_| Refusal::Json)?;
-        match slot.deliver(status, trust) {
-            Delivered::Foreign => Err(Refusal::ForeignJob),
+        let status: JobStatus = serde_json::from_slice(body).map_err(|_| RefusalReason::Json)?;
+        match registered.event(status, trust) {
+            EventOutcome::WrongJob => Err(RefusalReason::WrongJob),
             delivered => Ok(delivered),
         }
     }
 
-    pub(super) fn answer(&self, judged: Result<Delivered, Refusal>, version: Version) -> Response<Empty<Bytes>> {
+    pub(super) fn answer(
+        &self,
+        judged: Result<EventOutcome, RefusalReason>,
+        version: Version,
+    ) -> Response<Empty<Bytes>> {
         match judged {
             Ok(delivered) => {
                 tracing::debug!(?delivered, "took a webhook");
@@ -135,7 +154,7 @@ impl WebhookReceiver {
     }
 
     /// Counts and logs a refusal; not the path, which ends in the token.
-    pub(in crate::webhook) fn refused(&self, why: Refusal) {
+    pub(in crate::webhook) fn refused(&self, why: RefusalReason) {
         self.0.notifier.refused(why);
         tracing::debug!(reason = ?why, "refused a webhook");
     }
@@ -148,13 +167,13 @@ where
 {
     type Response = Response<Empty<Bytes>>;
     type Error = Infallible;
-    type Future = Receiving<B>;
+    type Future = ReceiverFuture<B>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Receiving<B> {
+    fn call(&mut self, request: Request<B>) -> ReceiverFuture<B> {
         self.receive(request, None)
     }
 }

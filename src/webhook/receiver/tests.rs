@@ -13,8 +13,8 @@ use jiff::Timestamp;
 use tower::{Service as _, ServiceExt as _};
 
 use super::*;
-use crate::source::Refusal;
-use crate::submission::{Hold, Token};
+use crate::source::RefusalReason;
+use crate::submission::{CallbackToken, KeepAlive};
 use crate::webhook::Secret;
 use crate::{BoxError, JobId, JobState, Notifier};
 
@@ -23,19 +23,19 @@ const SECRET: &str = "It's a Secret to Everybody";
 /// A job that waits for events.
 struct Waiting {
     notifier: Notifier,
-    hold: Hold,
-    token: Token,
+    keep_alive: KeepAlive,
+    token: CallbackToken,
 }
 
 impl Waiting {
     fn new() -> Self {
-        Self::of(Hold::attached(JobId::new("7").unwrap()))
+        Self::of(KeepAlive::existing_job(JobId::new("7").unwrap()))
     }
 
-    fn of(hold: Hold) -> Self {
+    fn of(keep_alive: KeepAlive) -> Self {
         let notifier = Notifier::new();
-        let token = notifier.register(hold.cell()).unwrap();
-        Self { notifier, hold, token }
+        let token = notifier.register(keep_alive.shared()).unwrap();
+        Self { notifier, keep_alive, token }
     }
 
     fn receiver(&self) -> WebhookReceiver {
@@ -118,7 +118,7 @@ async fn a_signed_end_finishes_the_job_and_everything_after_it_is_taken_too() {
     }
     let stats = job.notifier.stats();
     assert_eq!((stats.hints, stats.finished, stats.duplicates, stats.refusals()), (3, 1, 3, 0));
-    assert_eq!(job.hold.cell().last_state(), Some(JobState::Done));
+    assert_eq!(job.keep_alive.submission().last_state(), Some(JobState::Done));
 }
 
 #[tokio::test]
@@ -128,20 +128,20 @@ async fn without_a_secret_an_event_is_a_hint_and_nothing_in_it_is_believed() {
     assert_eq!(response.status(), StatusCode::NO_CONTENT);
     let stats = job.notifier.stats();
     assert_eq!((stats.hints, stats.finished), (1, 0));
-    assert_eq!(job.hold.cell().last_state(), None);
+    assert_eq!(job.keep_alive.submission().last_state(), None);
 }
 
 #[tokio::test]
 async fn an_event_before_the_job_is_known_tells_it_when_signed() {
-    let job = Waiting::of(Hold::fresh(None));
+    let job = Waiting::of(KeepAlive::new_submission(None));
     assert_eq!(answer(&job.signed(), job.post_signed(&event("9", "running"))).await.status(), StatusCode::NO_CONTENT);
-    assert_eq!(job.hold.cell().job_id(), Some(JobId::new("9").unwrap()));
+    assert_eq!(job.keep_alive.submission().job_id(), Some(JobId::new("9").unwrap()));
 }
 
 #[tokio::test]
 async fn an_event_whose_waiter_is_gone_is_late_and_taken() {
-    let Waiting { notifier, hold, token } = Waiting::new();
-    drop(hold);
+    let Waiting { notifier, keep_alive, token } = Waiting::new();
+    drop(keep_alive);
     let request = Request::post(format!("/{token}")).body(full(&event("7", "done"))).unwrap();
     let response = answer(&WebhookReceiver::new(notifier.clone()), request).await;
     assert_eq!((response.status(), notifier.stats().late), (StatusCode::NO_CONTENT, 1));
@@ -159,7 +159,7 @@ async fn the_token_is_the_last_segment_wherever_it_is_mounted() {
         (format!("/{token}/"), 404),
         (format!("/{token}/x"), 404),
         (format!("/x?{token}"), 404),
-        (format!("/{}", Token::random().unwrap()), 404),
+        (format!("/{}", CallbackToken::random().unwrap()), 404),
         ("/".to_owned(), 404),
         ("*".to_owned(), 404),
     ] {
@@ -182,13 +182,13 @@ async fn what_the_head_tells_is_refused_before_the_body_is_read() {
     let mut second = with(CONTENT_ENCODING, "identity");
     second.headers_mut().append(CONTENT_ENCODING, "br".parse().unwrap());
     for (request, status, why) in [
-        (get, 405, Refusal::Method),
-        (unknown, 404, Refusal::UnknownToken),
-        (with(CONTENT_ENCODING, "gzip"), 415, Refusal::MediaType),
-        (with(CONTENT_ENCODING, "identity, gzip"), 415, Refusal::MediaType),
-        (second, 415, Refusal::MediaType),
-        (with(CONTENT_LENGTH, "8388609"), 413, Refusal::TooLarge),
-        (with(CONTENT_LENGTH, "18446744073709551615"), 413, Refusal::TooLarge),
+        (get, 405, RefusalReason::Method),
+        (unknown, 404, RefusalReason::UnknownToken),
+        (with(CONTENT_ENCODING, "gzip"), 415, RefusalReason::MediaType),
+        (with(CONTENT_ENCODING, "identity, gzip"), 415, RefusalReason::MediaType),
+        (second, 415, RefusalReason::MediaType),
+        (with(CONTENT_LENGTH, "8388609"), 413, RefusalReason::TooLarge),
+        (with(CONTENT_LENGTH, "18446744073709551615"), 413, RefusalReason::TooLarge),
     ] {
         let before = job.notifier.stats().refused(why);
         let response = answer(&job.signed(), request).await;
@@ -223,7 +223,7 @@ async fn a_body_is_counted_while_it_is_read() {
     assert_eq!(answer(&receiver, job.post(pieces(["123456"], None))).await.status(), 413);
     // Declared by the body alone.
     assert_eq!(answer(&receiver, job.post(full("123456"))).await.status(), 413);
-    assert_eq!(job.notifier.stats().refused(Refusal::TooLarge), 4);
+    assert_eq!(job.notifier.stats().refused(RefusalReason::TooLarge), 4);
 }
 
 #[tokio::test]
@@ -241,7 +241,7 @@ async fn a_body_that_does_not_come_or_breaks_off_is_a_408() {
         assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
         assert_eq!(response.headers()[CONNECTION], "close");
     }
-    assert_eq!(job.notifier.stats().refused(Refusal::Body), 2);
+    assert_eq!(job.notifier.stats().refused(RefusalReason::Body), 2);
 
     let mut request = job.post(pieces([], Some(Err("reset"))));
     *request.version_mut() = Version::HTTP_2;
@@ -275,18 +275,18 @@ async fn whatever_is_not_the_daemons_gets_the_same_401() {
     // Neither JSON nor signed: the signature is judged first.
     let garbage = job.post(full("{"));
     for (request, why) in [
-        (unsigned, Refusal::Signature),
-        (changed, Refusal::Signature),
-        (garbage, Refusal::Signature),
-        (stale, Refusal::Timestamp),
-        (foreign, Refusal::ForeignJob),
+        (unsigned, RefusalReason::Signature),
+        (changed, RefusalReason::Signature),
+        (garbage, RefusalReason::Signature),
+        (stale, RefusalReason::Timestamp),
+        (foreign, RefusalReason::WrongJob),
     ] {
         let before = job.notifier.stats().refused(why);
         let response = answer(&receiver, request).await;
         assert_eq!((response.status(), response.headers().len()), (StatusCode::UNAUTHORIZED, 0), "{why:?}");
         assert_eq!(job.notifier.stats().refused(why), before + 1, "{why:?}");
     }
-    assert_eq!(job.hold.cell().last_state(), None);
+    assert_eq!(job.keep_alive.submission().last_state(), None);
 }
 
 #[tokio::test]
@@ -306,7 +306,7 @@ async fn what_is_not_a_jobs_json_is_a_400_signed_or_not() {
     }
     let not_text = job.post(Full::new(Bytes::from_static(b"\xff\xfe{\"job_id\"")));
     assert_eq!(answer(&job.receiver(), not_text).await.status(), 400);
-    assert_eq!(job.notifier.stats().refused(Refusal::Json), 15);
+    assert_eq!(job.notifier.stats().refused(RefusalReason::Json), 15);
 }
 
 #[tokio::test]
@@ -326,7 +326,7 @@ async fn a_closed_receiver_says_when_to_come_again() {
     let response = answer(&receiver, job.post(Untouchable)).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(response.headers()[RETRY_AFTER], "1");
-    assert_eq!(job.notifier.stats().refused(Refusal::Overload), 1);
+    assert_eq!(job.notifier.stats().refused(RefusalReason::Overload), 1);
     // What came before is still taken.
     assert_eq!(reading.await.unwrap().status(), StatusCode::NO_CONTENT);
 }
@@ -383,5 +383,5 @@ fn servers_take_it() {
     fn parts<T: Send + Sync + std::fmt::Debug>() {}
     service(WebhookReceiver::new(Notifier::new()));
     parts::<WebhookReceiverBuilder>();
-    parts::<Receiving<Full<Bytes>>>();
+    parts::<ReceiverFuture<Full<Bytes>>>();
 }

@@ -32,7 +32,7 @@ fn signed_at(timestamp: &str) -> HeaderMap {
     standard(ID, timestamp, &signature)
 }
 
-fn verify(headers: &HeaderMap) -> Result<(), Refusal> {
+fn verify(headers: &HeaderMap) -> Result<(), RefusalReason> {
     verifier(&[WHSEC]).verify(headers, BODY, NOW)
 }
 
@@ -72,9 +72,12 @@ fn a_secret_without_prefix_is_its_text_in_both_schemes() {
 
 #[test]
 fn something_must_be_signed() {
-    assert_eq!(verify(&HeaderMap::new()), Err(Refusal::Signature));
-    assert_eq!(verify(&headers(&[("content-type", "application/json")])), Err(Refusal::Signature));
-    assert_eq!(Verifier::new([], Duration::MAX).verify(&signed_at("1614265330"), BODY, NOW), Err(Refusal::Signature));
+    assert_eq!(verify(&HeaderMap::new()), Err(RefusalReason::Signature));
+    assert_eq!(verify(&headers(&[("content-type", "application/json")])), Err(RefusalReason::Signature));
+    assert_eq!(
+        Verifier::new([], Duration::MAX).verify(&signed_at("1614265330"), BODY, NOW),
+        Err(RefusalReason::Signature)
+    );
 }
 
 #[test]
@@ -88,10 +91,10 @@ fn foreman_signatures_in_any_other_spelling_are_refused() {
     let last = other_last(&good, 1);
     let cut = &good[..good.len() - 1];
     for odd in ["", "sha256=", digits, &upper, cut, &good[..good.len() - 2], &doubled, &other, &last, "sha1=00"] {
-        assert_eq!(verify(&headers(&[(FOREMAN_SIGNATURE, odd)])), Err(Refusal::Signature), "{odd:?}");
+        assert_eq!(verify(&headers(&[(FOREMAN_SIGNATURE, odd)])), Err(RefusalReason::Signature), "{odd:?}");
     }
     let other_body = verifier(&[WHSEC]).verify(&headers(&[(FOREMAN_SIGNATURE, &good)]), b"other", NOW);
-    assert_eq!(other_body, Err(Refusal::Signature));
+    assert_eq!(other_body, Err(RefusalReason::Signature));
 }
 
 #[test]
@@ -101,7 +104,7 @@ fn standard_signatures_in_any_other_spelling_are_refused() {
     let asymmetric = format!("v1a,{code}");
     let unpadded = V1.trim_end_matches('=');
     for odd in ["", " ", "v1", "v1,", "v2,", code, &last, &asymmetric, unpadded, &V1[..V1.len() - 5], "v1,?"] {
-        assert_eq!(verify(&standard(ID, "1614265330", odd)), Err(Refusal::Signature), "{odd:?}");
+        assert_eq!(verify(&standard(ID, "1614265330", odd)), Err(RefusalReason::Signature), "{odd:?}");
     }
 }
 
@@ -127,7 +130,7 @@ fn a_valid_signature_among_others_passes() {
     for list in [format!("v1a,abc {other} v1, {V1}"), format!("{V1} v2,xyz"), format!("{other} {V1}  v9")] {
         assert_eq!(verify(&standard(ID, "1614265330", &list)), Ok(()), "{list}");
     }
-    assert_eq!(verify(&standard(ID, "1614265330", &format!("{other} v2,abc"))), Err(Refusal::Signature));
+    assert_eq!(verify(&standard(ID, "1614265330", &format!("{other} v2,abc"))), Err(RefusalReason::Signature));
 }
 
 #[test]
@@ -151,18 +154,18 @@ fn every_scheme_that_is_there_must_hold() {
     assert_eq!(verify(&both), Ok(()));
 
     both.insert(FOREMAN_SIGNATURE, bad.parse().unwrap());
-    assert_eq!(verify(&both), Err(Refusal::Signature));
+    assert_eq!(verify(&both), Err(RefusalReason::Signature));
 
     both.insert(FOREMAN_SIGNATURE, good.parse().unwrap());
     both.insert(WEBHOOK_SIGNATURE, HeaderValue::from_static("v2,unknown"));
-    assert_eq!(verify(&both), Err(Refusal::Signature));
+    assert_eq!(verify(&both), Err(RefusalReason::Signature));
 
     for missing in [WEBHOOK_ID, WEBHOOK_TIMESTAMP, WEBHOOK_SIGNATURE] {
         let mut headers = standard(ID, "1614265330", V1);
         headers.remove(missing);
-        assert_eq!(verify(&headers), Err(Refusal::Signature), "no {missing}");
+        assert_eq!(verify(&headers), Err(RefusalReason::Signature), "no {missing}");
         headers.insert(FOREMAN_SIGNATURE, good.parse().unwrap());
-        assert_eq!(verify(&headers), Err(Refusal::Signature), "no {missing}");
+        assert_eq!(verify(&headers), Err(RefusalReason::Signature), "no {missing}");
     }
 }
 
@@ -173,7 +176,7 @@ fn a_header_that_is_there_twice_is_refused() {
         headers.insert(FOREMAN_SIGNATURE, secret(WHSEC).sign(BODY).parse().unwrap());
         let again = headers[twice].clone();
         headers.append(twice, again);
-        assert_eq!(verify(&headers), Err(Refusal::Signature), "{twice}");
+        assert_eq!(verify(&headers), Err(RefusalReason::Signature), "{twice}");
     }
 }
 
@@ -181,12 +184,12 @@ fn a_header_that_is_there_twice_is_refused() {
 fn an_id_that_could_be_cut_elsewhere_is_refused() {
     for id in ["", ".", "msg.1", "msg."] {
         let signature = secret(WHSEC).sign_standard(id, NOW, BODY);
-        assert_eq!(verify(&standard(id, "1614265330", &signature)), Err(Refusal::Signature), "{id:?}");
+        assert_eq!(verify(&standard(id, "1614265330", &signature)), Err(RefusalReason::Signature), "{id:?}");
     }
     // The same signed text: id `msg`, timestamp `1`, body `1614265330.…`; cut as id `msg`, timestamp `1.1614265330`.
     let body = [b"1614265330.", BODY].concat();
     let signature = secret(WHSEC).sign_standard("msg", 1, &body);
-    assert_eq!(verify(&standard("msg", "1.1614265330", &signature)), Err(Refusal::Signature));
+    assert_eq!(verify(&standard("msg", "1.1614265330", &signature)), Err(RefusalReason::Signature));
 }
 
 #[test]
@@ -195,21 +198,21 @@ fn the_time_window_is_closed_on_both_sides() {
         assert_eq!(verify(&signed_at(&inside.to_string())), Ok(()), "{inside}");
     }
     for outside in [i64::MIN, i64::MAX, 0, -NOW, NOW - 301, NOW + 301] {
-        assert_eq!(verify(&signed_at(&outside.to_string())), Err(Refusal::Timestamp), "{outside}");
+        assert_eq!(verify(&signed_at(&outside.to_string())), Err(RefusalReason::Timestamp), "{outside}");
     }
     for odd in ["", "hello", "+1614265330", "1614265330.0", "0x60378332", "99999999999999999999", "1614265330 "] {
         assert!(verify(&signed_at(odd)).is_err(), "{odd:?}");
     }
     for now in [i64::MIN, i64::MAX] {
         let verified = verifier(&[WHSEC]).verify(&signed_at("1614265330"), BODY, now);
-        assert_eq!(verified, Err(Refusal::Timestamp));
+        assert_eq!(verified, Err(RefusalReason::Timestamp));
     }
 }
 
 #[test]
 fn the_signature_is_judged_before_the_time() {
-    assert_eq!(verify(&standard(ID, "1", V1)), Err(Refusal::Signature));
-    assert_eq!(verify(&standard(ID, "hello", "v1,")), Err(Refusal::Signature));
+    assert_eq!(verify(&standard(ID, "1", V1)), Err(RefusalReason::Signature));
+    assert_eq!(verify(&standard(ID, "hello", "v1,")), Err(RefusalReason::Signature));
 }
 
 proptest! {

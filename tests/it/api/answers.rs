@@ -40,7 +40,7 @@ async fn a_bad_answer_to_a_poll_says_what_was_asked_and_what_came() {
         let text = told(&error);
         assert!(text.starts_with("GET http://daemon.test/jobs/7: the daemon's answer cannot be used: "), "{text}");
         assert!(text.contains(why), "{body}: {text}");
-        assert!(error.is_bad_answer() && error.is_retryable() && !error.is_unsent(), "{body}");
+        assert!(error.is_bad_response() && error.is_retryable() && !error.is_safe_to_resubmit(), "{body}");
     }
 }
 
@@ -59,7 +59,7 @@ async fn a_202_without_a_usable_job_id_says_so() {
         let error = exchange(request(), |asked| asked.answer(202, body)).await.unwrap_err();
         let text = told(&error);
         assert!(text.starts_with("POST http://daemon.test/jobs: the daemon's answer cannot be used"), "{text}");
-        assert!(error.is_bad_answer() && !error.is_unsent(), "{body}");
+        assert!(error.is_bad_response() && !error.is_safe_to_resubmit(), "{body}");
     }
 }
 
@@ -68,7 +68,7 @@ async fn a_body_that_breaks_off_is_a_broken_exchange() {
     let cut = AnswerBody::from(r#"{"job_id":"7","#).then_broken();
     let error = exchange(poll(), |asked| asked.answer(200, cut)).await.unwrap_err();
     assert_eq!(told(&error), "GET http://daemon.test/jobs/7: the exchange with the daemon broke off: connection reset");
-    assert!(error.is_retryable() && !error.is_unsent() && !error.is_bad_answer());
+    assert!(error.is_retryable() && !error.is_safe_to_resubmit() && !error.is_bad_response());
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,7 +91,7 @@ async fn an_answer_may_be_as_large_as_the_limit_and_no_larger() {
         (1, AnswerBody::from("x").then("y").declared(1), false),
     ] {
         let (api, mut daemon) = Daemon::new();
-        let api = api.max_answer(limit).unwrap();
+        let api = api.max_response_size(limit).unwrap();
         let served = async { daemon.next().await.answer(200, body) };
         let (result, ()) = tokio::join!(api.oneshot(poll()), served);
         match result {
@@ -99,7 +99,7 @@ async fn an_answer_may_be_as_large_as_the_limit_and_no_larger() {
             Err(error) => {
                 let text = format!("GET http://daemon.test/jobs/7: the daemon's answer is larger than {limit} bytes");
                 assert_eq!(error.to_string(), text);
-                assert!(!fits && error.is_bad_answer() && !error.is_retryable());
+                assert!(!fits && error.is_bad_response() && !error.is_retryable());
             }
         }
     }

@@ -17,7 +17,7 @@ const CONNECT: &str = "connect";
 
 fn holds(error: &Error) -> Vec<&'static str> {
     let all = [
-        (UNSENT, error.is_unsent()),
+        (UNSENT, error.is_safe_to_resubmit()),
         (MAYBE, error.is_maybe_submitted()),
         (RETRY, error.is_retryable()),
         (AUTH, error.is_auth()),
@@ -117,5 +117,5 @@ async fn a_service_that_is_not_ready_has_sent_nothing_that_the_daemon_knows() {
     let (wait, mut daemon) = polling(|layer| layer);
     daemon.not_ready(io::Error::from(io::ErrorKind::ConnectionRefused));
     let error = begin(&wait, &request()).await.unwrap().unwrap_err();
-    assert!(error.is_unsent() && error.is_connect());
+    assert!(error.is_safe_to_resubmit() && error.is_connect());
 }

@@ -1,9 +1,9 @@
 //! What must hold at compile time.
 
-use foreman_client::api::{Accepted, Api, BaseUrl, Exchange, GetJob, HttpService, Transport};
-use foreman_client::source::{PollPolicy, PollStream, PushStats};
+use foreman_client::api::{Accepted, Api, ApiFuture, BaseUrl, GetJob, HttpService, Transport};
+use foreman_client::source::{PollPolicy, PollStream, WebhookStats};
 use foreman_client::submission::States;
-use foreman_client::wait::{Push, Wait, WaitStats};
+use foreman_client::wait::{Wait, WaitStats, WebhookEndpoint};
 use foreman_client::{
     BoxError, EmbedRequest, Error, JobId, JobResult, JobStatus, JobWait, Notifier, StateChange, Submission,
     SubmitRequest, WaitLayer,
@@ -29,9 +29,9 @@ fn everything_can_be_sent_and_nearly_everything_shared() {
     cloned::<StateChange>();
     cloned::<Accepted>();
     cloned::<Notifier>();
-    cloned::<PushStats>();
+    cloned::<WebhookStats>();
     cloned::<WaitStats>();
-    cloned::<Push>();
+    cloned::<WebhookEndpoint>();
     cloned::<PollPolicy>();
     cloned::<BaseUrl>();
     cloned::<Usual>();
@@ -77,5 +77,5 @@ fn a_waiting_job_is_small() {
     let (exchange, wait) = (size::<<Usual as Service<GetJob>>::Future>(), size::<JobWait<Usual, Usual>>());
     assert!(exchange <= 512, "an exchange takes {exchange} bytes");
     assert!(wait <= 1024, "a wait takes {wait} bytes");
-    let _: fn(Exchange<(), (), GetJob>) = drop;
+    let _: fn(ApiFuture<(), (), GetJob>) = drop;
 }

@@ -38,7 +38,7 @@ async fn embeddings_are_as_many_as_the_texts() {
         (r#"{"embeddings":[["1"],[2]]}"#, "another shape"),
     ] {
         let error = exchange(embed(), |asked| asked.answer(200, body)).await.unwrap_err();
-        assert!(error.is_bad_answer() && error.to_string().contains(why), "{body}: {error}");
+        assert!(error.is_bad_response() && error.to_string().contains(why), "{body}: {error}");
     }
 }
 

@@ -30,8 +30,8 @@ async fn timeout_and_load_shed_above_the_leaf_are_un_nested() {
     let api = Api::new("http://daemon.test".parse().unwrap(), http);
     let stack = ServiceBuilder::new().load_shed().concurrency_limit(1).timeout(seconds(3)).service(api);
     let [timed_out, shed] = two(stack).await;
-    assert!(timed_out.is_timeout() && !timed_out.is_unsent() && timed_out.is_retryable(), "{timed_out:?}");
-    assert!(shed.is_overloaded() && shed.is_unsent() && shed.is_retryable(), "{shed:?}");
+    assert!(timed_out.is_timeout() && !timed_out.is_safe_to_resubmit() && timed_out.is_retryable(), "{timed_out:?}");
+    assert!(shed.is_overloaded() && shed.is_safe_to_resubmit() && shed.is_retryable(), "{shed:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -39,9 +39,9 @@ async fn timeout_and_load_shed_below_the_leaf_are_un_nested() {
     let (http, _daemon) = http();
     let http = ServiceBuilder::new().load_shed().concurrency_limit(1).timeout(seconds(3)).service(http);
     let [timed_out, shed] = two(Api::new("http://daemon.test".parse().unwrap(), http)).await;
-    assert!(timed_out.is_timeout() && !timed_out.is_unsent() && timed_out.is_retryable(), "{timed_out:?}");
+    assert!(timed_out.is_timeout() && !timed_out.is_safe_to_resubmit() && timed_out.is_retryable(), "{timed_out:?}");
     assert_eq!(timed_out.to_string(), "GET http://daemon.test/api/tags: timed out");
-    assert!(shed.is_overloaded() && shed.is_unsent() && shed.is_retryable(), "{shed:?}");
+    assert!(shed.is_overloaded() && shed.is_safe_to_resubmit() && shed.is_retryable(), "{shed:?}");
     assert_eq!(shed.to_string(), "GET http://daemon.test/api/tags: overloaded");
 }
 
@@ -61,5 +61,5 @@ fn what_nobody_knows_is_an_error_of_a_service_with_its_cause() {
     let error = Error::from_boxed("the cat sat on the cable".into());
     assert_eq!(error.to_string(), "a service in the stack failed");
     assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "the cat sat on the cable");
-    assert!(!error.is_unsent() && !error.is_retryable());
+    assert!(!error.is_safe_to_resubmit() && !error.is_retryable());
 }

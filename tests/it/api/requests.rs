@@ -81,7 +81,7 @@ async fn a_poll_has_no_body_and_only_the_headers_that_were_asked_for() {
 
     let held = GetJob::new(JobId::new("7").unwrap())
         .wait(Duration::from_secs(9))
-        .known(Some(HeaderValue::from_static("\"v3\"")));
+        .if_none_match(Some(HeaderValue::from_static("\"v3\"")));
     let held = sent(api, &mut daemon, held).await;
     assert_eq!((held.header("prefer"), held.header("if-none-match")), (Some("wait=9"), Some("\"v3\"")));
 }

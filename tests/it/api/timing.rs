@@ -16,7 +16,7 @@ fn poll() -> GetJob {
 async fn given_up<C: Call>(limit: Option<Duration>, call: C, answer: impl FnOnce(Asked) -> Option<Asked>) -> Duration {
     let (mut api, mut daemon) = Daemon::new();
     if let Some(limit) = limit {
-        api = api.exchange_timeout(limit).unwrap();
+        api = api.request_timeout(limit).unwrap();
     }
     let held = async { answer(daemon.next().await) };
     let (result, kept) = tokio::join!(api.oneshot(call), async {
@@ -26,7 +26,10 @@ async fn given_up<C: Call>(limit: Option<Duration>, call: C, answer: impl FnOnce
     });
     drop(kept);
     let error = result.err().unwrap();
-    assert!(error.is_timeout() && error.is_retryable() && !error.is_unsent() && !error.is_deadline(), "{error}");
+    assert!(
+        error.is_timeout() && error.is_retryable() && !error.is_safe_to_resubmit() && !error.is_deadline(),
+        "{error}"
+    );
     let text = error.to_string();
     let (_, limit) = text.split_once(": no complete answer within ").unwrap();
     let limit = limit.strip_suffix('s').unwrap().parse().unwrap();
@@ -50,7 +53,7 @@ async fn a_long_poll_may_last_as_much_longer_as_it_is_held() {
     assert_eq!(given_up(Some(seconds(2)), poll().wait(seconds(20)), Some).await, seconds(22));
 
     let (api, mut daemon) = Daemon::new();
-    let held = tokio::spawn(api.exchange_timeout(seconds(2)).unwrap().oneshot(poll().wait(seconds(20))));
+    let held = tokio::spawn(api.request_timeout(seconds(2)).unwrap().oneshot(poll().wait(seconds(20))));
     let asked = daemon.get().await;
     tokio::time::sleep(Duration::from_millis(21_999)).await;
     asked.tell("done");
@@ -60,7 +63,7 @@ async fn a_long_poll_may_last_as_much_longer_as_it_is_held() {
 #[tokio::test(start_paused = true)]
 async fn the_time_out_comes_when_it_says() {
     let (api, mut daemon) = Daemon::new();
-    let call = tokio::spawn(api.exchange_timeout(seconds(3)).unwrap().oneshot(ListModels));
+    let call = tokio::spawn(api.request_timeout(seconds(3)).unwrap().oneshot(ListModels));
     let _asked = daemon.get().await;
     assert!(call.await.unwrap().unwrap_err().is_timeout());
     assert_eq!(daemon.clock(), seconds(3));
@@ -68,8 +71,8 @@ async fn the_time_out_comes_when_it_says() {
 
 #[test]
 fn limits_of_nothing_are_refused_by_name() {
-    let error = Daemon::new().0.exchange_timeout(Duration::ZERO).unwrap_err();
-    assert_eq!(error.to_string(), "invalid exchange_timeout: must not be zero");
-    let error = Daemon::new().0.max_answer(0).unwrap_err();
-    assert_eq!(error.to_string(), "invalid max_answer: must not be zero");
+    let error = Daemon::new().0.request_timeout(Duration::ZERO).unwrap_err();
+    assert_eq!(error.to_string(), "invalid request_timeout: must not be zero");
+    let error = Daemon::new().0.max_response_size(0).unwrap_err();
+    assert_eq!(error.to_string(), "invalid max_response_size: must not be zero");
 }

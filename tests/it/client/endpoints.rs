@@ -72,7 +72,7 @@ async fn a_daemon_without_cancel_and_list_is_said_to_be_one() {
                 if known { (200, r#"{"job_id":"7","state":"running"}"#) } else { (status, "404 page not found") };
             Response::builder().status(status).body(Full::<bytes::Bytes>::from(body))
         });
-        let client = Client::builder("http://old.example").http_service(old).polling().build().await.unwrap();
+        let client = Client::builder("http://old.example").polling().build_with(old).await.unwrap();
         let error = client.cancel(&JobId::new("7").unwrap()).await.unwrap_err();
         assert!(error.is_unsupported() && error.to_string().contains("this daemon cannot cancel jobs"), "{error}");
         let error = client.list(ListJobs::new()).await.unwrap_err();

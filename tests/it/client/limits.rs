@@ -25,7 +25,7 @@ async fn a_submission_is_sent_again_as_often_as_the_policy_says() {
     let twice = RetrySubmission::builder().retries(2).backoff(instant.0, instant.1).build().unwrap();
     let client = Client::builder(daemon.url()).polling().retry(twice).build().await.unwrap();
     let error = client.submit(request()).await.unwrap_err();
-    assert!(error.is_unsent() && error.is_overloaded(), "{error}");
+    assert!(error.is_safe_to_resubmit() && error.is_overloaded(), "{error}");
     assert_eq!((faults.seen().refused_submissions, daemon.stats().accepted), (3, 0));
 }
 
@@ -44,7 +44,7 @@ async fn polls_that_fail_for_longer_than_the_budget_end_the_wait() {
 #[tokio::test]
 async fn a_lost_answer_is_not_waited_for_beyond_the_window() {
     let (daemon, faults) = faulty().await;
-    let client = Client::builder(daemon.url()).answer_window(Duration::ZERO).build().await.unwrap();
+    let client = Client::builder(daemon.url()).lost_response_window(Duration::ZERO).build().await.unwrap();
     // From its answer the client knows that the daemon keeps keys.
     client.submit(request()).await.unwrap();
     faults.events().silence(Times::UntilCleared);

@@ -6,7 +6,7 @@ use foreman_client::{Client, ClientBuilder, EmbedRequest, Message, Notifier, Sub
 
 async fn refused(field: &str, builder: ClientBuilder) {
     let error = builder.build().await.unwrap_err();
-    assert!(error.is_invalid() && error.is_unsent(), "{field}: {error}");
+    assert!(error.is_invalid() && error.is_safe_to_resubmit(), "{field}: {error}");
     assert!(error.to_string().starts_with(&format!("invalid {field}: ")), "{field}: {error}");
 }
 
@@ -26,8 +26,8 @@ async fn options_that_cannot_work_are_refused_by_name() {
     refused("public_url", client().notifier(Notifier::new())).await;
     refused("deadline", client().deadline(Duration::ZERO)).await;
     refused("interval", client().poll_interval(Duration::ZERO)).await;
-    refused("exchange_timeout", client().exchange_timeout(Duration::ZERO)).await;
-    refused("max_answer", client().max_answer(0)).await;
+    refused("request_timeout", client().request_timeout(Duration::ZERO)).await;
+    refused("max_response_size", client().max_response_size(0)).await;
     let transport = foreman_client::api::Transport::builder().connect_timeout(Duration::ZERO);
     refused("connect_timeout", client().transport(transport)).await;
 }

@@ -3,6 +3,7 @@
 
 use std::process::Command;
 
+use foreman_client::api::HttpService;
 use foreman_client::{Client, SubmitRequest};
 use http::{Method, Request, Response};
 use http_body_util::Full;
@@ -26,7 +27,7 @@ fn listening() -> usize {
     lines.filter(|line| line[3] == "0A" && mine.iter().any(|inode| inode == line[9])).count()
 }
 
-async fn finished(client: Client<impl foreman_client::client::OwnService>) -> usize {
+async fn finished(client: Client<impl HttpService + Clone>) -> usize {
     let request = SubmitRequest::builder("m").user("hi").build().unwrap();
     client.submit(request).await.unwrap();
     listening()
@@ -47,8 +48,12 @@ async fn polling_opens_no_socket_to_listen_on() {
         let status = if request.method() == Method::POST { 202 } else { 200 };
         Response::builder().status(status).body(Full::<bytes::Bytes>::from(r#"{"job_id":"7","state":"done"}"#))
     });
-    let client = || Client::builder("http://127.0.0.1:9").http_service(daemon);
+    let client = || Client::builder("http://127.0.0.1:9");
     assert_eq!(listening(), 0);
-    assert_eq!(finished(client().polling().build().await.unwrap()).await, 0, "polling binds nothing");
-    assert_eq!(finished(client().build().await.unwrap()).await, 1, "and by webhook it is one, so this can be seen");
+    assert_eq!(finished(client().polling().build_with(daemon).await.unwrap()).await, 0, "polling binds nothing");
+    assert_eq!(
+        finished(client().build_with(daemon).await.unwrap()).await,
+        1,
+        "and by webhook it is one, so this can be seen"
+    );
 }

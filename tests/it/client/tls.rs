@@ -75,7 +75,7 @@ async fn https_is_spoken_by_the_roots_of_the_system() {
         let client = Client::builder(url).polling().build().await.unwrap();
         match client.models().await {
             Ok(models) => println!("{SAID}{}", models[0].name),
-            Err(error) => println!("{SAID}{error}, unsent {}", error.is_unsent()),
+            Err(error) => println!("{SAID}{error}, unsent {}", error.is_safe_to_resubmit()),
         }
         return;
     }

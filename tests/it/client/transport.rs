@@ -39,7 +39,7 @@ async fn a_daemon_that_is_not_there_is_surely_not_reached() {
     drop(listener);
     let client = Client::builder(&url).polling().build().await.unwrap();
     let error = client.models().await.unwrap_err();
-    assert!(error.is_connect() && error.is_unsent() && error.is_retryable(), "{error}");
+    assert!(error.is_connect() && error.is_safe_to_resubmit() && error.is_retryable(), "{error}");
     assert_eq!(error.to_string(), format!("GET {url}/api/tags: cannot connect to the daemon"));
 }
 
@@ -61,7 +61,7 @@ async fn a_connection_that_closes_without_an_answer_may_have_delivered() {
     let client = Client::builder(&url).polling().build().await.unwrap();
     let request = foreman_client::SubmitRequest::builder("m").user("hi").build().unwrap();
     let error = client.submit(request).await.unwrap_err();
-    assert!(error.is_maybe_submitted() && !error.is_unsent() && error.may_be_running(), "{error}");
+    assert!(error.is_maybe_submitted() && !error.is_safe_to_resubmit() && error.may_be_running(), "{error}");
     assert!(error.idempotency_key().is_some());
     server.await.unwrap();
 }

@@ -43,7 +43,7 @@ async fn by_webhook() {
     assert!(states.next().await.is_none(), "the states end with the terminal one");
     assert_eq!(daemon.executions(&job_id).await, 1);
     let stats = client.stats();
-    assert_eq!((stats.waits.started, stats.waits.waiting(), stats.push.refusals()), (1, 0, 0), "{stats:?}");
+    assert_eq!((stats.waits.started, stats.waits.waiting(), stats.webhooks.refusals()), (1, 0, 0), "{stats:?}");
 }
 
 #[tokio::test]
@@ -52,7 +52,7 @@ async fn without_a_secret_events_only_make_it_ask() {
     let client = Client::builder(daemon.url()).build().await.unwrap();
     let result = client.submit(request()).await.unwrap();
     assert!(result.content().unwrap().ends_with("Why is the sky blue?"));
-    assert_eq!(client.stats().push.finished, 0, "nothing an unsigned event says is believed");
+    assert_eq!(client.stats().webhooks.finished, 0, "nothing an unsigned event says is believed");
     assert!(daemon.stats().polls > 0);
 }
 

@@ -49,7 +49,7 @@ async fn a_lost_answer_to_the_submission_is_made_good_by_an_event() {
     let gateway = gateway(&forwarder.url(), |_| ()).await;
     let caller = post(&gateway, "/chat", CHAT).await;
     let id = gate.begun().await.job_id().clone();
-    eventually("lost", || gateway.client().stats().waits.lost_answers == 1).await;
+    eventually("lost", || gateway.client().stats().waits.lost_responses == 1).await;
     forwarder.restore();
     gate.open(1);
     passed(&read(caller).await, &id);

@@ -37,7 +37,7 @@ async fn a_lost_answer_to_the_submission_is_made_good_by_an_event() {
     let gateway = gateway(&forwarder.url(), |_| ()).await;
     let call = call(&caller(&gateway).await);
     let id = gate.begun().await.job_id().clone();
-    eventually("lost", || gateway.client().stats().waits.lost_answers == 1).await;
+    eventually("lost", || gateway.client().stats().waits.lost_responses == 1).await;
     forwarder.restore();
     gate.open(1);
     passed(call.await.unwrap(), &id);

@@ -1,8 +1,8 @@
 //! When a poll stream asks, and when it ends.
 
-mod hurry;
 mod long_poll;
 mod pace;
+mod poll_now;
 
 use std::pin::Pin;
 use std::time::Duration;

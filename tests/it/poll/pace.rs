@@ -90,7 +90,7 @@ async fn it_ends_behind_a_terminal_state_and_asks_no_more() {
         for _ in 0..3 {
             assert!(stream.next().await.is_none());
         }
-        stream.as_mut().hurry();
+        stream.as_mut().poll_now();
         assert!(stream.next().await.is_none());
         daemon.quiet_for(seconds(100)).await;
     }

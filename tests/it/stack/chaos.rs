@@ -6,7 +6,7 @@ use std::time::Duration;
 use foreman_client::api::Api;
 use foreman_client::retry::{Reattach, RetrySubmission};
 use foreman_client::source::PollPolicy;
-use foreman_client::wait::Push;
+use foreman_client::wait::WebhookEndpoint;
 use foreman_client::webhook::WebhookReceiver;
 use foreman_client::{Error, JobResult, Notifier, SubmitRequest, Wait, WaitLayer};
 use tokio::time::{sleep, timeout};
@@ -27,12 +27,12 @@ const STACKS: [&str; 5] =
 
 type Jobs = Wait<Retry<RetrySubmission, ConcurrencyLimit<Api<Double>>>, Api<Double>>;
 
-fn jobs(double: &Double, push: Option<Push>) -> Jobs {
-    let api = Api::new("http://double".parse().unwrap(), double.clone()).exchange_timeout(MS(5_000)).unwrap();
+fn jobs(double: &Double, push: Option<WebhookEndpoint>) -> Jobs {
+    let api = Api::new("http://double".parse().unwrap(), double.clone()).request_timeout(MS(5_000)).unwrap();
     let polls = PollPolicy::builder().long_poll(Duration::ZERO).build().unwrap();
-    let mut waits = WaitLayer::builder(api.clone()).poll_policy(polls).answer_window(MS(3_000));
+    let mut waits = WaitLayer::builder(api.clone()).poll_policy(polls).lost_response_window(MS(3_000));
     if let Some(push) = push {
-        waits = waits.push(push);
+        waits = waits.webhooks(push);
     }
     let retry = RetrySubmission::builder().jitter(0.0).no_budget().build().unwrap();
     ServiceBuilder::new().layer(waits.build().unwrap()).retry(retry).concurrency_limit(2).service(api)
@@ -98,9 +98,9 @@ fn check(double: &Double, request: &SubmitRequest, alone: bool, end: &Result<Job
             // The daemon knows every job that it has taken.
             assert!(!error.is_not_found(), "{error}");
             // Another wait may have sent what this one could not.
-            assert!(!alone || !error.is_unsent() || ran.is_empty(), "{ran:?}, and yet: {error}");
+            assert!(!alone || !error.is_safe_to_resubmit() || ran.is_empty(), "{ran:?}, and yet: {error}");
             // A time-out above the wait knows nothing of the job.
-            let known = error.job_id().is_some() || error.is_unsent() || error.is_maybe_submitted();
+            let known = error.job_id().is_some() || error.is_safe_to_resubmit() || error.is_maybe_submitted();
             assert!(known || error.is_timeout(), "{error}");
         }
     }
@@ -119,7 +119,7 @@ async fn world(seed: u64) -> Run {
     let signed = seed.is_multiple_of(2);
     let receiver = if signed { receiver.secret(SECRET) } else { receiver }.build().unwrap();
     let double = Double::new(seed, receiver, signed);
-    let push = (double.draw(4) > 0).then(|| Push::new(notifier.clone(), "http://gateway/hooks").unwrap());
+    let push = (double.draw(4) > 0).then(|| WebhookEndpoint::new(notifier.clone(), "http://gateway/hooks").unwrap());
     let jobs = jobs(&double, push);
 
     let callers: Vec<_> = (0..6)

@@ -21,7 +21,7 @@ fn assert_same(rig: &Rig, count: usize) {
 }
 
 fn assert_left_open(error: &Error, request: &SubmitRequest) {
-    assert!(error.is_maybe_submitted() && error.may_be_running() && !error.is_unsent(), "{error}");
+    assert!(error.is_maybe_submitted() && error.may_be_running() && !error.is_safe_to_resubmit(), "{error}");
     assert_eq!(error.idempotency_key(), Some(request.submission().idempotency_key()));
 }
 
@@ -84,14 +84,14 @@ async fn with_push_the_first_event_names_the_job_whose_answer_was_lost() {
     for keys in [true, false] {
         let rig = if keys { Rig::start().await } else { Rig::without_keys().await };
         let door = Door::open().await;
-        let jobs = rig.jobs(rig.waits().push(door.push.clone()).answer_window(LONG));
+        let jobs = rig.jobs(rig.waits().webhooks(door.push.clone()).lost_response_window(LONG));
         rig.warm_up(&jobs).await;
         rig.faults.posts([Fault::LoseAnswer]);
         rig.gate.open(1);
         let result = bounded(jobs.clone().oneshot(request())).await.unwrap();
         assert_eq!(rig.daemon.executions(&result.job_id).await, 1);
         assert_eq!((rig.ran(), rig.posts()), ((2, 2), 2));
-        assert_eq!((jobs.stats().lost_answers, jobs.stats().submitted), (1, 2));
+        assert_eq!((jobs.stats().lost_responses, jobs.stats().submitted), (1, 2));
         assert_eq!(door.notifier.waiting(), 0);
     }
 }
@@ -101,7 +101,7 @@ async fn with_push_and_no_event_within_the_window_it_is_sent_again_if_keys_are_k
     let rig = Rig::start().await;
     let door = Door::open().await;
     door.receiver.close();
-    let jobs = rig.jobs(rig.waits().push(door.push.clone()).answer_window(SHORT));
+    let jobs = rig.jobs(rig.waits().webhooks(door.push.clone()).lost_response_window(SHORT));
     rig.warm_up(&jobs).await;
     rig.faults.posts([Fault::LoseAnswer, Fault::LoseAnswer]);
     rig.gate.open(1);
@@ -117,7 +117,7 @@ async fn with_push_and_no_event_within_the_window_it_is_an_error_if_keys_are_not
     let rig = Rig::without_keys().await;
     let door = Door::open().await;
     door.receiver.close();
-    let jobs = rig.jobs(rig.waits().push(door.push.clone()).answer_window(SHORT));
+    let jobs = rig.jobs(rig.waits().webhooks(door.push.clone()).lost_response_window(SHORT));
     rig.warm_up(&jobs).await;
     rig.faults.posts([Fault::LoseAnswer]);
     let request = request();
@@ -139,7 +139,7 @@ async fn what_surely_did_not_arrive_is_sent_again_without_any_keys() {
     assert_eq!(rig.daemon.executions(&result.job_id).await, 1);
     assert_eq!((rig.ran(), rig.posts()), ((1, 1), 5));
     assert_same(&rig, 5);
-    assert_eq!(jobs.stats().lost_answers, 0);
+    assert_eq!(jobs.stats().lost_responses, 0);
 }
 
 #[tokio::test]
@@ -149,7 +149,7 @@ async fn what_never_arrives_is_an_error_that_says_so() {
     rig.faults.posts(std::iter::repeat_n(Fault::Refuse, 5));
     let request = request();
     let error = bounded(jobs.clone().oneshot(request.clone())).await.unwrap_err();
-    assert!(error.is_unsent() && error.is_connect() && !error.may_be_running(), "{error}");
+    assert!(error.is_safe_to_resubmit() && error.is_connect() && !error.may_be_running(), "{error}");
     // Nothing is known against sending it later.
     rig.gate.open(1);
     bounded(jobs.oneshot(request)).await.unwrap();
@@ -183,7 +183,7 @@ async fn what_was_lost_once_is_not_called_unsent_when_later_attempts_are_refused
     let error = bounded(jobs.clone().oneshot(request.clone())).await.unwrap_err();
     assert_left_open(&error, &request);
     assert!(error.is_retryable() && error.is_connect(), "{error}");
-    assert_eq!((jobs.stats().lost_answers, rig.posts()), (1, 6));
+    assert_eq!((jobs.stats().lost_responses, rig.posts()), (1, 6));
 
     // The same where the wait sends again itself.
     rig.faults.posts(std::iter::repeat_n(Fault::Refuse, 5));

@@ -72,7 +72,7 @@ async fn a_hedge_finds_the_job_whose_answer_was_lost_past_a_limit_of_one_request
     let rig = Rig::start().await;
     let door = Door::open().await;
     door.receiver.close();
-    let waits = rig.waits().push(door.push.clone()).answer_window(SHORT).build().unwrap();
+    let waits = rig.waits().webhooks(door.push.clone()).lost_response_window(SHORT).build().unwrap();
     let jobs = ServiceBuilder::new().layer(waits).concurrency_limit(1).service(rig.api());
     rig.gate.open(2);
     bounded(jobs.clone().oneshot(request())).await.unwrap();
@@ -136,7 +136,7 @@ async fn load_shed_above_turns_away_what_can_be_called_again() {
     bounded(rig.gate.begun()).await;
     let turned_away = request();
     let error = Error::from_boxed(jobs.clone().oneshot(turned_away.clone()).await.unwrap_err());
-    assert!(error.is_overloaded() && error.is_unsent() && !error.may_be_running(), "{error}");
+    assert!(error.is_overloaded() && error.is_safe_to_resubmit() && !error.may_be_running(), "{error}");
     // A retry above comes through once there is room.
     let again = ServiceBuilder::new().retry(reattach()).service(jobs);
     let second = tokio::spawn(again.oneshot(turned_away));
@@ -172,8 +172,8 @@ async fn the_default_client_runs_a_job_once_though_its_answer_is_lost() {
         // By webhook, where an event names the job; by polling only if keys are kept.
         for push in if keys { vec![true, false] } else { vec![true] } {
             let before = rig.ran().0;
-            let builder = Client::builder(rig.daemon.url()).http_service(rig.http());
-            let client = if push { builder } else { builder.polling() }.build().await.unwrap();
+            let builder = Client::builder(rig.daemon.url());
+            let client = if push { builder } else { builder.polling() }.build_with(rig.http()).await.unwrap();
             rig.gate.open(2);
             bounded(client.submit(request())).await.unwrap();
             rig.faults.posts([Fault::Answer(503, Some(0)), Fault::LoseAnswer]);
@@ -205,7 +205,7 @@ async fn a_failed_job_runs_again_as_often_as_asked_and_under_a_key_of_its_own() 
         let daemon = failing(fails).await;
         let (base, faults) = (daemon.url().parse().unwrap(), Faults::default());
         let http = Faulty::new(foreman_client::api::Transport::new(&base).unwrap(), faults.clone());
-        let client = Client::builder(daemon.url()).http_service(http).polling().build().await.unwrap();
+        let client = Client::builder(daemon.url()).polling().build_with(http).await.unwrap();
         let policy = Reattach::builder().backoff(SHORT, SHORT).renew_failed(times, move |_| worth).build().unwrap();
         let jobs = ServiceBuilder::new().retry(policy).service(client.jobs());
         let result = bounded(jobs.oneshot(request())).await.unwrap();

@@ -1,18 +1,20 @@
 //! The two policies for `tower::retry`: what they repeat, when, and how often.
 
-use std::sync::Arc;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicIsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use foreman_client::api::{Accepted, Call, GetJob, Polled};
 use foreman_client::retry::{Reattach, RetrySubmission};
-use foreman_client::wait::Push;
+use foreman_client::wait::WebhookEndpoint;
 use foreman_client::{BoxError, Error, JobId, JobResult, JobState, JobStatus, Notifier, SubmitRequest, WaitLayer};
 use http::Response;
 use tokio::time::{Instant, Sleep};
 use tower::retry::Policy;
 use tower::retry::budget::Budget;
+use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 
 use super::rig::request;
@@ -29,7 +31,7 @@ fn status(status: u16, retry_after: Option<u64>) -> Error {
     if let Some(seconds) = retry_after {
         answer = answer.header("retry-after", seconds);
     }
-    request().answer(answer.body(Bytes::new()).unwrap()).unwrap_err()
+    request().response(answer.body(Bytes::new()).unwrap()).unwrap_err()
 }
 
 fn io(kind: std::io::ErrorKind) -> Error {
@@ -73,10 +75,6 @@ fn submission(policy: &mut RetrySubmission, request: &SubmitRequest, error: Erro
     policy.retry(&mut request.clone(), &mut Err::<Accepted, _>(error))
 }
 
-fn accept(policy: &mut RetrySubmission, accepted: Accepted) {
-    assert!(policy.retry(&mut request(), &mut Ok::<_, Error>(accepted)).is_none());
-}
-
 fn job(policy: &mut Reattach, result: Result<JobResult, Error>) -> Option<Sleep> {
     policy.retry(&mut request(), &mut { result })
 }
@@ -90,46 +88,78 @@ fn pause(sleep: Option<Sleep>) -> Duration {
     sleep.unwrap().deadline() - Instant::now()
 }
 
+type Submitted = Pin<Box<dyn Future<Output = Result<Accepted, Error>> + Send>>;
+type Answer = Arc<dyn Fn() -> Option<Accepted> + Send + Sync>;
+type Jobs = BoxCloneSyncService<SubmitRequest, JobResult, Error>;
+
+/// A wait whose daemon accepts as `answer` says, `None` being never, and whose jobs are done at the first poll.
+fn jobs(answer: Answer, webhooks: Option<WebhookEndpoint>) -> Jobs {
+    let submit = service_fn(move |_: SubmitRequest| -> Submitted {
+        match answer() {
+            Some(accepted) => Box::pin(std::future::ready(Ok(accepted))),
+            None => Box::pin(std::future::pending()),
+        }
+    });
+    let polls = service_fn(|get: GetJob| async move {
+        Ok::<_, Error>(Polled::new(JobStatus::new(get.job_id().clone(), JobState::Done)))
+    });
+    let waits = WaitLayer::builder(polls);
+    let waits = if let Some(endpoint) = webhooks { waits.webhooks(endpoint) } else { waits };
+    BoxCloneSyncService::new(ServiceBuilder::new().layer(waits.build().unwrap()).service(submit))
+}
+
+/// A service and its daemon, whose next answer is `Some(supports idempotency keys)`.
+fn daemon(webhooks: Option<WebhookEndpoint>) -> (Jobs, Arc<Mutex<Option<bool>>>) {
+    let next = Arc::new(Mutex::new(None));
+    let answer = {
+        let next = Arc::clone(&next);
+        move || {
+            let keys = next.lock().unwrap().take()?;
+            let accepted = Accepted::new(id("1"));
+            Some(if keys { accepted.with_idempotency() } else { accepted })
+        }
+    };
+    (jobs(Arc::new(answer), webhooks), next)
+}
+
+/// A request that a wait is sending, after the daemon has accepted one and shown whether it supports keys.
+async fn in_flight(jobs: &Jobs, next: &Mutex<Option<bool>>, keys: bool) -> (SubmitRequest, impl Sized + use<>) {
+    *next.lock().unwrap() = Some(keys);
+    jobs.clone().oneshot(request()).await.unwrap();
+    let request = request();
+    let mut wait = tokio_test::task::spawn(jobs.clone().oneshot(request.clone()));
+    assert!(wait.poll().is_pending());
+    (request, wait)
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_submission_is_repeated_if_it_did_not_arrive_or_keys_are_kept() {
-    for keys in [false, true] {
-        for (name, error, unsent, passes) in errors() {
-            let mut policy = RetrySubmission::default();
-            if keys {
-                accept(&mut policy, Accepted::new(id("1")).keeping_keys());
-            }
-            let repeated = submission(&mut policy, &request(), error).is_some();
-            assert_eq!(repeated, passes && (unsent || keys), "{name}, keys: {keys}");
+async fn lost_submission_is_resent_only_with_idempotency() {
+    let (jobs, next) = daemon(None);
+    for keys in [false, true, false] {
+        let (request, _wait) = in_flight(&jobs, &next, keys).await;
+        for (name, error, unsent, transient) in errors() {
+            let resent = submission(&mut RetrySubmission::default(), &request, error).is_some();
+            assert_eq!(resent, transient && (unsent || keys), "{name}, keys: {keys}");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_known_of_keys_is_shared_by_clones_and_is_what_was_said_last() {
-    let policy = RetrySubmission::default();
-    let lost = || status(500, None);
-    accept(&mut policy.clone(), Accepted::new(id("1")).keeping_keys());
-    assert!(submission(&mut policy.clone(), &request(), lost()).is_some());
-    accept(&mut policy.clone(), Accepted::new(id("2")));
-    assert!(submission(&mut policy.clone(), &request(), lost()).is_none());
-    assert!(submission(&mut RetrySubmission::default(), &request(), lost()).is_none());
+async fn lost_submission_without_wait_is_not_resent() {
+    for (name, error, unsent, transient) in errors() {
+        let resent = submission(&mut RetrySubmission::default(), &request(), error).is_some();
+        assert_eq!(resent, transient && unsent, "{name}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_events_may_name_the_job_a_lost_answer_is_left_to_the_wait() {
-    let push = Push::new(Notifier::new(), "http://127.0.0.1:1").unwrap();
-    let mut policy = RetrySubmission::default();
-    accept(&mut policy, Accepted::new(id("1")).keeping_keys());
-    let submit = service_fn(|_: SubmitRequest| std::future::pending::<Result<Accepted, Error>>());
-    let polls = service_fn(|_: GetJob| std::future::pending::<Result<Polled, Error>>());
-    let waits = WaitLayer::builder(polls).push(push).build().unwrap();
-    let request = request();
-    let wait = ServiceBuilder::new().layer(waits).service(submit).oneshot(request.clone());
-    let mut wait = tokio_test::task::spawn(wait);
-    assert!(wait.poll().is_pending());
-    for (name, error, unsent, passes) in errors() {
-        let mut policy = policy.clone();
-        assert_eq!(submission(&mut policy, &request, error).is_some(), unsent && passes, "{name}");
+async fn lost_submission_with_webhooks_is_left_to_wait() {
+    let endpoint = WebhookEndpoint::new(Notifier::new(), "http://127.0.0.1:1").unwrap();
+    let (jobs, next) = daemon(Some(endpoint));
+    let (request, _wait) = in_flight(&jobs, &next, true).await;
+    for (name, error, unsent, transient) in errors() {
+        let resent = submission(&mut RetrySubmission::default(), &request, error).is_some();
+        assert_eq!(resent, unsent && transient, "{name}");
     }
 }
 
@@ -189,7 +219,7 @@ async fn retries_are_drawn_from_a_budget_that_successes_fill() {
     assert!(refused());
     assert!(!refused());
     purse.0.store(0, Relaxed);
-    accept(&mut policy.clone(), Accepted::new(id("1")));
+    assert!(policy.clone().retry(&mut request(), &mut Ok::<_, Error>(Accepted::new(id("1")))).is_none());
     assert_eq!(purse.0.load(Relaxed), 1);
     // What would not be repeated costs nothing.
     assert!(submission(&mut policy.clone(), &request(), status(422, None)).is_none());

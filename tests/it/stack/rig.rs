@@ -7,7 +7,7 @@ use foreman_client::client::Jobs;
 use foreman_client::daemon::{Builder, Daemon};
 use foreman_client::retry::RetrySubmission;
 use foreman_client::source::PollPolicy;
-use foreman_client::wait::{Push, WaitLayerBuilder};
+use foreman_client::wait::{WaitLayerBuilder, WebhookEndpoint};
 use foreman_client::webhook::{WebhookListener, WebhookReceiver};
 use foreman_client::{Notifier, SubmitRequest, WaitLayer};
 use http::Method;
@@ -85,7 +85,7 @@ impl Rig {
 pub(crate) struct Door {
     pub(crate) notifier: Notifier,
     pub(crate) receiver: WebhookReceiver,
-    pub(crate) push: Push,
+    pub(crate) push: WebhookEndpoint,
     _listener: WebhookListener,
 }
 
@@ -94,7 +94,7 @@ impl Door {
         let notifier = Notifier::new();
         let receiver = WebhookReceiver::new(notifier.clone());
         let listener = WebhookListener::builder(receiver.clone()).bind(([127, 0, 0, 1], 0).into()).await.unwrap();
-        let push = Push::new(notifier.clone(), format!("http://{}", listener.local_addr())).unwrap();
+        let push = WebhookEndpoint::new(notifier.clone(), format!("http://{}", listener.local_addr())).unwrap();
         Self { notifier, receiver, push, _listener: listener }
     }
 }

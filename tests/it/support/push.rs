@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use foreman_client::wait::{Push, WaitLayerBuilder};
+use foreman_client::wait::{WaitLayerBuilder, WebhookEndpoint};
 use foreman_client::webhook::{Secret, WebhookReceiver};
 use foreman_client::{Notifier, SubmitRequest, WaitLayer};
 use http::{Request, StatusCode};
@@ -62,8 +62,8 @@ impl Pushed {
         set: impl FnOnce(WaitLayerBuilder<TestApi>) -> WaitLayerBuilder<TestApi>,
     ) -> Self {
         let (api, daemon) = Daemon::new();
-        let push = Push::new(notifier.clone(), "http://here.test/events/").unwrap();
-        let layer = WaitLayer::builder(api.clone()).poll_policy(exact().build().unwrap()).push(push);
+        let push = WebhookEndpoint::new(notifier.clone(), "http://here.test/events/").unwrap();
+        let layer = WaitLayer::builder(api.clone()).poll_policy(exact().build().unwrap()).webhooks(push);
         let wait = set(layer).build().unwrap().layer(api.clone());
         let receiver = WebhookReceiver::builder(notifier.clone());
         let receiver = if signs { receiver.secret(SECRET) } else { receiver }.build().unwrap();

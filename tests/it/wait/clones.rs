@@ -61,7 +61,7 @@ async fn one_event_ends_all_waits_on_its_submission() {
     for waiting in waits {
         assert_eq!(waiting.await.unwrap().unwrap().content().unwrap(), "told by an event");
     }
-    assert_eq!((it.wait.stats().submitted, it.wait.stats().finished_by_push), (1, 5));
+    assert_eq!((it.wait.stats().submitted, it.wait.stats().finished_by_webhook), (1, 5));
     drop(request);
     assert_eq!(it.notifier.waiting(), 0);
 }
@@ -154,7 +154,7 @@ async fn a_request_that_was_first_sent_without_a_callback_never_gets_one() {
     let first = daemon.post().await;
     let body = first.body.clone();
     first.fail(std::io::ErrorKind::ConnectionRefused);
-    assert!(waiting.await.unwrap().unwrap_err().is_unsent());
+    assert!(waiting.await.unwrap().unwrap_err().is_safe_to_resubmit());
 
     let waiting = begin(&it.wait, &request);
     let second = it.daemon.post().await;

@@ -41,7 +41,7 @@ async fn the_error_says_how_long_how_often_which_job_and_that_it_may_run() {
     running_until_ten(&mut daemon).await;
     daemon.get().await.tell("running");
     let error = waiting.await.unwrap().unwrap_err();
-    assert!(error.is_deadline() && error.is_timeout() && error.may_be_running() && !error.is_unsent());
+    assert!(error.is_deadline() && error.is_timeout() && error.may_be_running() && !error.is_safe_to_resubmit());
     assert_eq!((error.elapsed(), error.polls()), (Some(seconds(10)), Some(5)));
     assert_eq!((error.job_id().unwrap().as_str(), error.last_state()), ("7", Some(&JobState::Running)));
     assert_eq!(error.idempotency_key(), Some(request.submission().idempotency_key()));
@@ -154,7 +154,7 @@ async fn a_deadline_before_anything_was_sent_says_so_and_leaves_it_to_a_clone_to
     daemon.allow(0);
     daemon.quiet_for(seconds(5)).await;
     post.answer(429, "");
-    assert!(one.await.unwrap().unwrap_err().is_unsent());
+    assert!(one.await.unwrap().unwrap_err().is_safe_to_resubmit());
     let error = other.await.unwrap().unwrap_err();
     assert!(error.is_deadline() && daemon.clock() == seconds(10));
     assert!(!error.may_be_running() && !error.is_maybe_submitted(), "{error:?}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use foreman_client::JobId;
-use foreman_client::source::Refusal;
+use foreman_client::source::RefusalReason;
 
 use crate::support::{Pushed, begin, request, seconds};
 
@@ -19,7 +19,7 @@ async fn a_signed_event_completes_the_wait_with_its_body_and_without_another_pol
     assert_eq!(it.event(&url, "7", "done").await, 204);
     assert_eq!(waiting.await.unwrap().unwrap().content().unwrap(), "told by an event");
     it.daemon.quiet_for(seconds(100)).await;
-    assert_eq!((it.wait.stats().finished_by_push, it.notifier.stats().finished), (1, 1));
+    assert_eq!((it.wait.stats().finished_by_webhook, it.notifier.stats().finished), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,7 +54,7 @@ async fn an_unsigned_event_is_a_hint_to_ask_at_once_and_is_not_believed() {
     assert_eq!(asked.at, Duration::from_millis(800));
     asked.tell("done");
     assert_eq!(waiting.await.unwrap().unwrap().content().unwrap(), "told by a poll");
-    assert_eq!((it.wait.stats().finished_by_push, it.wait.stats().finished_by_poll), (1, 0));
+    assert_eq!((it.wait.stats().finished_by_webhook, it.wait.stats().finished_by_poll), (1, 0));
 }
 
 /// It says all that a poll would.
@@ -135,7 +135,7 @@ async fn an_event_of_another_job_is_refused_and_changes_nothing() {
         post.accept("7");
         it.daemon.get().await.tell("running");
         assert_eq!(it.event(&url, "8", "done").await, 401);
-        assert_eq!(it.notifier.stats().refused(Refusal::ForeignJob), 1);
+        assert_eq!(it.notifier.stats().refused(RefusalReason::WrongJob), 1);
         // No hurry: the next poll comes by the interval, and not by the slow one of a push that works.
         let asked = it.daemon.get().await;
         assert_eq!((asked.at, asked.uri.path()), (seconds(1), "/jobs/7"));

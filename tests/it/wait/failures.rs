@@ -36,7 +36,7 @@ async fn a_streak_of_failures_ends_the_wait_when_it_is_over_the_budget() {
     // The streak began at 1 s.
     assert_eq!(daemon.clock(), seconds(11));
     assert!(error.to_string().starts_with("GET http://daemon.test/jobs/7: "), "{error}");
-    assert!(error.may_be_running() && !error.is_unsent() && !error.is_maybe_submitted());
+    assert!(error.may_be_running() && !error.is_safe_to_resubmit() && !error.is_maybe_submitted());
     assert_eq!((error.job_id().unwrap().as_str(), error.last_state()), ("7", Some(&JobState::Running)));
     assert_eq!((error.elapsed(), error.polls()), (Some(seconds(11)), Some(12)));
     assert_eq!(error.idempotency_key(), Some(request.submission().idempotency_key()));
@@ -87,7 +87,7 @@ async fn what_will_not_pass_ends_the_wait_at_once() {
         daemon.get().await.answer(status, "");
         let error = waiting.await.unwrap().unwrap_err();
         assert_eq!((error.status().unwrap().as_u16(), daemon.clock()), (status, seconds(0)));
-        assert!(error.may_be_running() && !error.is_unsent());
+        assert!(error.may_be_running() && !error.is_safe_to_resubmit());
         assert_eq!(error.job_id().unwrap().as_str(), "7");
     }
 }
@@ -96,12 +96,12 @@ async fn what_will_not_pass_ends_the_wait_at_once() {
 async fn an_answer_that_is_too_large_will_be_so_the_next_time() {
     use tower::Layer;
     let (api, mut daemon) = crate::support::Daemon::new();
-    let api = api.max_answer(50).unwrap();
+    let api = api.max_response_size(50).unwrap();
     let wait = foreman_client::WaitLayer::new(api.clone()).layer(api);
     let waiting = begin(&wait, &request());
     daemon.post().await.accept("7");
     daemon.get().await.answer(200, "x".repeat(51));
-    assert!(waiting.await.unwrap().unwrap_err().is_bad_answer());
+    assert!(waiting.await.unwrap().unwrap_err().is_bad_response());
 }
 
 #[tokio::test(start_paused = true)]

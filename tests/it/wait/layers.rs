@@ -36,7 +36,7 @@ async fn a_whole_stack_compiles_is_send_and_works() {
     }
     // The permits live as long as the jobs.
     let shed = Error::from_boxed(stack.clone().oneshot(request()).await.unwrap_err());
-    assert!(shed.is_overloaded() && shed.is_unsent());
+    assert!(shed.is_overloaded() && shed.is_safe_to_resubmit());
     for _ in 0..2 {
         daemon.get().await.tell("done");
     }
@@ -105,8 +105,8 @@ async fn a_retry_above_a_time_out_attaches_to_the_same_job() {
 async fn waits_on_one_submission_share_a_single_place_without_blocking_each_other() {
     let it = Pushed::new(Notifier::new(), true, |layer| layer);
     let (api, mut daemon) = Daemon::new();
-    let push = foreman_client::wait::Push::new(it.notifier.clone(), "http://here.test/events").unwrap();
-    let layer = WaitLayer::builder(api.clone()).poll_policy(exact().build().unwrap()).push(push).build().unwrap();
+    let push = foreman_client::wait::WebhookEndpoint::new(it.notifier.clone(), "http://here.test/events").unwrap();
+    let layer = WaitLayer::builder(api.clone()).poll_policy(exact().build().unwrap()).webhooks(push).build().unwrap();
     let wait = layer.layer(ServiceBuilder::new().concurrency_limit(1).service(api));
 
     // It keeps keys.
@@ -131,8 +131,8 @@ async fn waits_on_one_submission_share_a_single_place_without_blocking_each_othe
 async fn a_wait_that_sends_nothing_leaves_its_place_to_other_submissions() {
     let it = Pushed::new(Notifier::new(), true, |layer| layer);
     let (api, mut daemon) = Daemon::new();
-    let push = foreman_client::wait::Push::new(it.notifier.clone(), "http://here.test/events").unwrap();
-    let layer = WaitLayer::builder(api.clone()).push(push).build().unwrap();
+    let push = foreman_client::wait::WebhookEndpoint::new(it.notifier.clone(), "http://here.test/events").unwrap();
+    let layer = WaitLayer::builder(api.clone()).webhooks(push).build().unwrap();
     let wait = layer.layer(ServiceBuilder::new().concurrency_limit(1).service(api));
     let lost = request();
     let one = tokio::spawn(wait.clone().oneshot(lost.clone()));

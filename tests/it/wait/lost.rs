@@ -37,7 +37,7 @@ async fn the_first_event_on_its_callback_says_which_job_it_became() {
             asked.tell("done");
             assert!(waiting.await.unwrap().is_ok());
             let stats = it.wait.stats();
-            assert_eq!((stats.submitted, stats.attached, stats.lost_answers), (1, 0, 1));
+            assert_eq!((stats.submitted, stats.attached, stats.lost_responses), (1, 0, 1));
         }
     }
 }
@@ -110,7 +110,7 @@ async fn without_keys_it_is_never_sent_again_and_the_error_says_that_a_job_may_r
     it.daemon.post().await.reset();
     let error = waiting.await.unwrap().unwrap_err();
     assert_eq!(it.daemon.clock(), seconds(10));
-    assert!(error.is_maybe_submitted() && error.may_be_running() && !error.is_unsent(), "{error}");
+    assert!(error.is_maybe_submitted() && error.may_be_running() && !error.is_safe_to_resubmit(), "{error}");
     assert_eq!(error.idempotency_key(), Some(request.submission().idempotency_key()));
     it.daemon.quiet_for(seconds(1_000)).await;
 
@@ -214,7 +214,7 @@ async fn that_a_re_send_did_not_arrive_says_nothing_of_the_first() {
         let waiting = begin(&wait, &request);
         daemon.post().await.fail(kind);
         let error = waiting.await.unwrap().unwrap_err();
-        assert!(error.is_maybe_submitted() && !error.is_unsent() && error.is_retryable(), "{error:?}");
+        assert!(error.is_maybe_submitted() && !error.is_safe_to_resubmit() && error.is_retryable(), "{error:?}");
     }
 }
 
@@ -226,11 +226,11 @@ async fn a_service_that_fails_to_become_ready_has_not_sent_it() {
     let post = daemon.post().await;
     daemon.allow(0);
     post.answer(429, "");
-    assert!(one.await.unwrap().unwrap_err().is_unsent());
+    assert!(one.await.unwrap().unwrap_err().is_safe_to_resubmit());
     daemon.quiet_for(seconds(1)).await;
     daemon.not_ready("the pool is shut");
     let error = other.await.unwrap().unwrap_err();
-    assert!(error.is_unsent() && !error.is_maybe_submitted(), "{error:?}");
+    assert!(error.is_safe_to_resubmit() && !error.is_maybe_submitted(), "{error:?}");
     daemon.allow(100);
     let waiting = begin(&wait, &request);
     daemon.post().await.accept("7");
@@ -247,7 +247,7 @@ async fn what_surely_did_not_arrive_may_be_sent_again_by_a_clone() {
         let first = it.daemon.post().await;
         let url = first.callback();
         first.fail(std::io::ErrorKind::ConnectionRefused);
-        assert!(waiting.await.unwrap().unwrap_err().is_unsent());
+        assert!(waiting.await.unwrap().unwrap_err().is_safe_to_resubmit());
         let waiting = begin(&it.wait, &request);
         let again = it.daemon.post().await;
         assert_same(&again, &request, url.as_deref());

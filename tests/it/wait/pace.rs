@@ -58,7 +58,7 @@ async fn polls_are_slow_while_push_works_and_steady_while_it_has_lately_missed_o
     assert_eq!(it.wait.stats().rescued, 1);
     // It comes back.
     assert_eq!(told_by_events(&mut it).await, [0, 30, 60, 90]);
-    assert_eq!(it.wait.stats().finished_by_push, 3);
+    assert_eq!(it.wait.stats().finished_by_webhook, 3);
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,7 +18,7 @@ const WORLDS: u64 = 1_000;
 struct World {
     it: Pushed,
     rng: Rng,
-    keeps_keys: bool,
+    supports_idempotency: bool,
     sends_events: bool,
     /// The job, once a submission has arrived.
     job: Option<Job>,
@@ -43,8 +43,18 @@ impl World {
         if rng.u8(..4) == 0 {
             it.wait = it.without_push(patient);
         }
-        let (keeps_keys, sends_events) = (rng.bool(), rng.bool());
-        Self { it, keeps_keys, sends_events, rng, job: None, first: None, arrived: 0, known, seen: Seen::default() }
+        let (supports_idempotency, sends_events) = (rng.bool(), rng.bool());
+        Self {
+            it,
+            supports_idempotency,
+            sends_events,
+            rng,
+            job: None,
+            first: None,
+            arrived: 0,
+            known,
+            seen: Seen::default(),
+        }
     }
 
     /// A submission has arrived.
@@ -73,14 +83,14 @@ impl World {
         if chance > 2 {
             self.take(&asked);
         }
-        let keeps_keys = self.keeps_keys;
+        let supports_idempotency = self.supports_idempotency;
         self.later(asked, move |asked| match chance {
             0 => asked.fail(std::io::ErrorKind::ConnectionRefused),
             1 => asked.answer(429, ""),
             // It was lost on its way to the daemon, or on the way back.
             2..=4 => asked.reset(),
             5 => asked.answer(502, "<html>"),
-            _ if keeps_keys => asked.accept_with_key("7"),
+            _ if supports_idempotency => asked.accept_with_key("7"),
             _ => asked.accept("7"),
         });
     }
@@ -149,7 +159,7 @@ async fn caller(wait: TestWait, request: SubmitRequest, mut rng: Rng) -> Result<
     let mut last = wait.clone().oneshot(request.clone()).await;
     for _ in 0..20 {
         match &last {
-            Err(error) if error.is_unsent() => {
+            Err(error) if error.is_safe_to_resubmit() => {
                 sleep(seconds(1)).await;
                 last = wait.clone().oneshot(request.clone()).await;
             }
@@ -163,7 +173,7 @@ async fn world(seed: u64) -> Seen {
     let request = request();
     let mut world = World::new(seed, request.submission());
     let (wait, notifier) = (world.it.wait.clone(), world.it.notifier.clone());
-    if world.keeps_keys {
+    if world.supports_idempotency {
         // An earlier job has shown that it does.
         let waiting = begin(&wait, &SubmitRequest::builder("m").build().unwrap());
         world.it.daemon.post().await.accept_with_key("1");
@@ -182,7 +192,7 @@ async fn world(seed: u64) -> Seen {
     };
     let (results, ()) = tokio::join!(callers, world.play(seed, over));
 
-    if !world.keeps_keys {
+    if !world.supports_idempotency {
         assert!(world.arrived <= 1, "world {seed}: sent {} times without keys", world.arrived);
     }
     for result in results {
@@ -192,7 +202,7 @@ async fn world(seed: u64) -> Seen {
                 assert!(world.job.as_ref().is_some_and(|job| job.done_at <= Instant::now()), "world {seed}: too early");
             }
             // What surely did not arrive may not have arrived; what may have says so.
-            Err(error) if error.is_unsent() => assert_eq!(world.arrived, 0, "world {seed}: {error:?}"),
+            Err(error) if error.is_safe_to_resubmit() => assert_eq!(world.arrived, 0, "world {seed}: {error:?}"),
             Err(error) => assert!(error.is_maybe_submitted(), "world {seed}: {error:?}"),
         }
     }
@@ -222,11 +232,11 @@ fn in_random_worlds_every_wait_ends_and_no_job_runs_twice() {
             ("an event before the 202", early),
             ("a duplicate", duplicates),
             ("a re-send", resent),
-            ("a lost answer", stats.lost_answers),
+            ("a lost answer", stats.lost_responses),
             ("a wait that attached", stats.attached),
             ("a wait that was dropped", stats.dropped),
             ("a wait that failed", stats.failed),
-            ("an end by push", stats.finished_by_push),
+            ("an end by push", stats.finished_by_webhook),
             ("an end by poll", stats.finished_by_poll),
             ("a rescue", stats.rescued),
             ("a poll that failed", stats.poll_failures),

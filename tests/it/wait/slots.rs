@@ -105,7 +105,7 @@ async fn ten_thousand_dropped_waits_leave_nothing_behind() {
     assert_eq!(it.notifier.waiting(), 0);
     let stats = it.wait.stats();
     assert_eq!(stats.waiting(), 0);
-    assert_eq!(stats.dropped + stats.finished_by_push, stats.started);
+    assert_eq!(stats.dropped + stats.finished_by_webhook, stats.started);
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,7 +117,7 @@ async fn no_room_is_said_before_anything_is_sent() {
 
     let second = request();
     let error = begin(&it.wait, &second).await.unwrap().unwrap_err();
-    assert!(error.is_overloaded() && error.is_unsent() && error.is_retryable(), "{error:?}");
+    assert!(error.is_overloaded() && error.is_safe_to_resubmit() && error.is_retryable(), "{error:?}");
     assert_eq!(error.to_string(), "as many jobs wait for events as are allowed: 1");
     assert_eq!((it.wait.stats().submitted, it.wait.stats().failed), (1, 1));
     it.daemon.quiet_for(seconds(1)).await;

@@ -10,14 +10,14 @@ fn assert_counted(stats: WaitStats, expected: &[(&str, u64)]) {
         ("started", stats.started),
         ("submitted", stats.submitted),
         ("attached", stats.attached),
-        ("finished_by_push", stats.finished_by_push),
+        ("finished_by_webhook", stats.finished_by_webhook),
         ("finished_by_poll", stats.finished_by_poll),
         ("rescued", stats.rescued),
         ("failed", stats.failed),
         ("dropped", stats.dropped),
         ("polls", stats.polls),
         ("poll_failures", stats.poll_failures),
-        ("lost_answers", stats.lost_answers),
+        ("lost_responses", stats.lost_responses),
     ];
     let counted: Vec<_> = all.into_iter().filter(|(_, count)| *count != 0).collect();
     assert_eq!(counted, expected);
@@ -36,7 +36,7 @@ async fn a_wait_that_an_event_ended() {
     assert_eq!(it.wait.stats().waiting(), 1);
     it.event(&url, "7", "done").await;
     assert!(waiting.await.unwrap().is_ok());
-    assert_counted(it.wait.stats(), &[("started", 1), ("submitted", 1), ("finished_by_push", 1), ("polls", 1)]);
+    assert_counted(it.wait.stats(), &[("started", 1), ("submitted", 1), ("finished_by_webhook", 1), ("polls", 1)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -85,13 +85,13 @@ async fn waits_that_failed() {
     let waiting = begin(&it.wait, &request());
     it.daemon.post().await.reset();
     assert!(waiting.await.unwrap().is_err());
-    assert_counted(it.wait.stats(), &[("started", 2), ("submitted", 2), ("failed", 2), ("lost_answers", 1)]);
+    assert_counted(it.wait.stats(), &[("started", 2), ("submitted", 2), ("failed", 2), ("lost_responses", 1)]);
 
     let waiting = begin(&it.wait, &request());
     it.daemon.post().await.accept("7");
     it.daemon.get().await.answer(401, "");
     assert!(waiting.await.unwrap().is_err());
-    let expected = [("started", 3), ("submitted", 3), ("failed", 3), ("poll_failures", 1), ("lost_answers", 1)];
+    let expected = [("started", 3), ("submitted", 3), ("failed", 3), ("poll_failures", 1), ("lost_responses", 1)];
     assert_counted(it.wait.stats(), &expected);
 }
 

@@ -1,5 +1,5 @@
 use foreman_client::Notifier;
-use foreman_client::source::Refusal;
+use foreman_client::source::RefusalReason;
 use foreman_client::webhook::{WebhookListener, WebhookReceiver};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -14,7 +14,7 @@ async fn a_listener_answers_and_stops() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
-    assert_eq!(notifier.stats().refused(Refusal::UnknownToken), 1);
+    assert_eq!(notifier.stats().refused(RefusalReason::UnknownToken), 1);
     drop(stream);
     listener.shutdown().await;
     // Once more is harmless.

@@ -1,7 +1,7 @@
 use axum::Router;
 use axum::body::Body;
 use foreman_client::Notifier;
-use foreman_client::source::Refusal;
+use foreman_client::source::RefusalReason;
 use foreman_client::webhook::WebhookReceiver;
 use http::{Method, Request};
 use tower::ServiceExt as _;
@@ -21,7 +21,7 @@ async fn a_router_takes_the_receiver_and_gives_its_answers() {
         }
     }
     let stats = notifier.stats();
-    assert_eq!((stats.refused(Refusal::Method), stats.refused(Refusal::UnknownToken)), (2, 2));
+    assert_eq!((stats.refused(RefusalReason::Method), stats.refused(RefusalReason::UnknownToken)), (2, 2));
 
     receiver.close();
     let router: Router = Router::new().route_service("/foreman/{token}", receiver);

@@ -47,7 +47,7 @@ async fn a_body_that_does_not_come_is_a_408() {
         let answer = rest(&mut peer).await;
         assert_status(&answer, 408);
         assert_eq!(answer.matches("connection: close\r\n").count(), 1, "{answer}");
-        assert_eq!(job.notifier.stats().refused(Refusal::Body), 1);
+        assert_eq!(job.notifier.stats().refused(RefusalReason::Body), 1);
         drop(peer);
         served.await.unwrap();
     }
@@ -78,7 +78,7 @@ async fn a_body_that_breaks_off_delivers_nothing() {
     peer.write_all(head.as_bytes()).await.unwrap();
     drop(peer);
     served.await.unwrap();
-    assert_eq!((job.notifier.stats().refused(Refusal::Body), job.is_finished()), (1, false));
+    assert_eq!((job.notifier.stats().refused(RefusalReason::Body), job.is_finished()), (1, false));
 }
 
 #[tokio::test(start_paused = true)]

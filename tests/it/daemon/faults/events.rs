@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use foreman_client::daemon::faults::{Faults, Forgery, Times};
 use foreman_client::daemon::{Builder, Daemon};
-use foreman_client::source::Refusal;
+use foreman_client::source::RefusalReason;
 use foreman_client::{JobResult, SubmitRequest};
 use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
@@ -48,7 +48,7 @@ async fn ended_by_event(rig: &Rig, door: &Door) -> JoinHandle<JobResult> {
 async fn an_end_that_is_not_told_is_found_by_polling() {
     let (rig, door) = (Rig::start().await, Door::open().await);
     rig.faults.last_events().silence(Times::Next(1));
-    let jobs = rig.jobs(rig.waits().push(door.push.clone()).poll_policy(quick()));
+    let jobs = rig.jobs(rig.waits().webhooks(door.push.clone()).poll_policy(quick()));
     rig.gate.open(1);
     let result = bounded(jobs.clone().oneshot(request())).await.unwrap();
     rig.ran_once(&result).await;
@@ -60,7 +60,7 @@ async fn an_end_that_is_not_told_is_found_by_polling() {
 async fn an_end_that_is_told_late_is_found_by_polling_and_changes_nothing_any_more() {
     let (rig, door) = (Rig::start().await, Door::open().await);
     rig.faults.last_events().delay(LONG, Times::Next(1));
-    let jobs = rig.jobs(rig.waits().push(door.push.clone()).poll_policy(quick()));
+    let jobs = rig.jobs(rig.waits().webhooks(door.push.clone()).poll_policy(quick()));
     // Held to the end, so that the event finds somebody.
     let request = request();
     rig.gate.open(1);
@@ -233,10 +233,10 @@ async fn an_older_state_after_the_end_changes_nothing() {
 #[tokio::test]
 async fn what_is_forged_or_wrongly_signed_is_refused_and_the_event_after_it_believed() {
     type Set = fn(&Faults);
-    let faults: [(Set, Refusal, [u64; 2]); 3] = [
-        (|faults| faults.last_events().forge(Forgery::Body, Times::Next(2)), Refusal::Signature, [2, 0]),
-        (|faults| faults.last_events().forge(Forgery::Job, Times::Next(2)), Refusal::ForeignJob, [2, 0]),
-        (|faults| faults.last_events().missign(Times::Next(2)), Refusal::Signature, [0, 2]),
+    let faults: [(Set, RefusalReason, [u64; 2]); 3] = [
+        (|faults| faults.last_events().forge(Forgery::Body, Times::Next(2)), RefusalReason::Signature, [2, 0]),
+        (|faults| faults.last_events().forge(Forgery::Job, Times::Next(2)), RefusalReason::WrongJob, [2, 0]),
+        (|faults| faults.last_events().missign(Times::Next(2)), RefusalReason::Signature, [0, 2]),
     ];
     for (set, refusal, [forged, missigned]) in faults {
         let (rig, door) = (Rig::start().await, Door::open().await);
@@ -254,7 +254,7 @@ async fn what_is_forged_or_wrongly_signed_is_refused_and_the_event_after_it_beli
 async fn an_end_that_is_only_told_in_forgeries_is_found_by_polling() {
     let (rig, door) = (Rig::start().await, Door::open().await);
     rig.faults.events().forge(Forgery::Body, Times::UntilCleared);
-    let jobs = rig.jobs(rig.waits().push(door.push.clone()).poll_policy(quick()));
+    let jobs = rig.jobs(rig.waits().webhooks(door.push.clone()).poll_policy(quick()));
     rig.gate.open(1);
     let result = bounded(jobs.clone().oneshot(request())).await.unwrap();
     rig.ran_once(&result).await;

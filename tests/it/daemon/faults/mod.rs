@@ -12,7 +12,7 @@ use foreman_client::client::Jobs;
 use foreman_client::daemon::{Builder, Daemon, Faults};
 use foreman_client::retry::RetrySubmission;
 use foreman_client::source::PollPolicy;
-use foreman_client::wait::{Push, WaitLayerBuilder};
+use foreman_client::wait::{WaitLayerBuilder, WebhookEndpoint};
 use foreman_client::webhook::{WebhookListener, WebhookReceiver};
 use foreman_client::{JobResult, JobState, Notifier, SubmitRequest, WaitLayer};
 use tower::{ServiceBuilder, ServiceExt as _};
@@ -87,7 +87,7 @@ impl Rig {
 /// Where a client hears of its jobs.
 struct Door {
     notifier: Notifier,
-    push: Push,
+    push: WebhookEndpoint,
     _listener: WebhookListener,
 }
 
@@ -96,7 +96,7 @@ impl Door {
         let notifier = Notifier::new();
         let receiver = WebhookReceiver::builder(notifier.clone()).secret(SECRET).build().unwrap();
         let listener = WebhookListener::builder(receiver).bind(([127, 0, 0, 1], 0).into()).await.unwrap();
-        let push = Push::new(notifier.clone(), format!("http://{}", listener.local_addr())).unwrap();
+        let push = WebhookEndpoint::new(notifier.clone(), format!("http://{}", listener.local_addr())).unwrap();
         Self { notifier, push, _listener: listener }
     }
 
@@ -104,7 +104,7 @@ impl Door {
     fn jobs(&self, rig: &Rig) -> Jobs {
         let rarely = PollPolicy::builder().interval(LONG).max_interval(LONG).slow_interval(LONG);
         let rarely = rarely.long_poll(Duration::ZERO).build().unwrap();
-        rig.jobs(rig.waits().push(self.push.clone()).poll_policy(rarely))
+        rig.jobs(rig.waits().webhooks(self.push.clone()).poll_policy(rarely))
     }
 }
 

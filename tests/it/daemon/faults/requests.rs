@@ -28,11 +28,11 @@ async fn a_lost_answer_is_asked_for_again_and_the_job_runs_once() {
 async fn a_lost_answer_is_made_good_by_an_event() {
     let (rig, door) = (Rig::start().await, Door::open().await);
     rig.faults.submissions().lose_answers(Times::Next(1));
-    let jobs = rig.jobs(rig.waits().push(door.push.clone()).answer_window(LONG));
+    let jobs = rig.jobs(rig.waits().webhooks(door.push.clone()).lost_response_window(LONG));
     rig.gate.open(1);
     let result = bounded(jobs.clone().oneshot(request())).await.unwrap();
     rig.ran_once(&result).await;
-    assert_eq!((rig.ran(), rig.daemon.stats().replayed, jobs.stats().lost_answers), ((1, 1), 0, 1));
+    assert_eq!((rig.ran(), rig.daemon.stats().replayed, jobs.stats().lost_responses), ((1, 1), 0, 1));
     assert_eq!(rig.faults.seen().lost_answers, 1);
 }
 

@@ -53,7 +53,7 @@ struct State {
     begin: Instant,
     receiver: WebhookReceiver,
     signed: bool,
-    keeps_keys: bool,
+    supports_idempotency: bool,
     down: (Instant, Instant),
     jobs: Vec<Job>,
     occurred: BTreeMap<&'static str, u32>,
@@ -80,9 +80,10 @@ impl Double {
         let begin = Instant::now();
         let down = begin + MS(rng.u64(0..20_000));
         let down = (down, down + MS(rng.u64(0..15_000)));
-        let keeps_keys = rng.bool();
+        let supports_idempotency = rng.bool();
         let (occurred, trace) = (BTreeMap::new(), Vec::new());
-        let state = State { rng, begin, receiver, signed, keeps_keys, down, jobs: Vec::new(), occurred, trace };
+        let state =
+            State { rng, begin, receiver, signed, supports_idempotency, down, jobs: Vec::new(), occurred, trace };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -167,7 +168,7 @@ impl Double {
         let mut state = self.state();
         state.jobs[at].answered = true;
         let mut answer = json(202, format!(r#"{{"job_id":"job-{at}"}}"#));
-        if state.keeps_keys {
+        if state.supports_idempotency {
             answer.headers_mut().insert("idempotency-key", key);
         }
         Ok(answer)
@@ -176,7 +177,7 @@ impl Double {
     /// Makes a job of it, unless its key is kept.
     fn take(&self, key: &str, body: Bytes) -> usize {
         let mut state = self.state();
-        if let Some(at) = state.jobs.iter().position(|job| job.key == key).filter(|_| state.keeps_keys) {
+        if let Some(at) = state.jobs.iter().position(|job| job.key == key).filter(|_| state.supports_idempotency) {
             assert_eq!(state.jobs[at].body, body, "one key, two bodies");
             return at;
         }

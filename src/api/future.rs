@@ -15,52 +15,52 @@ use super::service::Target;
 use crate::error::Kind;
 use crate::{BoxError, Error};
 
-/// One request to the daemon and its answer: the future of [`Api`](super::Api).
+/// One request to the daemon: the future of [`Api`](super::Api), which resolves to the response.
 ///
 /// # Cancel safety
 ///
-/// Dropping it gives up on the answer; the daemon may have acted on the request all the same.
+/// Dropping it drops the response. The daemon may have acted on the request.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
-pub struct Exchange<F, B, C> {
+pub struct ApiFuture<F, B, C> {
     call: C,
     target: Arc<Target>,
     #[pin]
     state: State<F, B>,
-    /// Begins with the first poll, since there may be no runtime before.
+    /// Starts with the first poll, since there may be no runtime before.
     #[pin]
     timeout: Option<Sleep>,
 }
 
 #[pin_project(project = StateProj)]
 enum State<F, B> {
-    /// Nothing was sent.
-    Refused(Option<Error>),
-    /// The head of the answer is awaited.
-    Waiting(#[pin] F),
-    /// The body is read; in a box, since it is large and lives for a moment, and a wait holds an exchange in itself.
-    Reading(Pin<Box<Reading<B>>>),
+    /// The request is invalid; nothing was sent.
+    Invalid(Option<Error>),
+    /// Waiting for the head of the response.
+    Head(#[pin] F),
+    /// Reading the body. It is in a box because it is large and short-lived, and a wait contains this future.
+    Body(Pin<Box<ReadBody<B>>>),
 }
 
 #[pin_project]
-struct Reading<B> {
+struct ReadBody<B> {
     head: Option<response::Parts>,
     #[pin]
     body: B,
     read: BytesMut,
 }
 
-impl<F, B, C> Exchange<F, B, C> {
+impl<F, B, C> ApiFuture<F, B, C> {
     pub(super) fn new(future: F, call: C, target: Arc<Target>) -> Self {
-        Self { call, target, state: State::Waiting(future), timeout: None }
+        Self { call, target, state: State::Head(future), timeout: None }
     }
 
-    pub(super) fn refused(error: Error, call: C, target: Arc<Target>) -> Self {
-        Self { call, target, state: State::Refused(Some(error)), timeout: None }
+    pub(super) fn invalid(error: Error, call: C, target: Arc<Target>) -> Self {
+        Self { call, target, state: State::Invalid(Some(error)), timeout: None }
     }
 }
 
-impl<F, B, C, E> Future for Exchange<F, B, C>
+impl<F, B, C, E> Future for ApiFuture<F, B, C>
 where
     F: Future<Output = Result<Response<B>, E>>,
     E: Into<BoxError>,
@@ -71,28 +71,28 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let limit = this.target.exchange_timeout.saturating_add(this.call.hold());
+        let limit = this.target.request_timeout.saturating_add(this.call.long_poll());
         if this.timeout.is_none() {
             this.timeout.set(Some(sleep(limit)));
         }
-        let answer = match poll_answer(this.state, this.target.max_answer, cx) {
-            Poll::Ready(answer) => answer,
+        let response = match poll_response(this.state, this.target.max_response_size, cx) {
+            Poll::Ready(response) => response,
             Poll::Pending => match this.timeout.as_pin_mut() {
                 Some(timeout) => {
                     ready!(timeout.poll(cx));
-                    Err(Error::new(Kind::Exchange(Some(limit))))
+                    Err(Error::new(Kind::RequestTimeout(Some(limit))))
                 }
                 None => return Poll::Pending,
             },
         };
-        let result = answer.and_then(|answer| this.call.answer(answer));
-        Poll::Ready(result.map_err(|error| this.call.about(error.with_call(this.target.describe(this.call)))))
+        let result = response.and_then(|response| this.call.response(response));
+        Poll::Ready(result.map_err(|error| this.call.annotate(error.with_call(this.target.describe(this.call)))))
     }
 }
 
-fn poll_answer<F, B, E>(
+fn poll_response<F, B, E>(
     mut state: Pin<&mut State<F, B>>,
-    max_answer: usize,
+    max_response_size: usize,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Response<Bytes>, Error>>
 where
@@ -102,24 +102,22 @@ where
 {
     loop {
         match state.as_mut().project() {
-            StateProj::Refused(error) => {
-                let again = || Error::answer("it was taken already");
-                return Poll::Ready(Err(error.take().unwrap_or_else(again)));
+            StateProj::Invalid(error) => {
+                return Poll::Ready(Err(error.take().unwrap_or_else(polled_again)));
             }
-            // Waiting -> Reading: the head is there.
-            StateProj::Waiting(future) => {
-                let answer = ready!(future.poll(cx)).map_err(|error| Error::from_boxed(error.into()))?;
-                let (head, body) = answer.into_parts();
-                let reading = Reading { head: Some(head), body, read: BytesMut::new() };
-                state.set(State::Reading(Box::pin(reading)));
+            // Head -> Body
+            StateProj::Head(future) => {
+                let response = ready!(future.poll(cx)).map_err(|error| Error::from_boxed(error.into()))?;
+                let (head, body) = response.into_parts();
+                state.set(State::Body(Box::pin(ReadBody { head: Some(head), body, read: BytesMut::new() })));
             }
-            StateProj::Reading(reading) => return reading.as_mut().poll(max_answer, cx),
+            StateProj::Body(body) => return body.as_mut().poll(max_response_size, cx),
         }
     }
 }
 
-impl<B: Body<Error: Into<BoxError>>> Reading<B> {
-    /// Reads to the end of the body, unless it is over the limit by its declaration or in fact.
+impl<B: Body<Error: Into<BoxError>>> ReadBody<B> {
+    /// Reads to the end of the body, unless its declared or its real size is over the limit.
     fn poll(self: Pin<&mut Self>, limit: usize, cx: &mut Context<'_>) -> Poll<Result<Response<Bytes>, Error>> {
         let mut this = self.project();
         let too_large = || Poll::Ready(Err(Error::new(Kind::TooLarge(limit))));
@@ -138,13 +136,18 @@ impl<B: Body<Error: Into<BoxError>>> Reading<B> {
         let body = this.read.split().freeze();
         Poll::Ready(match this.head.take() {
             Some(head) => Ok(Response::from_parts(head, body)),
-            None => Err(Error::answer("it was taken already")),
+            None => Err(polled_again()),
         })
     }
 }
 
-impl<F, B, C> fmt::Debug for Exchange<F, B, C> {
+/// The caller polled the future after it had completed.
+fn polled_again() -> Error {
+    Error::response("polled after completion")
+}
+
+impl<F, B, C> fmt::Debug for ApiFuture<F, B, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exchange").finish_non_exhaustive()
+        f.debug_struct("ApiFuture").finish_non_exhaustive()
     }
 }

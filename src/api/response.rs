@@ -24,7 +24,7 @@ pub(super) fn json<T: DeserializeOwned>(answer: &Response<Bytes>, success: Statu
             serde_json::error::Category::Data => "the JSON has another shape",
             _ => "it is not JSON",
         };
-        Error::answer(format!("{why}: it begins with {begin:?}")).with_source(error)
+        Error::response(format!("{why}: it begins with {begin:?}")).with_source(error)
     })
 }
 
@@ -90,7 +90,7 @@ mod tests {
     fn the_daemons_reason_is_in_the_error() {
         let answer = Response::builder().status(422).body(Bytes::from(r#"{"error":"no such model"}"#)).unwrap();
         let error = expect(&answer, StatusCode::OK).unwrap_err();
-        assert!(error.is_rejected() && error.is_unsent() && !error.is_retryable());
+        assert!(error.is_rejected() && error.is_safe_to_resubmit() && !error.is_retryable());
         assert_eq!(error.reason(), Some("no such model"));
         assert_eq!(error.to_string(), "the daemon answered 422: no such model");
     }
@@ -107,7 +107,7 @@ mod tests {
         for (body, why) in [("<html>", "not JSON"), ("{\"a\":", "cut off"), ("[]", "another shape"), ("", "cut off")] {
             let answer = Response::new(Bytes::from(body));
             let error = json::<crate::JobStatus>(&answer, StatusCode::OK).unwrap_err();
-            assert!(error.is_bad_answer() && error.to_string().contains(why), "{body}: {error}");
+            assert!(error.is_bad_response() && error.to_string().contains(why), "{body}: {error}");
         }
     }
 }

@@ -18,8 +18,8 @@ async fn during_a_pause_it_ends_the_pause() {
     turn(&mut stream, &mut daemon, running).await;
     turn(&mut stream, &mut daemon, running).await;
     assert!(timeout(Duration::from_millis(500), stream.next()).await.is_err());
-    stream.as_mut().hurry();
-    stream.as_mut().hurry();
+    stream.as_mut().poll_now();
+    stream.as_mut().poll_now();
     assert_eq!(turn(&mut stream, &mut daemon, running).await.1, Duration::from_millis(1_500));
     // Once: the next pause is one again.
     assert!(turn(&mut stream, &mut daemon, running).await.1 >= seconds(3));
@@ -29,7 +29,7 @@ async fn during_a_pause_it_ends_the_pause() {
 async fn between_two_reads_it_leaves_out_the_pause() {
     let (mut stream, mut daemon) = stream(exact().build().unwrap());
     turn(&mut stream, &mut daemon, running).await;
-    stream.as_mut().hurry();
+    stream.as_mut().poll_now();
     assert_eq!(turn(&mut stream, &mut daemon, running).await.1, seconds(0));
 }
 
@@ -38,7 +38,7 @@ async fn during_a_poll_it_asks_again_right_behind_it() {
     let (mut stream, mut daemon) = stream(exact().build().unwrap());
     assert!(timeout(seconds(1), stream.next()).await.is_err());
     let asked = daemon.get().await;
-    stream.as_mut().hurry();
+    stream.as_mut().poll_now();
     daemon.quiet_for(seconds(1)).await;
     // What this says may be older than the reason to hurry.
     asked.tell("running");
@@ -53,7 +53,7 @@ async fn during_a_poll_that_fails_it_asks_again_too() {
     let (mut stream, mut daemon) = stream(exact().build().unwrap());
     assert!(timeout(seconds(1), stream.next()).await.is_err());
     let asked = daemon.get().await;
-    stream.as_mut().hurry();
+    stream.as_mut().poll_now();
     asked.reset();
     assert!(stream.next().await.unwrap().is_err());
     assert_eq!(turn(&mut stream, &mut daemon, running).await.1, seconds(1));

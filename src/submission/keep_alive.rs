@@ -1,0 +1,167 @@
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
+
+use uuid::Uuid;
+
+use super::drop_policy::DropPolicy;
+use super::handle::Submission;
+use super::shared::SharedSubmission;
+use super::token::CallbackToken;
+use crate::{Error, JobId};
+
+/// Keeps a submission alive. Every clone of a request and every wait has one. The drop of the last one frees the callback token
+/// and leaves the job to the drop policy.
+///
+/// It is a reference count beside the one of the `Arc`, because handles ([`Submission`]) and the notifier hold the `Arc` without
+/// keeping the submission alive.
+#[derive(Debug)]
+pub(crate) struct KeepAlive(Arc<SharedSubmission>);
+
+/// The wait service that sends a submission: receives its events, and applies the drop policy.
+pub(crate) trait WaitOwner: fmt::Debug + Send + Sync {
+    /// Registers the submission for its events. `None` without webhooks.
+    ///
+    /// # Errors
+    ///
+    /// When the registry is full.
+    fn register(&self, submission: &Arc<SharedSubmission>) -> Result<Option<CallbackToken>, Error>;
+
+    /// The URL for the events of that token.
+    fn callback_url(&self, token: CallbackToken) -> String;
+
+    /// Whether the daemon is known to support idempotency keys.
+    fn supports_idempotency(&self) -> bool;
+
+    /// An event of a submission came.
+    fn webhook_arrived(&self);
+
+    /// The submission is abandoned, or its registration was not needed. Called from a drop: must not block or panic.
+    fn released(self: Arc<Self>, released: Released);
+}
+
+/// What remains of a submission that is abandoned.
+#[derive(Debug, Default)]
+pub(crate) struct Released {
+    pub(crate) token: Option<CallbackToken>,
+    /// The job, if its id is known and it has not ended.
+    pub(crate) unfinished: Option<JobId>,
+    /// The submission may have become a job whose id is not known.
+    pub(crate) lost: bool,
+    /// The policy of the request, which goes before the one of the client.
+    pub(crate) drop_policy: Option<DropPolicy>,
+}
+
+/// The owner that first sent a submission. It stays the same, so that every attempt sends the same bytes.
+#[derive(Debug)]
+pub(super) struct Registration {
+    pub(super) owner: Arc<dyn WaitOwner>,
+    token: Option<CallbackToken>,
+}
+
+impl KeepAlive {
+    /// For a new submission.
+    pub(crate) fn new_submission(drop_policy: Option<DropPolicy>) -> Self {
+        // Version 7 is ordered by time, so that a daemon with a million stored keys appends a new one to its index.
+        Self(SharedSubmission::new(Some(Uuid::now_v7()), None, drop_policy))
+    }
+
+    /// For a job that exists already.
+    pub(crate) fn existing_job(job_id: JobId) -> Self {
+        Self(SharedSubmission::new(None, Some(job_id), None))
+    }
+
+    pub(crate) fn drop_policy(&self) -> Option<DropPolicy> {
+        self.0.drop_policy
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<SharedSubmission> {
+        &self.0
+    }
+
+    pub(crate) fn submission(&self) -> Submission {
+        Submission::new(Arc::clone(&self.0))
+    }
+
+    /// Registers the submission with the service that is about to send it, unless one did before.
+    pub(crate) fn register(&self, owner: &Arc<dyn WaitOwner>) -> Result<(), Error> {
+        if self.0.registration.get().is_some() {
+            return Ok(());
+        }
+        let token = owner.register(&self.0)?;
+        let registration = Registration { owner: Arc::clone(owner), token };
+        if let Err(second) = self.0.registration.set(registration) {
+            // Two waits started at the same time, and the other one's token is in use.
+            second.owner.released(Released { token: second.token, ..Released::default() });
+        }
+        Ok(())
+    }
+
+    /// Whether events of this submission can come.
+    pub(crate) fn has_callback(&self) -> bool {
+        self.0.registration.get().is_some_and(|registration| registration.token.is_some())
+    }
+
+    /// Whether the daemon that it is sent to is known to support idempotency keys.
+    pub(crate) fn supports_idempotency(&self) -> bool {
+        self.0.registration.get().is_some_and(|registration| registration.owner.supports_idempotency())
+    }
+
+    pub(crate) fn callback_url(&self) -> Option<String> {
+        self.0.callback_url()
+    }
+}
+
+impl SharedSubmission {
+    /// `None` until it is registered with an owner that has webhooks.
+    pub(super) fn callback_url(&self) -> Option<String> {
+        let registration = self.registration.get()?;
+        Some(registration.owner.callback_url(registration.token?))
+    }
+}
+
+impl Clone for KeepAlive {
+    fn clone(&self) -> Self {
+        // As in `Arc`: whoever clones has one already, so there is nothing to order.
+        self.0.holders.fetch_add(1, Relaxed);
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for KeepAlive {
+    fn drop(&mut self) {
+        if self.0.holders.fetch_sub(1, AcqRel) != 1 {
+            return;
+        }
+        let (unfinished, lost) = self.0.update(|state| state.abandon());
+        if let Some(registration) = self.0.registration.get() {
+            let (token, drop_policy) = (registration.token, self.0.drop_policy);
+            Arc::clone(&registration.owner).released(Released { token, unfinished, lost, drop_policy });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::state::{EventOutcome, Trust};
+    use super::*;
+    use crate::JobStatus;
+
+    #[test]
+    fn last_holder_abandons() {
+        let keep_alive = KeepAlive::existing_job(JobId::new("7").unwrap());
+        let (submission, second) = (Arc::clone(keep_alive.shared()), keep_alive.clone());
+        let event = |state: &str| JobStatus::new(JobId::new("7").unwrap(), state.into());
+        drop(keep_alive);
+        assert_eq!(submission.event(event("running"), Trust::Signed), EventOutcome::Hint);
+        drop(second.clone());
+        drop(second);
+        assert_eq!(submission.event(event("done"), Trust::Signed), EventOutcome::Late);
+    }
+
+    #[test]
+    fn keys_are_ordered_by_time() {
+        let keys = [(); 100].map(|()| KeepAlive::new_submission(None).shared().key());
+        assert!(keys.is_sorted_by(|one, next| one < next), "{keys:?}");
+    }
+}

@@ -1,0 +1,159 @@
+//! What the clones of a request see of each other, and what events do to a submission.
+
+use super::*;
+
+fn id(id: &str) -> JobId {
+    JobId::new(id).unwrap()
+}
+
+fn status(job: &str, state: &str, attempt: u64) -> JobStatus {
+    let mut status = JobStatus::new(id(job), state.into());
+    status.attempt = attempt;
+    status
+}
+
+fn fresh() -> SubmissionState {
+    SubmissionState::new(None)
+}
+
+fn accepted(job: &str) -> SubmissionState {
+    let mut state = fresh();
+    state.accept(id(job));
+    state
+}
+
+/// Every state in the history, in order.
+fn states(state: &SubmissionState) -> Vec<String> {
+    let mut next = 0;
+    std::iter::from_fn(|| state.history()?.next(&mut next)).map(|change| change.state.to_string()).collect()
+}
+
+#[test]
+fn only_one_wait_sends_at_a_time() {
+    let mut state = fresh();
+    assert_eq!([state.claim(), state.claim()], [SendState::Fresh, SendState::InFlight]);
+    state.unsent();
+    assert_eq!([state.claim(), state.claim()], [SendState::Fresh, SendState::InFlight]);
+    assert_eq!(state.lost(), SendState::Lost);
+    assert_eq!(state.claim(), SendState::Lost, "what may have arrived is not sent again");
+    assert_eq!([state.reclaim(), state.reclaim()], [true, false], "unless the daemon supports keys, and then by one");
+    state.accept(id("7"));
+    assert_eq!((state.claim(), state.reclaim()), (SendState::Accepted, false));
+    state.unsent();
+    assert_eq!(state.lost(), SendState::Accepted, "accepted is final");
+}
+
+#[test]
+fn a_refusal_after_a_lost_attempt_stays_lost() {
+    let mut state = fresh();
+    state.claim();
+    state.may_have_arrived();
+    assert_eq!(state.unsent(), SendState::Lost);
+}
+
+#[test]
+fn signed_event_before_response_names_job() {
+    let mut state = fresh();
+    state.claim();
+    assert_eq!(state.event(status("7", "running", 1), Trust::Signed), EventOutcome::Hint);
+    assert_eq!(state.job_id(), Some(&id("7")));
+    assert_eq!(state.lost(), SendState::Accepted);
+}
+
+#[test]
+fn unsigned_event_names_job_only_if_response_is_lost() {
+    let mut state = fresh();
+    state.claim();
+    assert_eq!(state.event(status("7", "done", 1), Trust::TokenOnly), EventOutcome::Hint);
+    assert_eq!(state.job_id(), None);
+    assert_eq!(state.lost(), SendState::Accepted);
+    assert_eq!(state.job_id(), Some(&id("7")));
+
+    let mut answered = fresh();
+    answered.claim();
+    answered.event(status("forged", "done", 1), Trust::TokenOnly);
+    answered.accept(id("7"));
+    assert_eq!(answered.job_id(), Some(&id("7")));
+}
+
+#[test]
+fn first_event_after_lost_response_names_job() {
+    for trust in [Trust::TokenOnly, Trust::Signed] {
+        let mut state = fresh();
+        state.claim();
+        state.lost();
+        state.event(status("7", "running", 1), trust);
+        assert_eq!((state.claim(), state.job_id()), (SendState::Accepted, Some(&id("7"))));
+    }
+}
+
+#[test]
+fn first_terminal_state_wins() {
+    let mut state = accepted("7");
+    assert_eq!(state.event(status("8", "done", 1), Trust::Signed), EventOutcome::WrongJob);
+    assert_eq!(state.event(status("7", "done", 1), Trust::Signed), EventOutcome::Finished);
+    assert_eq!(state.event(status("7", "done", 1), Trust::Signed), EventOutcome::Duplicate);
+    assert_eq!(state.event(status("7", "running", 1), Trust::Signed), EventOutcome::Duplicate);
+    assert_eq!(state.last_state(), Some(&JobState::Done));
+    let failed = JobResult::new(status("7", "failed", 1)).unwrap();
+    let (kept, via) = state.finish(failed, Via::Poll);
+    assert_eq!((&kept.state, via), (&JobState::Done, Via::Webhook));
+}
+
+#[test]
+fn unsigned_event_is_only_a_hint() {
+    let mut state = accepted("7");
+    assert_eq!(state.event(status("7", "done", 1), Trust::TokenOnly), EventOutcome::Hint);
+    let snapshot = state.snapshot();
+    assert!(snapshot.result.is_none() && snapshot.hints == 1 && snapshot.signed_events == 0);
+    assert_eq!(state.last_state(), None);
+}
+
+#[test]
+fn late_events_do_not_turn_states_back() {
+    let mut state = accepted("7");
+    state.keep_history();
+    for (word, attempt) in [
+        ("running", 1),
+        ("queued", 0),
+        ("running", 1),
+        ("queued", 1),
+        ("running", 2),
+        ("running", 1),
+        ("paused", 2),
+        ("done", 2),
+    ] {
+        state.event(status("7", word, attempt), Trust::Signed);
+    }
+    assert_eq!(states(&state), ["running", "queued", "running", "paused", "done"]);
+}
+
+#[test]
+fn history_is_bounded() {
+    let mut state = accepted("7");
+    state.keep_history();
+    for turn in 0..1_000 {
+        state.polled(&status("7", if turn % 2 == 0 { "a" } else { "b" }, 0));
+    }
+    assert_eq!(states(&state).len(), 64);
+}
+
+#[test]
+fn abandoned_submission_takes_no_events() {
+    let mut state = accepted("7");
+    assert_eq!(state.abandon(), (Some(id("7")), false));
+    assert_eq!(state.event(status("7", "done", 1), Trust::Signed), EventOutcome::Late);
+}
+
+#[test]
+fn only_changes_wake() {
+    let mut state = fresh();
+    state.claim();
+    assert!(!state.take_changed(), "a claim concerns nobody else");
+    state.accept(id("7"));
+    assert!(state.take_changed() && !state.take_changed());
+    state.polled(&status("7", "queued", 0));
+    assert!(state.take_changed());
+    state.polled(&status("7", "queued", 0));
+    assert!(!state.take_changed(), "the same state again is no change");
+}

@@ -1,0 +1,142 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::StatusCode;
+use tower::{Service, ServiceExt};
+
+use super::stats::Counters;
+use crate::api::{CancelJob, GetJob, Polled, cancel_job};
+use crate::submission::DropPolicy;
+use crate::{BoxError, Error, JobId, JobState, JobStatus};
+
+/// Cancels abandoned jobs.
+pub(super) trait CancelOnDrop: Send + Sync {
+    /// Applies `policy`, which is one that may cancel.
+    fn cancel(&self, job_id: JobId, policy: DropPolicy) -> Cancelling;
+}
+
+type Cancelling = Pin<Box<dyn Future<Output = Result<CancelOutcome, Error>> + Send>>;
+
+/// What became of an abandoned job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CancelOutcome {
+    /// It was cancelled, or it ended by itself.
+    Ended,
+    /// The policy lets it go on.
+    LeftRunning,
+}
+
+/// Cancels by a service that is cloned for each job. It is in a mutex, so that it need not be `Sync`.
+pub(super) struct CancelBy<C>(Mutex<C>);
+
+impl<C> CancelBy<C> {
+    pub(super) fn new(service: C) -> Self {
+        Self(Mutex::new(service))
+    }
+}
+
+impl<C> CancelOnDrop for CancelBy<C>
+where
+    C: Clone + Send + 'static,
+    C: Service<CancelJob, Response = JobStatus, Error: Into<BoxError>, Future: Send>,
+    C: Service<GetJob, Response = Polled, Error: Into<BoxError>, Future: Send>,
+{
+    fn cancel(&self, job_id: JobId, policy: DropPolicy) -> Cancelling {
+        let service = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Box::pin(async move {
+            if policy == DropPolicy::CancelIfQueued {
+                let polled = service.clone().oneshot(GetJob::new(job_id.clone())).await;
+                match polled.map_err(|error| Error::from_boxed(error.into())) {
+                    Ok(Polled { status, .. }) if status.state == JobState::Queued => {}
+                    Ok(Polled { status, .. }) if status.state.is_terminal() => return Ok(CancelOutcome::Ended),
+                    Ok(_) => return Ok(CancelOutcome::LeftRunning),
+                    Err(error) if error.is_not_found() => return Ok(CancelOutcome::Ended),
+                    Err(error) => return Err(error),
+                }
+            }
+            match cancel_job(service, job_id).await {
+                Ok(_) => Ok(CancelOutcome::Ended),
+                Err(error) if has_ended(&error) => Ok(CancelOutcome::Ended),
+                Err(error) => Err(error),
+            }
+        })
+    }
+}
+
+/// Whether a refused cancel means that there is nothing to cancel any more.
+fn has_ended(error: &Error) -> bool {
+    error.status() == Some(StatusCode::CONFLICT)
+        || error.is_not_found()
+        || error.last_state().is_some_and(JobState::is_terminal)
+}
+
+/// Cancels in the background, if there is a runtime. It is called from a drop, and so never blocks or panics.
+pub(super) fn cancel_in_background(
+    counters: &Arc<Counters>,
+    service: &dyn CancelOnDrop,
+    job_id: JobId,
+    policy: DropPolicy,
+) {
+    let mut count = CountOnDrop { counters: Arc::clone(counters), outcome: None };
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        tracing::debug!(%job_id, "cannot cancel an abandoned job: dropped outside a runtime");
+        return;
+    };
+    let cancelling = service.cancel(job_id.clone(), policy);
+    runtime.spawn(async move {
+        match cancelling.await {
+            Ok(outcome) => count.outcome = Some(outcome),
+            Err(error) => {
+                tracing::debug!(%job_id, error = &error as &dyn std::error::Error, "cannot cancel an abandoned job");
+            }
+        }
+        drop(count);
+    });
+}
+
+/// Counts the outcome, also of a cancel that the runtime drops.
+struct CountOnDrop {
+    counters: Arc<Counters>,
+    outcome: Option<CancelOutcome>,
+}
+
+impl Drop for CountOnDrop {
+    fn drop(&mut self) {
+        match self.outcome {
+            Some(CancelOutcome::Ended) => self.counters.cancelled.add(),
+            Some(CancelOutcome::LeftRunning) => {}
+            None => self.counters.cancels_failed.add(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{Method, Request, Response};
+    use http_body_util::Full;
+    use tower::service_fn;
+
+    use super::*;
+    use crate::Api;
+
+    #[tokio::test]
+    async fn cancel_answered_404_polls_the_job() {
+        for (get, expected) in [
+            ((404, ""), Some(CancelOutcome::Ended)),
+            ((200, r#"{"job_id":"7","state":"done"}"#), Some(CancelOutcome::Ended)),
+            // The daemon does not support cancelling: the job goes on.
+            ((200, r#"{"job_id":"7","state":"running"}"#), None),
+            ((500, ""), None),
+        ] {
+            let daemon = service_fn(move |request: Request<Full<Bytes>>| async move {
+                let (status, body) = if request.method() == Method::DELETE { (404, "404 page not found") } else { get };
+                Response::builder().status(status).body(Full::<Bytes>::from(body))
+            });
+            let api = Api::new("http://daemon.example".parse().unwrap(), daemon);
+            let outcome = CancelBy::new(api).cancel(JobId::new("7").unwrap(), DropPolicy::Cancel).await;
+            assert_eq!(outcome.ok(), expected, "{get:?}");
+        }
+    }
+}
