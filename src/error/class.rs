@@ -1,35 +1,34 @@
 use super::{Error, Kind};
 
-/// What an [`Error`] means to somebody who called a server that called the daemon: the rows of the tables in
-/// [`crate::error`].
+/// The class of an [`Error`] for the callers of a server: one for each row of the tables in [`crate::error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Meaning {
-    /// The request cannot be sent as it is.
+pub(super) enum ErrorClass {
+    /// The request is invalid; nothing was sent.
     Invalid,
-    /// The daemon refused the request for good.
+    /// The daemon rejected the request.
     Rejected,
     /// The daemon does not know the job.
     NotFound,
-    /// The job has ended already.
+    /// The job is terminal already.
     Conflict,
-    /// The daemon has enough to do.
+    /// The daemon limits the rate of requests.
     TooMany,
-    /// Something on the way has.
+    /// The daemon or a layer is overloaded.
     Overloaded,
-    /// The daemon does not have the function.
+    /// The daemon does not support the extension.
     Unsupported,
-    /// A deadline passed.
+    /// A deadline or timeout passed.
     Deadline,
-    /// The daemon could not be reached, and surely did nothing.
+    /// The daemon is unreachable, and no job may be running.
     Unreachable,
-    /// The daemon, or the way to it, is at fault.
+    /// The daemon or the connection to it failed.
     Daemon,
     /// The job ran and failed.
     Failed,
 }
 
-impl Meaning {
-    /// Those that invite to the same again are said only where that cannot become another job.
+impl ErrorClass {
+    /// A class that invites a repeat is returned only where a repeat cannot submit another job.
     pub(super) fn of(error: &Error) -> Self {
         match Self::of_kind(error) {
             Self::TooMany | Self::Overloaded | Self::Unreachable if error.may_be_running() => Self::Daemon,
@@ -51,40 +50,40 @@ impl Meaning {
                 409 => Self::Conflict,
                 429 => Self::TooMany,
                 503 if error.retry_after().is_some() => Self::Overloaded,
-                // 401 and 403 too: the token is the server's, and its caller cannot mend it.
+                // 401 and 403 too: the token is the server's, and its caller cannot change it.
                 _ => Self::Daemon,
             },
             _ => Self::Daemon,
         }
     }
 
-    /// What it is called where it is answered. The daemon's address is not told to those who need not know it.
+    /// The title of the problem details. It does not contain the address of the daemon.
     pub(super) fn title(self) -> &'static str {
         match self {
-            Self::Invalid => "the request is invalid",
-            Self::Rejected => "the daemon refused the request",
-            Self::NotFound => "the job is not known",
-            Self::Conflict => "the job has ended already",
+            Self::Invalid => "invalid request",
+            Self::Rejected => "the daemon rejected the request",
+            Self::NotFound => "unknown job",
+            Self::Conflict => "the job is terminal already",
             Self::TooMany => "too many jobs",
             Self::Overloaded => "overloaded",
-            Self::Unsupported => "the daemon cannot do this",
+            Self::Unsupported => "not supported by the daemon",
             Self::Deadline => "the job did not finish in time",
-            Self::Unreachable => "the daemon cannot be reached",
+            Self::Unreachable => "the daemon is unreachable",
             Self::Daemon => "the daemon failed",
             Self::Failed => "the job failed",
         }
     }
 
-    /// The details that are the caller's to know: what is wrong with the request, and why the job failed.
+    /// The detail of the problem: the reason why the request is invalid or the job failed.
     pub(super) fn detail(self, error: &Error) -> Option<String> {
         match (self, error.kind()) {
-            (Self::Invalid, Kind::Invalid { field, why }) => Some(format!("{field}: {why}")),
+            (Self::Invalid, Kind::Invalid { field, reason }) => Some(format!("{field}: {reason}")),
             (Self::Rejected | Self::Failed, _) => error.reason().map(str::to_owned),
             _ => None,
         }
     }
 
-    /// How long the caller is to wait, in seconds, before the same again: what the daemon asked for, else one second.
+    /// `Retry-After`, in seconds: the one of the daemon, else 1.
     pub(super) fn retry_after(self, error: &Error) -> Option<u64> {
         let overloaded = matches!(self, Self::TooMany | Self::Overloaded);
         let asked = error.retry_after().map(|asked| asked.as_secs().max(1));

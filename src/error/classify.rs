@@ -1,14 +1,13 @@
-//! What the errors of other crates mean, and how ours come out of their boxes.
+//! Classifies the errors of other crates, and finds this crate's error in the boxes of layers.
 
 use super::opaque::Inner;
 use super::{BoxError, Error, Kind};
 
 impl Error {
-    /// Takes an error out of the boxes that layers put it in, and gives a meaning to those that other crates made.
+    /// Converts the boxed error of a layer.
     ///
-    /// This is the only place where that is done: `tower::timeout`'s `Elapsed`, `tower::load_shed`'s
-    /// `Overloaded`, hyper's and hyper-util's errors and `std::io`'s are known, wherever in the chain of sources they stand,
-    /// and so is an `Error` that another layer has wrapped.
+    /// Returns the `Error` that the box or one of its sources is. Otherwise classifies the first source that it knows:
+    /// `tower::timeout`'s `Elapsed`, `tower::load_shed`'s `Overloaded`, and the errors of hyper, hyper-util and `std::io`.
     #[must_use]
     pub fn from_boxed(error: BoxError) -> Self {
         match error.downcast::<Self>() {
@@ -20,7 +19,7 @@ impl Error {
         }
     }
 
-    /// The same for an error that is only looked at.
+    /// The same for a borrowed error.
     pub(crate) fn inspect<R>(error: &(dyn std::error::Error + 'static), inspect: impl FnOnce(&Self) -> R) -> R {
         match find(error) {
             Some(found) => inspect(found),
@@ -28,7 +27,7 @@ impl Error {
         }
     }
 
-    /// All but the source, which cannot be copied.
+    /// A copy without the source, which cannot be cloned.
     fn copied(&self) -> Self {
         let inner = &*self.0;
         Self(Box::new(Inner {
@@ -44,7 +43,7 @@ impl Error {
     }
 }
 
-/// The first error of this crate in a chain.
+/// The first error of this crate in a chain of sources.
 fn find<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -56,7 +55,7 @@ fn find<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
     None
 }
 
-/// What an error of another crate means, by the first one in the chain of sources that is known.
+/// The kind of another crate's error, by the first source that is known.
 fn classify(error: &(dyn std::error::Error + 'static)) -> Kind {
     let mut transport = false;
     let mut next = Some(error);
@@ -74,7 +73,7 @@ fn classify(error: &(dyn std::error::Error + 'static)) -> Kind {
             transport = true;
         }
         if let Some(error) = error.downcast_ref::<hyper::Error>() {
-            // hyper says "canceled" only of a request that it hands back before a byte of it was written.
+            // hyper returns "canceled" only for a request of which it has not written a byte.
             if error.is_canceled() {
                 return Kind::Connect;
             }
