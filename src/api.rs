@@ -30,7 +30,6 @@
 //! Each exchange is bounded in time ([`Api::exchange_timeout`]) and in size ([`Api::max_answer`]).
 
 mod answer;
-mod base_url;
 mod call;
 mod calls;
 mod exchange;
@@ -38,7 +37,9 @@ mod http_service;
 mod service;
 mod transport;
 
-pub use self::base_url::BaseUrl;
+#[doc(inline)]
+pub use foreman_protocol::BaseUrl;
+
 pub use self::call::Call;
 pub(crate) use self::calls::cannot_cancel;
 pub use self::calls::{Accepted, CancelJob, GetJob, JobPage, ListJobs, ListModels, Polled};

@@ -53,6 +53,9 @@ mod predicates;
 #[cfg(feature = "axum")]
 mod problem;
 
+#[doc(inline)]
+pub use foreman_protocol::InvalidValue;
+
 pub(crate) use self::kind::Kind;
 pub use self::opaque::Error;
 

@@ -39,7 +39,7 @@ pub mod webhook;
 
 pub use self::api::Api;
 pub use self::client::{Client, ClientBuilder, Stats};
-pub use self::error::{BoxError, Error};
+pub use self::error::{BoxError, Error, InvalidValue};
 pub use self::job::{Artifact, JobId, JobResult, JobState, JobStatus};
 pub use self::model::{EmbedInput, EmbedRequest, EmbedResponse, ModelInfo};
 pub use self::request::{Message, SubmitRequest, SubmitRequestBuilder};

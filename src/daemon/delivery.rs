@@ -23,4 +23,4 @@ pub(super) use self::policy::Policy;
 #[cfg(feature = "tls")]
 pub(super) use self::roots::Roots;
 pub(super) use self::schedule::Schedule;
-pub(super) use self::sender::{FOREMAN_SIGNATURE, Sender, WEBHOOK_SIGNATURE};
+pub(super) use self::sender::Sender;

@@ -9,21 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use foreman_protocol::http1;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::faults::unless_lost;
-
-/// How long a peer may take to go away after the last answer.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How long nothing is accepted after the system said that it has no resources for it.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -50,7 +46,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits,
             Ok((stream, permit)) => {
                 connections.spawn(connection(stream, permit, router.clone(), limits.header_timeout, closing.clone()));
             }
-            Err(error) if of_the_peer(&error) => {}
+            Err(error) if http1::is_connection_error(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot accept connections");
                 tokio::time::sleep(PAUSE).await;
@@ -83,9 +79,7 @@ async fn connection(
     let _ = stream.set_nodelay(true);
     let service = ServiceExt::<http::Request<Incoming>>::map_result(router, unless_lost);
     let ended = {
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(header_timeout)
+        let connection = http1::builder(header_timeout)
             .serve_connection(TokioIo::new(&mut stream), TowerToHyperService::new(service));
         let mut connection = pin!(connection);
         tokio::select! {
@@ -97,27 +91,7 @@ async fn connection(
         }
     };
     match ended {
-        Ok(()) => _ = timeout(FAREWELL, hang_up(&stream)).await,
+        Ok(()) => http1::lingering_close(stream).await,
         Err(error) => tracing::debug!(%error, "a connection broke off"),
     }
-}
-
-/// Reads and forgets until the peer has closed, as hyper has our side: closing over bytes that nobody read, such as a body
-/// that was refused, resets the connection, and the answer would be lost with it.
-async fn hang_up(stream: &TcpStream) {
-    let mut scratch = [0; 4096];
-    while stream.readable().await.is_ok() {
-        match stream.try_read(&mut scratch) {
-            Ok(0) => return,
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return,
-        }
-    }
-}
-
-/// Errors of `accept` that say something of one peer and nothing of the listener.
-fn of_the_peer(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }

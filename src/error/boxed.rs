@@ -1,5 +1,7 @@
 //! What the errors of other crates mean, and how ours come out of their boxes.
 
+use foreman_protocol::{ArtifactError, InvalidValue};
+
 use super::opaque::Inner;
 use super::{BoxError, Error, Kind};
 
@@ -13,9 +15,12 @@ impl Error {
     pub fn from_boxed(error: BoxError) -> Self {
         match error.downcast::<Self>() {
             Ok(error) => *error,
-            Err(other) => match find(other.as_ref()) {
-                Some(found) => found.copied().with_source(other),
-                None => Self::new(classify(other.as_ref())).with_source(other),
+            Err(other) => match other.downcast::<InvalidValue>() {
+                Ok(error) => (*error).into(),
+                Err(other) => match find(other.as_ref()) {
+                    Some(found) => found.copied().with_source(other),
+                    None => Self::new(classify(other.as_ref())).with_source(other),
+                },
             },
         }
     }
@@ -61,6 +66,12 @@ fn classify(error: &(dyn std::error::Error + 'static)) -> Kind {
     let mut transport = false;
     let mut next = Some(error);
     while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<InvalidValue>() {
+            return Kind::Invalid { field: error.field(), why: error.reason().to_owned().into() };
+        }
+        if error.is::<ArtifactError>() {
+            return Kind::Answer(error.to_string().into());
+        }
         if error.is::<tower::timeout::error::Elapsed>() {
             return Kind::Exchange(None);
         }
@@ -95,5 +106,23 @@ fn classify(error: &(dyn std::error::Error + 'static)) -> Kind {
 impl From<BoxError> for Error {
     fn from(error: BoxError) -> Self {
         Self::from_boxed(error)
+    }
+}
+
+impl From<InvalidValue> for Error {
+    fn from(error: InvalidValue) -> Self {
+        let (field, why, source) = error.into_parts();
+        let mut error = Self::invalid(field, why);
+        error.0.source = source;
+        error
+    }
+}
+
+/// A daemon sent the artifact, so that its answer cannot be used.
+impl From<ArtifactError> for Error {
+    fn from(error: ArtifactError) -> Self {
+        let mut answer = Self::answer(error.to_string());
+        answer.0.source = error.into_source();
+        answer
     }
 }

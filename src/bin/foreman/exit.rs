@@ -2,7 +2,8 @@ use std::error::Error as _;
 use std::io;
 use std::process::ExitCode;
 
-use foreman_client::Error;
+use foreman_client::job::ArtifactError;
+use foreman_client::{Error, InvalidValue};
 
 use crate::{output, plain};
 
@@ -78,6 +79,18 @@ fn chain(error: &Error) -> String {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Client(error)
+    }
+}
+
+impl From<InvalidValue> for Failure {
+    fn from(error: InvalidValue) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<ArtifactError> for Failure {
+    fn from(error: ArtifactError) -> Self {
+        Error::from(error).into()
     }
 }
 

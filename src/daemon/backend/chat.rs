@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
+use foreman_protocol::json::{null_is_absent, raw};
 use http::Uri;
 use http::uri::Authority;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::model::raw;
 use crate::{Artifact, Error, JobId, Message};
 
 /// One start of one job, as a backend gets it.
@@ -21,9 +21,9 @@ pub struct Chat {
 /// The body of `POST /jobs`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Draft {
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "null_is_absent")]
     pub(crate) model: String,
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "null_is_absent")]
     messages: Vec<Message>,
     #[serde(default)]
     stream: Option<bool>,
@@ -169,11 +169,6 @@ fn has_port(authority: &Authority) -> bool {
         Some(_) => authority.port_u16().is_some_and(|port| port > 0),
         None => false,
     }
-}
-
-/// Reads `null` as what a field that is absent reads as.
-fn null_is_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use foreman_protocol::webhook::{FOREMAN_SIGNATURE, Secret, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP};
 use http::{HeaderName, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -13,7 +14,6 @@ use super::connect::{Connector, is_forbidden};
 use crate::BoxError;
 use crate::daemon::faults::{Faults, Spoilt};
 use crate::daemon::store::Mail;
-use crate::webhook::Secret;
 
 /// How long an attempt may take, from connecting to the answer.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -22,10 +22,6 @@ const IDLE: Duration = Duration::from_secs(15);
 /// How much of an answer is read, in bytes, for its connection to be used again.
 const ANSWER: usize = 4 * 1024;
 
-pub(crate) const FOREMAN_SIGNATURE: HeaderName = HeaderName::from_static("x-foreman-signature");
-const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
-const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
-pub(crate) const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Makes one attempt.
@@ -99,7 +95,7 @@ impl Sender {
         let request = self.event(spoilt.mail(mail)?.as_ref())?;
         let response = self.request(spoilt.request(mail, request)?).await?;
         let status = response.status();
-        let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|value| seconds(value.to_str().ok()?));
+        let retry_after = foreman_protocol::retry_after(response.headers(), SystemTime::now());
         drain(response.into_body()).await;
         Ok(Sent::Answered { status, retry_after })
     }
@@ -152,12 +148,4 @@ async fn drain(mut body: Incoming) {
         let Some(rest) = left.checked_sub(size) else { return };
         left = rest;
     }
-}
-
-/// `Retry-After`: seconds or an HTTP date.
-fn seconds(value: &str) -> Option<Duration> {
-    if let Ok(seconds) = value.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    httpdate::parse_http_date(value).ok()?.duration_since(std::time::SystemTime::now()).ok()
 }

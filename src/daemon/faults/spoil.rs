@@ -4,12 +4,12 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use foreman_protocol::webhook::{FOREMAN_SIGNATURE, WEBHOOK_SIGNATURE};
 use http::{HeaderValue, Request};
 use http_body_util::Full;
 use uuid::Uuid;
 
 use super::handle::Faults;
-use crate::daemon::delivery::{FOREMAN_SIGNATURE, WEBHOOK_SIGNATURE};
 use crate::daemon::store::Mail;
 use crate::{BoxError, JobId, JobState};
 

@@ -1,10 +1,12 @@
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
-use crate::Error;
+use crate::InvalidValue;
 
 /// How the value of `X-Foreman-Signature` begins.
 const HEX: &str = "sha256=";
@@ -16,9 +18,9 @@ const V1: &str = "v1,";
 pub(super) struct Key(Hmac<Sha256>);
 
 impl Key {
-    pub(super) fn new(key: &[u8]) -> Result<Self, Error> {
+    pub(super) fn new(key: &[u8]) -> Result<Self, InvalidValue> {
         // HMAC takes keys of every length, so this says no to none; an empty one is the caller's to refuse.
-        let keyed = Hmac::new_from_slice(key).map_err(|_| Error::invalid("webhook_secret", "cannot be a key"))?;
+        let keyed = Hmac::new_from_slice(key).map_err(|_| InvalidValue::new("webhook_secret", "cannot be a key"))?;
         Ok(Self(keyed))
     }
 
@@ -30,13 +32,15 @@ impl Key {
     }
 }
 
-/// The 32 bytes of a signature, ours or theirs. It has no `==`: comparing takes the same time wherever the difference is.
+/// The 32 bytes of a signature, ours or theirs. It has no `==`: [`matches`](Self::matches) takes the same time wherever the
+/// difference is.
 #[derive(Clone, Copy)]
-pub(super) struct Signature([u8; 32]);
+pub struct Signature([u8; 32]);
 
 impl Signature {
     /// Reads `sha256=HEX`, in the one spelling that [`to_hex`](Self::to_hex) has.
-    pub(super) fn from_hex(text: &[u8]) -> Option<Self> {
+    #[must_use]
+    pub fn from_hex(text: &[u8]) -> Option<Self> {
         let digits = text.strip_prefix(HEX.as_bytes())?;
         let mut bytes = [0; 32];
         if digits.len() != 2 * bytes.len() {
@@ -49,7 +53,8 @@ impl Signature {
     }
 
     /// Reads `v1,BASE64`, in the one spelling that [`to_v1`](Self::to_v1) has.
-    pub(super) fn from_v1(text: &[u8]) -> Option<Self> {
+    #[must_use]
+    pub fn from_v1(text: &[u8]) -> Option<Self> {
         let mut bytes = [0; 33];
         match STANDARD.decode_slice(text.strip_prefix(V1.as_bytes())?, &mut bytes) {
             Ok(32) => bytes.first_chunk().copied().map(Self),
@@ -57,19 +62,30 @@ impl Signature {
         }
     }
 
-    pub(super) fn to_hex(self) -> String {
+    /// Writes `sha256=HEX`, in lower case.
+    #[must_use]
+    pub fn to_hex(self) -> String {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|nibble| DIGITS[usize::from(nibble)]);
         HEX.chars().chain(digits.map(char::from)).collect()
     }
 
-    pub(super) fn to_v1(self) -> String {
+    /// Writes `v1,BASE64`.
+    #[must_use]
+    pub fn to_v1(self) -> String {
         format!("{V1}{}", STANDARD.encode(self.0))
     }
 
     /// Whether both are the same, in constant time.
-    pub(super) fn matches(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn matches(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl fmt::Debug for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Signature(…)")
     }
 }
 

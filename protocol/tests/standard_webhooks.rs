@@ -1,4 +1,7 @@
-use foreman_client::webhook::Secret;
+//! Signatures as the reference library of Standard Webhooks verifies them.
+#![allow(clippy::unwrap_used, reason = "clippy.toml allows it in tests, but not in what tests share")]
+
+use foreman_protocol::webhook::Secret;
 use proptest::prelude::*;
 
 proptest! {

@@ -1,16 +1,16 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::Error;
-use crate::model::raw;
+use crate::InvalidValue;
+use crate::json::raw;
 
 /// One message of a conversation (an element of `messages` on the wire, in Ollama's shape).
 ///
 /// It is the JSON text of an object, and goes to the daemon byte for byte; the helpers write the usual ones.
 ///
 /// ```
-/// # fn main() -> Result<(), foreman_client::Error> {
-/// use foreman_client::Message;
+/// # fn main() -> Result<(), foreman_protocol::InvalidValue> {
+/// use foreman_protocol::Message;
 ///
 /// let plain = Message::user("Why is the sky blue?");
 /// let own = Message::from_json(r#"{ "role": "user", "content": "…", "x": 1.0 }"#)?;
@@ -63,10 +63,10 @@ impl Message {
     ///
     /// # Errors
     ///
-    /// [`Error::is_invalid`] if it is not a JSON object.
-    pub fn from_json(json: impl Into<String>) -> Result<Self, Error> {
+    /// [`InvalidValue`] if it is not a JSON object.
+    pub fn from_json(json: impl Into<String>) -> Result<Self, InvalidValue> {
         let json = RawValue::from_string(json.into())
-            .map_err(|error| Error::invalid("messages", "a message is not JSON").with_source(error))?;
+            .map_err(|error| InvalidValue::new("messages", "a message is not JSON").with_source(error))?;
         Self::checked(json)
     }
 
@@ -74,8 +74,8 @@ impl Message {
     ///
     /// # Errors
     ///
-    /// [`Error::is_invalid`] if it is not an object.
-    pub fn from_value(value: &(impl Serialize + ?Sized)) -> Result<Self, Error> {
+    /// [`InvalidValue`] if it is not an object.
+    pub fn from_value(value: &(impl Serialize + ?Sized)) -> Result<Self, InvalidValue> {
         Self::checked(raw("messages", value)?)
     }
 
@@ -85,11 +85,14 @@ impl Message {
         self.0.get()
     }
 
-    fn checked(json: Box<RawValue>) -> Result<Self, Error> {
+    fn checked(json: Box<RawValue>) -> Result<Self, InvalidValue> {
         if json.get().starts_with('{') {
             return Ok(Self(json));
         }
-        Err(Error::invalid("messages", format!("a message must be a JSON object, and this is {}", kind_of(json.get()))))
+        Err(InvalidValue::new(
+            "messages",
+            format!("a message must be a JSON object, and this is {}", kind_of(json.get())),
+        ))
     }
 
     fn of(role: &'static str, content: &str) -> Self {
@@ -136,14 +139,13 @@ mod tests {
             [("[]", "an array"), ("\"a\"", "a string"), ("null", "null"), ("true", "a boolean"), ("7", "a number")]
         {
             let error = Message::from_json(json).unwrap_err();
-            assert!(error.is_invalid());
             assert_eq!(
                 error.to_string(),
                 format!("invalid messages: a message must be a JSON object, and this is {what}")
             );
         }
         assert!(Message::from_json("{").unwrap_err().to_string().contains("not JSON"));
-        assert!(Message::from_value(&7).unwrap_err().is_invalid());
+        assert_eq!(Message::from_value(&7).unwrap_err().field(), "messages");
         assert!(serde_json::from_str::<Message>("7").is_err());
     }
 

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use http::Uri;
 use http::uri::Scheme;
 
-use crate::Error;
+use crate::InvalidValue;
 
 /// Where a daemon is: scheme, host, and perhaps a port and a path below which its endpoints are.
 ///
@@ -12,8 +12,8 @@ use crate::Error;
 /// that), a query, a fragment.
 ///
 /// ```
-/// # fn main() -> Result<(), foreman_client::Error> {
-/// use foreman_client::api::BaseUrl;
+/// # fn main() -> Result<(), foreman_protocol::InvalidValue> {
+/// use foreman_protocol::BaseUrl;
 ///
 /// let base: BaseUrl = "https://gpu.example/foreman/".parse()?;
 /// assert_eq!(base.to_string(), "https://gpu.example/foreman");
@@ -29,11 +29,15 @@ pub struct BaseUrl {
 }
 
 impl BaseUrl {
-    /// Checks a URL on behalf of the option `field`.
-    pub(crate) fn parse(field: &'static str, url: &str) -> Result<Self, Error> {
+    /// Checks the URL that the option `field` was given.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidValue`], naming `field`, for a URL that is none of a daemon.
+    pub fn parse(field: &'static str, url: &str) -> Result<Self, InvalidValue> {
         // Where nobody may be named, somebody may have been, with a password.
         let shown = url.rsplit_once('@').map_or_else(|| url.to_owned(), |(_, host)| format!("..@{host}"));
-        let wrong = |why: &str| Error::invalid(field, format!("{shown:?} {why}"));
+        let wrong = |why: &str| InvalidValue::new(field, format!("{shown:?} {why}"));
         let uri: Uri = url.parse().map_err(|error| wrong("is not a URL").with_source(error))?;
         let https = match uri.scheme() {
             Some(scheme) if *scheme == Scheme::HTTP => false,
@@ -89,9 +93,9 @@ impl BaseUrl {
 }
 
 impl FromStr for BaseUrl {
-    type Err = Error;
+    type Err = InvalidValue;
 
-    fn from_str(url: &str) -> Result<Self, Error> {
+    fn from_str(url: &str) -> Result<Self, InvalidValue> {
         Self::parse("base_url", url)
     }
 }
@@ -153,7 +157,6 @@ mod tests {
             ("http://h h", "is not a URL"),
         ] {
             let error = url.parse::<BaseUrl>().unwrap_err();
-            assert!(error.is_invalid(), "{url}");
             let text = error.to_string();
             assert!(text.starts_with("invalid base_url: ") && text.contains(why), "{url}: {text}");
         }

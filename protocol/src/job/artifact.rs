@@ -1,9 +1,10 @@
+use std::error::Error;
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-
-use crate::Error;
 
 /// Something a job made beside its result, such as an image (`artifacts` on the wire).
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -43,17 +44,66 @@ impl Artifact {
     ///
     /// # Errors
     ///
-    /// [`Error::is_bad_answer`], naming the artifact, if the data is not base64 or its size is not what the artifact says.
-    pub fn data(&self) -> Result<Option<Bytes>, Error> {
+    /// [`ArtifactError`], naming the artifact, if the data is not base64 or its size is not what the artifact says.
+    pub fn data(&self) -> Result<Option<Bytes>, ArtifactError> {
         let Some(data) = &self.data else { return Ok(None) };
-        let data = STANDARD
-            .decode(data)
-            .map_err(|error| Error::answer(format!("artifact {:?} is not base64", self.name)).with_source(error))?;
-        if data.len() as u64 == self.size {
-            return Ok(Some(data.into()));
+        let damaged = |damage| ArtifactError { name: self.name.clone(), damage };
+        let data = STANDARD.decode(data).map_err(|error| damaged(Damage::Base64(error)))?;
+        if data.len() as u64 != self.size {
+            return Err(damaged(Damage::Size { announced: self.size, actual: data.len() }));
         }
-        let (name, size, is) = (&self.name, self.size, data.len());
-        Err(Error::answer(format!("artifact {name:?} says that it has {size} bytes and has {is}")))
+        Ok(Some(data.into()))
+    }
+}
+
+/// The data of an [`Artifact`] cannot be used: it is not base64, or not as large as the artifact says.
+#[derive(Debug)]
+pub struct ArtifactError {
+    name: String,
+    damage: Damage,
+}
+
+#[derive(Debug)]
+enum Damage {
+    Base64(base64::DecodeError),
+    Size { announced: u64, actual: usize },
+}
+
+impl ArtifactError {
+    /// The name of the artifact.
+    #[must_use]
+    pub fn artifact(&self) -> &str {
+        &self.name
+    }
+
+    /// The cause, for an error type that includes this one.
+    #[must_use]
+    pub fn into_source(self) -> Option<Box<dyn Error + Send + Sync>> {
+        match self.damage {
+            Damage::Base64(error) => Some(error.into()),
+            Damage::Size { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for ArtifactError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.name;
+        match &self.damage {
+            Damage::Base64(_) => write!(f, "artifact {name:?} is not base64"),
+            Damage::Size { announced, actual } => {
+                write!(f, "artifact {name:?} says that it has {announced} bytes and has {actual}")
+            }
+        }
+    }
+}
+
+impl Error for ArtifactError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.damage {
+            Damage::Base64(error) => Some(error),
+            Damage::Size { .. } => None,
+        }
     }
 }
 
@@ -71,7 +121,7 @@ mod tests {
         assert_eq!(good.data().unwrap().unwrap(), "hi");
         let short = artifact(r#"{"name":"a.txt","content_type":"text/plain","size":3,"data":"aGk="}"#);
         let error = short.data().unwrap_err();
-        assert!(error.is_bad_answer() && error.to_string().contains("\"a.txt\" says that it has 3 bytes and has 2"));
+        assert_eq!(error.to_string(), "artifact \"a.txt\" says that it has 3 bytes and has 2");
         let odd = artifact(r#"{"name":"a.txt","size":3,"data":"*"}"#);
         assert!(odd.data().unwrap_err().to_string().contains("not base64"));
     }

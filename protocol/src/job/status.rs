@@ -1,8 +1,9 @@
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Artifact, JobId, JobState};
+use crate::json::null_is_absent;
 
 /// What the daemon says of a job: the JSON of `GET /jobs/{id}` and of every state webhook.
 ///
@@ -62,13 +63,4 @@ impl JobStatus {
             position: None,
         }
     }
-}
-
-/// Reads `null` as the default, which is what a field that is absent reads as.
-pub(crate) fn null_is_absent<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de> + Default,
-{
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
