@@ -83,6 +83,7 @@ mod attempts;
 mod backend;
 mod builder;
 mod delivery;
+mod failure;
 pub mod faults;
 mod gauge;
 mod handle;
@@ -93,6 +94,7 @@ mod server;
 mod signals;
 mod stats;
 mod store;
+mod submission;
 mod worker;
 
 #[doc = include_str!("../docs/http-api.md")]

@@ -4,7 +4,6 @@
 mod chat;
 mod echo;
 mod erased;
-mod failure;
 mod fault;
 mod http;
 mod limits;
@@ -12,11 +11,9 @@ mod ollama;
 mod openai;
 mod transient;
 
-pub(crate) use self::chat::Draft;
 pub use self::chat::{Chat, ChatAnswer};
 pub use self::echo::Echo;
 pub use self::erased::{Backend, ListModels};
-pub(crate) use self::failure::failure;
 pub use self::ollama::{Ollama, OllamaBuilder};
 pub use self::openai::{OpenAi, OpenAiBuilder};
 pub use self::transient::Transient;

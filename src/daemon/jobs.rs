@@ -72,8 +72,8 @@ impl Jobs {
             match self.store.take().await? {
                 None => return Ok(None),
                 Some(Next::Run(taken)) => {
-                    tracing::debug!(job_id = %taken.chat.job_id(), attempt = taken.chat.attempt(), "a job runs");
-                    self.changed(taken.chat.job_id());
+                    tracing::debug!(job_id = %taken.job_id, attempt = taken.attempt, "a job runs");
+                    self.changed(&taken.job_id);
                     return Ok(Some(taken));
                 }
                 Some(Next::Damaged(job_id)) => {
@@ -180,9 +180,9 @@ mod tests {
     }
 
     async fn submit(jobs: Arc<Jobs>) -> Result<Submitted, Broken> {
-        let draft = serde_json::from_str(r#"{"model":"m"}"#).unwrap();
+        let submission = serde_json::from_str(r#"{"model":"m"}"#).unwrap();
         let body = r#"{"model":"m"}"#.into();
-        let new = NewJob { owner: Owner::ANYBODY, draft, body, webhook: None, traceparent: None, key: None };
+        let new = NewJob { owner: Owner::ANYBODY, submission, body, webhook: None, traceparent: None, key: None };
         jobs.submit(new).await.map(Result::unwrap)
     }
 

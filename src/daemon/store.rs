@@ -4,6 +4,7 @@
 //! nothing of tasks, sockets or backends, so that another place to keep jobs needs these methods and no more.
 
 mod broken;
+mod fresh_id;
 mod job;
 mod memory;
 mod outbox;
@@ -17,7 +18,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 pub(crate) use self::broken::Broken;
-pub(crate) use self::job::{Cancelled, Key, NewJob, Next, Outcome, Page, Progress, Query, Refusal, Submitted, Taken};
+pub(crate) use self::job::{
+    Cancelled, Key, NewJob, Next, Outcome, Output, Page, Progress, Query, Refusal, Submitted, Taken,
+};
 pub(crate) use self::memory::Memory;
 pub(crate) use self::outbox::{Address, Claim, Mail, Verdict};
 pub(crate) use self::sqlite::Sqlite;

@@ -9,10 +9,11 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::attempts::Attempts;
-use super::backend::{Backend, Chat, failure, is_transient};
+use super::backend::{Backend, Chat, is_transient};
+use super::failure::failure;
 use super::faults::Faults;
 use super::jobs::Jobs;
-use super::store::{Broken, Outcome};
+use super::store::{Broken, Outcome, Output, Taken};
 
 /// How long a worker leaves a store alone that failed.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -30,7 +31,7 @@ pub(super) async fn work(
         // Listens before it looks: a job that comes in between wakes it, and each of two jobs wakes a worker of its own.
         more.as_mut().enable();
         match jobs.take().await {
-            Ok(Some(taken)) => job(&jobs, &backend, attempts, faults.as_ref(), taken.chat, &closing).await,
+            Ok(Some(taken)) => job(&jobs, &backend, attempts, faults.as_ref(), taken, &closing).await,
             Ok(None) => tokio::select! {
                 () = more => {}
                 () = closing.cancelled() => {}
@@ -53,13 +54,13 @@ async fn job(
     backend: &Backend,
     attempts: Attempts,
     faults: Option<&Faults>,
-    first: Chat,
+    first: Taken,
     closing: &CancellationToken,
 ) {
     let _running = jobs.running.hold();
-    let mut chat = first;
+    let mut taken = first;
     loop {
-        let (job_id, attempt) = (chat.job_id().clone(), chat.attempt());
+        let (job_id, attempt) = (taken.job_id.clone(), taken.attempt);
         if let Some(faults) = faults
             && !faults.begin(jobs, &job_id, attempt).await
         {
@@ -67,7 +68,9 @@ async fn job(
         }
         jobs.counters.executions.add();
         // Dropping a run is the backend's doing as well, and can panic as well.
-        let run = AssertUnwindSafe(run(jobs, backend, chat)).catch_unwind().await;
+        let run = AssertUnwindSafe(run(jobs, backend, Chat::new(job_id.clone(), attempt, taken.submission)))
+            .catch_unwind()
+            .await;
         let dropped = || Some(Run::Ended(Outcome::Failed("the backend panicked when it was dropped".to_owned())));
         let (outcome, pause) = match run.unwrap_or_else(|_| dropped()) {
             None => return,
@@ -86,8 +89,8 @@ async fn job(
             () = sleep(pause) => {}
         }
         let again = kept(closing, || jobs.restart(&job_id, attempt)).await;
-        let Some(Some(taken)) = again else { return };
-        chat = taken.chat;
+        let Some(Some(again)) = again else { return };
+        taken = again;
     }
 }
 
@@ -135,7 +138,7 @@ async fn run(jobs: &Jobs, backend: &Backend, chat: Chat) -> Option<Run> {
 /// Everything of the backend's happens in here, so that a panic anywhere in it is caught.
 async fn answer(backend: &Backend, chat: Chat) -> Run {
     match backend.chat.clone().oneshot(chat).await {
-        Ok(answer) => Run::Ended(Outcome::Done(answer)),
+        Ok(answer) => Run::Ended(Outcome::Done(Output { result: answer.result, artifacts: answer.artifacts })),
         Err(error) if is_transient(error.as_ref()) => Run::Broken(failure(error.as_ref())),
         Err(error) => Run::Ended(Outcome::Failed(failure(error.as_ref()))),
     }

@@ -8,7 +8,8 @@ use serde::Serialize;
 use tower::ServiceExt as _;
 
 use super::{App, Refused, body, json};
-use crate::daemon::backend::{ListModels, failure};
+use crate::daemon::backend::ListModels;
+use crate::daemon::failure::failure;
 use crate::{BoxError, EmbedRequest, ModelInfo};
 
 #[derive(Serialize)]

@@ -5,7 +5,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use super::json;
-use crate::daemon::backend::failure;
+use crate::daemon::failure::failure;
 use crate::daemon::store::Broken;
 
 /// An answer that means no: a status and `{"error": "…"}`.

@@ -8,10 +8,11 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{App, Refused, body, json};
-use crate::daemon::backend::{Draft, failure};
+use crate::daemon::failure::failure;
 use crate::daemon::owner::Owner;
 use crate::daemon::store::{Key, NewJob, Refusal};
-use crate::{Error, JobId};
+use crate::daemon::submission::Submission;
+use crate::{InvalidValue, JobId};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -39,15 +40,15 @@ pub(super) async fn submit(
     }
     let traceparent = request.headers().get(TRACEPARENT).cloned();
     let body = body::read(request, app.body_limit).await?;
-    let draft: Draft = body::parse(&body)?;
-    if draft.model.is_empty() {
+    let submission: Submission = body::parse(&body)?;
+    if submission.model.is_empty() {
         return Err(unprocessable("model must not be missing or empty"));
     }
-    if draft.model.len() > MAX_MODEL {
+    if submission.model.len() > MAX_MODEL {
         return Err(unprocessable("model must have at most 1,024 bytes"));
     }
-    let refused = |error: Error| unprocessable(failure(&error));
-    let webhook = draft.webhook().map_err(refused)?;
+    let refused = |error: InvalidValue| unprocessable(failure(&error));
+    let webhook = submission.webhook().map_err(refused)?;
     if let Some(url) = &webhook {
         app.policy.foresee(url).map_err(refused)?;
     }
@@ -55,7 +56,7 @@ pub(super) async fn submit(
     if app.closing.is_cancelled() {
         return Err(Refused::later(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping", "5"));
     }
-    let (jobs, new) = (Arc::clone(&app.jobs), NewJob { owner, draft, body, webhook, traceparent, key: recorded });
+    let (jobs, new) = (Arc::clone(&app.jobs), NewJob { owner, submission, body, webhook, traceparent, key: recorded });
     let submitted = app.jobs.through(async move { jobs.submit(new).await }).await?;
     let submitted = submitted.map_err(|why| match why {
         Refusal::KeyReused => unprocessable("the Idempotency-Key was used for another body"),

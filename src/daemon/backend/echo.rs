@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use tower::Service;
 
 use super::{Chat, ChatAnswer, ListModels};
-use crate::{EmbedRequest, EmbedResponse, Error, ModelInfo};
+use crate::{EmbedRequest, EmbedResponse, InvalidValue, ModelInfo};
 
 /// How many numbers a vector of [`Echo`] has.
 const WIDTH: usize = 8;
@@ -67,7 +67,7 @@ struct Heard {
     content: Option<String>,
 }
 
-fn answer(chat: &Chat) -> Result<ChatAnswer, Error> {
+fn answer(chat: &Chat) -> Result<ChatAnswer, InvalidValue> {
     let heard = chat.messages().iter().rev().filter_map(|message| serde_json::from_str(message.as_json()).ok());
     let last = heard.into_iter().find(|heard: &Heard| heard.role.as_deref() == Some("user"));
     let text = last.and_then(|heard| heard.content).unwrap_or_default();
@@ -94,11 +94,11 @@ fn vector(text: &str) -> Vec<f32> {
 
 impl Service<Chat> for Echo {
     type Response = ChatAnswer;
-    type Error = Error;
+    type Error = InvalidValue;
     // Boxed, as the daemon does with every backend's.
-    type Future = Pin<Box<dyn Future<Output = Result<ChatAnswer, Error>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<ChatAnswer, InvalidValue>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), InvalidValue>> {
         Poll::Ready(Ok(()))
     }
 
@@ -115,10 +115,10 @@ impl Service<Chat> for Echo {
 
 impl Service<ListModels> for Echo {
     type Response = Vec<ModelInfo>;
-    type Error = Error;
-    type Future = Ready<Result<Vec<ModelInfo>, Error>>;
+    type Error = InvalidValue;
+    type Future = Ready<Result<Vec<ModelInfo>, InvalidValue>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), InvalidValue>> {
         Poll::Ready(Ok(()))
     }
 
@@ -129,10 +129,10 @@ impl Service<ListModels> for Echo {
 
 impl Service<EmbedRequest> for Echo {
     type Response = EmbedResponse;
-    type Error = Error;
-    type Future = Ready<Result<EmbedResponse, Error>>;
+    type Error = InvalidValue;
+    type Future = Ready<Result<EmbedResponse, InvalidValue>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), InvalidValue>> {
         Poll::Ready(Ok(()))
     }
 

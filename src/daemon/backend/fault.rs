@@ -151,8 +151,8 @@ impl StdError for Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::backend::failure;
     use crate::daemon::backend::transient::is_transient;
+    use crate::daemon::failure::failure;
 
     #[test]
     fn the_status_says_whether_it_may_go_away_and_the_body_why() {

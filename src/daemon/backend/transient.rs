@@ -48,14 +48,14 @@ pub(crate) fn is_transient(error: &(dyn StdError + 'static)) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::backend::failure;
+    use crate::daemon::failure::failure;
 
     #[test]
     fn it_is_found_below_other_errors() {
         let inner = || Transient::new("no memory");
-        let layered = crate::Error::invalid("model", "cannot be loaded").with_source(inner());
+        let layered = crate::InvalidValue::new("model", "cannot be loaded").with_source(inner());
         assert!(is_transient(&inner()) && is_transient(&layered));
         assert_eq!(failure(&layered), "invalid model: cannot be loaded: a failure that may go away: no memory");
-        assert!(!is_transient(&crate::Error::invalid("model", "no")));
+        assert!(!is_transient(&crate::InvalidValue::new("model", "no")));
     }
 }

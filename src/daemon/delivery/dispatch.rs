@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{Schedule, Sender};
-use crate::daemon::backend::failure;
+use crate::daemon::failure::failure;
 use crate::daemon::faults::{Hold, Next};
 use crate::daemon::jobs::Jobs;
 use crate::daemon::store::{Claim, Mail, Verdict};

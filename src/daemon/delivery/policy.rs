@@ -5,7 +5,7 @@ use http::Uri;
 use super::WebhookHosts;
 use super::judge::{is_private, judge};
 use super::literal::literal;
-use crate::Error;
+use crate::InvalidValue;
 
 const UNLISTED: &str = "not among the allowed hosts";
 
@@ -33,14 +33,14 @@ impl Policy {
 
     /// Refuses a callback URL that nothing is ever sent to. What its name resolves to is judged when the connection is made,
     /// each time.
-    pub(crate) fn foresee(&self, url: &Uri) -> Result<(), Error> {
+    pub(crate) fn foresee(&self, url: &Uri) -> Result<(), InvalidValue> {
         let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
         let judged = match literal(host) {
             Some(ip) => self.judge(host, ip),
             None if self.hosts.as_ref().is_none_or(|hosts| hosts.may_contain(host)) => Ok(()),
             None => Err(UNLISTED),
         };
-        judged.map_err(|why| Error::invalid("state_webhook_url", format!("webhooks are not sent to {host}: {why}")))
+        judged.map_err(|why| InvalidValue::new("state_webhook_url", format!("webhooks are not sent to {host}: {why}")))
     }
 }
 

@@ -104,9 +104,9 @@ mod tests {
     /// A job that is queued, and its first event.
     async fn queued() -> (Jobs, Mail) {
         let jobs = Jobs::new(Box::new(Memory::new(1, std::num::NonZeroUsize::MIN, HOUR)));
-        let draft = serde_json::from_str(r#"{"model":"m"}"#).unwrap();
+        let submission = serde_json::from_str(r#"{"model":"m"}"#).unwrap();
         let webhook = Some("http://127.0.0.1:1".parse().unwrap());
-        let new = NewJob { owner: Owner::ANYBODY, draft, body: "".into(), webhook, traceparent: None, key: None };
+        let new = NewJob { owner: Owner::ANYBODY, submission, body: "".into(), webhook, traceparent: None, key: None };
         jobs.submit(new).await.unwrap().unwrap();
         let Claim::Now(mail) = jobs.claim().await.unwrap() else { panic!("no event") };
         (jobs, mail)

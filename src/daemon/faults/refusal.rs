@@ -3,7 +3,7 @@ use std::time::Duration;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, StatusCode, header};
 
-use crate::Error;
+use crate::InvalidValue;
 
 /// An answer that means no, in place of the daemon's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,10 +17,10 @@ impl Refusal {
     ///
     /// # Errors
     ///
-    /// [`Error::is_invalid`] for a status that is not from 400 to 599.
-    pub fn new(status: u16) -> Result<Self, Error> {
+    /// [`InvalidValue`] for a status that is not from 400 to 599.
+    pub fn new(status: u16) -> Result<Self, InvalidValue> {
         let status = StatusCode::from_u16(status).ok().filter(|status| (400..600).contains(&status.as_u16()));
-        let status = status.ok_or_else(|| Error::invalid("status", "must be from 400 to 599"))?;
+        let status = status.ok_or_else(|| InvalidValue::new("status", "must be from 400 to 599"))?;
         Ok(Self { status, retry_after: None })
     }
 

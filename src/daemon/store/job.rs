@@ -2,17 +2,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, Uri};
+use serde_json::value::RawValue;
 
-use crate::daemon::backend::{Chat, ChatAnswer, Draft};
 use crate::daemon::owner::Owner;
-use crate::{JobId, JobState, JobStatus};
+use crate::daemon::submission::Submission;
+use crate::{Artifact, JobId, JobState, JobStatus};
 
 /// A submission that was checked.
 #[derive(Debug)]
 pub(crate) struct NewJob {
     pub(crate) owner: Owner,
-    pub(crate) draft: Draft,
-    /// What the draft was read from.
+    pub(crate) submission: Submission,
+    /// What the submission was read from.
     pub(crate) body: Bytes,
     pub(crate) webhook: Option<Uri>,
     pub(crate) traceparent: Option<HeaderValue>,
@@ -54,7 +55,10 @@ pub(crate) enum Next {
 /// A job that a worker has now.
 #[derive(Debug)]
 pub(crate) struct Taken {
-    pub(crate) chat: Chat,
+    pub(crate) job_id: JobId,
+    /// Which run of the job it is; the first is 1.
+    pub(crate) attempt: u64,
+    pub(crate) submission: Arc<Submission>,
 }
 
 /// How far a job is.
@@ -71,10 +75,17 @@ impl Progress {
     }
 }
 
+/// What a run that was done has made.
+#[derive(Debug, Clone)]
+pub(crate) struct Output {
+    pub(crate) result: Box<RawValue>,
+    pub(crate) artifacts: Vec<Artifact>,
+}
+
 /// How a run ended.
 #[derive(Debug, Clone)]
 pub(crate) enum Outcome {
-    Done(ChatAnswer),
+    Done(Output),
     Failed(String),
 }
 

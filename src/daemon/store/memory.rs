@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
-use uuid::Uuid;
 
+use super::fresh_id::fresh_id;
 use super::outbox::Outbox;
 use super::queue::Queue;
 use super::{
     Address, Cancelled, Claim, NewJob, Next, Outcome, Page, Progress, Query, Refusal, Store, Submitted, Taken,
     Transaction, Verdict,
 };
-use crate::daemon::backend::{Chat, Draft};
 use crate::daemon::owner::Owner;
+use crate::daemon::submission::Submission;
 use crate::{JobId, JobState, JobStatus};
 
 /// Everything in memory, under one lock: it is gone with the process.
@@ -51,7 +51,7 @@ struct Job {
     owner: Owner,
     status: Arc<JobStatus>,
     /// Until it has ended.
-    draft: Option<Arc<Draft>>,
+    submission: Option<Arc<Submission>>,
     key: Option<Box<[u8]>>,
 }
 
@@ -67,12 +67,12 @@ impl Job {
     }
 
     fn start(&mut self) -> Option<Taken> {
-        let draft = Arc::clone(self.draft.as_ref()?);
+        let submission = Arc::clone(self.submission.as_ref()?);
         let status = Arc::make_mut(&mut self.status);
         status.state = JobState::Running;
         status.attempt += 1;
         status.started_at = Some(Timestamp::now());
-        Some(Taken { chat: Chat::new(status.job_id.clone(), status.attempt, draft) })
+        Some(Taken { job_id: status.job_id.clone(), attempt: status.attempt, submission })
     }
 }
 
@@ -136,10 +136,10 @@ impl Memory {
         }
         let status = Arc::make_mut(&mut job.status);
         match outcome {
-            Outcome::Done(answer) => {
+            Outcome::Done(output) => {
                 status.state = JobState::Done;
-                status.result = Some(answer.result);
-                status.artifacts = answer.artifacts;
+                status.result = Some(output.result);
+                status.artifacts = output.artifacts;
             }
             Outcome::Failed(error) => {
                 status.state = JobState::Failed;
@@ -259,7 +259,7 @@ impl Inner {
         self.numbers += 1;
         let number = self.numbers;
         let mut status = JobStatus::new(job_id.clone(), JobState::Queued);
-        status.model.clone_from(&new.draft.model);
+        status.model.clone_from(&new.submission.model);
         status.created_at = Some(Timestamp::now());
         let owned = self.owners.entry(new.owner).or_default();
         owned.order.insert(number, job_id.clone());
@@ -267,7 +267,8 @@ impl Inner {
             owned.keys.insert(key.text.clone(), Used { digest: key.digest, job_id: job_id.clone() });
             key.text
         });
-        let job = Job { number, owner: new.owner, status: Arc::new(status), draft: Some(Arc::new(new.draft)), key };
+        let job =
+            Job { number, owner: new.owner, status: Arc::new(status), submission: Some(Arc::new(new.submission)), key };
         self.queue.push(number, &job.status.model, job_id.clone());
         if let Some(url) = new.webhook {
             self.outbox.open(job_id.clone(), Address { url, traceparent: new.traceparent });
@@ -281,7 +282,7 @@ impl Inner {
     fn end(&mut self, job_id: &JobId) -> Option<Arc<JobStatus>> {
         let now = Instant::now();
         let job = self.jobs.get_mut(job_id)?;
-        job.draft = None;
+        job.submission = None;
         Arc::make_mut(&mut job.status).completed_at = Some(Timestamp::now());
         let status = Arc::clone(&job.status);
         self.outbox.record(&status, now);
@@ -313,9 +314,4 @@ impl Inner {
             }
         }
     }
-}
-
-#[expect(clippy::expect_used, reason = "hexadecimal digits are an id")]
-pub(super) fn fresh_id() -> JobId {
-    JobId::new(Uuid::now_v7().simple().to_string()).expect("hexadecimal digits")
 }

@@ -94,8 +94,8 @@ fn read<'a, T: serde::Deserialize<'a>>(json: &'a [u8]) -> Result<T, BoxError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::backend::failure;
     use crate::daemon::backend::transient::is_transient;
+    use crate::daemon::failure::failure;
 
     fn joined(lines: &[&str]) -> String {
         let mut chunks = Chunks::default();

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::stream::Events;
 use super::tool_calls::ToolCall;
 use crate::daemon::ChatAnswer;
-use crate::{BoxError, Error};
+use crate::{BoxError, InvalidValue};
 
 /// How long an answer took.
 #[derive(Clone, Copy)]
@@ -47,7 +47,7 @@ struct Said {
 pub(super) fn answer(model: &str, created_at: Timestamp, events: Events, took: Took) -> Result<ChatAnswer, BoxError> {
     let Events { content, thinking, tool_calls, finish_reason, usage } = events;
     let tool_calls = tool_calls.finish()?;
-    let written: Result<_, Error> = ChatAnswer::from_value(&Answer {
+    let written: Result<_, InvalidValue> = ChatAnswer::from_value(&Answer {
         model,
         created_at,
         message: Said { role: "assistant", content, thinking, tool_calls },

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::image::data_url;
-use crate::{Error, Message};
+use crate::{InvalidValue, Message};
 
 /// A message as Ollama has it; what OpenAI's API has no place for is not read.
 #[derive(Deserialize)]
@@ -82,21 +82,21 @@ struct SaidFunction<'a> {
 }
 
 /// The conversation as OpenAI has it.
-pub(super) fn conversation(messages: &[Message]) -> Result<Vec<Said<'_>>, Error> {
+pub(super) fn conversation(messages: &[Message]) -> Result<Vec<Said<'_>>, InvalidValue> {
     let mut calls = Calls::default();
     messages.iter().map(|message| said(message, &mut calls)).collect()
 }
 
-fn said<'a>(message: &'a Message, calls: &mut Calls) -> Result<Said<'a>, Error> {
+fn said<'a>(message: &'a Message, calls: &mut Calls) -> Result<Said<'a>, InvalidValue> {
     let heard: Heard<'a> = serde_json::from_str(message.as_json())
-        .map_err(|error| Error::invalid("messages", "a message is not one of a chat").with_source(error))?;
+        .map_err(|error| InvalidValue::new("messages", "a message is not one of a chat").with_source(error))?;
     let tool_calls = heard.tool_calls.unwrap_or_default().into_iter().map(|call| calls.made(call)).collect();
     let tool_call_id = (heard.role == "tool").then(|| calls.answered(heard.tool_call_id, heard.tool_name.as_deref()));
     let content = content(heard.content, heard.images.unwrap_or_default())?;
     Ok(Said { role: heard.role, content, tool_calls, tool_call_id })
 }
 
-fn content(text: Option<&RawValue>, images: Vec<String>) -> Result<Content<'_>, Error> {
+fn content(text: Option<&RawValue>, images: Vec<String>) -> Result<Content<'_>, InvalidValue> {
     if images.is_empty() {
         return Ok(Content::Whole(text));
     }
@@ -104,7 +104,7 @@ fn content(text: Option<&RawValue>, images: Vec<String>) -> Result<Content<'_>, 
     let mut parts: Vec<_> = text.into_iter().collect();
     for image in images {
         let url = data_url(&image)
-            .ok_or_else(|| Error::invalid("messages", "an image is none of PNG, JPEG, GIF and WebP in base64"))?;
+            .ok_or_else(|| InvalidValue::new("messages", "an image is none of PNG, JPEG, GIF and WebP in base64"))?;
         parts.push(Part::ImageUrl { image_url: ImageUrl { url } });
     }
     Ok(Content::Parts(parts))
@@ -147,7 +147,7 @@ impl Calls {
 mod tests {
     use super::*;
 
-    fn mapped(messages: &[&str]) -> Result<String, Error> {
+    fn mapped(messages: &[&str]) -> Result<String, InvalidValue> {
         let messages: Vec<_> = messages.iter().map(|json| Message::from_json(*json).unwrap()).collect();
         Ok(serde_json::to_string(&conversation(&messages)?).unwrap())
     }

@@ -3,7 +3,7 @@ use serde_json::Number;
 use serde_json::value::RawValue;
 
 use super::message::{Said, conversation};
-use crate::Error;
+use crate::InvalidValue;
 use crate::daemon::Chat;
 
 /// The body of `POST /v1/chat/completions`.
@@ -58,7 +58,7 @@ struct Options<'a> {
 }
 
 impl<'a> Request<'a> {
-    pub(super) fn of(chat: &'a Chat) -> Result<Self, Error> {
+    pub(super) fn of(chat: &'a Chat) -> Result<Self, InvalidValue> {
         let options = options(chat)?;
         Ok(Self {
             model: chat.model(),
@@ -80,10 +80,10 @@ impl<'a> Request<'a> {
     }
 }
 
-fn options(chat: &Chat) -> Result<Options<'_>, Error> {
+fn options(chat: &Chat) -> Result<Options<'_>, InvalidValue> {
     let Some(options) = chat.options() else { return Ok(Options::default()) };
     let options: Option<Options<'_>> = serde_json::from_str(options.get())
-        .map_err(|error| Error::invalid("options", "cannot be read").with_source(error))?;
+        .map_err(|error| InvalidValue::new("options", "cannot be read").with_source(error))?;
     Ok(options.unwrap_or_default())
 }
 

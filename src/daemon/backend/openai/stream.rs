@@ -116,8 +116,8 @@ fn garbage(error: serde_json::Error) -> BoxError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::backend::failure;
     use crate::daemon::backend::transient::is_transient;
+    use crate::daemon::failure::failure;
 
     #[test]
     fn lines_are_told_apart() {

@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::index::Index;
-use super::row::{STATUS, chat, column, count, is_damaged, is_torn, job_id, status, unfit};
+use super::row::{STATUS, column, count, is_damaged, is_torn, job_id, status, submission, unfit};
 use crate::daemon::owner::Owner;
-use crate::daemon::store::memory::fresh_id;
+use crate::daemon::store::fresh_id::fresh_id;
 use crate::daemon::store::{Cancelled, Key, NewJob, Next, Outcome, Refusal, Submitted, Taken};
 use crate::{JobId, JobState};
 
@@ -84,7 +84,7 @@ impl Db {
                 number,
                 job_id.as_str(),
                 new.owner.as_bytes(),
-                new.draft.model,
+                new.submission.model,
                 Timestamp::now().as_microsecond(),
                 &*new.body,
                 new.webhook.as_ref().map(ToString::to_string),
@@ -95,7 +95,7 @@ impl Db {
         if new.webhook.is_some() {
             self.record(number)?;
         }
-        self.index().enqueue(number, &new.draft.model, job_id.clone());
+        self.index().enqueue(number, &new.submission.model, job_id.clone());
         Ok(Ok(Submitted { job_id, replayed: false }))
     }
 
@@ -147,19 +147,22 @@ impl Db {
             .connection
             .prepare_cached("SELECT number, attempt, body FROM jobs WHERE id = ? AND state IN ('queued', 'running')")?
             .query_row([job_id.as_str()], |row| {
-                let chat = count(row, 1).and_then(|attempt| chat(row, 2, job_id.clone(), attempt.saturating_add(1)));
-                Ok((row.get(0)?, chat))
+                let taken = count(row, 1).and_then(|attempt| {
+                    let attempt = attempt.saturating_add(1);
+                    Ok(Taken { job_id: job_id.clone(), attempt, submission: submission(row, 2)? })
+                });
+                Ok((row.get(0)?, taken))
             })
             .optional()?;
         match found {
             None => Ok(None),
-            Some((number, Ok(chat))) => {
+            Some((number, Ok(taken))) => {
                 self.connection
                     .prepare_cached(
                         "UPDATE jobs SET state = 'running', attempt = attempt + 1, started_at = ? WHERE number = ?",
                     )?
                     .execute([Timestamp::now().as_microsecond(), number])?;
-                Ok(Some((number, Next::Run(Taken { chat }))))
+                Ok(Some((number, Next::Run(taken))))
             }
             Some((number, Err(error))) if is_damaged(&error) => {
                 tracing::error!(%job_id, %error, "a job cannot be read and has failed");
@@ -191,10 +194,10 @@ impl Db {
             return Ok(false);
         }
         let (state, result, error, artifacts) = match outcome {
-            Outcome::Done(answer) => {
-                let artifacts = Some(&answer.artifacts).filter(|artifacts| !artifacts.is_empty());
+            Outcome::Done(output) => {
+                let artifacts = Some(&output.artifacts).filter(|artifacts| !artifacts.is_empty());
                 let artifacts = artifacts.map(serde_json::to_string).transpose().map_err(unfit)?;
-                (JobState::Done, Some(answer.result.get()), None, artifacts)
+                (JobState::Done, Some(output.result.get()), None, artifacts)
             }
             Outcome::Failed(error) => (JobState::Failed, None, Some(error.as_str()), None),
         };

@@ -159,11 +159,11 @@ impl World {
                 self.order.push(job_id);
             }
             Told::Taken(Some(taken)) => {
-                let job = self.jobs.get_mut(taken.chat.job_id()).unwrap();
-                assert_eq!((&job.state, job.attempt, taken.chat.attempt()), (&JobState::Queued, 0, 1));
+                let job = self.jobs.get_mut(&taken.job_id).unwrap();
+                assert_eq!((&job.state, job.attempt, taken.attempt), (&JobState::Queued, 0, 1));
                 job.becomes(JobState::Running);
                 job.attempt = 1;
-                self.runs.push((taken.chat.job_id().clone(), 1));
+                self.runs.push((taken.job_id.clone(), 1));
             }
             Told::Restarted(job_id, attempt, taken) => {
                 let job = self.jobs.get_mut(&job_id).unwrap();

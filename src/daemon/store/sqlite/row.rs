@@ -5,8 +5,8 @@ use rusqlite::types::Type;
 use rusqlite::{Row, ToSql};
 use serde_json::value::RawValue;
 
-use crate::daemon::backend::{Chat, Draft};
 use crate::daemon::store::Progress;
+use crate::daemon::submission::Submission;
 use crate::{BoxError, JobId, JobState, JobStatus};
 
 /// The columns that [`status`] reads, in its order.
@@ -39,11 +39,10 @@ pub(super) fn progress(row: &Row<'_>) -> rusqlite::Result<Progress> {
     Ok(Progress { state: JobState::from(row.get_ref(0)?.as_str()?), attempt: count(row, 1)? })
 }
 
-/// A start of a job whose body is in that column.
-pub(super) fn chat(row: &Row<'_>, column: usize, job_id: JobId, attempt: u64) -> rusqlite::Result<Chat> {
+/// What was submitted, whose body is in that column.
+pub(super) fn submission(row: &Row<'_>, column: usize) -> rusqlite::Result<Arc<Submission>> {
     let body = row.get_ref(column)?.as_blob()?;
-    let draft: Draft = serde_json::from_slice(body).map_err(|error| damaged(column, error))?;
-    Ok(Chat::new(job_id, attempt, Arc::new(draft)))
+    serde_json::from_slice(body).map(Arc::new).map_err(|error| damaged(column, error))
 }
 
 pub(super) fn job_id(row: &Row<'_>, column: usize) -> rusqlite::Result<JobId> {

@@ -7,10 +7,9 @@ use rusqlite::Connection;
 use tokio_test::block_on;
 
 use super::Sqlite;
-use crate::daemon::backend::ChatAnswer;
 use crate::daemon::owner::Owner;
 use crate::daemon::store::{
-    Cancelled, Claim, Key, Memory, NewJob, Next, Outcome, Query, Refusal, Store, Taken, Verdict,
+    Cancelled, Claim, Key, Memory, NewJob, Next, Outcome, Output, Query, Refusal, Store, Taken, Verdict,
 };
 use crate::{JobId, JobState};
 
@@ -35,7 +34,7 @@ fn new_of(model: &str, key: Option<&str>, text: &str) -> NewJob {
     let key = key.map(|key| Key { text: key.as_bytes().into(), digest: [text.len().to_le_bytes()[0]; 32] });
     NewJob {
         owner: Owner::ANYBODY,
-        draft: serde_json::from_slice(&body).unwrap(),
+        submission: serde_json::from_slice(&body).unwrap(),
         body,
         webhook: None,
         traceparent: None,
@@ -60,8 +59,12 @@ pub(super) fn take(store: &dyn Store) -> Option<Taken> {
     }
 }
 
+pub(super) fn done_with(result: &str) -> Outcome {
+    Outcome::Done(Output { result: serde_json::value::to_raw_value(result).unwrap(), artifacts: Vec::new() })
+}
+
 pub(super) fn done() -> Outcome {
-    Outcome::Done(ChatAnswer::from_value("ok").unwrap())
+    done_with("ok")
 }
 
 fn refused(folder: &tempfile::TempDir) -> String {
@@ -89,8 +92,8 @@ fn a_full_disk_takes_nothing_and_loses_nothing() {
         1
     );
     let second = submit(&store, &long);
-    assert_eq!(take(&store).unwrap().chat.job_id(), &job_id);
-    assert_eq!(take(&store).unwrap().chat.job_id(), &second);
+    assert_eq!(take(&store).unwrap().job_id, job_id);
+    assert_eq!(take(&store).unwrap().job_id, second);
     assert!(take(&store).is_none());
 }
 
@@ -107,7 +110,7 @@ fn what_failed_in_a_group_costs_the_others_nothing() {
     });
     assert_eq!(bad.unwrap_err().to_string(), "the store failed");
     let job_id = good.unwrap().unwrap().job_id;
-    assert_eq!(take(&store).unwrap().chat.job_id(), &job_id);
+    assert_eq!(take(&store).unwrap().job_id, job_id);
     assert!(take(&store).is_none());
 }
 
@@ -145,7 +148,7 @@ fn what_ran_at_the_end_is_queued_again_until_its_attempts_are_used_up() {
         let store = open(&folder);
         assert_eq!(block_on(store.status(Owner::ANYBODY, &job_id)).unwrap().unwrap().state, JobState::Queued);
         let taken = take(&store).unwrap();
-        assert_eq!((taken.chat.job_id(), taken.chat.attempt()), (&job_id, attempt));
+        assert_eq!((taken.job_id, taken.attempt), (job_id.clone(), attempt));
     }
     let store = open(&folder);
     let status = block_on(store.status(Owner::ANYBODY, &job_id)).unwrap().unwrap();
@@ -160,7 +163,7 @@ fn jobs_are_swept_with_their_keys_when_they_were_kept_long_enough() {
     let store = open(&folder);
     let first = block_on(store.submit(new(Some("k"), "go"))).unwrap().unwrap().job_id;
     let taken = take(&store).unwrap();
-    assert!(block_on(store.finish(&first, taken.chat.attempt(), done())).unwrap());
+    assert!(block_on(store.finish(&first, taken.attempt, done())).unwrap());
     let running = submit(&store, "stays");
     take(&store).unwrap();
     let sweep = || block_on(store.writer.run(super::db::Db::sweep)).unwrap();
@@ -194,7 +197,7 @@ fn a_job_that_is_damaged_fails_and_the_others_are_taken() {
         let store = open(&folder);
         let next = block_on(store.take()).unwrap();
         assert!(matches!(next, Some(Next::Damaged(job_id)) if job_id == bad), "{damage}");
-        assert_eq!(take(&store).unwrap().chat.job_id(), &good);
+        assert_eq!(take(&store).unwrap().job_id, good);
         assert!(take(&store).is_none());
         let status = block_on(store.status(Owner::ANYBODY, &bad)).unwrap().unwrap();
         assert_eq!(status.state, JobState::Failed);
@@ -224,7 +227,7 @@ fn events_that_are_damaged_are_given_up_and_the_others_are_sent() {
         assert_eq!(mail.job_id, good, "{damage}");
         assert!(matches!(block_on(store.claim()).unwrap(), Claim::Nothing));
         // It is run all the same.
-        assert_eq!(take(&store).unwrap().chat.job_id(), &bad);
+        assert_eq!(take(&store).unwrap().job_id, bad);
     }
 }
 
@@ -306,9 +309,9 @@ fn a_file_and_memory_answer_alike() {
                     },
                     2 => match take(*store) {
                         Some(taken) => {
-                            let place = jobs.iter().position(|job_id| job_id == taken.chat.job_id()).unwrap();
-                            begun = Some((place, taken.chat.attempt()));
-                            format!("{begun:?} {}", taken.chat.messages()[0].as_json())
+                            let place = jobs.iter().position(|job_id| *job_id == taken.job_id).unwrap();
+                            begun = Some((place, taken.attempt));
+                            format!("{begun:?} {}", taken.submission.messages[0].as_json())
                         }
                         None => "nothing".to_owned(),
                     },
@@ -319,7 +322,7 @@ fn a_file_and_memory_answer_alike() {
                             block_on(store.finish(&jobs[place], attempt, outcome)).unwrap().to_string()
                         } else {
                             let taken = block_on(store.restart(&jobs[place], attempt)).unwrap();
-                            begun = taken.map(|taken| (place, taken.chat.attempt()));
+                            begun = taken.map(|taken| (place, taken.attempt));
                             format!("{begun:?}")
                         }
                     }

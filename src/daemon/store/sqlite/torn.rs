@@ -2,11 +2,10 @@
 
 use tokio_test::block_on;
 
-use super::tests::{by_hand, done, file, open, submit, submit_told, take};
+use super::tests::{by_hand, done, done_with, file, open, submit, submit_told, take};
 use crate::JobState;
-use crate::daemon::backend::ChatAnswer;
 use crate::daemon::owner::Owner;
-use crate::daemon::store::{Claim, Outcome, Store as _};
+use crate::daemon::store::{Claim, Store as _};
 
 /// Destroys the pages with nothing but `x`, while no daemon has the file.
 fn tear(folder: &tempfile::TempDir) {
@@ -28,7 +27,7 @@ fn events_whose_part_of_the_file_is_torn_are_left_alone_and_the_others_are_sent(
     let store = open(&folder);
     let (torn, good) = (submit_told(&store, "torn"), submit_told(&store, "good"));
     take(&store).unwrap();
-    let long = Outcome::Done(ChatAnswer::from_value(&"x".repeat(200_000)).unwrap());
+    let long = done_with(&"x".repeat(200_000));
     assert!(block_on(store.finish(&torn, 1, long)).unwrap());
     drop(store);
     tear(&folder);
@@ -52,11 +51,11 @@ fn a_job_whose_part_of_the_file_is_torn_is_left_alone_and_the_others_are_taken()
     let store = open(&folder);
     let broken = block_on(store.take()).unwrap_err();
     assert_eq!(broken.to_string(), "the store's file is damaged");
-    assert_eq!(take(&store).unwrap().chat.job_id(), &good);
+    assert_eq!(take(&store).unwrap().job_id, good);
     assert!(take(&store).is_none());
     // It cannot be written either.
     assert_eq!(block_on(store.status(Owner::ANYBODY, &torn)).unwrap().unwrap().state, JobState::Queued);
     assert!(block_on(store.finish(&good, 1, done())).unwrap());
     let next = submit(&store, "next");
-    assert_eq!(take(&store).unwrap().chat.job_id(), &next);
+    assert_eq!(take(&store).unwrap().job_id, next);
 }

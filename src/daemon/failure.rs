@@ -22,9 +22,9 @@ mod tests {
     #[test]
     fn causes_are_told_once() {
         let cause = std::io::Error::other("no memory");
-        let error = crate::Error::invalid("model", "cannot be loaded").with_source(cause);
+        let error = crate::InvalidValue::new("model", "cannot be loaded").with_source(cause);
         assert_eq!(failure(&error), "invalid model: cannot be loaded: no memory");
-        let repeating = crate::Error::invalid("model", "no memory").with_source(std::io::Error::other("no memory"));
+        let repeating = crate::InvalidValue::new("model", "no memory").with_source(std::io::Error::other("no memory"));
         assert_eq!(failure(&repeating), "invalid model: no memory");
     }
 }
