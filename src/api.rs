@@ -16,7 +16,7 @@
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), foreman_client::BoxError> {
 //! use foreman_client::api::{Api, BaseUrl, ListModels, Transport};
 //! use tower::ServiceExt;
-//! # let daemon = foreman_client::daemon::Daemon::start().await?;
+//! # let daemon = foreman_daemon::Daemon::start().await?;
 //! # let url = daemon.url();
 //!
 //! let base: BaseUrl = url.parse()?;

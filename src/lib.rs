@@ -21,9 +21,6 @@ pub mod api;
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub mod axum;
 pub mod client;
-#[cfg(feature = "daemon")]
-#[cfg_attr(docsrs, doc(cfg(feature = "daemon")))]
-pub mod daemon;
 pub mod error;
 pub mod job;
 pub mod model;

@@ -36,8 +36,8 @@ pub(crate) enum Command {
 const EXIT_STATUS: &str = "Exit status:
   0    done
   1    the job failed
-  2    the command was used wrongly
+  2    the command was used wrongly, or an option has a value that cannot work
   3    the daemon cannot be reached, or refuses
   4    the deadline passed; the job goes on
-  74   reading or writing failed
+  74   reading or writing failed here; the port is in use; the store cannot be opened or is locked
   130  interrupted; the job goes on, unless it was said to cancel it";

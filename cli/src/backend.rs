@@ -1,7 +1,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use foreman_client::daemon::{Backend, Echo, ListModels, Ollama, OpenAi};
+use foreman_daemon::{Backend, Echo, ListModels, Ollama, OpenAi};
 use tower::ServiceExt as _;
 
 use crate::exit::Failure;

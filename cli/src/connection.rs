@@ -1,8 +1,8 @@
 use std::env;
 
 use clap::Args;
-use foreman_client::daemon::Daemon;
 use foreman_client::{Client, ClientBuilder};
+use foreman_daemon::Daemon;
 
 use crate::credentials::Token;
 use crate::exit::Failure;

@@ -1,4 +1,3 @@
-use std::error::Error as _;
 use std::io;
 use std::process::ExitCode;
 
@@ -14,6 +13,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// The client's error.
     Client(Error),
+    /// The daemon cannot be started.
+    Daemon(foreman_daemon::Error),
     /// What the daemon answered cannot be used.
     Answer(String),
     /// Reading or writing failed, here and not at the daemon.
@@ -35,6 +36,9 @@ impl Failure {
         match self {
             Self::Usage(_) => 2,
             Self::Client(error) => code(error),
+            Self::Daemon(error) if error.is_invalid_config() => 2,
+            // A port that is in use, a store that is locked: this machine's doing.
+            Self::Daemon(_) => 74,
             Self::Answer(_) => 3,
             Self::Io(_) => 74,
             Self::Interrupted => 130,
@@ -45,6 +49,7 @@ impl Failure {
         match self {
             Self::Usage(why) | Self::Answer(why) => Some(plain::line(why)),
             Self::Client(error) => Some(chain(error)),
+            Self::Daemon(error) => Some(chain(error)),
             // Whoever read the output has had enough.
             Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             Self::Io(error) => Some(plain::line(&error.to_string())),
@@ -66,7 +71,7 @@ fn code(error: &Error) -> u8 {
 }
 
 /// The error and its causes in one line.
-fn chain(error: &Error) -> String {
+fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -79,6 +84,12 @@ fn chain(error: &Error) -> String {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Client(error)
+    }
+}
+
+impl From<foreman_daemon::Error> for Failure {
+    fn from(error: foreman_daemon::Error) -> Self {
+        Self::Daemon(error)
     }
 }
 

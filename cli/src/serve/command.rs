@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use foreman_client::daemon::{Builder, Daemon, WebhookHosts};
+use foreman_daemon::{Builder, Daemon, WebhookHosts};
 
 use super::place::Place;
 use crate::backend::Choice;

@@ -1,5 +1,5 @@
 use foreman_client::Artifact;
-use foreman_client::daemon::{Backend, Chat};
+use foreman_daemon::{Backend, Chat};
 use tower::service_fn;
 
 use crate::support::{Bench, nobody, run, said};

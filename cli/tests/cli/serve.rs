@@ -67,8 +67,8 @@ async fn jobs_kept_in_a_file_are_there_after_a_restart() {
     assert_eq!(waited.stdout, submitted.stdout);
     // A second daemon on the same file says what is wrong.
     let second = run(foreman(&[&["serve", "--listen", "127.0.0.1:0"], &args[..]].concat())).await;
-    assert_eq!((second.code, second.stdout.as_str()), (Some(2), ""));
-    assert!(second.stderr.contains("store: is in use by another daemon"), "{second:?}");
+    assert_eq!((second.code, second.stdout.as_str()), (Some(74), ""));
+    assert!(second.stderr.contains("jobs.db is in use by another daemon"), "{second:?}");
     assert_eq!(daemon.end().await.0, Some(0));
 }
 
@@ -134,6 +134,26 @@ async fn a_daemon_is_set_by_its_environment() {
     let args = ["submit", "--token", "one", "--webhook-secret", "a secret", "--model", "m", "hi"];
     let ended = run(daemon.foreman(&args)).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+#[tokio::test]
+async fn port_in_use_is_status_74() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ended = run(foreman(&["serve", "--backend", "echo", "--listen", &address])).await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(74), ""), "{ended:?}");
+    assert!(ended.stderr.contains(&format!("cannot listen on {address}: ")), "{ended:?}");
+}
+
+#[tokio::test]
+async fn store_that_cannot_be_opened_is_status_74() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = directory.path().join("jobs.db");
+    std::fs::write(&store, "not a database, but as long as the head of one".repeat(100)).unwrap();
+    let args = ["serve", "--backend", "echo", "--listen", "127.0.0.1:0", "--store", store.to_str().unwrap()];
+    let ended = run(foreman(&args)).await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(74), ""), "{ended:?}");
+    assert!(ended.stderr.contains("jobs.db: the store's file is damaged"), "{ended:?}");
 }
 
 #[tokio::test]

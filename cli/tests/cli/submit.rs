@@ -1,5 +1,5 @@
-use foreman_client::daemon::{Backend, Chat, ChatAnswer};
 use foreman_client::{BoxError, Message};
+use foreman_daemon::{Backend, Chat, ChatAnswer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tower::service_fn;

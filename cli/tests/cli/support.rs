@@ -1,8 +1,8 @@
 use std::process::{Output, Stdio};
 use std::sync::Arc;
 
-use foreman_client::daemon::{Backend, Builder, Chat, ChatAnswer, Daemon};
 use foreman_client::{BoxError, Client, JobId, SubmitRequest};
+use foreman_daemon::{Backend, Builder, Chat, ChatAnswer, Daemon};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::sync::Semaphore;

@@ -53,7 +53,7 @@ async fn an_interrupt_in_a_pipe_leaves_the_job_and_asks_nothing() {
 #[cfg(unix)]
 #[tokio::test]
 async fn an_interrupt_ends_the_writing_of_a_result_that_nobody_reads() {
-    use foreman_client::daemon::{Backend, Chat};
+    use foreman_daemon::{Backend, Chat};
     use nix::sys::signal::{Signal, kill};
     use nix::unistd::Pid;
     use tower::service_fn;
