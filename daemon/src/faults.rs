@@ -6,7 +6,7 @@
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), foreman_client::BoxError> {
+//! # async fn main() -> Result<(), foreman_daemon::BoxError> {
 //! use std::time::Duration;
 //!
 //! use foreman_daemon::Daemon;

@@ -15,10 +15,10 @@ use crate::jobs::Jobs;
 use crate::store::Mail;
 use crate::{BoxError, JobId};
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) enum Faults {}
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) enum Hold {}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(crate) enum Next {
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Spoilt;
+pub(crate) struct Spoilt(());
 
 impl Faults {
     pub(crate) async fn begin(&self, _: &Jobs, _: &JobId, _: u64) -> bool {

@@ -162,7 +162,8 @@ impl Jobs {
     }
 }
 
-#[cfg(all(test, feature = "sqlite"))]
+#[cfg(feature = "sqlite")]
+#[cfg(test)]
 mod tests {
     use std::num::NonZeroUsize;
     use std::path::Path;

@@ -78,7 +78,6 @@ pub(super) struct Submitting<S: Service<SubmitRequest>, P> {
 }
 
 /// What came of a step.
-#[expect(clippy::large_enum_variant, reason = "it is passed on at once and never kept")]
 pub(super) enum Outcome {
     Submitted(Result<Accepted, Error>),
     Polled(Result<JobStatus, Error>),

@@ -82,7 +82,7 @@ impl Verifier {
 }
 
 /// The value of a header that must not be there twice: which of the two was signed could not be told.
-fn single<'a>(headers: &'a HeaderMap, name: HeaderName) -> Result<Option<&'a [u8]>, Refusal> {
+fn single(headers: &HeaderMap, name: HeaderName) -> Result<Option<&[u8]>, Refusal> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
     if values.next().is_some() {

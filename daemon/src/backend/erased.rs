@@ -21,8 +21,8 @@ pub struct ListModels;
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), foreman_client::Error> {
-/// use foreman_client::ModelInfo;
+/// # async fn main() -> Result<(), foreman_daemon::Error> {
+/// use foreman_daemon::ModelInfo;
 /// use foreman_daemon::{Backend, Chat, ChatAnswer, Daemon, ListModels};
 /// use tower::service_fn;
 ///
@@ -32,7 +32,7 @@ pub struct ListModels;
 ///         "model": chat.model(), "message": { "role": "assistant", "content": content }, "done": true,
 ///     }))
 /// });
-/// let models = service_fn(async |_: ListModels| Ok::<_, foreman_client::Error>(vec![ModelInfo::new("shout")]));
+/// let models = service_fn(async |_: ListModels| Ok::<_, foreman_daemon::Error>(vec![ModelInfo::new("shout")]));
 ///
 /// let daemon = Daemon::builder().backend(Backend::new(shout).models(models)).start().await?;
 /// daemon.shutdown().await;

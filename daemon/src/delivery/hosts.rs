@@ -25,7 +25,7 @@ const MAX_LABEL: usize = 63;
 /// ```
 /// use foreman_daemon::WebhookHosts;
 ///
-/// # fn main() -> Result<(), foreman_client::Error> {
+/// # fn main() -> Result<(), foreman_daemon::Error> {
 /// let hosts = WebhookHosts::new(["10.0.0.0/8", "gateway.internal", "*.example.com"])?;
 ///
 /// let error = WebhookHosts::new(["gateway.internal:8080"]).unwrap_err();

@@ -25,7 +25,7 @@ use crate::{BoxError, EmbedRequest, EmbedResponse, Error, ModelInfo};
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), foreman_client::Error> {
+/// # async fn main() -> Result<(), foreman_daemon::Error> {
 /// use std::time::Duration;
 ///
 /// use foreman_daemon::{Backend, Daemon, Ollama};

@@ -45,7 +45,7 @@ use crate::{BoxError, EmbedRequest, EmbedResponse, Error, ModelInfo};
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), foreman_client::Error> {
+/// # async fn main() -> Result<(), foreman_daemon::Error> {
 /// use foreman_daemon::{Daemon, OpenAi};
 ///
 /// let openai = OpenAi::builder("http://127.0.0.1:8080/v1").api_key("a-key").build()?;
