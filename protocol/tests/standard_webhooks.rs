@@ -1,5 +1,5 @@
 //! Signatures as the reference library of Standard Webhooks verifies them.
-#![allow(clippy::unwrap_used, reason = "clippy.toml allows it in tests, but not in what tests share")]
+#![allow(clippy::unwrap_used, reason = ".clippy.toml allows it in tests, but not in what tests share")]
 
 use foreman_protocol::webhook::Secret;
 use proptest::prelude::*;

@@ -3,7 +3,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "clippy.toml allows them in tests, but not in what tests share"
+    reason = ".clippy.toml allows them in tests, but not in what tests share"
 )]
 
 mod api;

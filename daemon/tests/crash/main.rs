@@ -5,7 +5,7 @@
 //! CRASH_ROUNDS=200 cargo test --all-features --test crash
 //! CRASH_SEED=7 cargo test --all-features --test crash        # when it is killed
 //! ```
-#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy.toml allows them in tests, but not in what tests share")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = ".clippy.toml allows them in tests, but not in what tests share")]
 
 mod child;
 mod hooks;
