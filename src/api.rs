@@ -17,7 +17,7 @@
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), foreman_client::BoxError> {
 //! use foreman_client::api::{Api, BaseUrl, ListModels, Transport};
 //! use tower::ServiceExt;
-//! # let daemon = foreman_client::daemon::Daemon::start().await?;
+//! # let daemon = foreman_daemon::Daemon::start().await?;
 //! # let url = daemon.url();
 //!
 //! let base: BaseUrl = url.parse()?;
@@ -30,7 +30,6 @@
 //! Every status other than the success status of the endpoint is an error. Redirects are not followed. Each request has a timeout
 //! ([`Api::request_timeout`]) and each response a size limit ([`Api::max_response_size`]).
 
-mod base_url;
 mod call;
 mod calls;
 mod cancel;
@@ -40,7 +39,9 @@ mod response;
 mod service;
 mod transport;
 
-pub use self::base_url::BaseUrl;
+#[doc(inline)]
+pub use foreman_protocol::BaseUrl;
+
 pub use self::call::Call;
 pub use self::calls::{Accepted, CancelJob, GetJob, JobPage, ListJobs, ListModels, Polled};
 pub(crate) use self::cancel::cancel_job;

@@ -29,7 +29,7 @@ pub type Jobs<T = Transport> = Wait<Retry<RetrySubmission, Api<T>>, Api<T>>;
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), foreman_client::BoxError> {
 /// use foreman_client::{Client, SubmitRequest};
-/// # let daemon = foreman_client::daemon::Daemon::start().await?;
+/// # let daemon = foreman_daemon::Daemon::start().await?;
 /// # let url = daemon.url();
 ///
 /// let client = Client::builder(url).build().await?;

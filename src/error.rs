@@ -57,6 +57,9 @@ mod predicates;
 #[cfg(feature = "axum")]
 mod problem;
 
+#[doc(inline)]
+pub use foreman_protocol::InvalidValue;
+
 pub(crate) use self::kind::Kind;
 pub use self::opaque::Error;
 

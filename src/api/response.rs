@@ -1,10 +1,11 @@
 //! What the responses of all endpoints have in common.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::{LOCATION, RETRY_AFTER};
-use http::{HeaderMap, Response, StatusCode};
+use foreman_protocol::retry_after;
+use http::header::LOCATION;
+use http::{Response, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -54,37 +55,9 @@ fn reason(response: &Response<Bytes>) -> Option<String> {
     Some(reason.error.chars().take(MAX_REASON).collect())
 }
 
-/// `Retry-After`: seconds, or an HTTP date as seen from `now`.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
-        for (value, expected) in [
-            ("0", Some(0)),
-            ("120", Some(120)),
-            (" 7 ", Some(7)),
-            ("Sun, 06 Nov 1994 08:49:40 GMT", Some(3)),
-            ("Sun, 06 Nov 1994 08:49:30 GMT", Some(0)),
-            ("-1", None),
-            ("soon", None),
-            ("99999999999999999999999", None),
-        ] {
-            let headers = HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]);
-            assert_eq!(retry_after(&headers, now), expected.map(Duration::from_secs), "{value}");
-        }
-    }
 
     #[test]
     fn error_contains_reason_of_daemon() {

@@ -1,5 +1,7 @@
 //! Classifies the errors of other crates, and finds this crate's error in the boxes of layers.
 
+use foreman_protocol::{ArtifactError, InvalidValue};
+
 use super::opaque::Inner;
 use super::{BoxError, Error, Kind};
 
@@ -12,9 +14,12 @@ impl Error {
     pub fn from_boxed(error: BoxError) -> Self {
         match error.downcast::<Self>() {
             Ok(error) => *error,
-            Err(other) => match find(other.as_ref()) {
-                Some(found) => found.copied().with_source(other),
-                None => Self::new(classify(other.as_ref())).with_source(other),
+            Err(other) => match other.downcast::<InvalidValue>() {
+                Ok(error) => (*error).into(),
+                Err(other) => match find(other.as_ref()) {
+                    Some(found) => found.copied().with_source(other),
+                    None => Self::new(classify(other.as_ref())).with_source(other),
+                },
             },
         }
     }
@@ -60,6 +65,12 @@ fn classify(error: &(dyn std::error::Error + 'static)) -> Kind {
     let mut transport = false;
     let mut next = Some(error);
     while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<InvalidValue>() {
+            return Kind::Invalid { field: error.field(), reason: error.reason().to_owned().into() };
+        }
+        if error.is::<ArtifactError>() {
+            return Kind::Response(error.to_string().into());
+        }
         if error.is::<tower::timeout::error::Elapsed>() {
             return Kind::RequestTimeout(None);
         }
@@ -94,5 +105,23 @@ fn classify(error: &(dyn std::error::Error + 'static)) -> Kind {
 impl From<BoxError> for Error {
     fn from(error: BoxError) -> Self {
         Self::from_boxed(error)
+    }
+}
+
+impl From<InvalidValue> for Error {
+    fn from(error: InvalidValue) -> Self {
+        let (field, reason, source) = error.into_parts();
+        let mut error = Self::invalid(field, reason);
+        error.0.source = source;
+        error
+    }
+}
+
+/// The artifact is part of a response, which cannot be used.
+impl From<ArtifactError> for Error {
+    fn from(error: ArtifactError) -> Self {
+        let mut response = Self::response(error.to_string());
+        response.0.source = error.into_source();
+        response
     }
 }

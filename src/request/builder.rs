@@ -1,10 +1,9 @@
+use foreman_protocol::json::{null_is_absent, raw};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Message, SubmitRequest};
 use crate::Error;
-use crate::job::null_is_absent;
-use crate::model::raw;
 use crate::submission::DropPolicy;
 
 /// Builds a [`SubmitRequest`]; made by [`SubmitRequest::builder`].
@@ -117,7 +116,7 @@ impl SubmitRequestBuilder {
         match raw(field, value) {
             Ok(json) => (json.get() != "null").then_some(json),
             Err(error) => {
-                self.invalid.get_or_insert(error);
+                self.invalid.get_or_insert(error.into());
                 None
             }
         }

@@ -1,19 +1,11 @@
 use std::time::Duration;
 
-use http::HeaderMap;
+use foreman_protocol::webhook::{
+    FOREMAN_SIGNATURE, Secret, Signature, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP,
+};
+use http::{HeaderMap, HeaderName};
 
-use super::secret::Secret;
-use super::signature::Signature;
 use crate::source::RefusalReason;
-
-/// The header of foreman's own signature.
-pub(crate) const FOREMAN_SIGNATURE: &str = "x-foreman-signature";
-/// The headers of Standard Webhooks.
-pub(crate) const WEBHOOK_ID: &str = "webhook-id";
-/// The time of the attempt, in seconds since the Unix epoch.
-pub(crate) const WEBHOOK_TIMESTAMP: &str = "webhook-timestamp";
-/// Signatures with a version before each.
-pub(crate) const WEBHOOK_SIGNATURE: &str = "webhook-signature";
 
 /// Tells the daemon's events from everybody else's.
 ///
@@ -90,7 +82,7 @@ impl Verifier {
 }
 
 /// The value of a header that must not be there twice: which of the two was signed could not be told.
-fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a [u8]>, RefusalReason> {
+fn single(headers: &HeaderMap, name: HeaderName) -> Result<Option<&[u8]>, RefusalReason> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
     if values.next().is_some() {

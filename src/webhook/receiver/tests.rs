@@ -355,7 +355,6 @@ fn neither_secret_nor_token_is_shown() {
     assert!(!shown.contains(SECRET) && !shown.contains(&job.token.to_string()), "{shown}");
 }
 
-#[cfg(feature = "daemon")]
 #[tokio::test]
 async fn axum_mounts_it_at_a_route_and_under_a_prefix() {
     use axum::Router;

@@ -1,8 +1,8 @@
 //! The short methods that do not wait.
 
 use foreman_client::api::ListJobs;
-use foreman_client::daemon::Daemon;
 use foreman_client::{Client, EmbedRequest, JobId, JobState, SubmitRequest};
+use foreman_daemon::Daemon;
 use http::{Method, Request, Response};
 use http_body_util::Full;
 use tower::service_fn;

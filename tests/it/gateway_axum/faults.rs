@@ -3,9 +3,9 @@ use std::time::Duration;
 use foreman_client::retry::Reattach;
 
 use super::{CHAT, daemon, gateway, passed, post, problem};
-use crate::daemon::raw::{ended, read};
 use crate::eventually::eventually;
 use crate::forwarder::Forwarder;
+use crate::raw::{ended, read};
 
 /// Where no daemon delivers anything: nobody listens at this port.
 const NOWHERE: &str = "http://127.0.0.1:1";

@@ -5,9 +5,9 @@ use foreman_client::tonic::MAY_BE_RUNNING;
 use tonic::Code;
 
 use super::{call, caller, chat, daemon, gateway, job_id, passed, told};
-use crate::daemon::raw::ended;
 use crate::eventually::eventually;
 use crate::forwarder::Forwarder;
+use crate::raw::ended;
 
 #[tokio::test]
 async fn a_daemon_that_goes_and_comes_back_in_mid_job_is_asked_again() {
