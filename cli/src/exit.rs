@@ -123,7 +123,7 @@ mod tests {
         status.error = Some("no\u{1b}[2J memory".to_owned());
         let failed = Failure::from(JobResult::new(status).unwrap().into_success().unwrap_err());
         assert_eq!(failed.code(), 1);
-        assert_eq!(failed.message().unwrap(), r"the job failed: no\u{1b}[2J memory (job 7, last seen failed)");
+        assert_eq!(failed.message().unwrap(), r"job failed: no\u{1b}[2J memory (job 7, last state failed)");
         assert_eq!(Failure::from(JobId::new("").unwrap_err()).code(), 2);
         assert_eq!(Failure::Usage(String::new()).code(), 2);
         assert_eq!(Failure::Interrupted.code(), 130);

@@ -105,7 +105,7 @@ async fn a_job_that_failed_is_status_1_with_the_reason() {
     let bench = Bench::new(|builder| builder.backend(Backend::new(broken))).await;
     let ended = bench.run(&["submit", "--model", "m", "hi"]).await;
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
-    assert!(ended.stderr.contains(r"foreman: the job failed: no\u{1b}[2J memory"), "{ended:?}");
+    assert!(ended.stderr.contains(r"foreman: job failed: no\u{1b}[2J memory"), "{ended:?}");
 
     let ended = bench.run(&["submit", "--model", "m", "--json", "hi"]).await;
     assert_eq!(ended.code, Some(1));

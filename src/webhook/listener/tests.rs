@@ -292,7 +292,7 @@ async fn an_address_in_use_is_an_error_with_its_cause() {
     let address = listener.local_addr();
     let error = WebhookListener::builder(Waiting::new().receiver()).bind(address).await.unwrap_err();
     assert!(matches!(error.kind(), Kind::Bind(at) if *at == address), "{error}");
-    assert_eq!(error.to_string(), format!("cannot listen for webhooks on {address}"));
+    assert_eq!(error.to_string(), format!("cannot bind the webhook listener to {address}"));
     let cause = std::error::Error::source(&error).unwrap().downcast_ref::<io::Error>().unwrap();
     assert_eq!(cause.kind(), io::ErrorKind::AddrInUse);
 }

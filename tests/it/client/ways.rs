@@ -88,7 +88,7 @@ async fn a_receiver_that_cannot_bind_means_polling_said_once() {
     drop(guard);
     let said = warnings.0.lock().unwrap().clone();
     assert_eq!(said.len(), 1, "{said:?}");
-    assert!(said[0].contains("polling instead") && said[0].contains("cannot listen"), "{said:?}");
+    assert!(said[0].contains("polling instead") && said[0].contains("cannot bind"), "{said:?}");
     assert_eq!((client.webhook_url(), daemon.stats().webhook_attempts), (None, 0));
 }
 

@@ -54,7 +54,7 @@ async fn a_daemon_that_cannot_be_reached_is_unavailable_and_nothing_runs() {
     let (mut first, mut second) = (caller(&gateway).await, caller(&gateway).await);
     let (unary, stream) = tokio::join!(first.chat(chat()), second.chat_events(chat()));
     for status in [unary.unwrap_err(), stream.unwrap_err()] {
-        assert_eq!((status.code(), status.message()), (Code::Unavailable, "the daemon cannot be reached"));
+        assert_eq!((status.code(), status.message()), (Code::Unavailable, "the daemon is unreachable"));
         assert_eq!((job_id(status.metadata()), told(status.metadata(), MAY_BE_RUNNING)), (None, None));
     }
 }
