@@ -176,7 +176,7 @@ impl ClientBuilder {
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), foreman_client::BoxError> {
     /// use foreman_client::Client;
     /// use foreman_client::api::{BaseUrl, Transport};
-    /// # let daemon = foreman_client::daemon::Daemon::start().await?;
+    /// # let daemon = foreman_daemon::Daemon::start().await?;
     /// # let url = daemon.url();
     ///
     /// let base: BaseUrl = url.parse()?;

@@ -131,7 +131,7 @@ fn errors_of_wire_types_have_a_kind_also_in_a_box() {
     let artifact: foreman_client::Artifact = serde_json::from_str(r#"{"name":"a","size":3,"data":"*"}"#).unwrap();
     let damaged = || artifact.data().unwrap_err();
     for error in [Error::from(damaged()), Error::from_boxed(damaged().into())] {
-        assert!(error.is_bad_answer(), "{error}");
+        assert!(error.is_bad_response(), "{error}");
         assert!(error.to_string().ends_with("artifact \"a\" is not base64"), "{error}");
     }
 }
