@@ -76,7 +76,7 @@ pub(super) async fn accept_loop<A: Accept>(
             }
             Ok(io) => {
                 A::refuse(io);
-                receiver.refused(RefusalReason::Overload);
+                receiver.record_refusal(RefusalReason::Overload);
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
