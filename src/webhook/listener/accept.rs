@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::builder::Limits;
+use super::builder::ListenerLimits;
 use super::connection::serve_connection;
 use super::handle::stopped;
 use crate::source::RefusalReason;
@@ -56,7 +56,7 @@ impl Accept for TcpListener {
 pub(super) async fn accept_loop<A: Accept>(
     mut acceptor: A,
     receiver: WebhookReceiver,
-    limits: Limits,
+    limits: ListenerLimits,
     stop: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::builder::Limits;
+use super::builder::ListenerLimits;
 use super::handle::stopped;
 use crate::webhook::WebhookReceiver;
 
@@ -24,7 +24,7 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) async fn serve_connection<I>(
     mut io: I,
     receiver: WebhookReceiver,
-    limits: Limits,
+    limits: ListenerLimits,
     stop: watch::Receiver<bool>,
 ) where
     I: AsyncRead + AsyncWrite + Unpin,
