@@ -1,4 +1,4 @@
-//! The receiver on a socket of its own.
+//! [`WebhookListener`], which serves a receiver on its own socket.
 
 mod accept;
 mod builder;

@@ -1,9 +1,9 @@
-//! The service that takes events.
+//! [`WebhookReceiver`], the service that accepts webhooks.
 
-mod answer;
 mod body;
 mod builder;
 mod future;
+mod response;
 mod service;
 
 pub use self::builder::WebhookReceiverBuilder;

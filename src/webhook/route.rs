@@ -3,27 +3,33 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::net::{UdpSocket, lookup_host};
 
-/// The one local address from which the route to the daemon leaves: where the daemon, and hardly anybody else, can reach us.
+/// Returns the local address from which the system routes packets to the daemon.
 ///
-/// `host` is a name or an address, with or without the brackets that an IPv6 address has in a URL. Nothing is sent: a UDP
-/// socket that is connected only looks up its route.
+/// The daemon can reach a listener that is bound to this address, and hosts on other networks usually cannot. `host` is a name or
+/// an address. An IPv6 address may have brackets, as in a URL. No packet is sent to the daemon: connecting a UDP socket only selects
+/// a route.
 ///
 /// # Errors
 ///
-/// When the name does not resolve, or no route leads to any of its addresses.
+/// Returns an error if the name does not resolve, or if no address of the host has a route from a usable local address. If several
+/// addresses fail, the error is that of the last one.
+///
+/// # Cancel safety
+///
+/// Dropping the future has no effect.
 pub(crate) async fn local_address_towards(host: &str, port: u16) -> io::Result<IpAddr> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the daemon's name has no addresses");
+    let mut last_error = io::Error::new(io::ErrorKind::NotFound, "host name has no addresses");
     for daemon in lookup_host((bare, port)).await? {
-        match source_towards(daemon).await {
+        match source_address(daemon).await {
             Ok(address) => return Ok(address),
-            Err(error) => failed = error,
+            Err(error) => last_error = error,
         }
     }
-    Err(failed)
+    Err(last_error)
 }
 
-async fn source_towards(daemon: SocketAddr) -> io::Result<IpAddr> {
+async fn source_address(daemon: SocketAddr) -> io::Result<IpAddr> {
     let any: IpAddr = if daemon.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0)).await?;
     socket.connect(daemon).await?;
@@ -31,11 +37,10 @@ async fn source_towards(daemon: SocketAddr) -> io::Result<IpAddr> {
     if is_usable(address) { Ok(address) } else { Err(io::Error::from(io::ErrorKind::AddrNotAvailable)) }
 }
 
-/// Whether a URL with this address in it leads back to here. A link-local IPv6 address does not without its zone, which URLs
-/// do not have.
+/// Whether the daemon can reach this address by a URL. A link-local IPv6 address needs a zone, which a URL cannot contain.
 fn is_usable(address: IpAddr) -> bool {
-    let local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
-    !address.is_unspecified() && !address.is_multicast() && !local
+    let link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+    !address.is_unspecified() && !address.is_multicast() && !link_local
 }
 
 #[cfg(test)]
@@ -43,7 +48,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_daemon_on_loopback_is_answered_on_loopback() {
+    async fn loopback_daemon_gives_loopback_address() {
         for host in ["127.0.0.1", "localhost"] {
             let address = local_address_towards(host, 8080).await.unwrap();
             assert!(address.is_loopback(), "{host}: {address}");
@@ -51,8 +56,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn brackets_of_an_ipv6_address_are_taken_off() {
-        // Where there is no IPv6 the route is what fails, and not the name.
+    async fn ipv6_brackets_are_removed() {
+        // Without IPv6 the route fails, but the address must still parse.
         match local_address_towards("[::1]", 8080).await {
             Ok(address) => assert_eq!(address, IpAddr::from(Ipv6Addr::LOCALHOST)),
             Err(error) => assert_ne!(error.kind(), io::ErrorKind::InvalidInput, "{error}"),
@@ -60,7 +65,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_unspecified_address_is_never_given() {
+    async fn unspecified_address_is_never_returned() {
         for host in ["0.0.0.0", "[::]"] {
             if let Ok(address) = local_address_towards(host, 8080).await {
                 assert!(!address.is_unspecified(), "{host}");
@@ -69,13 +74,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_is_none_is_an_error() {
+    async fn empty_host_is_error() {
         local_address_towards("", 8080).await.unwrap_err();
         local_address_towards("[]", 8080).await.unwrap_err();
     }
 
     #[test]
-    fn some_addresses_lead_nowhere() {
+    fn unusable_addresses_are_rejected() {
         for (address, usable) in [
             ("127.0.0.1", true),
             ("192.168.1.2", true),

@@ -7,82 +7,95 @@ use http::{HeaderMap, HeaderName};
 
 use crate::source::RefusalReason;
 
-/// Tells the daemon's events from everybody else's.
+/// Verifies that the daemon signed a request.
 ///
-/// Every scheme that a request carries must hold, so that nobody can drop the stronger one; each under any of the secrets,
-/// so that they can be changed while events are on their way.
+/// There are two schemes, `X-Foreman-Signature` and Standard Webhooks. One is enough, but each one that a request uses must be
+/// valid: a valid signature in one scheme does not excuse an invalid one in the other. `X-Foreman-Signature` covers no timestamp.
+///
+/// Each signature may be made with any of the secrets, so that secrets can be rotated while events are in flight.
 #[derive(Debug)]
 pub(crate) struct Verifier {
     secrets: Box<[Secret]>,
+    /// In seconds.
     tolerance: u64,
 }
 
 impl Verifier {
-    /// `tolerance` is how far `webhook-timestamp` may be from now, to either side, in whole seconds.
+    /// `tolerance` is the maximum difference between `webhook-timestamp` and the current time, in the past or in the future. A
+    /// fraction of a second is cut off.
     pub(crate) fn new(secrets: impl Into<Box<[Secret]>>, tolerance: Duration) -> Self {
         Self { secrets: secrets.into(), tolerance: tolerance.as_secs() }
     }
 
-    /// Whether the request is the daemon's; `now` is in seconds since the Unix epoch.
+    /// Verifies a request. `now` is the current time in seconds since the Unix epoch.
     ///
     /// # Errors
     ///
-    /// [`RefusalReason::Timestamp`] for what is signed and too far from now, [`RefusalReason::Signature`] for all else.
+    /// Returns [`RefusalReason::Timestamp`] if the signatures are valid, but the timestamp is not a number or not within the
+    /// tolerance. Returns [`RefusalReason::Signature`] in all other cases: a signature is missing or invalid, a header occurs
+    /// twice, or only some of the headers of Standard Webhooks are present.
     pub(crate) fn verify(&self, headers: &HeaderMap, body: &[u8], now: i64) -> Result<(), RefusalReason> {
-        let foreman = single(headers, FOREMAN_SIGNATURE)?;
-        let id = single(headers, WEBHOOK_ID)?;
-        let timestamp = single(headers, WEBHOOK_TIMESTAMP)?;
-        let signatures = single(headers, WEBHOOK_SIGNATURE)?;
+        let foreman = unique_header(headers, FOREMAN_SIGNATURE)?;
+        let id = unique_header(headers, WEBHOOK_ID)?;
+        let timestamp = unique_header(headers, WEBHOOK_TIMESTAMP)?;
+        let signatures = unique_header(headers, WEBHOOK_SIGNATURE)?;
 
         if let Some(signature) = foreman {
-            self.foreman(signature, body)?;
+            self.verify_foreman(signature, body)?;
         }
         match (id, timestamp, signatures) {
             (None, None, None) if foreman.is_some() => Ok(()),
             (Some(id), Some(timestamp), Some(signatures)) => {
-                self.standard(id, timestamp, signatures, body)?;
-                self.fresh(timestamp, now)
+                self.verify_standard(id, timestamp, signatures, body)?;
+                self.check_timestamp(timestamp, now)
             }
             _ => Err(RefusalReason::Signature),
         }
     }
 
-    fn foreman(&self, signature: &[u8], body: &[u8]) -> Result<(), RefusalReason> {
-        let theirs = Signature::from_hex(signature).ok_or(RefusalReason::Signature)?;
-        let matches = self.secrets.iter().any(|secret| secret.foreman(body).matches(&theirs));
-        if matches { Ok(()) } else { Err(RefusalReason::Signature) }
+    fn verify_foreman(&self, signature: &[u8], body: &[u8]) -> Result<(), RefusalReason> {
+        let received = Signature::from_hex(signature).ok_or(RefusalReason::Signature)?;
+        let valid = self.secrets.iter().any(|secret| secret.foreman(body).matches(&received));
+        if valid { Ok(()) } else { Err(RefusalReason::Signature) }
     }
 
-    fn standard(&self, id: &[u8], timestamp: &[u8], signatures: &[u8], body: &[u8]) -> Result<(), RefusalReason> {
-        // With a dot in it, another cut of the same signed text would be another event.
+    fn verify_standard(
+        &self,
+        id: &[u8],
+        timestamp: &[u8],
+        signatures: &[u8],
+        body: &[u8],
+    ) -> Result<(), RefusalReason> {
+        // The signature covers `{id}.{timestamp}.{body}`. With a dot in the id or the timestamp, the same text could be split into
+        // another id, timestamp and body, and the signature would be valid for a forged event.
         if id.is_empty() || id.contains(&b'.') || timestamp.contains(&b'.') {
             return Err(RefusalReason::Signature);
         }
-        let theirs: Vec<Signature> = signatures.split(|byte| *byte == b' ').filter_map(Signature::from_v1).collect();
-        if theirs.is_empty() {
+        let received: Vec<Signature> = signatures.split(|byte| *byte == b' ').filter_map(Signature::from_v1).collect();
+        if received.is_empty() {
             return Err(RefusalReason::Signature);
         }
-        // One pass over the body for each secret, however many signatures a forger lists.
-        let matches = self.secrets.iter().any(|secret| {
-            let ours = secret.standard(id, timestamp, body);
-            theirs.iter().any(|theirs| ours.matches(theirs))
+        // One HMAC for each secret, no matter how many signatures the request lists.
+        let valid = self.secrets.iter().any(|secret| {
+            let expected = secret.standard(id, timestamp, body);
+            received.iter().any(|received| expected.matches(received))
         });
-        if matches { Ok(()) } else { Err(RefusalReason::Signature) }
+        if valid { Ok(()) } else { Err(RefusalReason::Signature) }
     }
 
-    fn fresh(&self, timestamp: &[u8], now: i64) -> Result<(), RefusalReason> {
-        // Digits only: a sign or a blank is no spelling that a sender has.
+    fn check_timestamp(&self, timestamp: &[u8], now: i64) -> Result<(), RefusalReason> {
+        // Only digits: `parse` would also accept a sign.
         let digits = !timestamp.is_empty() && timestamp.iter().all(u8::is_ascii_digit);
-        let at = std::str::from_utf8(timestamp).ok().filter(|_| digits).and_then(|text| text.parse::<i64>().ok());
-        match at {
-            Some(at) if at.abs_diff(now) <= self.tolerance => Ok(()),
+        let seconds = std::str::from_utf8(timestamp).ok().filter(|_| digits).and_then(|text| text.parse::<i64>().ok());
+        match seconds {
+            Some(seconds) if seconds.abs_diff(now) <= self.tolerance => Ok(()),
             _ => Err(RefusalReason::Timestamp),
         }
     }
 }
 
-/// The value of a header that must not be there twice: which of the two was signed could not be told.
-fn single(headers: &HeaderMap, name: HeaderName) -> Result<Option<&[u8]>, RefusalReason> {
+/// Returns the value of a header that must not occur twice: it would be unclear which of the values was signed.
+fn unique_header(headers: &HeaderMap, name: HeaderName) -> Result<Option<&[u8]>, RefusalReason> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
     if values.next().is_some() {

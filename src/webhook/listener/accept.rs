@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::builder::Limits;
+use super::builder::ListenerLimits;
 use super::connection::serve_connection;
 use super::handle::stopped;
 use crate::source::RefusalReason;
@@ -57,7 +57,7 @@ impl Accept for TcpListener {
 pub(super) async fn accept_loop<A: Accept>(
     mut acceptor: A,
     receiver: WebhookReceiver,
-    limits: Limits,
+    limits: ListenerLimits,
     stop: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();
@@ -77,7 +77,7 @@ pub(super) async fn accept_loop<A: Accept>(
             }
             Ok(io) => {
                 A::refuse(io);
-                receiver.refused(RefusalReason::Overload);
+                receiver.record_refusal(RefusalReason::Overload);
             }
             Err(error) if is_connection_error(&error) => {}
             Err(error) => {

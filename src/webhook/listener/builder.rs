@@ -10,29 +10,52 @@ use crate::Error;
 use crate::error::Kind;
 use crate::webhook::WebhookReceiver;
 
-/// The smallest buffer that hyper takes, in bytes.
+/// The minimum for `max_buf_size` of hyper, in bytes.
 const MIN_BUFFER: usize = 8192;
 
-/// Builds a [`WebhookListener`]; made by [`WebhookListener::builder`].
+/// Builds a [`WebhookListener`].
+///
+/// Created by [`WebhookListener::builder`]. All options have defaults. The setters accept any value;
+/// [`bind`](WebhookListenerBuilder::bind) checks them and returns the error.
+///
+/// ```
+/// # tokio_test::block_on(async {
+/// use std::time::Duration;
+///
+/// use foreman_client::Notifier;
+/// use foreman_client::webhook::{WebhookListener, WebhookReceiver};
+///
+/// let receiver = WebhookReceiver::new(Notifier::new());
+/// let listener = WebhookListener::builder(receiver)
+///     .max_connections(64)
+///     .drain_timeout(Duration::from_secs(2))
+///     .bind(([127, 0, 0, 1], 0).into())
+///     .await?;
+/// assert_ne!(listener.local_addr().port(), 0);
+/// # listener.shutdown().await;
+/// # Ok::<(), foreman_client::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use]
 pub struct WebhookListenerBuilder {
     receiver: WebhookReceiver,
-    limits: Limits,
+    limits: ListenerLimits,
 }
 
-/// What a listener bears.
+/// The limits of a listener on its connections.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct ListenerLimits {
     pub(super) header_timeout: Duration,
     pub(super) request_timeout: Duration,
     pub(super) max_headers: usize,
+    /// In bytes.
     pub(super) max_buffer: usize,
     pub(super) max_connections: usize,
     pub(super) drain_timeout: Duration,
 }
 
-impl Default for Limits {
+impl Default for ListenerLimits {
     fn default() -> Self {
         Self {
             header_timeout: Duration::from_secs(5),
@@ -47,91 +70,108 @@ impl Default for Limits {
 
 impl WebhookListenerBuilder {
     pub(super) fn new(receiver: WebhookReceiver) -> Self {
-        Self { receiver, limits: Limits::default() }
+        Self { receiver, limits: ListenerLimits::default() }
     }
 
-    /// How long a peer may take from connecting to the end of its headers; 5 s unless set. It is then cut off.
+    /// Sets the timeout for the headers of a request, counted from when the connection is accepted. The default is 5 s.
+    ///
+    /// When it elapses, the connection is closed without a response. A timeout of more than 24 h counts as 24 h.
     pub fn header_timeout(mut self, timeout: Duration) -> Self {
         self.limits.header_timeout = timeout;
         self
     }
 
-    /// How long a peer may take from connecting to the end of its request; 10 s unless set. It is then answered 408.
+    /// Sets the timeout for a whole request, counted from when the connection is accepted. The default is 10 s.
     ///
-    /// The receiver's own [`read_timeout`](crate::webhook::WebhookReceiverBuilder::read_timeout) counts from the headers;
-    /// whichever ends first holds.
+    /// When it elapses while the body is being read, the response is 408. One second later, the connection is closed even if the
+    /// peer has not read the response.
+    ///
+    /// The receiver has a [`read_timeout`](crate::webhook::WebhookReceiverBuilder::read_timeout) of its own, which counts from the
+    /// end of the headers. The one that elapses first applies.
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.limits.request_timeout = timeout;
         self
     }
 
-    /// How many headers a request may have; 32 unless set. One more is answered 431.
+    /// Sets the maximum number of headers in a request. The default is 32.
+    ///
+    /// A request with more gets a 431.
     pub fn max_headers(mut self, headers: usize) -> Self {
         self.limits.max_headers = headers;
         self
     }
 
-    /// How large the buffer of a connection may grow, in bytes, which is also what a request line and headers may take
-    /// together; 16 KiB unless set, 8 KiB at least. More is answered 431.
+    /// Sets the maximum size of the buffer of a connection, in bytes. The default is 16 KiB, the minimum is 8 KiB.
+    ///
+    /// The request line and the headers must fit in the buffer together. A request with larger ones gets a 431. The body is not
+    /// limited by the buffer, but by [`max_body`](crate::webhook::WebhookReceiverBuilder::max_body).
     pub fn max_buffer(mut self, bytes: usize) -> Self {
         self.limits.max_buffer = bytes;
         self
     }
 
-    /// How many connections may be open at once; 1,024 unless set. Those beyond are answered 503 and closed at once.
+    /// Sets the maximum number of open connections. The default is 1,024.
+    ///
+    /// A further connection gets a 503 with `Retry-After`, without its request being read, and is closed.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.limits.max_connections = connections;
         self
     }
 
-    /// How long requests may go on when the listener is stopped; 5 s unless set. Zero aborts them at once.
+    /// Sets the time that requests have to complete when the listener stops. The default is 5 s.
+    ///
+    /// Zero aborts them immediately.
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
         self.limits.drain_timeout = timeout;
         self
     }
 
-    /// Binds the address, where port 0 lets the system choose, and begins to listen.
+    /// Binds the address and starts to serve the receiver in a background task.
     ///
-    /// It listens on what it is given and nothing else: `0.0.0.0` and `[::]` are all interfaces, and are best left to hosts
-    /// where a firewall stands before them.
+    /// With port 0 the system assigns a free port; [`WebhookListener::local_addr`] returns it. Prefer the address of one interface.
+    /// `0.0.0.0` and `[::]` accept connections on all interfaces, and should only be used on a host with a firewall.
     ///
     /// # Errors
     ///
-    /// [`Error::is_invalid`], naming the field, for a limit of zero or a buffer under 8 KiB. An error whose source is the
-    /// [`std::io::Error`] when the address cannot be bound.
+    /// - [`Error::is_invalid`] is `true`, and the error names the option, if a limit other than
+    ///   [`drain_timeout`](Self::drain_timeout) is zero, or [`max_buffer`](Self::max_buffer) is less than 8 KiB.
+    /// - If the address cannot be bound, the error's source is the [`std::io::Error`].
+    ///
+    /// An error after the binding does not stop the listener. It closes a connection that fails, and retries with a backoff of 10 ms
+    /// to 1 s if the system cannot accept connections, for example because it has no file descriptors left.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it before its end leaves nothing bound.
+    /// If the future is dropped before it completes, nothing is bound.
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime with IO and time enabled.
+    /// Panics if it is polled outside a tokio runtime with I/O enabled. The background tasks panic if time is not enabled.
     pub async fn bind(self, address: SocketAddr) -> Result<WebhookListener, Error> {
-        self.limits.check()?;
-        let cannot = |error| Error::new(Kind::Bind(address)).with_source(error);
-        let socket = TcpListener::bind(address).await.map_err(cannot)?;
-        let address = socket.local_addr().map_err(cannot)?;
+        self.limits.validate()?;
+        let bind_error = |error| Error::new(Kind::Bind(address)).with_source(error);
+        let socket = TcpListener::bind(address).await.map_err(bind_error)?;
+        let address = socket.local_addr().map_err(bind_error)?;
         let (stop, stopping) = watch::channel(false);
         tokio::spawn(accept_loop(socket, self.receiver, self.limits, stopping));
         Ok(WebhookListener::new(address, stop))
     }
 }
 
-impl Limits {
-    fn check(&self) -> Result<(), Error> {
+impl ListenerLimits {
+    fn validate(&self) -> Result<(), Error> {
         let zero = [
             ("header_timeout", self.header_timeout.is_zero()),
             ("request_timeout", self.request_timeout.is_zero()),
             ("max_headers", self.max_headers == 0),
             ("max_connections", self.max_connections == 0),
         ];
-        if let Some((field, _)) = zero.into_iter().find(|(_, zero)| *zero) {
-            return Err(Error::invalid(field, "must not be zero"));
+        if let Some((option, _)) = zero.into_iter().find(|(_, zero)| *zero) {
+            return Err(Error::invalid(option, "must not be zero"));
         }
-        // hyper panics at less.
+        // hyper panics if the buffer is smaller.
         if self.max_buffer < MIN_BUFFER {
-            return Err(Error::invalid("max_buffer", "must be 8192 bytes or more"));
+            return Err(Error::invalid("max_buffer", "must be at least 8192 bytes"));
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::builder::Limits;
+use super::builder::ListenerLimits;
 use super::handle::stopped;
 use crate::webhook::WebhookReceiver;
 
@@ -20,7 +20,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub(super) async fn serve_connection<I>(
     mut io: I,
     receiver: WebhookReceiver,
-    limits: Limits,
+    limits: ListenerLimits,
     stop: watch::Receiver<bool>,
 ) where
     I: AsyncRead + AsyncWrite + Unpin,

@@ -5,22 +5,25 @@ use tokio::sync::watch;
 use super::builder::WebhookListenerBuilder;
 use crate::webhook::WebhookReceiver;
 
-/// Serves a [`WebhookReceiver`] on a socket of its own, one for all jobs.
+/// Serves a [`WebhookReceiver`] on its own socket.
 ///
-/// HTTP/1.1 only, and one request to a connection: a daemon that kept a connection for its next event would find it closed as
-/// often as not, by the idle time-out that silent peers make necessary, and would lose that event for the time of a retry.
-/// What else is bounded, and how far, is said at the [builder](WebhookListenerBuilder).
+/// One listener is enough for any number of jobs. See the [module docs](crate::webhook) for an example, and for when to mount the
+/// receiver in an existing server instead.
 ///
-/// Dropping it stops it as [`shutdown`](WebhookListener::shutdown) does, without waiting for it.
+/// The listener speaks HTTP/1.1 without TLS, and serves one request per connection. On a persistent connection, the idle timeout
+/// that protects against silent peers could fire just when the daemon sends its next event. That event would be delayed until
+/// the daemon's retry.
+///
+/// Dropping the listener stops it in the same way as [`shutdown`](WebhookListener::shutdown), but does not wait for the end.
 #[derive(Debug)]
 pub struct WebhookListener {
     address: SocketAddr,
-    /// Every task of the listener has a receiver of it, and ends when it says `true` or is gone.
+    /// Each task of the listener has a receiver of this channel. It stops when the value is `true` or the sender is dropped.
     stop: watch::Sender<bool>,
 }
 
 impl WebhookListener {
-    /// A listener to be bound.
+    /// Returns a builder for a listener that serves `receiver`.
     pub fn builder(receiver: WebhookReceiver) -> WebhookListenerBuilder {
         WebhookListenerBuilder::new(receiver)
     }
@@ -29,29 +32,34 @@ impl WebhookListener {
         Self { address, stop }
     }
 
-    /// Where it listens, with the port that the system chose if 0 was asked for.
+    /// Returns the local address. If the listener was bound to port 0, it has the port that the system assigned.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// Stops listening, closes the connections that have not asked anything yet, lets the others finish for up to the drain
-    /// time, and aborts what is left. When it returns, no task of the listener is left.
+    /// Stops the listener gracefully.
     ///
-    /// Events that are being read are still delivered. The receiver stays open, as it may be mounted elsewhere too; to have it
-    /// answer 503, [`close`](WebhookReceiver::close) it.
+    /// 1. The socket is closed, and with it each connection on which no byte has arrived.
+    /// 2. The other connections have the [drain timeout](WebhookListenerBuilder::drain_timeout) to complete their request. Their
+    ///    events are delivered.
+    /// 3. The connections that remain are aborted.
+    ///
+    /// When the future completes, all tasks of the listener have ended. The receiver stays open, since it may also be mounted
+    /// elsewhere; [`WebhookReceiver::close`] closes it.
     ///
     /// # Cancel safety
     ///
-    /// Once polled it has stopped the listener, which it remains when this is dropped; calling it again waits again.
+    /// The first poll stops the listener. If the future is dropped after that, the shutdown continues in the background. Calling
+    /// `shutdown` again waits for its end.
     pub async fn shutdown(&self) {
         self.stop.send_replace(true);
         self.stop.closed().await;
     }
 }
 
-/// Ends when the listener is to stop.
+/// Completes when the listener stops.
 pub(super) async fn stopped(mut stop: watch::Receiver<bool>) {
-    // An error says that the listener is gone, which means the same.
+    // An error means that the sender, and so the listener, was dropped. This stops the tasks too.
     let _ = stop.wait_for(|stop| *stop).await;
 }

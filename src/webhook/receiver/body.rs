@@ -10,22 +10,24 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::BoxError;
 use crate::source::RefusalReason;
 
-/// Reads a body whole, up to a size and until a time.
+/// Collects a body, up to a size limit and until a deadline.
 #[pin_project]
 pub(super) struct ReadBody<B> {
     #[pin]
     body: B,
     bytes: BytesMut,
+    /// In bytes.
     limit: usize,
-    until: Option<Instant>,
-    /// Made when there is something to wait for: most bodies are there with their headers.
+    /// `None` means no deadline.
+    deadline: Option<Instant>,
+    /// Created when the body is first pending. Most bodies arrive together with their headers and need no timer.
     #[pin]
     timer: Option<Sleep>,
 }
 
 impl<B> ReadBody<B> {
-    pub(super) fn new(body: B, limit: usize, until: Option<Instant>) -> Self {
-        Self { body, bytes: BytesMut::new(), limit, until, timer: None }
+    pub(super) fn new(body: B, limit: usize, deadline: Option<Instant>) -> Self {
+        Self { body, bytes: BytesMut::new(), limit, deadline, timer: None }
     }
 }
 
@@ -41,9 +43,9 @@ where
         while let Poll::Ready(frame) = this.body.as_mut().poll_frame(cx) {
             match frame {
                 None => return Poll::Ready(Ok(std::mem::take(this.bytes))),
-                Some(Err(error)) => return Poll::Ready(Err(why_broken(&*error.into()))),
+                Some(Err(error)) => return Poll::Ready(Err(read_error_reason(&*error.into()))),
                 Some(Ok(frame)) => {
-                    // Trailers say nothing here.
+                    // Trailers are ignored.
                     let Ok(data) = frame.into_data() else { continue };
                     if data.remaining() > this.limit.saturating_sub(this.bytes.len()) {
                         return Poll::Ready(Err(RefusalReason::TooLarge));
@@ -52,9 +54,9 @@ where
                 }
             }
         }
-        let Some(until) = *this.until else { return Poll::Pending };
+        let Some(deadline) = *this.deadline else { return Poll::Pending };
         if this.timer.is_none() {
-            this.timer.set(Some(sleep_until(until)));
+            this.timer.set(Some(sleep_until(deadline)));
         }
         if let Some(timer) = this.timer.as_pin_mut() {
             ready!(timer.poll(cx));
@@ -63,8 +65,11 @@ where
     }
 }
 
-/// A layer above may have a limit of its own; the same bytes would meet it again, so that is no 408.
-fn why_broken(error: &(dyn std::error::Error + 'static)) -> RefusalReason {
+/// The reason for an error of the body.
+///
+/// A [`LengthLimitError`] comes from a layer outside the receiver that limits the body. It maps to 413 and not to 408, because a
+/// retry with the same bytes would fail again.
+fn read_error_reason(error: &(dyn std::error::Error + 'static)) -> RefusalReason {
     let mut next = Some(error);
     while let Some(error) = next {
         if error.is::<LengthLimitError>() {

@@ -6,27 +6,45 @@ use super::WebhookReceiver;
 use crate::webhook::verify::Verifier;
 use crate::{Error, Notifier};
 
-/// Builds a [`WebhookReceiver`]; made by [`WebhookReceiver::builder`].
+/// Builds a [`WebhookReceiver`].
 ///
-/// The first thing that is wrong is kept and told by [`build`](WebhookReceiverBuilder::build).
+/// Created by [`WebhookReceiver::builder`]. All options have defaults. The setters accept any value;
+/// [`build`](WebhookReceiverBuilder::build) checks them and returns the error.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use foreman_client::Notifier;
+/// use foreman_client::webhook::WebhookReceiver;
+///
+/// let receiver = WebhookReceiver::builder(Notifier::new())
+///     .secrets(["the new secret", "the old secret"])
+///     .max_body(32 << 20)
+///     .tolerance(Duration::from_secs(60))
+///     .build()?;
+/// # let _: WebhookReceiver = receiver;
+/// # Ok::<(), foreman_client::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use]
 pub struct WebhookReceiverBuilder {
     notifier: Notifier,
     secrets: Vec<Secret>,
-    limits: Limits,
+    limits: ReceiverLimits,
     tolerance: Duration,
-    wrong: Option<Error>,
+    /// The first invalid secret.
+    error: Option<Error>,
 }
 
-/// What a receiver takes.
+/// The limits on the body of one request.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct ReceiverLimits {
+    /// In bytes.
     pub(super) max_body: usize,
     pub(super) read_timeout: Duration,
 }
 
-impl Default for Limits {
+impl Default for ReceiverLimits {
     fn default() -> Self {
         Self { max_body: 8 << 20, read_timeout: Duration::from_secs(10) }
     }
@@ -37,65 +55,83 @@ impl WebhookReceiverBuilder {
         Self {
             notifier,
             secrets: Vec::new(),
-            limits: Limits::default(),
+            limits: ReceiverLimits::default(),
             tolerance: Duration::from_secs(300),
-            wrong: None,
+            error: None,
         }
     }
 
-    /// Adds a secret (see [`Secret::new`]) that events may be signed with. With one or more set, an event that is signed with
-    /// none of them is refused. None unless set.
+    /// Adds a secret that events may be signed with. See [`Secret::new`] for its format.
+    ///
+    /// Without a secret, which is the default, the receiver accepts unsigned events and treats them as hints. With one or more,
+    /// it refuses an event that none of them has signed.
     pub fn secret(mut self, secret: impl AsRef<str>) -> Self {
-        self.add(secret.as_ref());
+        self.push_secret(secret.as_ref());
         self
     }
 
-    /// Adds several secrets at once, the old and the new one while they are being changed.
+    /// Adds several secrets. During a rotation, these are the new and the old one.
     ///
-    /// An empty list is an error, as it would silently turn verification off.
+    /// An empty list is an error, because it would disable verification without notice.
     pub fn secrets<I>(mut self, secrets: I) -> Self
     where
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        let mut none = true;
+        let mut empty = true;
         for secret in secrets {
-            none = false;
-            self.add(secret.as_ref());
+            empty = false;
+            self.push_secret(secret.as_ref());
         }
-        if none {
-            self.wrong.get_or_insert_with(|| Error::invalid("webhook_secret", "must be one or more"));
+        if empty {
+            self.error.get_or_insert_with(|| Error::invalid("webhook_secret", "must not be an empty list"));
         }
         self
     }
 
-    /// The largest body that is taken, in bytes; 8 MiB unless set, since results carry artifacts.
+    /// Sets the maximum size of a body, in bytes. The default is 8 MiB.
+    ///
+    /// The body contains the result of the job with its artifacts. The receiver refuses a larger body with 413, and the wait then
+    /// gets the result by a poll.
     pub fn max_body(mut self, bytes: usize) -> Self {
         self.limits.max_body = bytes;
         self
     }
 
-    /// How long reading a body may take, from its headers to its end; 10 s unless set.
+    /// Sets the timeout for reading a body, counted from the end of the headers. The default is 10 s.
+    ///
+    /// The receiver refuses a body that takes longer with 408. A timeout that is too long for the clock to represent, such as
+    /// [`Duration::MAX`], means no timeout.
     pub fn read_timeout(mut self, timeout: Duration) -> Self {
         self.limits.read_timeout = timeout;
         self
     }
 
-    /// How far the `webhook-timestamp` of an event may be from now, to either side, in whole seconds; 300 s unless set.
+    /// Sets the maximum difference between `webhook-timestamp` and the system clock, in the past or in the future. The default is
+    /// 300 s.
+    ///
+    /// A fraction of a second is cut off. The tolerance has no effect on an event that is signed only by `X-Foreman-Signature`,
+    /// because that signature covers no timestamp.
     pub fn tolerance(mut self, tolerance: Duration) -> Self {
         self.tolerance = tolerance;
         self
     }
 
-    /// The receiver, checked.
+    /// Builds the receiver.
     ///
     /// # Errors
     ///
-    /// [`Error::is_invalid`], naming the field, for a secret that is none, a body limit or time-out of zero, and a tolerance
-    /// under a second.
+    /// Returns an error for which [`Error::is_invalid`] is `true`, and which names the option, if
+    ///
+    /// - a secret is empty, or is `whsec_` without valid base64 after it (`webhook_secret`),
+    /// - [`secrets`](Self::secrets) was called with an empty list (`webhook_secret`),
+    /// - [`max_body`](Self::max_body) or [`read_timeout`](Self::read_timeout) is zero,
+    /// - [`tolerance`](Self::tolerance) is less than 1 s.
+    ///
+    /// A receiver without a secret is not an error.
     pub fn build(self) -> Result<WebhookReceiver, Error> {
-        if let Some(wrong) = self.wrong {
-            return Err(wrong);
+        if let Some(error) = self.error {
+            return Err(error);
         }
         if self.limits.max_body == 0 {
             return Err(Error::invalid("max_body", "must not be zero"));
@@ -104,17 +140,17 @@ impl WebhookReceiverBuilder {
             return Err(Error::invalid("read_timeout", "must not be zero"));
         }
         if self.tolerance < Duration::from_secs(1) {
-            return Err(Error::invalid("tolerance", "must be a second or more"));
+            return Err(Error::invalid("tolerance", "must be at least 1 second"));
         }
         let verifier = (!self.secrets.is_empty()).then(|| Verifier::new(self.secrets, self.tolerance));
-        Ok(WebhookReceiver::with(self.notifier, verifier, self.limits))
+        Ok(WebhookReceiver::from_parts(self.notifier, verifier, self.limits))
     }
 
-    fn add(&mut self, secret: &str) {
+    fn push_secret(&mut self, secret: &str) {
         match Secret::new(secret) {
             Ok(secret) => self.secrets.push(secret),
             Err(error) => {
-                self.wrong.get_or_insert(error.into());
+                self.error.get_or_insert(error.into());
             }
         }
     }

@@ -15,17 +15,27 @@ use super::service::WebhookReceiver;
 use crate::BoxError;
 use crate::source::Registered;
 
-/// The answer to an event: what a [`WebhookReceiver`] gives when called.
+/// The response future of a [`WebhookReceiver`].
 ///
-/// Dropping it before its end, as a server does when the peer goes away, delivers nothing.
+/// It resolves to an empty response and never to an error. See the [table of responses](crate::webhook#responses).
+///
+/// # Cancel safety
+///
+/// Dropping the future before it completes delivers nothing, even if the whole body has arrived. The daemon gets no response and
+/// sends the event again.
+///
+/// # Panics
+///
+/// Polling panics outside a tokio runtime with time enabled, if the body has to be waited for. Polling again after completion
+/// may panic.
 #[pin_project]
 pub struct ReceiverFuture<B>(#[pin] State<B>);
 
 #[pin_project(project = StateProjection)]
 enum State<B> {
-    /// Refused before the body was looked at.
-    Answered(#[pin] Ready<Response<Empty<Bytes>>>),
-    /// The token led to a job; the body is on its way.
+    /// The request is refused by its head. The body is not read.
+    Refused(#[pin] Ready<Response<Empty<Bytes>>>),
+    /// The head is valid. The body is being read.
     Reading {
         #[pin]
         body: ReadBody<B>,
@@ -37,8 +47,8 @@ enum State<B> {
 }
 
 impl<B> ReceiverFuture<B> {
-    pub(super) fn answered(response: Response<Empty<Bytes>>) -> Self {
-        Self(State::Answered(std::future::ready(response)))
+    pub(super) fn refused(response: Response<Empty<Bytes>>) -> Self {
+        Self(State::Refused(std::future::ready(response)))
     }
 
     pub(super) fn reading(
@@ -61,10 +71,10 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let response = match self.project().0.project() {
-            StateProjection::Answered(response) => ready!(response.poll(cx)),
+            StateProjection::Refused(response) => ready!(response.poll(cx)),
             StateProjection::Reading { body, registered, headers, version, receiver } => {
-                let judged = ready!(body.poll(cx)).and_then(|body| receiver.judge(registered, headers, &body));
-                receiver.answer(judged, *version)
+                let outcome = ready!(body.poll(cx)).and_then(|body| receiver.deliver(registered, headers, &body));
+                receiver.respond(outcome, *version)
             }
         };
         Poll::Ready(Ok(response))

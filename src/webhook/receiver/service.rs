@@ -13,85 +13,94 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use tower::Service;
 
-use super::answer;
 use super::body::ReadBody;
-use super::builder::{Limits, WebhookReceiverBuilder};
+use super::builder::{ReceiverLimits, WebhookReceiverBuilder};
 use super::future::ReceiverFuture;
+use super::response;
 use crate::source::{RefusalReason, Registered};
 use crate::submission::{CallbackToken, EventOutcome, Trust};
 use crate::webhook::verify::Verifier;
 use crate::{BoxError, JobStatus, Notifier};
 
-/// Takes the daemon's events and hands them to the jobs that wait in a [`Notifier`].
+/// Accepts webhooks and passes their events to the submissions that are registered in a [`Notifier`].
 ///
-/// A `tower::Service` for HTTP requests with any body, which is always ready and never fails: mount it in a server of yours, or
-/// give it to a [`WebhookListener`](crate::webhook::WebhookListener). See the [module](crate::webhook) for how, and for what
-/// it answers.
+/// It is a [`tower::Service`] for HTTP requests with any type of body. It is always ready and never fails: each request gets a
+/// response. Mount it in the router of an existing server, or pass it to a [`WebhookListener`](crate::webhook::WebhookListener).
+/// The [module docs](crate::webhook) compare the two, and list the [responses](crate::webhook#responses).
 ///
-/// Cloning is cheap, and clones are the same receiver. Its futures need a tokio runtime with time enabled.
+/// Cloning is cheap. All clones are the same receiver: they share the notifier and the closed state.
+///
+/// The response futures need a tokio runtime with time enabled.
 #[derive(Clone)]
 pub struct WebhookReceiver(Arc<Inner>);
 
 struct Inner {
     notifier: Notifier,
-    /// `None` where there is no secret.
+    /// `None` without a secret.
     verifier: Option<Verifier>,
-    limits: Limits,
+    limits: ReceiverLimits,
     closed: AtomicBool,
 }
 
 impl WebhookReceiver {
-    /// A receiver without a secret, to which events are no more than hints.
+    /// Creates a receiver without a secret and with the default limits.
+    ///
+    /// It treats each event as a hint. Use [`builder`](Self::builder) to set a secret.
     #[must_use]
     pub fn new(notifier: Notifier) -> Self {
-        Self::with(notifier, None, Limits::default())
+        Self::from_parts(notifier, None, ReceiverLimits::default())
     }
 
-    /// A receiver with secrets, or with limits of its own.
+    /// Returns a builder for a receiver with secrets or with other limits.
     pub fn builder(notifier: Notifier) -> WebhookReceiverBuilder {
         WebhookReceiverBuilder::new(notifier)
     }
 
-    pub(super) fn with(notifier: Notifier, verifier: Option<Verifier>, limits: Limits) -> Self {
+    pub(super) fn from_parts(notifier: Notifier, verifier: Option<Verifier>, limits: ReceiverLimits) -> Self {
         Self(Arc::new(Inner { notifier, verifier, limits, closed: AtomicBool::new(false) }))
     }
 
-    /// Answers all that comes from now on with 503 and `Retry-After`, on every clone, for good. What is being read already
-    /// is still taken.
+    /// Closes the receiver and all its clones, permanently.
+    ///
+    /// Each later request gets a 503 with `Retry-After`. A request whose body is being read completes, and its event is
+    /// delivered.
+    ///
+    /// Closing does not end or wake the waits. They go on polling, at the interval that they have at the time: a wait that has
+    /// relied on webhooks polls every [`slow_interval`](crate::source::PollPolicyBuilder::slow_interval), 30 s by default.
     pub fn close(&self) {
         self.0.closed.store(true, Relaxed);
     }
 
-    /// The registry that it feeds.
+    /// Returns the notifier that this receiver passes events to.
     #[must_use]
     pub fn notifier(&self) -> &Notifier {
         &self.0.notifier
     }
 
-    /// Takes an event whose body must be there by `until`, or within the read time-out if that is sooner.
+    /// Handles one request. Its body must arrive before `deadline` and within the read timeout.
     pub(in crate::webhook) fn receive<B: Body>(
         &self,
         request: Request<B>,
-        until: Option<Instant>,
+        deadline: Option<Instant>,
     ) -> ReceiverFuture<B> {
-        let registered = match self.admit(&request) {
+        let registered = match self.check_head(&request) {
             Ok(registered) => registered,
-            Err(why) => return ReceiverFuture::answered(self.answer(Err(why), request.version())),
+            Err(reason) => return ReceiverFuture::refused(self.respond(Err(reason), request.version())),
         };
         let (head, body) = request.into_parts();
         let limits = self.0.limits;
-        let until = [Instant::now().checked_add(limits.read_timeout), until].into_iter().flatten().min();
+        let deadline = [Instant::now().checked_add(limits.read_timeout), deadline].into_iter().flatten().min();
         ReceiverFuture::reading(
             self.clone(),
             registered,
             head.headers,
             head.version,
-            ReadBody::new(body, limits.max_body, until),
+            ReadBody::new(body, limits.max_body, deadline),
         )
     }
 
-    /// All that can be refused by the head alone, cheapest first.
-    fn admit<B: Body>(&self, request: &Request<B>) -> Result<Registered, RefusalReason> {
+    /// Runs the checks that do not need the body, the cheapest first, and finds the submission by its callback token.
+    fn check_head<B: Body>(&self, request: &Request<B>) -> Result<Registered, RefusalReason> {
         if self.0.closed.load(Relaxed) {
             return Err(RefusalReason::Overload);
         }
@@ -100,12 +109,12 @@ impl WebhookReceiver {
         }
         let token = request.uri().path().rsplit('/').next().and_then(CallbackToken::parse);
         let registered = token.and_then(|token| self.0.notifier.find(token)).ok_or(RefusalReason::UnknownToken)?;
-        // A few bytes of gzip can be gigabytes of JSON.
+        // A few bytes of gzip can decompress to gigabytes of JSON.
         let encodings = request.headers().get_all(CONTENT_ENCODING);
         if !encodings.iter().all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
             return Err(RefusalReason::MediaType);
         }
-        // A layer between the server and this may have lost the size that the body knew.
+        // The header counts too, because a layer between the server and this service may have lost the size hint of the body.
         let header = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         let declared = request.body().size_hint().lower().max(header.unwrap_or(0));
         if usize::try_from(declared).is_ok_and(|bytes| bytes <= self.0.limits.max_body) {
@@ -115,48 +124,48 @@ impl WebhookReceiver {
         }
     }
 
-    /// All that needs the body: is it the daemon's, is it an event, is it this job's.
-    pub(super) fn judge(
+    /// Verifies the signature, parses the event and passes it to the submission, in this order: unverified bytes are not parsed.
+    pub(super) fn deliver(
         &self,
         registered: &Registered,
         headers: &HeaderMap,
         body: &[u8],
     ) -> Result<EventOutcome, RefusalReason> {
-        let trust = match &self.0.verifier {
-            None => Trust::TokenOnly,
-            Some(verifier) => {
-                verifier.verify(headers, body, Timestamp::now().as_second())?;
-                Trust::Signed
-            }
-        };
+        let trust = self.verify(headers, body)?;
         let status: JobStatus = serde_json::from_slice(body).map_err(|_| RefusalReason::Json)?;
         match registered.event(status, trust) {
             EventOutcome::WrongJob => Err(RefusalReason::WrongJob),
-            delivered => Ok(delivered),
+            outcome => Ok(outcome),
         }
     }
 
-    pub(super) fn answer(
+    fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Result<Trust, RefusalReason> {
+        let Some(verifier) = &self.0.verifier else { return Ok(Trust::TokenOnly) };
+        verifier.verify(headers, body, Timestamp::now().as_second())?;
+        Ok(Trust::Signed)
+    }
+
+    pub(super) fn respond(
         &self,
-        judged: Result<EventOutcome, RefusalReason>,
+        outcome: Result<EventOutcome, RefusalReason>,
         version: Version,
     ) -> Response<Empty<Bytes>> {
-        match judged {
-            Ok(delivered) => {
-                tracing::debug!(?delivered, "took a webhook");
-                answer::accepted()
+        match outcome {
+            Ok(outcome) => {
+                tracing::debug!(?outcome, "webhook accepted");
+                response::accepted()
             }
-            Err(why) => {
-                self.refused(why);
-                answer::refused(why, version)
+            Err(reason) => {
+                self.record_refusal(reason);
+                response::refusal(reason, version)
             }
         }
     }
 
-    /// Counts and logs a refusal; not the path, which ends in the token.
-    pub(in crate::webhook) fn refused(&self, why: RefusalReason) {
-        self.0.notifier.refused(why);
-        tracing::debug!(reason = ?why, "refused a webhook");
+    /// Counts and logs a refusal. The log does not contain the path, because its last segment is the callback token.
+    pub(in crate::webhook) fn record_refusal(&self, reason: RefusalReason) {
+        self.0.notifier.refused(reason);
+        tracing::debug!(?reason, "webhook refused");
     }
 }
 

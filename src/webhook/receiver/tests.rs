@@ -20,19 +20,19 @@ use crate::{BoxError, JobId, JobState, Notifier};
 
 const SECRET: &str = "It's a Secret to Everybody";
 
-/// A job that waits for events.
-struct Waiting {
+/// A job that is registered with a notifier of its own.
+struct RegisteredJob {
     notifier: Notifier,
     keep_alive: KeepAlive,
     token: CallbackToken,
 }
 
-impl Waiting {
+impl RegisteredJob {
     fn new() -> Self {
-        Self::of(KeepAlive::existing_job(JobId::new("7").unwrap()))
+        Self::with(KeepAlive::existing_job(JobId::new("7").unwrap()))
     }
 
-    fn of(keep_alive: KeepAlive) -> Self {
+    fn with(keep_alive: KeepAlive) -> Self {
         let notifier = Notifier::new();
         let token = notifier.register(keep_alive.shared()).unwrap();
         Self { notifier, keep_alive, token }
@@ -42,7 +42,7 @@ impl Waiting {
         WebhookReceiver::new(self.notifier.clone())
     }
 
-    fn signed(&self) -> WebhookReceiver {
+    fn receiver_with_secret(&self) -> WebhookReceiver {
         WebhookReceiver::builder(self.notifier.clone()).secret(SECRET).build().unwrap()
     }
 
@@ -66,7 +66,7 @@ fn event(id: &str, state: &str) -> String {
     format!(r#"{{"job_id":"{id}","state":"{state}","result":{{"done":true}},"attempt":1}}"#)
 }
 
-async fn answer<B>(receiver: &WebhookReceiver, request: Request<B>) -> Response<Empty<Bytes>>
+async fn send<B>(receiver: &WebhookReceiver, request: Request<B>) -> Response<Empty<Bytes>>
 where
     B: Body,
     B::Error: Into<BoxError>,
@@ -74,10 +74,10 @@ where
     receiver.clone().oneshot(request).await.unwrap()
 }
 
-/// A body that must not be read.
-struct Untouchable;
+/// A body that panics when it is read.
+struct UnreadBody;
 
-impl Body for Untouchable {
+impl Body for UnreadBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -86,33 +86,34 @@ impl Body for Untouchable {
     }
 }
 
-/// A body in pieces, whose size nobody knows beforehand; after them it ends, breaks, or stays silent.
-struct Pieces(VecDeque<&'static str>, Option<Result<(), &'static str>>);
+/// A body of several chunks without a size hint. After the last chunk it ends (`Some(Ok)`), fails (`Some(Err)`) or stays pending
+/// (`None`).
+struct Chunks(VecDeque<&'static str>, Option<Result<(), &'static str>>);
 
-impl Body for Pieces {
+impl Body for Chunks {
     type Data = Bytes;
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match (self.0.pop_front(), self.1) {
-            (Some(piece), _) => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(piece.as_bytes()))))),
+            (Some(chunk), _) => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(chunk.as_bytes()))))),
             (None, Some(Ok(()))) => Poll::Ready(None),
-            (None, Some(Err(why))) => Poll::Ready(Some(Err(why.into()))),
+            (None, Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
             (None, None) => Poll::Pending,
         }
     }
 }
 
-fn pieces<const N: usize>(pieces: [&'static str; N], end: Option<Result<(), &'static str>>) -> Pieces {
-    Pieces(pieces.into(), end)
+fn chunks<const N: usize>(chunks: [&'static str; N], end: Option<Result<(), &'static str>>) -> Chunks {
+    Chunks(chunks.into(), end)
 }
 
 #[tokio::test]
-async fn a_signed_end_finishes_the_job_and_everything_after_it_is_taken_too() {
-    let job = Waiting::new();
-    let receiver = job.signed();
+async fn signed_terminal_event_finishes_job_and_later_events_get_204() {
+    let job = RegisteredJob::new();
+    let receiver = job.receiver_with_secret();
     for state in ["queued", "running", "paused", "done", "done", "failed", "running"] {
-        let response = answer(&receiver, job.post_signed(&event("7", state))).await;
+        let response = send(&receiver, job.post_signed(&event("7", state))).await;
         assert_eq!(response.status(), StatusCode::NO_CONTENT, "{state}");
         assert!(response.headers().is_empty());
     }
@@ -122,9 +123,9 @@ async fn a_signed_end_finishes_the_job_and_everything_after_it_is_taken_too() {
 }
 
 #[tokio::test]
-async fn without_a_secret_an_event_is_a_hint_and_nothing_in_it_is_believed() {
-    let job = Waiting::new();
-    let response = answer(&job.receiver(), job.post(full(&event("7", "done")))).await;
+async fn event_without_secret_is_only_a_hint() {
+    let job = RegisteredJob::new();
+    let response = send(&job.receiver(), job.post(full(&event("7", "done")))).await;
     assert_eq!(response.status(), StatusCode::NO_CONTENT);
     let stats = job.notifier.stats();
     assert_eq!((stats.hints, stats.finished), (1, 0));
@@ -132,24 +133,27 @@ async fn without_a_secret_an_event_is_a_hint_and_nothing_in_it_is_believed() {
 }
 
 #[tokio::test]
-async fn an_event_before_the_job_is_known_tells_it_when_signed() {
-    let job = Waiting::of(KeepAlive::new_submission(None));
-    assert_eq!(answer(&job.signed(), job.post_signed(&event("9", "running"))).await.status(), StatusCode::NO_CONTENT);
+async fn signed_event_sets_unknown_job_id() {
+    let job = RegisteredJob::with(KeepAlive::new_submission(None));
+    assert_eq!(
+        send(&job.receiver_with_secret(), job.post_signed(&event("9", "running"))).await.status(),
+        StatusCode::NO_CONTENT
+    );
     assert_eq!(job.keep_alive.submission().job_id(), Some(JobId::new("9").unwrap()));
 }
 
 #[tokio::test]
-async fn an_event_whose_waiter_is_gone_is_late_and_taken() {
-    let Waiting { notifier, keep_alive, token } = Waiting::new();
+async fn event_of_abandoned_submission_is_late() {
+    let RegisteredJob { notifier, keep_alive, token } = RegisteredJob::new();
     drop(keep_alive);
     let request = Request::post(format!("/{token}")).body(full(&event("7", "done"))).unwrap();
-    let response = answer(&WebhookReceiver::new(notifier.clone()), request).await;
+    let response = send(&WebhookReceiver::new(notifier.clone()), request).await;
     assert_eq!((response.status(), notifier.stats().late), (StatusCode::NO_CONTENT, 1));
 }
 
 #[tokio::test]
-async fn the_token_is_the_last_segment_wherever_it_is_mounted() {
-    let job = Waiting::new();
+async fn token_is_last_path_segment() {
+    let job = RegisteredJob::new();
     let token = job.token;
     for (path, status) in [
         (format!("/{token}"), 204),
@@ -164,24 +168,24 @@ async fn the_token_is_the_last_segment_wherever_it_is_mounted() {
         ("*".to_owned(), 404),
     ] {
         let request = Request::post(&path).body(full(&event("7", "running"))).unwrap();
-        assert_eq!(answer(&job.receiver(), request).await.status(), status, "{path}");
+        assert_eq!(send(&job.receiver(), request).await.status(), status, "{path}");
     }
 }
 
 #[tokio::test]
-async fn what_the_head_tells_is_refused_before_the_body_is_read() {
-    let job = Waiting::new();
+async fn invalid_head_is_refused_without_reading_body() {
+    let job = RegisteredJob::new();
     let with = |name, value: &'static str| {
-        let mut request = job.post(Untouchable);
+        let mut request = job.post(UnreadBody);
         request.headers_mut().insert(name, value.parse().unwrap());
         request
     };
-    let mut get = job.post(Untouchable);
+    let mut get = job.post(UnreadBody);
     *get.method_mut() = http::Method::GET;
-    let unknown = Request::post("/foreman/00000000000000000000000000000000").body(Untouchable).unwrap();
+    let unknown = Request::post("/foreman/00000000000000000000000000000000").body(UnreadBody).unwrap();
     let mut second = with(CONTENT_ENCODING, "identity");
     second.headers_mut().append(CONTENT_ENCODING, "br".parse().unwrap());
-    for (request, status, why) in [
+    for (request, status, reason) in [
         (get, 405, RefusalReason::Method),
         (unknown, 404, RefusalReason::UnknownToken),
         (with(CONTENT_ENCODING, "gzip"), 415, RefusalReason::MediaType),
@@ -190,75 +194,75 @@ async fn what_the_head_tells_is_refused_before_the_body_is_read() {
         (with(CONTENT_LENGTH, "8388609"), 413, RefusalReason::TooLarge),
         (with(CONTENT_LENGTH, "18446744073709551615"), 413, RefusalReason::TooLarge),
     ] {
-        let before = job.notifier.stats().refused(why);
-        let response = answer(&job.signed(), request).await;
-        assert_eq!(response.status(), status, "{why:?}");
-        assert_eq!(job.notifier.stats().refused(why), before + 1, "{why:?}");
+        let before = job.notifier.stats().refused(reason);
+        let response = send(&job.receiver_with_secret(), request).await;
+        assert_eq!(response.status(), status, "{reason:?}");
+        assert_eq!(job.notifier.stats().refused(reason), before + 1, "{reason:?}");
         assert_eq!(response.headers().get(ALLOW).is_some(), status == 405);
     }
     assert_eq!(job.notifier.stats().refusals(), 7);
 }
 
 #[tokio::test]
-async fn identity_is_no_encoding() {
-    let job = Waiting::new();
+async fn identity_encoding_is_accepted() {
+    let job = RegisteredJob::new();
     let mut request = job.post(full(&event("7", "done")));
     request.headers_mut().insert(CONTENT_ENCODING, "Identity".parse().unwrap());
     request.headers_mut().insert("content-type", "text/plain".parse().unwrap());
-    assert_eq!(answer(&job.receiver(), request).await.status(), 204);
+    assert_eq!(send(&job.receiver(), request).await.status(), 204);
 }
 
 #[tokio::test]
-async fn a_body_is_counted_while_it_is_read() {
-    let job = Waiting::new();
+async fn body_limit_counts_received_bytes() {
+    let job = RegisteredJob::new();
     let whole = r#"{"job_id":"7","state":"done"}"#;
     let halves = [&whole[..10], &whole[10..]];
     for (limit, status) in [(whole.len(), 204), (whole.len() - 1, 413), (5, 413)] {
         let receiver = WebhookReceiver::builder(job.notifier.clone()).max_body(limit).build().unwrap();
-        let response = answer(&receiver, job.post(pieces(halves, Some(Ok(()))))).await;
+        let response = send(&receiver, job.post(chunks(halves, Some(Ok(()))))).await;
         assert_eq!(response.status(), status, "{limit}");
     }
-    // Never ends, and does not have to.
+    // The body never ends. The limit applies before its end.
     let receiver = WebhookReceiver::builder(job.notifier.clone()).max_body(5).build().unwrap();
-    assert_eq!(answer(&receiver, job.post(pieces(["123456"], None))).await.status(), 413);
-    // Declared by the body alone.
-    assert_eq!(answer(&receiver, job.post(full("123456"))).await.status(), 413);
+    assert_eq!(send(&receiver, job.post(chunks(["123456"], None))).await.status(), 413);
+    // Only the size hint exceeds the limit, there is no `Content-Length`.
+    assert_eq!(send(&receiver, job.post(full("123456"))).await.status(), 413);
     assert_eq!(job.notifier.stats().refused(RefusalReason::TooLarge), 4);
 }
 
 #[tokio::test]
-async fn the_limit_of_a_layer_above_is_a_413_too() {
-    let job = Waiting::new();
-    let body = Limited::new(pieces(["1234", "5678"], Some(Ok(()))), 6);
-    assert_eq!(answer(&job.receiver(), job.post(body)).await.status(), 413);
+async fn body_limit_of_outer_layer_is_413() {
+    let job = RegisteredJob::new();
+    let body = Limited::new(chunks(["1234", "5678"], Some(Ok(()))), 6);
+    assert_eq!(send(&job.receiver(), job.post(body)).await.status(), 413);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_does_not_come_or_breaks_off_is_a_408() {
-    let job = Waiting::new();
+async fn stalled_or_broken_body_is_408() {
+    let job = RegisteredJob::new();
     for end in [None, Some(Err("reset"))] {
-        let response = answer(&job.receiver(), job.post(pieces(["{"], end))).await;
+        let response = send(&job.receiver(), job.post(chunks(["{"], end))).await;
         assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
         assert_eq!(response.headers()[CONNECTION], "close");
     }
     assert_eq!(job.notifier.stats().refused(RefusalReason::Body), 2);
 
-    let mut request = job.post(pieces([], Some(Err("reset"))));
+    let mut request = job.post(chunks([], Some(Err("reset"))));
     *request.version_mut() = Version::HTTP_2;
-    assert!(answer(&job.receiver(), request).await.headers().is_empty());
+    assert!(send(&job.receiver(), request).await.headers().is_empty());
 }
 
 #[tokio::test]
-async fn a_time_out_too_long_to_be_counted_is_none() {
-    let job = Waiting::new();
+async fn unrepresentable_read_timeout_means_none() {
+    let job = RegisteredJob::new();
     let receiver = WebhookReceiver::builder(job.notifier.clone()).read_timeout(Duration::MAX).build().unwrap();
-    assert_eq!(answer(&receiver, job.post(full(&event("7", "done")))).await.status(), 204);
+    assert_eq!(send(&receiver, job.post(full(&event("7", "done")))).await.status(), 204);
 }
 
 #[tokio::test]
-async fn whatever_is_not_the_daemons_gets_the_same_401() {
-    let job = Waiting::new();
-    let receiver = job.signed();
+async fn unverified_events_get_identical_401() {
+    let job = RegisteredJob::new();
+    let receiver = job.receiver_with_secret();
     let good = event("7", "done");
     let unsigned = job.post(full(&good));
     let mut changed = job.post_signed(&good);
@@ -272,67 +276,67 @@ async fn whatever_is_not_the_daemons_gets_the_same_401() {
         (http::HeaderName::from_static("webhook-timestamp"), old.to_string().parse().unwrap()),
         (http::HeaderName::from_static("webhook-signature"), signature.parse().unwrap()),
     ]);
-    // Neither JSON nor signed: the signature is judged first.
-    let garbage = job.post(full("{"));
-    for (request, why) in [
+    // Neither signed nor JSON: the signature is checked first.
+    let invalid = job.post(full("{"));
+    for (request, reason) in [
         (unsigned, RefusalReason::Signature),
         (changed, RefusalReason::Signature),
-        (garbage, RefusalReason::Signature),
+        (invalid, RefusalReason::Signature),
         (stale, RefusalReason::Timestamp),
         (foreign, RefusalReason::WrongJob),
     ] {
-        let before = job.notifier.stats().refused(why);
-        let response = answer(&receiver, request).await;
-        assert_eq!((response.status(), response.headers().len()), (StatusCode::UNAUTHORIZED, 0), "{why:?}");
-        assert_eq!(job.notifier.stats().refused(why), before + 1, "{why:?}");
+        let before = job.notifier.stats().refused(reason);
+        let response = send(&receiver, request).await;
+        assert_eq!((response.status(), response.headers().len()), (StatusCode::UNAUTHORIZED, 0), "{reason:?}");
+        assert_eq!(job.notifier.stats().refused(reason), before + 1, "{reason:?}");
     }
     assert_eq!(job.keep_alive.submission().last_state(), None);
 }
 
 #[tokio::test]
-async fn an_event_of_another_job_is_refused_without_a_secret_too() {
-    let job = Waiting::new();
-    assert_eq!(answer(&job.receiver(), job.post(full(&event("8", "done")))).await.status(), 401);
+async fn wrong_job_is_401_without_secret() {
+    let job = RegisteredJob::new();
+    assert_eq!(send(&job.receiver(), job.post(full(&event("8", "done")))).await.status(), 401);
 }
 
 #[tokio::test]
-async fn what_is_not_a_jobs_json_is_a_400_signed_or_not() {
-    let job = Waiting::new();
+async fn body_without_job_json_is_400() {
+    let job = RegisteredJob::new();
     for body in
         ["", "{", "[]", "{}", r#"{"job_id":"7"}"#, r#"{"job_id":"../7","state":"done"}"#, "{\"job_id\":\"\u{fffd}"]
     {
-        assert_eq!(answer(&job.receiver(), job.post(full(body))).await.status(), 400, "{body}");
-        assert_eq!(answer(&job.signed(), job.post_signed(body)).await.status(), 400, "{body}");
+        assert_eq!(send(&job.receiver(), job.post(full(body))).await.status(), 400, "{body}");
+        assert_eq!(send(&job.receiver_with_secret(), job.post_signed(body)).await.status(), 400, "{body}");
     }
     let not_text = job.post(Full::new(Bytes::from_static(b"\xff\xfe{\"job_id\"")));
-    assert_eq!(answer(&job.receiver(), not_text).await.status(), 400);
+    assert_eq!(send(&job.receiver(), not_text).await.status(), 400);
     assert_eq!(job.notifier.stats().refused(RefusalReason::Json), 15);
 }
 
 #[tokio::test]
-async fn either_secret_is_taken_during_a_rotation() {
-    let job = Waiting::new();
+async fn second_secret_is_accepted() {
+    let job = RegisteredJob::new();
     let receiver = WebhookReceiver::builder(job.notifier.clone()).secrets(["new", SECRET]).build().unwrap();
-    assert_eq!(answer(&receiver, job.post_signed(&event("7", "done"))).await.status(), 204);
+    assert_eq!(send(&receiver, job.post_signed(&event("7", "done"))).await.status(), 204);
 }
 
 #[tokio::test]
-async fn a_closed_receiver_says_when_to_come_again() {
-    let job = Waiting::new();
+async fn closed_receiver_is_503_with_retry_after() {
+    let job = RegisteredJob::new();
     let receiver = job.receiver();
-    let halves = [r#"{"job_id":"7","#, r#""state":"done"}"#];
-    let reading = receiver.clone().call(job.post(pieces(halves, Some(Ok(())))));
+    let chunked = [r#"{"job_id":"7","#, r#""state":"done"}"#];
+    let reading = receiver.clone().call(job.post(chunks(chunked, Some(Ok(())))));
     receiver.clone().close();
-    let response = answer(&receiver, job.post(Untouchable)).await;
+    let response = send(&receiver, job.post(UnreadBody)).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(response.headers()[RETRY_AFTER], "1");
     assert_eq!(job.notifier.stats().refused(RefusalReason::Overload), 1);
-    // What came before is still taken.
+    // The body of this request was being read when the receiver closed.
     assert_eq!(reading.await.unwrap().status(), StatusCode::NO_CONTENT);
 }
 
 #[test]
-fn limits_of_nothing_are_refused_by_name() {
+fn invalid_options_are_named() {
     let builder = || WebhookReceiver::builder(Notifier::new());
     for (builder, field) in [
         (builder().secret(""), "webhook_secret"),
@@ -348,20 +352,20 @@ fn limits_of_nothing_are_refused_by_name() {
 }
 
 #[test]
-fn neither_secret_nor_token_is_shown() {
-    let job = Waiting::new();
+fn debug_hides_secret_and_token() {
+    let job = RegisteredJob::new();
     let builder = WebhookReceiver::builder(job.notifier.clone()).secret(SECRET);
-    let shown = format!("{builder:?} {:?}", job.signed());
+    let shown = format!("{builder:?} {:?}", job.receiver_with_secret());
     assert!(!shown.contains(SECRET) && !shown.contains(&job.token.to_string()), "{shown}");
 }
 
 #[tokio::test]
-async fn axum_mounts_it_at_a_route_and_under_a_prefix() {
+async fn axum_route_and_nest_reach_receiver() {
     use axum::Router;
 
-    let job = Waiting::new();
-    let routed = Router::new().route_service("/foreman/{token}", job.signed());
-    let nested = Router::new().nest_service("/foreman", job.signed());
+    let job = RegisteredJob::new();
+    let routed = Router::new().route_service("/foreman/{token}", job.receiver_with_secret());
+    let nested = Router::new().nest_service("/foreman", job.receiver_with_secret());
     for router in [routed, nested] {
         let (head, body) = job.post_signed(&event("7", "running")).into_parts();
         let request = Request::from_parts(head, axum::body::Body::new(body));
@@ -370,17 +374,17 @@ async fn axum_mounts_it_at_a_route_and_under_a_prefix() {
     assert_eq!(job.notifier.stats().hints, 2);
 }
 
-/// What servers ask of a service, and what is promised of the parts.
+/// The bounds that axum and other servers put on a service, and the auto traits of the public types.
 #[test]
-fn servers_take_it() {
+fn service_bounds_hold() {
     fn service<S>(_: S)
     where
         S: tower::Service<Request<Full<Bytes>>, Error = Infallible> + Clone + Send + Sync + 'static,
         S::Future: Send + 'static,
     {
     }
-    fn parts<T: Send + Sync + std::fmt::Debug>() {}
+    fn public_type<T: Send + Sync + std::fmt::Debug>() {}
     service(WebhookReceiver::new(Notifier::new()));
-    parts::<WebhookReceiverBuilder>();
-    parts::<ReceiverFuture<Full<Bytes>>>();
+    public_type::<WebhookReceiverBuilder>();
+    public_type::<ReceiverFuture<Full<Bytes>>>();
 }

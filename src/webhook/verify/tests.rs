@@ -27,7 +27,7 @@ fn standard(id: &str, timestamp: &str, signature: &str) -> HeaderMap {
     headers(&[(WEBHOOK_ID, id), (WEBHOOK_TIMESTAMP, timestamp), (WEBHOOK_SIGNATURE, signature)])
 }
 
-/// Headers that are signed whatever the timestamp says.
+/// Headers with a valid signature over `timestamp`, which may be malformed.
 fn signed_at(timestamp: &str) -> HeaderMap {
     let signature = secret(WHSEC).standard(ID.as_bytes(), timestamp.as_bytes(), BODY).to_v1();
     standard(ID, timestamp, &signature)
@@ -38,7 +38,7 @@ fn verify(headers: &HeaderMap) -> Result<(), RefusalReason> {
 }
 
 #[test]
-fn takes_the_published_vectors() {
+fn published_vectors_are_valid() {
     let github =
         headers(&[(FOREMAN_SIGNATURE, "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17")]);
     assert_eq!(verifier(&["It's a Secret to Everybody"]).verify(&github, b"Hello, World!", NOW), Ok(()));
@@ -52,27 +52,27 @@ fn takes_the_published_vectors() {
 }
 
 #[test]
-fn agrees_with_the_library_of_standard_webhooks() {
-    let theirs = standardwebhooks::Webhook::new(WHSEC).unwrap();
-    let signature = theirs.sign(ID, NOW, BODY).unwrap();
+fn standardwebhooks_crate_agrees() {
+    let reference = standardwebhooks::Webhook::new(WHSEC).unwrap();
+    let signature = reference.sign(ID, NOW, BODY).unwrap();
     assert_eq!(signature, secret(WHSEC).sign_standard(ID, NOW, BODY));
     assert_eq!(verify(&standard(ID, &NOW.to_string(), &signature)), Ok(()));
 
-    // Theirs asks the clock.
+    // `verify` of the crate uses the system clock.
     let now = jiff::Timestamp::now().as_second();
     let ours = standard(ID, &now.to_string(), &secret(WHSEC).sign_standard(ID, now, BODY));
-    theirs.verify(BODY, &ours).unwrap();
+    reference.verify(BODY, &ours).unwrap();
 }
 
 #[test]
-fn a_secret_without_prefix_is_its_text_in_both_schemes() {
+fn secret_without_prefix_is_raw_key() {
     let plain = secret("plain");
-    let theirs = standardwebhooks::Webhook::from_bytes(b"plain".to_vec()).unwrap();
-    assert_eq!(plain.sign_standard(ID, NOW, BODY), theirs.sign(ID, NOW, BODY).unwrap());
+    let reference = standardwebhooks::Webhook::from_bytes(b"plain".to_vec()).unwrap();
+    assert_eq!(plain.sign_standard(ID, NOW, BODY), reference.sign(ID, NOW, BODY).unwrap());
 }
 
 #[test]
-fn something_must_be_signed() {
+fn unsigned_request_is_refused() {
     assert_eq!(verify(&HeaderMap::new()), Err(RefusalReason::Signature));
     assert_eq!(verify(&headers(&[(CONTENT_TYPE, "application/json")])), Err(RefusalReason::Signature));
     assert_eq!(
@@ -82,35 +82,38 @@ fn something_must_be_signed() {
 }
 
 #[test]
-fn foreman_signatures_in_any_other_spelling_are_refused() {
+fn malformed_foreman_signatures_are_refused() {
     let good = secret(WHSEC).sign(BODY);
     assert_eq!(verify(&headers(&[(FOREMAN_SIGNATURE, &good)])), Ok(()));
     let digits = good.strip_prefix("sha256=").unwrap();
     let upper = format!("sha256={}", digits.to_uppercase());
     let doubled = format!("{good}, {good}");
     let other = secret("other").sign(BODY);
-    let last = other_last(&good, 1);
-    let cut = &good[..good.len() - 1];
-    for odd in ["", "sha256=", digits, &upper, cut, &good[..good.len() - 2], &doubled, &other, &last, "sha1=00"] {
-        assert_eq!(verify(&headers(&[(FOREMAN_SIGNATURE, odd)])), Err(RefusalReason::Signature), "{odd:?}");
+    let changed = with_changed_char(&good, 1);
+    let truncated = &good[..good.len() - 1];
+    for malformed in
+        ["", "sha256=", digits, &upper, truncated, &good[..good.len() - 2], &doubled, &other, &changed, "sha1=00"]
+    {
+        assert_eq!(verify(&headers(&[(FOREMAN_SIGNATURE, malformed)])), Err(RefusalReason::Signature), "{malformed:?}");
     }
     let other_body = verifier(&[WHSEC]).verify(&headers(&[(FOREMAN_SIGNATURE, &good)]), b"other", NOW);
     assert_eq!(other_body, Err(RefusalReason::Signature));
 }
 
 #[test]
-fn standard_signatures_in_any_other_spelling_are_refused() {
-    let code = V1.strip_prefix("v1,").unwrap();
-    let last = other_last(V1, 2);
-    let asymmetric = format!("v1a,{code}");
+fn malformed_standard_signatures_are_refused() {
+    let base64 = V1.strip_prefix("v1,").unwrap();
+    let changed = with_changed_char(V1, 2);
+    let asymmetric = format!("v1a,{base64}");
     let unpadded = V1.trim_end_matches('=');
-    for odd in ["", " ", "v1", "v1,", "v2,", code, &last, &asymmetric, unpadded, &V1[..V1.len() - 5], "v1,?"] {
-        assert_eq!(verify(&standard(ID, "1614265330", odd)), Err(RefusalReason::Signature), "{odd:?}");
+    for malformed in ["", " ", "v1", "v1,", "v2,", base64, &changed, &asymmetric, unpadded, &V1[..V1.len() - 5], "v1,?"]
+    {
+        assert_eq!(verify(&standard(ID, "1614265330", malformed)), Err(RefusalReason::Signature), "{malformed:?}");
     }
 }
 
-/// The same text with the character changed that is `from_end`th from its end.
-fn other_last(text: &str, from_end: usize) -> String {
+/// Changes one character of `text`. `from_end` is its position, where 1 is the last character.
+fn with_changed_char(text: &str, from_end: usize) -> String {
     let mut bytes = text.as_bytes().to_vec();
     let at = bytes.len() - from_end;
     bytes[at] = if bytes[at] == b'0' { b'1' } else { b'0' };
@@ -118,7 +121,7 @@ fn other_last(text: &str, from_end: usize) -> String {
 }
 
 #[test]
-fn each_spelling_of_the_last_character_of_a_signature_but_one_is_refused() {
+fn non_canonical_base64_is_refused() {
     for last in ('A'..='Z').chain('a'..='z').chain('0'..='9').chain(['+', '/']) {
         let changed = format!("{}{last}=", &V1[..V1.len() - 2]);
         assert_eq!(verify(&standard(ID, "1614265330", &changed)).is_ok(), changed == V1, "{changed}");
@@ -126,7 +129,7 @@ fn each_spelling_of_the_last_character_of_a_signature_but_one_is_refused() {
 }
 
 #[test]
-fn a_valid_signature_among_others_passes() {
+fn one_valid_signature_in_list_suffices() {
     let other = secret("other").sign_standard(ID, NOW, BODY);
     for list in [format!("v1a,abc {other} v1, {V1}"), format!("{V1} v2,xyz"), format!("{other} {V1}  v9")] {
         assert_eq!(verify(&standard(ID, "1614265330", &list)), Ok(()), "{list}");
@@ -135,19 +138,19 @@ fn a_valid_signature_among_others_passes() {
 }
 
 #[test]
-fn either_secret_passes_during_a_rotation() {
+fn both_secrets_are_valid_during_rotation() {
     let both = verifier(&["new", "old"]);
-    for (text, passes) in [("new", true), ("old", true), ("older", false)] {
+    for (text, valid) in [("new", true), ("old", true), ("older", false)] {
         let secret = secret(text);
         let foreman = headers(&[(FOREMAN_SIGNATURE, &secret.sign(BODY))]);
-        assert_eq!(both.verify(&foreman, BODY, NOW).is_ok(), passes, "{text}");
+        assert_eq!(both.verify(&foreman, BODY, NOW).is_ok(), valid, "{text}");
         let standard = standard(ID, &NOW.to_string(), &secret.sign_standard(ID, NOW, BODY));
-        assert_eq!(both.verify(&standard, BODY, NOW).is_ok(), passes, "{text}");
+        assert_eq!(both.verify(&standard, BODY, NOW).is_ok(), valid, "{text}");
     }
 }
 
 #[test]
-fn every_scheme_that_is_there_must_hold() {
+fn all_present_schemes_must_be_valid() {
     let good = secret(WHSEC).sign(BODY);
     let bad = secret("other").sign(BODY);
     let mut both = standard(ID, "1614265330", V1);
@@ -171,7 +174,7 @@ fn every_scheme_that_is_there_must_hold() {
 }
 
 #[test]
-fn a_header_that_is_there_twice_is_refused() {
+fn duplicate_header_is_refused() {
     for twice in [WEBHOOK_ID, WEBHOOK_TIMESTAMP, WEBHOOK_SIGNATURE, FOREMAN_SIGNATURE] {
         let mut headers = standard(ID, "1614265330", V1);
         headers.insert(FOREMAN_SIGNATURE, secret(WHSEC).sign(BODY).parse().unwrap());
@@ -182,27 +185,28 @@ fn a_header_that_is_there_twice_is_refused() {
 }
 
 #[test]
-fn an_id_that_could_be_cut_elsewhere_is_refused() {
+fn empty_or_dotted_id_is_refused() {
     for id in ["", ".", "msg.1", "msg."] {
         let signature = secret(WHSEC).sign_standard(id, NOW, BODY);
         assert_eq!(verify(&standard(id, "1614265330", &signature)), Err(RefusalReason::Signature), "{id:?}");
     }
-    // The same signed text: id `msg`, timestamp `1`, body `1614265330.…`; cut as id `msg`, timestamp `1.1614265330`.
+    // Both splits give the same signed text: timestamp `1` and body `1614265330.{…}`, or timestamp `1.1614265330` and
+    // body `{…}`.
     let body = [b"1614265330.", BODY].concat();
     let signature = secret(WHSEC).sign_standard("msg", 1, &body);
     assert_eq!(verify(&standard("msg", "1.1614265330", &signature)), Err(RefusalReason::Signature));
 }
 
 #[test]
-fn the_time_window_is_closed_on_both_sides() {
+fn timestamp_outside_tolerance_is_refused() {
     for inside in [NOW - 300, NOW - 1, NOW, NOW + 300] {
         assert_eq!(verify(&signed_at(&inside.to_string())), Ok(()), "{inside}");
     }
     for outside in [i64::MIN, i64::MAX, 0, -NOW, NOW - 301, NOW + 301] {
         assert_eq!(verify(&signed_at(&outside.to_string())), Err(RefusalReason::Timestamp), "{outside}");
     }
-    for odd in ["", "hello", "+1614265330", "1614265330.0", "0x60378332", "99999999999999999999", "1614265330 "] {
-        assert!(verify(&signed_at(odd)).is_err(), "{odd:?}");
+    for malformed in ["", "hello", "+1614265330", "1614265330.0", "0x60378332", "99999999999999999999", "1614265330 "] {
+        assert!(verify(&signed_at(malformed)).is_err(), "{malformed:?}");
     }
     for now in [i64::MIN, i64::MAX] {
         let verified = verifier(&[WHSEC]).verify(&signed_at("1614265330"), BODY, now);
@@ -211,14 +215,14 @@ fn the_time_window_is_closed_on_both_sides() {
 }
 
 #[test]
-fn the_signature_is_judged_before_the_time() {
+fn signature_is_checked_before_timestamp() {
     assert_eq!(verify(&standard(ID, "1", V1)), Err(RefusalReason::Signature));
     assert_eq!(verify(&standard(ID, "hello", "v1,")), Err(RefusalReason::Signature));
 }
 
 proptest! {
     #[test]
-    fn arbitrary_headers_neither_pass_nor_panic(
+    fn arbitrary_headers_are_refused_without_panic(
         foreman in proptest::option::of(value()),
         id in proptest::option::of(value()),
         timestamp in proptest::option::of(value()),
@@ -239,7 +243,7 @@ proptest! {
     }
 }
 
-/// Bytes of any kind, and texts that look like what belongs there.
+/// Arbitrary bytes, and text in the format of one of the headers.
 fn value() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         proptest::collection::vec(any::<u8>(), 0..80),

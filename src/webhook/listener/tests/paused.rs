@@ -1,30 +1,30 @@
-//! A pipe and paused time, where timers decide.
+//! Tests of the timeouts, on in-memory connections and with paused time.
 
 use super::*;
 
-/// A connection that is served, and what stops it.
-fn connect(job: &Waiting, buffer: usize) -> (DuplexStream, JoinHandle<()>, watch::Sender<bool>) {
+/// Serves an in-memory connection. Returns the peer's end, the task, and the sender that stops it.
+fn connect(job: &RegisteredJob, buffer: usize) -> (DuplexStream, JoinHandle<()>, watch::Sender<bool>) {
     let (ours, theirs) = duplex(buffer);
     let (stop, stopping) = watch::channel(false);
-    (ours, tokio::spawn(serve_connection(theirs, job.receiver(), Limits::default(), stopping)), stop)
+    (ours, tokio::spawn(serve_connection(theirs, job.receiver(), ListenerLimits::default(), stopping)), stop)
 }
 
 #[tokio::test(start_paused = true)]
-async fn headers_that_do_not_come_end_the_connection() {
-    for begin in ["", "P", "PRI * HT", "POST / HTTP/1.1", "POST / HTTP/1.1\r\nhost: gateway\r\n"] {
-        let job = Waiting::new();
+async fn stalled_headers_close_connection() {
+    for bytes in ["", "P", "PRI * HT", "POST / HTTP/1.1", "POST / HTTP/1.1\r\nhost: gateway\r\n"] {
+        let job = RegisteredJob::new();
         let (mut peer, served, _stop) = connect(&job, 4096);
-        peer.write_all(begin.as_bytes()).await.unwrap();
-        // Sooner than a whole request may take, by the paused clock.
-        let closed = tokio::time::timeout(Duration::from_secs(9), rest(&mut peer)).await;
-        assert_eq!(closed.unwrap(), "", "{begin}");
+        peer.write_all(bytes.as_bytes()).await.unwrap();
+        // Less than the request timeout.
+        let closed = tokio::time::timeout(Duration::from_secs(9), read_to_end(&mut peer)).await;
+        assert_eq!(closed.unwrap(), "", "{bytes}");
         served.await.unwrap();
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn headers_of_a_byte_a_second_end_the_connection() {
-    let job = Waiting::new();
+async fn slow_headers_close_connection() {
+    let job = RegisteredJob::new();
     let (mut peer, served, _stop) = connect(&job, 4096);
     for byte in job.event().into_bytes() {
         if peer.write_all(&[byte]).await.is_err() {
@@ -34,19 +34,19 @@ async fn headers_of_a_byte_a_second_end_the_connection() {
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    panic!("a head that took minutes was read");
+    panic!("the headers took minutes and were accepted");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_does_not_come_is_a_408() {
+async fn stalled_body_is_408() {
     for body in ["", "{"] {
-        let job = Waiting::new();
+        let job = RegisteredJob::new();
         let (mut peer, served, _stop) = connect(&job, 4096);
         let head = format!("{}content-length: {}\r\n\r\n{body}", job.head(), EVENT.len());
         peer.write_all(head.as_bytes()).await.unwrap();
-        let answer = rest(&mut peer).await;
-        assert_status(&answer, 408);
-        assert_eq!(answer.matches("connection: close\r\n").count(), 1, "{answer}");
+        let response = read_to_end(&mut peer).await;
+        assert_status(&response, 408);
+        assert_eq!(response.matches("connection: close\r\n").count(), 1, "{response}");
         assert_eq!(job.notifier.stats().refused(RefusalReason::Body), 1);
         drop(peer);
         served.await.unwrap();
@@ -54,8 +54,8 @@ async fn a_body_that_does_not_come_is_a_408() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_of_a_byte_a_second_is_a_408() {
-    let job = Waiting::new();
+async fn slow_body_is_408() {
+    let job = RegisteredJob::new();
     let (mut peer, served, _stop) = connect(&job, 4096);
     let head = format!("{}content-length: {}\r\n\r\n", job.head(), EVENT.len());
     peer.write_all(head.as_bytes()).await.unwrap();
@@ -65,14 +65,14 @@ async fn a_body_of_a_byte_a_second_is_a_408() {
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    assert_status(&rest(&mut peer).await, 408);
+    assert_status(&read_to_end(&mut peer).await, 408);
     served.await.unwrap();
     assert!(!job.is_finished());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_breaks_off_delivers_nothing() {
-    let job = Waiting::new();
+async fn truncated_body_delivers_nothing() {
+    let job = RegisteredJob::new();
     let (mut peer, served, _stop) = connect(&job, 4096);
     let head = format!("{}content-length: {}\r\n\r\n{{", job.head(), EVENT.len());
     peer.write_all(head.as_bytes()).await.unwrap();
@@ -82,8 +82,8 @@ async fn a_body_that_breaks_off_delivers_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_does_not_take_its_answer_is_cut_off() {
-    let job = Waiting::new();
+async fn unread_response_closes_connection() {
+    let job = RegisteredJob::new();
     let (mut peer, served, _stop) = connect(&job, 16);
     peer.write_all(job.event().as_bytes()).await.unwrap();
     served.await.unwrap();
@@ -91,22 +91,22 @@ async fn a_peer_that_does_not_take_its_answer_is_cut_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_does_not_hang_up_is_cut_off() {
-    let job = Waiting::new();
+async fn idle_peer_is_closed_after_response() {
+    let job = RegisteredJob::new();
     let (mut peer, served, _stop) = connect(&job, 4096);
     peer.write_all(job.event().as_bytes()).await.unwrap();
     served.await.unwrap();
-    assert_status(&rest(&mut peer).await, 204);
+    assert_status(&read_to_end(&mut peer).await, 204);
 }
 
-/// A source of connections that does as it is told.
+/// Accepts the given connections and errors, in order.
 struct Script(VecDeque<io::Result<DuplexStream>>);
 
 impl Accept for Script {
     type Io = DuplexStream;
 
     fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<io::Result<DuplexStream>> {
-        // Nothing more will ever come, so there is nobody to wake.
+        // No further connection will arrive, so no waker is needed.
         self.0.pop_front().map_or(Poll::Pending, Poll::Ready)
     }
 
@@ -116,62 +116,67 @@ impl Accept for Script {
     }
 }
 
-fn run(job: &Waiting, limits: Limits, script: Vec<io::Result<DuplexStream>>) -> (WebhookListener, JoinHandle<()>) {
+fn run(
+    job: &RegisteredJob,
+    limits: ListenerLimits,
+    script: Vec<io::Result<DuplexStream>>,
+) -> (WebhookListener, JoinHandle<()>) {
     let (stop, stopping) = watch::channel(false);
     let running = tokio::spawn(accept_loop(Script(script.into()), job.receiver(), limits, stopping));
     (WebhookListener::new((Ipv4Addr::LOCALHOST, 1).into(), stop), running)
 }
 
 #[tokio::test(start_paused = true)]
-async fn errors_of_accept_do_not_end_the_listener() {
-    let job = Waiting::new();
+async fn accept_errors_do_not_stop_listener() {
+    let job = RegisteredJob::new();
     let (mut peer, theirs) = duplex(4096);
     let mut script: Vec<_> = (0..50).map(|_| Err(io::Error::other("too many open files"))).collect();
     script.push(Err(io::ErrorKind::ConnectionAborted.into()));
     script.push(Ok(theirs));
-    let (listener, running) = run(&job, Limits::default(), script);
+    let (listener, running) = run(&job, ListenerLimits::default(), script);
     peer.write_all(job.event().as_bytes()).await.unwrap();
-    assert_status(&rest(&mut peer).await, 204);
+    assert_status(&read_to_end(&mut peer).await, 204);
     drop(peer);
     listener.shutdown().await;
     running.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_after_an_error_does_not_keep_the_listener_from_stopping() {
-    let job = Waiting::new();
+async fn shutdown_interrupts_accept_backoff() {
+    let job = RegisteredJob::new();
     let endless = (0..1000).map(|_| Err(io::Error::other("too many open files"))).collect();
-    let (listener, running) = run(&job, Limits::default(), endless);
+    let (listener, running) = run(&job, ListenerLimits::default(), endless);
     tokio::time::sleep(Duration::from_secs(60)).await;
     listener.shutdown().await;
     running.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_over_the_cap_gets_the_static_answer() {
-    let job = Waiting::new();
+async fn connection_over_limit_gets_static_503() {
+    let job = RegisteredJob::new();
     let ((_first, a), (mut second, b)) = (duplex(4096), duplex(4096));
-    let (_listener, _) = run(&job, Limits { max_connections: 1, ..Limits::default() }, vec![Ok(a), Ok(b)]);
-    assert_eq!(rest(&mut second).await.as_bytes(), OVERLOADED);
+    let (_listener, _) =
+        run(&job, ListenerLimits { max_connections: 1, ..ListenerLimits::default() }, vec![Ok(a), Ok(b)]);
+    assert_eq!(read_to_end(&mut second).await.as_bytes(), OVERLOADED);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_outlasts_the_drain_time_is_aborted() {
+async fn requests_past_drain_timeout_are_aborted() {
     for drain_timeout in [Duration::ZERO, Duration::from_secs(5)] {
-        let job = Waiting::new();
+        let job = RegisteredJob::new();
         let (mut peer, theirs) = duplex(4096);
-        let limits = Limits { drain_timeout, request_timeout: Duration::MAX, ..Limits::default() };
+        let limits = ListenerLimits { drain_timeout, request_timeout: Duration::MAX, ..ListenerLimits::default() };
         let (listener, running) = run(&job, limits, vec![Ok(theirs)]);
         let head = format!("{}content-length: 900\r\n\r\n", job.head());
         peer.write_all(head.as_bytes()).await.unwrap();
         tokio::task::yield_now().await;
-        // Dropped after its first poll, it has still stopped the listener.
+        // The shutdown stops the listener although it is dropped after its first poll.
         let mut shutdown = Box::pin(listener.shutdown());
-        let at_once = poll_fn(|cx| Poll::Ready(shutdown.as_mut().poll(cx))).await;
-        assert!(at_once.is_pending());
+        let first_poll = poll_fn(|cx| Poll::Ready(shutdown.as_mut().poll(cx))).await;
+        assert!(first_poll.is_pending());
         drop(shutdown);
         listener.shutdown().await;
         running.await.unwrap();
-        assert_eq!(rest(&mut peer).await, "");
+        assert_eq!(read_to_end(&mut peer).await, "");
     }
 }
