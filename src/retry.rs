@@ -1,13 +1,15 @@
-//! Policies for [`tower::retry`], on either side of a wait: [`RetrySubmission`] inside, [`Reattach`] outside.
+//! Policies for [`tower::retry`], one for each side of a wait: [`RetrySubmission`] inside, [`Reattach`] outside.
 //!
-//! A plain retry that repeats whatever failed can run a job twice: the answer to the submission may have been lost on its way
-//! back. These two know when repeating is safe:
+//! # Why not a plain retry?
 //!
-//! - [`RetrySubmission`], *inside* the wait, around the submission. It repeats what surely did not arrive (no connection, 429,
-//!   503 with `Retry-After`); anything that may pass only if the daemon keeps idempotency keys, as it said with an earlier
-//!   answer. Where webhooks are on, a lost answer is left to the wait, which first gives an event the time to name the job.
-//! - [`Reattach`], *outside*, around the whole job: above a time-out, say. It calls again with a clone of the same request,
-//!   and the wait attaches to the job that it has become.
+//! A retry that repeats after any error can run a job twice: the daemon may have accepted the submission, and only the response
+//! was lost. These two policies repeat only where that cannot happen:
+//!
+//! - [`RetrySubmission`] goes *inside* the wait, around the submission. It repeats a submission that surely did not arrive: no
+//!   connection, 429, or 503 with `Retry-After`. It repeats a submission that may have arrived only if the daemon supports
+//!   idempotency keys and webhooks are off. With webhooks, the wait itself gives an event time to name the job first.
+//! - [`Reattach`] goes *outside*, around the whole job, above a timeout for example. It calls again with a clone of the same request,
+//!   so that the wait attaches to the job.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), foreman_client::BoxError> {
@@ -22,18 +24,20 @@
 //! # let transport = Transport::new(&base)?;
 //! let api = Api::new(base, transport);
 //! let jobs = ServiceBuilder::new()
-//!     .retry(Reattach::default())                   // outside: attaches again after …
-//!     .timeout(Duration::from_secs(3600))           // … an hour in which nothing came
+//!     .retry(Reattach::default()) // outside: attaches again
+//!     .timeout(Duration::from_secs(3600)) // after an hour
 //!     .layer(WaitLayer::new(api.clone()))
-//!     .retry(RetrySubmission::default())            // inside: repeats what did not arrive
+//!     .retry(RetrySubmission::default()) // inside: resends
 //!     .service(api);
 //! let result = jobs.oneshot(SubmitRequest::builder("echo").user("hi").build()?).await?;
 //! # assert!(result.content().is_some());
 //! # Ok(()) }
 //! ```
 //!
-//! What not to do: a policy of your own inside the wait that repeats on any error, or one outside that calls
-//! [`renew`](crate::SubmitRequest::renew) on an error that is not the job's own. Both run jobs twice.
+//! # What not to do
+//!
+//! Do not use a policy of your own inside the wait that repeats after any error, nor one outside that calls
+//! [`renew`](crate::SubmitRequest::renew) after an error that is not the failure of the job. Both run jobs twice.
 
 mod cause;
 mod reattach;
@@ -50,31 +54,52 @@ use tower::util::rng::HasherRng;
 
 use crate::Error;
 
+/// The options that both policies have.
+#[derive(Debug, Clone)]
+struct RetryOptions {
+    retries: u32,
+    first: Duration,
+    longest: Duration,
+    jitter: f64,
+}
+
+impl RetryOptions {
+    /// # Errors
+    ///
+    /// For a longest pause that is zero or shorter than the first, and for a jitter that is not a fraction.
+    fn backoff(&self) -> Result<RetryBackoff, Error> {
+        let maker = ExponentialBackoffMaker::new(self.first, self.longest, self.jitter, HasherRng::default())
+            .map_err(|error| Error::invalid("backoff", error.to_string()))?;
+        Ok(RetryBackoff { maker, max_retry_after: Duration::from_secs(60) })
+    }
+
+    /// # Errors
+    ///
+    /// For zero retries.
+    fn check_retries(&self) -> Result<(), Error> {
+        match self.retries {
+            0 => Err(Error::invalid("retries", "must not be zero: leave the layer out instead")),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// The pauses between the attempts of a policy.
 #[derive(Debug, Clone)]
-struct Pauses {
+struct RetryBackoff {
     maker: ExponentialBackoffMaker,
     max_retry_after: Duration,
 }
 
-/// The pauses of one request; begun with the first, since most need none.
-type Begun = Option<Box<ExponentialBackoff>>;
+/// The backoff of one request. It starts with the first retry, because most requests need none.
+type StartedBackoff = Option<Box<ExponentialBackoff>>;
 
-impl Pauses {
-    /// # Errors
-    ///
-    /// When the longest is zero or shorter than the first.
-    fn new(first: Duration, longest: Duration, jitter: f64) -> Result<Self, Error> {
-        let maker = ExponentialBackoffMaker::new(first, longest, jitter, HasherRng::default())
-            .map_err(|error| Error::invalid("backoff", error.to_string()))?;
-        Ok(Self { maker, max_retry_after: Duration::from_secs(60) })
-    }
-
-    /// The next pause: what the daemon asked for, within bounds, else the back-off's.
-    fn next(&self, begun: &mut Begun, retry_after: Option<Duration>) -> tokio::time::Sleep {
+impl RetryBackoff {
+    /// The next pause: `Retry-After` up to its limit, else the exponential backoff.
+    fn next(&self, started: &mut StartedBackoff, retry_after: Option<Duration>) -> tokio::time::Sleep {
         match retry_after {
-            Some(asked) => tokio::time::sleep(asked.min(self.max_retry_after)),
-            None => begun.get_or_insert_with(|| Box::new(self.maker.clone().make_backoff())).next_backoff(),
+            Some(pause) => tokio::time::sleep(pause.min(self.max_retry_after)),
+            None => started.get_or_insert_with(|| Box::new(self.maker.clone().make_backoff())).next_backoff(),
         }
     }
 }

@@ -5,40 +5,43 @@ use std::time::Duration;
 use tokio::time::Sleep;
 use tower::retry::Policy;
 
-use super::{Begun, Cause, Pauses};
+use super::{Cause, RetryBackoff, RetryOptions, StartedBackoff};
 use crate::{Error, JobResult, SubmitRequest};
 
-/// Calls again with a clone of the same request, so that the wait attaches to the job it has become: a policy for
-/// `tower::retry` outside the wait.
+/// A policy for `tower::retry` outside the wait, which calls again with a clone of the same request, so that the wait attaches to the
+/// job.
 ///
-/// It calls again after an error that may pass and after a time-out of a layer between it and the wait. It does not after the
-/// deadline of the wait itself, nor when the daemon or the caller is at fault. It never runs the job again, unless it is told
-/// to by [`renew_failed`](ReattachBuilder::renew_failed).
+/// It calls again after a transient error, and after a timeout of a layer between it and the wait. It does not call again after the
+/// deadline of the wait, or after an error that a later call would meet again. It never runs the job a second time, unless
+/// [`renew_failed`](ReattachBuilder::renew_failed) is set.
 #[derive(Clone)]
 pub struct Reattach {
     settings: Arc<Settings>,
-    made: u32,
+    retried: u32,
     renewed: u32,
-    pauses: Begun,
+    backoff: StartedBackoff,
 }
 
 #[derive(Clone)]
 struct Settings {
     retries: u32,
-    pauses: Pauses,
+    backoff: RetryBackoff,
     renewals: u32,
-    worth: Option<Arc<Worth>>,
+    renew_if: Option<Arc<RenewIf>>,
 }
 
-type Worth = dyn Fn(&JobResult) -> bool + Send + Sync;
+type RenewIf = dyn Fn(&JobResult) -> bool + Send + Sync;
 
 impl Reattach {
-    /// To set more.
+    /// Starts a policy with options of your own.
     pub fn builder() -> ReattachBuilder {
         ReattachBuilder {
-            retries: 8,
-            backoff: (Duration::from_millis(250), Duration::from_secs(10)),
-            jitter: 0.5,
+            options: RetryOptions {
+                retries: 8,
+                first: Duration::from_millis(250),
+                longest: Duration::from_secs(10),
+                jitter: 0.5,
+            },
             renewals: None,
         }
     }
@@ -46,8 +49,8 @@ impl Reattach {
 
 impl Default for Reattach {
     fn default() -> Self {
-        #[expect(clippy::expect_used, reason = "the defaults are fit, which a test shows")]
-        Self::builder().build().expect("the defaults are fit")
+        #[expect(clippy::expect_used, reason = "the defaults are valid, which a test shows")]
+        Self::builder().build().expect("valid defaults")
     }
 }
 
@@ -55,56 +58,54 @@ impl Default for Reattach {
 #[derive(Clone)]
 #[must_use]
 pub struct ReattachBuilder {
-    retries: u32,
-    backoff: (Duration, Duration),
-    jitter: f64,
-    renewals: Option<(u32, Arc<Worth>)>,
+    options: RetryOptions,
+    renewals: Option<(u32, Arc<RenewIf>)>,
 }
 
 impl ReattachBuilder {
-    /// How often it attaches again at most; 8 unless set.
+    /// The largest number of calls after the first one; 8 unless set.
     pub fn retries(mut self, retries: u32) -> Self {
-        self.retries = retries;
+        self.options.retries = retries;
         self
     }
 
-    /// The first pause, and the longest, between which they double; 250 ms and 10 s unless set.
+    /// The first and the longest pause; 250 ms and 10 s unless set. Each pause is twice the one before.
     pub fn backoff(mut self, first: Duration, longest: Duration) -> Self {
-        self.backoff = (first, longest);
+        (self.options.first, self.options.longest) = (first, longest);
         self
     }
 
-    /// By which part of itself a pause may be longer; 0.5 unless set.
-    pub fn jitter(mut self, part: f64) -> Self {
-        self.jitter = part;
+    /// The fraction by which a pause may be longer; 0.5 unless set.
+    pub fn jitter(mut self, fraction: f64) -> Self {
+        self.options.jitter = fraction;
         self
     }
 
-    /// Runs a job that failed again, up to `times` times, if `worth` says that its error is worth it: the one thing here that
-    /// runs a conversation a second time. Each run is a new submission with a key of its own.
-    pub fn renew_failed(mut self, times: u32, worth: impl Fn(&JobResult) -> bool + Send + Sync + 'static) -> Self {
-        self.renewals = Some((times, Arc::new(worth)));
+    /// Runs a failed job again, up to `times` times, if `renew_if` returns `true` for it. This is the only option that runs a
+    /// conversation a second time. Each run is a new submission with an idempotency key of its own.
+    pub fn renew_failed(mut self, times: u32, renew_if: impl Fn(&JobResult) -> bool + Send + Sync + 'static) -> Self {
+        self.renewals = Some((times, Arc::new(renew_if)));
         self
     }
 
-    /// The policy, checked.
+    /// Builds the policy.
     ///
     /// # Errors
     ///
-    /// [`Error::is_invalid`], naming the option, for no retries and no renewals, or a back-off that is zero, shrinks, or has a
-    /// jitter that is none.
+    /// [`Error::is_invalid`], naming the option, for zero retries without renewals, zero renewals, a longest pause that is zero or
+    /// shorter than the first, or a jitter that is not a fraction.
     pub fn build(self) -> Result<Reattach, Error> {
-        let (renewals, worth) = match self.renewals {
+        let (renewals, renew_if) = match self.renewals {
             Some((0, _)) => return Err(Error::invalid("renew_failed", "must not be zero times: leave it out instead")),
-            Some((times, worth)) => (times, Some(worth)),
-            None => (0, None),
+            Some((times, renew_if)) => (times, Some(renew_if)),
+            None => {
+                self.options.check_retries()?;
+                (0, None)
+            }
         };
-        if self.retries == 0 && renewals == 0 {
-            return Err(Error::invalid("retries", "must not be zero: leave the layer out instead"));
-        }
-        let pauses = Pauses::new(self.backoff.0, self.backoff.1, self.jitter)?;
-        let settings = Settings { retries: self.retries, pauses, renewals, worth };
-        Ok(Reattach { settings: Arc::new(settings), made: 0, renewed: 0, pauses: None })
+        let backoff = self.options.backoff()?;
+        let settings = Settings { retries: self.options.retries, backoff, renewals, renew_if };
+        Ok(Reattach { settings: Arc::new(settings), retried: 0, renewed: 0, backoff: None })
     }
 }
 
@@ -115,11 +116,11 @@ impl<E: Cause> Policy<SubmitRequest, JobResult, E> for Reattach {
         let settings = &*self.settings;
         let retry_after = match result {
             Ok(result) => {
-                let worth = settings.worth.as_deref()?;
-                if self.renewed == settings.renewals || result.state != crate::JobState::Failed || !worth(result) {
+                let renew_if = settings.renew_if.as_deref()?;
+                if self.renewed == settings.renewals || result.state != crate::JobState::Failed || !renew_if(result) {
                     return None;
                 }
-                tracing::debug!(job_id = %result.job_id, "a failed job is run again");
+                tracing::debug!(job_id = %result.job_id, "running a failed job again");
                 self.renewed += 1;
                 *request = request.renew();
                 None
@@ -127,14 +128,14 @@ impl<E: Cause> Policy<SubmitRequest, JobResult, E> for Reattach {
             Err(error) => {
                 let (again, retry_after) =
                     error.inspect(|error| (error.is_retryable() && !error.is_deadline(), error.retry_after()));
-                if !again || self.made == settings.retries {
+                if !again || self.retried == settings.retries {
                     return None;
                 }
-                self.made += 1;
+                self.retried += 1;
                 retry_after
             }
         };
-        Some(settings.pauses.next(&mut self.pauses, retry_after))
+        Some(settings.backoff.next(&mut self.backoff, retry_after))
     }
 
     fn clone_request(&mut self, request: &SubmitRequest) -> Option<SubmitRequest> {
@@ -147,7 +148,7 @@ impl fmt::Debug for Reattach {
         f.debug_struct("Reattach")
             .field("retries", &self.settings.retries)
             .field("renewals", &self.settings.renewals)
-            .field("made", &self.made)
+            .field("retried", &self.retried)
             .field("renewed", &self.renewed)
             .finish_non_exhaustive()
     }
@@ -155,6 +156,6 @@ impl fmt::Debug for Reattach {
 
 impl fmt::Debug for ReattachBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReattachBuilder").field("retries", &self.retries).finish_non_exhaustive()
+        f.debug_struct("ReattachBuilder").field("options", &self.options).finish_non_exhaustive()
     }
 }

@@ -6,37 +6,40 @@ use tokio::time::Sleep;
 use tower::retry::Policy;
 use tower::retry::budget::{Budget, TpsBudget};
 
-use super::{Begun, Cause, Pauses};
+use super::{Cause, RetryBackoff, RetryOptions, StartedBackoff};
 use crate::api::Accepted;
 use crate::submission::SubmissionState;
 use crate::{Error, SubmitRequest};
 
-/// Repeats a submission where that cannot run the job twice: a policy for `tower::retry` inside the wait.
+/// A policy for `tower::retry` inside the wait, which repeats a submission where that cannot run the job twice.
 ///
-/// What is repeated: a submission that surely did not arrive and may do so later (no connection, 425, 429, 503 with
-/// `Retry-After`); if the daemon keeps idempotency keys, anything that may pass. `Retry-After` is obeyed, up to 60 s. Clones share
-/// the budget, and what is known of the daemon.
+/// It repeats a submission that surely did not arrive and may do so later: no connection, 425, 429, 503 with `Retry-After`. It repeats
+/// a submission that may have arrived only if the wait around it is without webhooks and has seen the daemon support idempotency keys.
+/// It obeys `Retry-After` up to 60 s. Clones share the budget.
 #[derive(Clone)]
 pub struct RetrySubmission {
     shared: Arc<Shared>,
-    made: u32,
-    pauses: Begun,
+    retried: u32,
+    backoff: StartedBackoff,
 }
 
 struct Shared {
     retries: u32,
-    pauses: Pauses,
+    backoff: RetryBackoff,
     budget: Option<Arc<dyn Budget + Send + Sync>>,
 }
 
 impl RetrySubmission {
-    /// To set more.
+    /// Starts a policy with options of your own.
     pub fn builder() -> RetrySubmissionBuilder {
         let budget: Arc<dyn Budget + Send + Sync> = Arc::new(TpsBudget::default());
         RetrySubmissionBuilder {
-            retries: 4,
-            backoff: (Duration::from_millis(100), Duration::from_secs(5)),
-            jitter: 0.5,
+            options: RetryOptions {
+                retries: 4,
+                first: Duration::from_millis(100),
+                longest: Duration::from_secs(5),
+                jitter: 0.5,
+            },
             budget: Some(budget),
         }
     }
@@ -44,8 +47,8 @@ impl RetrySubmission {
 
 impl Default for RetrySubmission {
     fn default() -> Self {
-        #[expect(clippy::expect_used, reason = "the defaults are fit, which a test shows")]
-        Self::builder().build().expect("the defaults are fit")
+        #[expect(clippy::expect_used, reason = "the defaults are valid, which a test shows")]
+        Self::builder().build().expect("valid defaults")
     }
 }
 
@@ -53,56 +56,53 @@ impl Default for RetrySubmission {
 #[derive(Clone)]
 #[must_use]
 pub struct RetrySubmissionBuilder {
-    retries: u32,
-    backoff: (Duration, Duration),
-    jitter: f64,
+    options: RetryOptions,
     budget: Option<Arc<dyn Budget + Send + Sync>>,
 }
 
 impl RetrySubmissionBuilder {
-    /// How often a submission is repeated at most; 4 unless set.
+    /// The largest number of retries of one submission; 4 unless set.
     pub fn retries(mut self, retries: u32) -> Self {
-        self.retries = retries;
+        self.options.retries = retries;
         self
     }
 
-    /// The first pause, and the longest, between which they double; 100 ms and 5 s unless set.
+    /// The first and the longest pause; 100 ms and 5 s unless set. Each pause is twice the one before.
     pub fn backoff(mut self, first: Duration, longest: Duration) -> Self {
-        self.backoff = (first, longest);
+        (self.options.first, self.options.longest) = (first, longest);
         self
     }
 
-    /// By which part of itself a pause may be longer; 0.5 unless set.
-    pub fn jitter(mut self, part: f64) -> Self {
-        self.jitter = part;
+    /// The fraction by which a pause may be longer; 0.5 unless set.
+    pub fn jitter(mut self, fraction: f64) -> Self {
+        self.options.jitter = fraction;
         self
     }
 
-    /// The budget that retries are drawn from; unless set, one of its own with tower's defaults (a fifth of the submissions,
-    /// and ten a second). To share one, give clones of it.
+    /// The retry budget. Unless set, the policy has one with tower's defaults: a fifth of the submissions, and ten a second. To share a
+    /// budget among policies, pass clones of it.
     pub fn budget(mut self, budget: Arc<dyn Budget + Send + Sync>) -> Self {
         self.budget = Some(budget);
         self
     }
 
-    /// Repeats whatever the load.
+    /// Removes the budget: retries do not depend on the load.
     pub fn no_budget(mut self) -> Self {
         self.budget = None;
         self
     }
 
-    /// The policy, checked.
+    /// Builds the policy.
     ///
     /// # Errors
     ///
-    /// [`Error::is_invalid`], naming the option, for no retries, or a back-off that is zero, shrinks, or has a jitter that is none.
+    /// [`Error::is_invalid`], naming the option, for zero retries, a longest pause that is zero or shorter than the first, or a jitter
+    /// that is not a fraction.
     pub fn build(self) -> Result<RetrySubmission, Error> {
-        if self.retries == 0 {
-            return Err(Error::invalid("retries", "must not be zero: leave the layer out instead"));
-        }
-        let pauses = Pauses::new(self.backoff.0, self.backoff.1, self.jitter)?;
-        let shared = Shared { retries: self.retries, pauses, budget: self.budget };
-        Ok(RetrySubmission { shared: Arc::new(shared), made: 0, pauses: None })
+        self.options.check_retries()?;
+        let backoff = self.options.backoff()?;
+        let shared = Shared { retries: self.options.retries, backoff, budget: self.budget };
+        Ok(RetrySubmission { shared: Arc::new(shared), retried: 0, backoff: None })
     }
 }
 
@@ -126,7 +126,7 @@ impl<E: Cause> Policy<SubmitRequest, Accepted, E> for RetrySubmission {
         let (transient, unsent, retry_after) =
             error.inspect(|error| (error.is_retryable(), error.is_safe_to_resubmit(), error.retry_after()));
         let safe = transient && (unsent || may_resend_lost);
-        if !safe || self.made == shared.retries {
+        if !safe || self.retried == shared.retries {
             return None;
         }
         if shared.budget.as_ref().is_some_and(|budget| !budget.withdraw()) {
@@ -137,8 +137,8 @@ impl<E: Cause> Policy<SubmitRequest, Accepted, E> for RetrySubmission {
             // If the next attempt is refused, that says nothing of this one.
             submission.shared().update(SubmissionState::may_have_arrived);
         }
-        self.made += 1;
-        Some(shared.pauses.next(&mut self.pauses, retry_after))
+        self.retried += 1;
+        Some(shared.backoff.next(&mut self.backoff, retry_after))
     }
 
     fn clone_request(&mut self, request: &SubmitRequest) -> Option<SubmitRequest> {
@@ -150,13 +150,13 @@ impl fmt::Debug for RetrySubmission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RetrySubmission")
             .field("retries", &self.shared.retries)
-            .field("made", &self.made)
+            .field("retried", &self.retried)
             .finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for RetrySubmissionBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RetrySubmissionBuilder").field("retries", &self.retries).finish_non_exhaustive()
+        f.debug_struct("RetrySubmissionBuilder").field("options", &self.options).finish_non_exhaustive()
     }
 }

@@ -15,8 +15,7 @@ use crate::{BoxError, Error, JobStatus};
 
 /// Turns a service that submits into one that resolves to the finished job.
 ///
-/// `P` is how waits ask for the state: a `Service<GetJob, Response = Polled>` such as [`Api`](crate::Api), with whatever
-/// limits of its own.
+/// `P` polls: a `Service<GetJob, Response = Polled>` such as [`Api`](crate::Api), with whatever limits of its own.
 #[derive(Debug, Clone)]
 pub struct WaitLayer<P> {
     polls: P,
@@ -24,7 +23,7 @@ pub struct WaitLayer<P> {
 }
 
 impl<P> WaitLayer<P> {
-    /// Waits by polling alone, without a deadline, by the default [`PollPolicy`].
+    /// A layer whose waits only poll, by the default [`PollPolicy`], and have no deadline.
     pub fn new(polls: P) -> Self {
         let limits = WaitLimits {
             failure_budget: Duration::from_secs(120),
@@ -44,7 +43,7 @@ impl<P> WaitLayer<P> {
         Self { polls, settings }
     }
 
-    /// To set more.
+    /// Starts a layer with options of your own.
     pub fn builder(polls: P) -> WaitLayerBuilder<P> {
         WaitLayerBuilder { layer: Self::new(polls) }
     }
@@ -73,26 +72,26 @@ impl<P> WaitLayerBuilder<P> {
         self
     }
 
-    /// When to poll.
+    /// How often to poll; [`PollPolicy::default`] unless set.
     pub fn poll_policy(mut self, policy: PollPolicy) -> Self {
         self.layer.settings.poll_policy = policy;
         self
     }
 
-    /// How long a wait may last from its call; no bound unless set. At the deadline the state is asked once more, so that a job
-    /// that has finished counts, and then the wait ends with [`Error::is_deadline`]. The job goes on.
+    /// How long a wait may last from its call; without limit unless set. At the deadline the job is polled once more, and if it has not
+    /// finished the wait ends with [`Error::is_deadline`]. The job goes on.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.layer.settings.deadline = Some(deadline);
         self
     }
 
-    /// What happens to a job when nobody waits for it any longer, and the service by which it is asked and cancelled, such as an
-    /// [`Api`](crate::Api); the job is left alone unless set. A request may say otherwise
-    /// ([`SubmitRequestBuilder::on_drop`](crate::SubmitRequestBuilder::on_drop)), for which this service is needed too: a cancel
-    /// that cannot be done is counted ([`WaitStats::cancels_failed`](super::WaitStats::cancels_failed)).
+    /// What happens to an abandoned job, and the service that polls and cancels it, such as an [`Api`](crate::Api). The job goes on
+    /// unless set. The policy of a request goes before this one
+    /// ([`SubmitRequestBuilder::on_drop`](crate::SubmitRequestBuilder::on_drop)), and needs this service too.
     ///
-    /// The cancel runs in the background on the runtime in which the last hold was dropped; outside a runtime it is not done.
-    /// Jobs that were attached to by their id are always left alone.
+    /// The cancel runs in the background, on the runtime in which the last request or wait was dropped. Outside a runtime, or without
+    /// this service, the job goes on, and [`WaitStats::cancels_failed`](super::WaitStats::cancels_failed) counts it. A job that was
+    /// attached to by its id is never cancelled.
     pub fn on_drop<C>(mut self, policy: DropPolicy, service: C) -> Self
     where
         C: Clone + Send + 'static,
@@ -104,33 +103,33 @@ impl<P> WaitLayerBuilder<P> {
         self
     }
 
-    /// How long polls may fail, one after the other, before the wait ends with the last failure; 2 min unless set. A success
-    /// or an event begins the count anew.
+    /// How long polls may fail one after the other before the wait ends with the last error; 2 min unless set. A successful poll or an
+    /// event resets it.
     pub fn failure_budget(mut self, budget: Duration) -> Self {
         self.layer.settings.limits.failure_budget = budget;
         self
     }
 
-    /// How long after the submission the daemon may answer 404 for the job; 5 s unless set.
+    /// How long after the submission a 404 for the job is not final; 5 s unless set.
     pub fn not_found_grace(mut self, grace: Duration) -> Self {
         self.layer.settings.limits.not_found_grace = grace;
         self
     }
 
-    /// How long, when the answer to the submission was lost, an event may still say which job it became before the submission
-    /// is sent again (to a daemon that keeps idempotency keys) or given up; 10 s unless set.
+    /// How long a wait with webhooks gives an event to name the job after the response to the submission was lost; 10 s unless set.
+    /// After that it resends the submission to a daemon that supports idempotency keys, and fails otherwise.
     pub fn lost_response_window(mut self, window: Duration) -> Self {
         self.layer.settings.limits.lost_response_window = window;
         self
     }
 
-    /// How long the last look at the deadline may take; 5 s unless set.
+    /// The timeout of the final poll at the deadline; 5 s unless set.
     pub fn final_poll_timeout(mut self, limit: Duration) -> Self {
         self.layer.settings.limits.final_poll_timeout = limit;
         self
     }
 
-    /// The layer, checked.
+    /// Builds the layer.
     ///
     /// # Errors
     ///

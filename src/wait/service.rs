@@ -12,10 +12,10 @@ use crate::api::{Accepted, GetJob, Polled};
 use crate::submission::KeepAlive;
 use crate::{BoxError, Error, JobId, JobResult, SubmitRequest};
 
-/// Submits and waits: a `Service<SubmitRequest>` and a `Service<JobId>` that resolve to the finished job; made by
-/// [`WaitLayer`](super::WaitLayer).
+/// The service of [`WaitLayer`](super::WaitLayer): a `Service<SubmitRequest>` that submits and waits, and a `Service<JobId>` that
+/// attaches to a job. Both resolve to the finished job.
 ///
-/// It is ready when `S` is. Clones share the statistics, and what is known of the daemon.
+/// It is ready when `S` is. Clones share the statistics, the limits of polls, and what is known of the daemon.
 #[derive(Clone)]
 pub struct Wait<S, P> {
     submit: S,
@@ -29,15 +29,15 @@ impl<S, P> Wait<S, P> {
         Self { submit, polls, deadline, shared }
     }
 
-    /// The same service with a deadline that is the shorter one of its own and `deadline`: for one caller, whose time is known.
-    /// A deadline of zero ends a wait as soon as it has looked.
+    /// The same service with the shorter of its own deadline and `deadline`, for one caller whose time is limited. With a deadline of
+    /// zero a wait polls once and ends.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Option<Duration>) -> Self {
         self.deadline = self.deadline.into_iter().chain(deadline).min();
         self
     }
 
-    /// What the waits have done so far.
+    /// Counts of the waits so far.
     #[must_use]
     pub fn stats(&self) -> WaitStats {
         self.shared.counters.snapshot()
@@ -58,14 +58,14 @@ where
     }
 
     fn call(&mut self, request: SubmitRequest) -> Self::Future {
-        // The clone that is ready goes into the future, which may have to wait for another one before it sends.
+        // The ready service goes into the future, which may have to wait for another wait before it sends.
         let next = self.submit.clone();
         let ready = std::mem::replace(&mut self.submit, next);
         JobWait::submit(ready, request, self.polls.clone(), self.deadline, Arc::clone(&self.shared))
     }
 }
 
-/// Attaches to a job that runs already.
+/// Attaches to a job that was submitted before.
 impl<S, P> Service<JobId> for Wait<S, P>
 where
     S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>> + Clone,

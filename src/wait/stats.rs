@@ -1,39 +1,39 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What the waits of one [`Wait`](super::Wait) (and its clones) have done since it was made.
+/// Counts of the waits of one [`Wait`](super::Wait) and its clones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WaitStats {
-    /// Waits begun.
+    /// Waits started.
     pub started: u64,
-    /// Submissions sent, without those that a layer inside repeats.
+    /// Submissions sent, without the retries of a layer inside.
     pub submitted: u64,
-    /// Waits that found the job known already: of a clone that was submitted before, or by its id.
+    /// Waits that attached to a job: on a clone of a request that another wait sent, or by id.
     pub attached: u64,
-    /// Waits that ended with a result because an event told it.
+    /// Waits that ended with a result because of an event.
     pub finished_by_webhook: u64,
-    /// Waits that ended with a result because a poll told it.
+    /// Waits that ended with a result because of a poll that no event caused.
     pub finished_by_poll: u64,
-    /// Of these, the ones whose event had not come although webhooks were working: what polling rescued.
+    /// Of these, the ones whose event had not come although webhooks were working.
     pub rescued: u64,
     /// Waits that ended with an error.
     pub failed: u64,
     /// Waits that were dropped before they ended.
     pub dropped: u64,
-    /// Polls answered.
+    /// Polls that returned a state.
     pub polls: u64,
     /// Polls that failed.
     pub poll_failures: u64,
-    /// Submissions whose answer was lost.
+    /// Submissions whose response was lost.
     pub lost_responses: u64,
-    /// Jobs that nobody waited for any longer and that the drop policy cancelled (or found ended).
+    /// Abandoned jobs that the drop policy cancelled, or found to have ended.
     pub cancelled: u64,
-    /// The same, where the cancel could not be done: no runtime, no service for it, no job id, or no answer.
+    /// Abandoned jobs that could not be cancelled: no runtime, no service for it, no job id, or the cancel failed.
     pub cancels_failed: u64,
 }
 
 impl WaitStats {
-    /// How many waits are going on.
+    /// How many waits have started and not ended.
     #[must_use]
     pub fn waiting(&self) -> u64 {
         let ended = self.finished_by_webhook + self.finished_by_poll + self.failed + self.dropped;
