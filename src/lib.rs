@@ -1,19 +1,20 @@
 #![doc = include_str!("../README.md")]
-//! # Where to read on
+//! # Modules
 //!
-//! - [`wait`]: what a wait promises, which layer goes on which side of it, and a stack to copy.
-//! - [`retry`]: policies for `tower::retry` that do not run a job twice.
-//! - [`webhook`]: the receiver, mounted or on a socket of its own, and what it answers.
-//! - [`error`]: the one error, and what it becomes as an HTTP response or a gRPC status.
-//! - [`api`]: the endpoints without waiting.
-//!
-//! # What it costs
-//!
-//! With 100,000 jobs waiting, each in a task of its own, a job costs 795 allocated bytes by webhook and 762 by polling, its
-//! [`JobWait`] being 328 of them; 984 bytes are resident for each that waits by webhook, which includes the allocator's own
-//! (`cargo bench --bench footprint`, which fails at 800 allocated bytes, as does a test).
+//! | module | contents |
+//! |---|---|
+//! | [`guide`] | how to use the crate, one page for each subject |
+//! | [`client`] | [`Client`]: the default stack, with short methods |
+//! | [`wait`] | [`WaitLayer`], its service [`Wait`] and its future [`JobWait`] |
+//! | [`api`] | [`Api`]: each endpoint of the daemon as a service, over any HTTP service |
+//! | [`retry`] | policies for `tower::retry` that never submit a job twice |
+//! | [`webhook`] | the webhook receiver and listener |
+//! | [`source`] | the sources of a completion: the webhook registry, and the stream of polls |
+//! | [`submission`] | handles to a submission: its id, its states, its drop policy |
+//! | [`request`], [`job`], [`model`] | the nouns |
+//! | [`error`] | the error, and its HTTP and gRPC forms |
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// A library says things by its results and by tracing; examples and benches print.
+// A library reports by its results and by tracing; examples and benches print.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod api;
@@ -22,6 +23,7 @@ pub mod api;
 pub mod axum;
 pub mod client;
 pub mod error;
+pub mod guide;
 pub mod job;
 pub mod model;
 pub mod request;

@@ -1,0 +1,99 @@
+//! Which layer goes on which side of the wait, and a stack to copy.
+//!
+//! ```text
+//!  HTTP client ─► Api<T> ─► inside: Retry, … ─► WaitLayer ─► outside: Timeout, …
+//!  any tower      Service<Call> for              Wait<S, P>: Service<SubmitRequest,
+//!  Service of     each endpoint                    Response = JobResult>
+//!  http::Request
+//! ```
+//!
+//! A layer *inside* the wait sees one HTTP request that takes milliseconds. A layer *outside* sees a whole job that takes minutes.
+//! That makes the same layer two different things:
+//!
+//! | layer | inside, around the submission | outside, around the whole job |
+//! |---|---|---|
+//! | `Timeout` | limits one submission request | limits the wait; the job goes on unless the drop policy cancels it |
+//! | `Retry` | resends a submission that did not arrive: [`RetrySubmission`](crate::retry::RetrySubmission) | attaches to the job of the same request: [`Reattach`](crate::retry::Reattach) |
+//! | `ConcurrencyLimit` | limits submission requests in flight | limits jobs in flight: a permit is held as long as the wait |
+//! | `RateLimit` | limits submission requests per time | limits new jobs per time |
+//! | `LoadShed` | refuses if the layers below are not ready | the same |
+//! | `Hedge` | do not use | both calls attach to one job |
+//! | `Buffer` | for a service that is not `Clone` | the same |
+//!
+//! A layer for HTTP (tracing, compression, a proxy) goes below [`Api`](crate::Api): see
+//! [`ClientBuilder::build_with`](crate::ClientBuilder::build_with).
+//!
+//! # A stack for a gateway
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), foreman_client::BoxError> {
+//! use std::time::Duration;
+//!
+//! use foreman_client::retry::Reattach;
+//! use foreman_client::{Client, Error, SubmitRequest};
+//! use tower::{ServiceBuilder, ServiceExt};
+//! # let daemon = foreman_daemon::Daemon::start().await?;
+//! # let url = daemon.url();
+//!
+//! let client = Client::builder(url)
+//!     .deadline(Duration::from_secs(600))
+//!     .build()
+//!     .await?;
+//! let jobs = ServiceBuilder::new()
+//!     // One error type, whatever box a layer below puts it in.
+//!     .map_err(Error::from_boxed)
+//!     // Refuses callers above the limits below, instead of queueing them.
+//!     .load_shed()
+//!     .concurrency_limit(256)
+//!     .rate_limit(50, Duration::from_secs(1))
+//!     // After a transient error, attaches to the job of the same request.
+//!     .retry(Reattach::default())
+//!     // Ends a wait that its own deadline has not ended.
+//!     .timeout(Duration::from_secs(900))
+//!     // The wait, with a retry of the submission inside.
+//!     .service(client.jobs());
+//!
+//! let request = SubmitRequest::builder("echo").user("hi").build()?;
+//! let result = jobs.oneshot(request).await?;
+//! # assert!(result.content().is_some());
+//! # Ok(()) }
+//! ```
+//!
+//! `RateLimit` is not `Clone`. To share such a stack among tasks, put a `Buffer` above it. A layer that boxes errors is no obstacle:
+//! [`Error::from_boxed`](crate::Error::from_boxed) finds this crate's error in any box.
+//!
+//! # By hand
+//!
+//! [`Client::jobs`](crate::Client::jobs) is this stack, in one expression:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), foreman_client::BoxError> {
+//! use foreman_client::api::{Api, BaseUrl, Transport};
+//! use foreman_client::retry::RetrySubmission;
+//! use foreman_client::{SubmitRequest, WaitLayer};
+//! use tower::{ServiceBuilder, ServiceExt};
+//! # let daemon = foreman_daemon::Daemon::start().await?;
+//! # let url = daemon.url();
+//!
+//! let base: BaseUrl = url.parse()?;
+//! let api = Api::new(base.clone(), Transport::new(&base)?);
+//! let jobs = ServiceBuilder::new()
+//!     .layer(WaitLayer::new(api.clone())) // polls by `api`
+//!     .retry(RetrySubmission::default())
+//!     .service(api); // submits by `api`
+//! # let request = SubmitRequest::builder("echo").user("hi").build()?;
+//! # jobs.oneshot(request).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! # What not to do
+//!
+//! - Do not retry *inside* the wait after any error, or after an error that hides a lost response. Do not call
+//!   [`renew`](crate::SubmitRequest::renew) after an error that is not the failure of the job. Both run jobs twice.
+//! - Do not build a new [`SubmitRequest`](crate::SubmitRequest) for each attempt: it is a new submission. Build it once and clone it.
+//! - Do not put a `Timeout` *inside* that is shorter than the daemon takes to return `202`: each timeout is a lost response.
+//! - Do not put a `ConcurrencyLimit` *outside* without `LoadShed` or a deadline: callers queue without limit.
+//! - Do not set a rate or a concurrency of zero: tower panics for the first when the layer is built, and waits for ever for the second.
+//!   This crate refuses a zero with an error that names the option.

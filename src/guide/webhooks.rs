@@ -1,0 +1,63 @@
+//! Webhooks behind NAT, on a port of the client's own, or mounted in your router.
+//!
+//! A webhook needs an address at which the daemon reaches this process. There are three cases.
+//!
+//! # No such address: polling
+//!
+//! Behind NAT, or in a cluster without ingress, turn webhooks off:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), foreman_client::Error> {
+//! let client = foreman_client::Client::builder("http://gpu-box:8080")
+//!     .polling()
+//!     .build()
+//!     .await?;
+//! # Ok(()) }
+//! ```
+//!
+//! The client then binds nothing. A daemon that supports long polls holds each poll until the state changes, so that a result still
+//! comes at once; other daemons are polled by the [`PollPolicy`](crate::source::PollPolicy).
+//!
+//! # A port of its own: the default
+//!
+//! [`Client::builder`](crate::Client::builder) binds a listener to a free port of the one address from which the route to the daemon
+//! leaves. If it cannot be bound, the client polls, and logs that once at `warn`. Choose the port with
+//! [`listen`](crate::ClientBuilder::listen), for a firewall rule for example. If the daemon reaches the port under another address,
+//! set [`public_url`](crate::ClientBuilder::public_url).
+//!
+//! # Mounted in your router
+//!
+//! A service that is reached through a reverse proxy or an ingress mounts the receiver in its own router, and needs no second port:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), foreman_client::BoxError> {
+//! use foreman_client::webhook::WebhookReceiver;
+//! use foreman_client::{Client, Notifier};
+//!
+//! let notifier = Notifier::new();
+//! let receiver = WebhookReceiver::builder(notifier.clone())
+//!     .secret("the secret that the daemon signs with")
+//!     .build()?;
+//! let client = Client::builder("http://gpu-box:8080")
+//!     .notifier(notifier)
+//!     .public_url("https://gateway.example/foreman")
+//!     .build()
+//!     .await?;
+//! let app: axum::Router =
+//!     axum::Router::new().route_service("/foreman/{token}", receiver);
+//! # Ok(()) }
+//! ```
+//!
+//! Several clients may share a notifier, one for each daemon. Several replicas of a service behind one public URL may not: an event that
+//! reaches a replica other than the one that waits is refused there, and the wait ends by a poll. Give each replica a public URL of
+//! its own, or turn webhooks off.
+//!
+//! # How far an event is trusted
+//!
+//! The last segment of a callback URL is a random token, which identifies the submission and is known only to its daemon. With a
+//! secret, an event must also be signed, and then a terminal event is the result. Without a secret an event is a hint: the client
+//! polls at once. Polls continue underneath, every 30 s while webhooks work, so that a lost event delays a result and never loses it.
+//!
+//! [`Client::stats`](crate::Client::stats) counts both sources and each refused request by its reason. `rescued` above zero means
+//! that webhooks get lost on their way.
