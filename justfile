@@ -12,11 +12,15 @@ ci:
 guard:
     bash .ci/run guard
 
+# No dependency between packages, or of the client, that is not wanted.
+arrows:
+    bash .ci/run arrows
+
 # The code is formatted (`cargo fmt` does it).
 fmt:
     bash .ci/run fmt
 
-# Lints, with every feature and with none, warnings denied.
+# Lints, with every feature, and of the libraries with none; warnings denied.
 clippy:
     bash .ci/run clippy
 
@@ -28,7 +32,7 @@ test:
 doc:
     bash .ci/run doc
 
-# Every feature alone, and none.
+# Every feature of every package alone, and none.
 features:
     bash .ci/run features
 
@@ -40,7 +44,7 @@ examples:
 benches:
     bash .ci/run benches
 
-# Build with the lowest versions that Cargo.toml allows.
+# Build with the lowest versions that the manifests allow.
 minimal:
     bash .ci/run minimal
 
@@ -51,7 +55,7 @@ licenses:
 # A real model end to end: llama.cpp's server, foreman before it, `foreman submit` and Ollama's Python client as its users. Installs
 # what it needs (some 650 MB, below target/ and ~/.cache). Not in `ci`.
 real-model:
-    bash scripts/real-model.sh
+    bash cli/scripts/real-model.sh
 
 # Those, and banned versions, by cargo-deny. Not in `ci`: it takes minutes to build.
 deny:

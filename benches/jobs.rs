@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use foreman_client::daemon::{Daemon, Echo};
 use foreman_client::{Client, SubmitRequest};
+use foreman_daemon::{Daemon, Echo};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 

@@ -2,7 +2,7 @@
 //!
 //! The gateway is the smallest there is: `POST /ask` takes a prompt and answers the model's text, and what goes wrong is a problem
 //! (RFC 9457). It knows nothing of faults. The test starts it in front of an embedded daemon, keeps the daemon's
-//! [`Faults`](foreman_client::daemon::Faults), and calls the gateway as its callers do. For each fault it asserts three things: what
+//! [`Faults`](foreman_daemon::Faults), and calls the gateway as its callers do. For each fault it asserts three things: what
 //! the caller got, that the job ran once (or not at all), and that the fault did happen.
 //!
 //! `cargo run --example gateway_faults` does all of it and ends by itself after a few seconds.
@@ -12,11 +12,11 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::routing::post;
 use foreman_client::axum::{Foreman, webhooks};
-use foreman_client::daemon::faults::{Faults, Forgery, Refusal, Seen, Times};
-use foreman_client::daemon::{Daemon, Echo};
 use foreman_client::source::PollPolicy;
 use foreman_client::webhook::WebhookReceiver;
 use foreman_client::{BoxError, Client, Error, JobId, Notifier, SubmitRequest};
+use foreman_daemon::faults::{Faults, Forgery, Refusal, Seen, Times};
+use foreman_daemon::{Daemon, Echo};
 use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
 use hyper::body::Bytes;

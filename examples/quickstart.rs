@@ -6,8 +6,8 @@
 use std::env::var;
 use std::time::Duration;
 
-use foreman_client::daemon::{Daemon, Echo};
 use foreman_client::{BoxError, Client, ClientBuilder, JobState, SubmitRequest, Via};
+use foreman_daemon::{Daemon, Echo};
 use futures_util::StreamExt;
 use tokio::time::Instant;
 

@@ -1,9 +1,10 @@
-//! The daemon's endpoints as tower services: [`Api`], and one [`Call`] for each endpoint.
+//! The endpoints of the daemon as tower services: [`Api`], and one [`Call`] for each endpoint.
 //!
-//! [`Api<T>`](Api) is a leaf over any HTTP service: whatever should see HTTP requests (tracing, decompression, a proxy, a test
-//! double) goes below it, and whatever should see submissions or polls goes above. It is a `Service` of every [`Call`]:
+//! Use it directly for a single request without waiting, or as the innermost part of a stack of your own. [`Api<T>`](Api) is a leaf
+//! over any HTTP service. A layer for HTTP requests (tracing, decompression, a proxy, a test double) goes below it; a layer for
+//! submissions or polls goes above it. It is a `Service` of every [`Call`]:
 //!
-//! | call | endpoint | answers |
+//! | call | endpoint | response |
 //! |---|---|---|
 //! | [`SubmitRequest`](crate::SubmitRequest) | `POST /jobs` | [`Accepted`] |
 //! | [`GetJob`] | `GET /jobs/{id}` | [`Polled`] |
@@ -16,7 +17,7 @@
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), foreman_client::BoxError> {
 //! use foreman_client::api::{Api, BaseUrl, ListModels, Transport};
 //! use tower::ServiceExt;
-//! # let daemon = foreman_client::daemon::Daemon::start().await?;
+//! # let daemon = foreman_daemon::Daemon::start().await?;
 //! # let url = daemon.url();
 //!
 //! let base: BaseUrl = url.parse()?;
@@ -26,10 +27,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! An `Api` answers with an error for everything but the status that its endpoint has for success; redirects are not followed.
-//! Each exchange is bounded in time ([`Api::request_timeout`]) and in size ([`Api::max_response_size`]).
+//! Every status other than the success status of the endpoint is an error. Redirects are not followed. Each request has a timeout
+//! ([`Api::request_timeout`]) and each response a size limit ([`Api::max_response_size`]).
 
-mod base_url;
 mod call;
 mod calls;
 mod cancel;
@@ -39,7 +39,9 @@ mod response;
 mod service;
 mod transport;
 
-pub use self::base_url::BaseUrl;
+#[doc(inline)]
+pub use foreman_protocol::BaseUrl;
+
 pub use self::call::Call;
 pub use self::calls::{Accepted, CancelJob, GetJob, JobPage, ListJobs, ListModels, Polled};
 pub(crate) use self::cancel::cancel_job;

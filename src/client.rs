@@ -1,4 +1,4 @@
-//! [`Client`]: the pieces put together for those who do not want to think about layers.
+//! [`Client`]: the default stack of this crate's layers, with short methods.
 
 mod builder;
 mod webhooks;
@@ -17,19 +17,19 @@ use crate::wait::{Wait, WaitLayer, WaitStats};
 use crate::webhook::WebhookListener;
 use crate::{EmbedRequest, EmbedResponse, Error, JobId, JobResult, JobStatus, ModelInfo, Notifier, SubmitRequest};
 
-/// The service of [`Client::jobs`]: submissions are repeated where that is safe.
+/// The service of [`Client::jobs`]: a wait around a retry of the submission, which resends where that is safe.
 pub type Jobs<T = Transport> = Wait<Retry<RetrySubmission, Api<T>>, Api<T>>;
 
-/// A client of one daemon: submits jobs and waits for them, by webhook where it can, else by polling.
+/// A client of one daemon: submits jobs and waits for their results, by webhook if it can bind a listener, else by polling.
 ///
-/// It is the default stack of this crate's layers with short methods on top; [`jobs`](Client::jobs) gives the service itself, to
-/// stack more layers on. Cloning is cheap, and clones share connections, the webhook listener and the statistics. The listener
-/// closes with the last clone.
+/// It is the default stack of this crate's layers with short methods. [`jobs`](Client::jobs) returns the service, for more layers
+/// above it. Cloning is cheap, and clones share connections, the webhook listener and the statistics. The listener closes with the
+/// last clone.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), foreman_client::BoxError> {
 /// use foreman_client::{Client, SubmitRequest};
-/// # let daemon = foreman_client::daemon::Daemon::start().await?;
+/// # let daemon = foreman_daemon::Daemon::start().await?;
 /// # let url = daemon.url();
 ///
 /// let client = Client::builder(url).build().await?;
@@ -47,19 +47,18 @@ pub struct Client<T = Transport> {
     listener: Option<Arc<WebhookListener>>,
 }
 
-/// What a [`Client`] and its clones have done since it was made.
+/// Counts of a [`Client`] and its clones since it was built.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// The waits: how they ended, what polling rescued.
+    /// The waits.
     pub waits: WaitStats,
-    /// The webhooks: what was delivered, what was refused and why. All zero when polling only; shared with the other clients of
-    /// a shared notifier.
+    /// The webhook requests received. All zero if webhooks are off. Clients that share a notifier share these counts.
     pub webhooks: WebhookStats,
 }
 
 impl Client {
-    /// Begins a client for the daemon at `base_url`, such as `http://127.0.0.1:8080`; it may have a path and a trailing slash.
+    /// Starts a client for the daemon at `base_url`, such as `http://127.0.0.1:8080`. The URL may have a path and a trailing slash.
     pub fn builder(base_url: impl Into<String>) -> ClientBuilder {
         ClientBuilder::new(base_url.into())
     }
@@ -74,31 +73,31 @@ impl<T> Client<T>
 where
     T: HttpService + Clone,
 {
-    /// Submits a job and waits for it to finish. A job that failed is a result too; see
-    /// [`into_success`](JobResult::into_success).
+    /// Submits a job and waits for its result.
     ///
     /// # Errors
     ///
-    /// When the submission fails, when polls fail for too long, or at the deadline. After the submission the error knows the
-    /// [`job_id`](Error::job_id), to [`wait`](Client::wait) for it again.
+    /// If the submission fails, if polls fail for too long, or at the deadline. An error after the submission has the
+    /// [`job_id`](Error::job_id), for [`wait`](Client::wait). A job that failed is a result and not an error; see
+    /// [`into_success`](JobResult::into_success).
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the job alone, unless the drop policy says otherwise and no clone of the request is left;
-    /// calling again with a clone attaches to it.
+    /// Dropping the future loses nothing: calling again with a clone of the request attaches to the job. If no clone is left, the drop
+    /// policy applies: the job goes on unless set otherwise.
     pub async fn submit(&self, request: SubmitRequest) -> Result<JobResult, Error> {
         self.jobs.clone().oneshot(request).await
     }
 
-    /// Waits for a job that was submitted before, by polling.
+    /// Waits for the result of a job that was submitted before, by polling.
     ///
     /// # Errors
     ///
-    /// As [`submit`](Client::submit); [`Error::is_not_found`] at once if the daemon does not know the job.
+    /// As [`submit`](Client::submit), and [`Error::is_not_found`] at once if the daemon does not know the job.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the job alone.
+    /// Dropping the future does not affect the job.
     pub async fn wait(&self, job_id: JobId) -> Result<JobResult, Error> {
         self.jobs.clone().oneshot(job_id).await
     }
@@ -107,7 +106,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`Error::is_not_found`] if the daemon does not know the job; otherwise as any exchange.
+    /// [`Error::is_not_found`] if the daemon does not know the job, and as any request.
     ///
     /// # Cancel safety
     ///
@@ -120,12 +119,12 @@ where
     ///
     /// # Errors
     ///
-    /// [`Error::is_unsupported`] if the daemon cannot cancel; [`Error::is_not_found`] if it does not know the job; status 409
-    /// if the job has ended already.
+    /// [`Error::is_unsupported`] if the daemon does not support cancelling; [`Error::is_not_found`] if it does not know the job; status
+    /// 409 if the job is terminal already.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves open whether the job is cancelled.
+    /// After dropping the future, the job may be cancelled or not.
     pub async fn cancel(&self, job_id: &JobId) -> Result<JobStatus, Error> {
         cancel_job(self.api.clone(), job_id.clone()).await
     }
@@ -134,7 +133,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`Error::is_unsupported`] if the daemon cannot list jobs; otherwise as any exchange.
+    /// [`Error::is_unsupported`] if the daemon does not support listing jobs, and as any request.
     ///
     /// # Cancel safety
     ///
@@ -147,7 +146,7 @@ where
     ///
     /// # Errors
     ///
-    /// As any exchange.
+    /// As any request.
     ///
     /// # Cancel safety
     ///
@@ -156,11 +155,11 @@ where
         self.call(ListModels).await
     }
 
-    /// Embeds texts, without queueing.
+    /// Embeds texts. The request is not queued.
     ///
     /// # Errors
     ///
-    /// As any exchange.
+    /// As any request.
     ///
     /// # Cancel safety
     ///
@@ -177,8 +176,7 @@ where
 }
 
 impl<T: Clone> Client<T> {
-    /// The bare service, to stack layers on: a `Service<SubmitRequest>` and a `Service<JobId>` whose response is the finished
-    /// job.
+    /// The service, for more layers above it: a `Service<SubmitRequest>` and a `Service<JobId>` whose response is the finished job.
     #[must_use]
     pub fn jobs(&self) -> Jobs<T> {
         self.jobs.clone()
@@ -192,13 +190,13 @@ impl<T: Clone> Client<T> {
 }
 
 impl<T> Client<T> {
-    /// Below which URL the daemon sends events; `None` when polling only.
+    /// The URL below which the daemon sends events. `None` if the client only polls.
     #[must_use]
     pub fn webhook_url(&self) -> Option<&str> {
         self.webhook_url.as_deref()
     }
 
-    /// What was done so far.
+    /// Counts since the client was built.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let webhooks = self.notifier.as_ref().map(Notifier::stats).unwrap_or_default();

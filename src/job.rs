@@ -1,14 +1,8 @@
-//! Jobs as the daemon tells of them: [`JobId`], [`JobState`], [`JobStatus`], [`JobResult`] and [`Artifact`].
+//! Jobs as the daemon describes them: [`JobId`], [`JobState`], [`JobStatus`], [`JobResult`] and [`Artifact`].
 
-mod artifact;
-mod id;
 mod result;
-mod state;
-mod status;
 
-pub use self::artifact::Artifact;
-pub use self::id::JobId;
+#[doc(inline)]
+pub use foreman_protocol::{Artifact, ArtifactError, JobId, JobState, JobStatus};
+
 pub use self::result::JobResult;
-pub use self::state::JobState;
-pub use self::status::JobStatus;
-pub(crate) use self::status::null_is_absent;

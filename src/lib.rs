@@ -21,9 +21,6 @@ pub mod api;
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub mod axum;
 pub mod client;
-#[cfg(feature = "daemon")]
-#[cfg_attr(docsrs, doc(cfg(feature = "daemon")))]
-pub mod daemon;
 pub mod error;
 pub mod job;
 pub mod model;
@@ -39,7 +36,7 @@ pub mod webhook;
 
 pub use self::api::Api;
 pub use self::client::{Client, ClientBuilder, Stats};
-pub use self::error::{BoxError, Error};
+pub use self::error::{BoxError, Error, InvalidValue};
 pub use self::job::{Artifact, JobId, JobResult, JobState, JobStatus};
 pub use self::model::{EmbedInput, EmbedRequest, EmbedResponse, ModelInfo};
 pub use self::request::{Message, SubmitRequest, SubmitRequestBuilder};

@@ -17,7 +17,7 @@
 //! use foreman_client::retry::{Reattach, RetrySubmission};
 //! use foreman_client::{SubmitRequest, WaitLayer};
 //! use tower::{ServiceBuilder, ServiceExt};
-//! # let daemon = foreman_client::daemon::Daemon::start().await?;
+//! # let daemon = foreman_daemon::Daemon::start().await?;
 //! # let base = daemon.url().parse()?;
 //! # let transport = Transport::new(&base)?;
 //! let api = Api::new(base, transport);

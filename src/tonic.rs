@@ -32,7 +32,7 @@
 //!     let result = jobs.oneshot(submission).await?.into_success()?;
 //!     Ok(Response::new(result.content().unwrap_or_default().into_owned()))
 //! }
-//! # let daemon = foreman_client::daemon::Daemon::start().await?;
+//! # let daemon = foreman_daemon::Daemon::start().await?;
 //! # let client = Client::builder(daemon.url()).build().await?;
 //! # let response = chat(&client, Request::new("hi".to_owned())).await?;
 //! # assert!(response.get_ref().contains("hi"));

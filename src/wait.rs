@@ -55,7 +55,7 @@
 //! use foreman_client::retry::Reattach;
 //! use foreman_client::{Client, Error, SubmitRequest};
 //! use tower::{ServiceBuilder, ServiceExt};
-//! # let daemon = foreman_client::daemon::Daemon::start().await?;
+//! # let daemon = foreman_daemon::Daemon::start().await?;
 //! # let url = daemon.url();
 //!
 //! let client = Client::builder(url).deadline(Duration::from_secs(600)).build().await?;

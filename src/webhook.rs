@@ -170,11 +170,11 @@
 mod listener;
 mod receiver;
 mod route;
-mod secret;
-mod signature;
 mod verify;
+
+#[doc(inline)]
+pub use foreman_protocol::webhook::Secret;
 
 pub use self::listener::{WebhookListener, WebhookListenerBuilder};
 pub use self::receiver::{ReceiverFuture, WebhookReceiver, WebhookReceiverBuilder};
 pub(crate) use self::route::local_address_towards;
-pub use self::secret::Secret;

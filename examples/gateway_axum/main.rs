@@ -12,7 +12,7 @@ use std::env::var;
 use std::time::Duration;
 
 use foreman_client::BoxError;
-use foreman_client::daemon::{Daemon, Echo};
+use foreman_daemon::{Daemon, Echo};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::{Request, Response};

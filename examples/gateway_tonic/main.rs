@@ -11,8 +11,8 @@ use std::env::var;
 use std::time::Duration;
 
 use foreman_client::BoxError;
-use foreman_client::daemon::{Daemon, Echo};
 use foreman_client::tonic::JOB_ID;
+use foreman_daemon::{Daemon, Echo};
 use tonic::transport::Endpoint;
 use tonic::{Code, Request};
 

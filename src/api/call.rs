@@ -6,48 +6,48 @@ use http::{HeaderMap, Method, Response};
 
 use crate::Error;
 
-/// One endpoint: how a request becomes HTTP, and how an answer becomes what the caller gets.
+/// One endpoint: converts a request to HTTP, and an HTTP response to the result of the call.
 ///
-/// It is pure: no I/O, no clock. [`Api`](super::Api) adds the base URL, the token, the time-out and the size limit. A request
-/// type of your own that implements it can be sent by the same `Api`.
+/// It has no I/O and no clock. [`Api`](super::Api) adds the base URL, the token, the timeout and the size limit. The same `Api` sends
+/// a request type of your own that implements this trait.
 pub trait Call {
-    /// What the caller gets.
+    /// The result of the call.
     type Response;
 
-    /// The method.
+    /// The HTTP method.
     const METHOD: Method;
 
-    /// The path and query below the base URL: begins with `/`, and whatever is not fixed in it is percent-encoded.
+    /// The path and query below the base URL. It begins with `/`; variable parts are percent-encoded.
     fn path(&self) -> Cow<'static, str>;
 
-    /// Adds headers of its own. `Authorization` and `Content-Type: application/json` (where there is a body) are there already.
+    /// Adds headers. `Authorization`, and `Content-Type: application/json` if there is a body, are set already.
     fn headers(&self, headers: &mut HeaderMap) {
         let _ = headers;
     }
 
-    /// The JSON to send, if there is any.
+    /// The JSON body, if there is one.
     ///
     /// # Errors
     ///
-    /// When the request cannot be written.
+    /// If the request cannot be written as JSON.
     fn body(&self) -> Result<Option<Bytes>, Error> {
         Ok(None)
     }
 
-    /// For how long the daemon was asked to hold its answer; the exchange may last so much longer.
+    /// How long the daemon is asked to hold the response. The timeout is extended by it.
     fn long_poll(&self) -> Duration {
         Duration::ZERO
     }
 
-    /// Adds what is known of the call to an error of the exchange, such as the key of a submission.
+    /// Adds facts about the call to an error, such as the idempotency key of a submission.
     fn annotate(&self, error: Error) -> Error {
         error
     }
 
-    /// Reads an answer of any status.
+    /// Parses a response of any status.
     ///
     /// # Errors
     ///
-    /// When the answer is not the one for success.
+    /// If the status is not the success status of the endpoint, or the body is not valid.
     fn response(&self, response: Response<Bytes>) -> Result<Self::Response, Error>;
 }

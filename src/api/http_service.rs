@@ -6,11 +6,11 @@ use tower::Service;
 
 use crate::BoxError;
 
-/// Any tower service that speaks HTTP: a name for its bounds, implemented for all that fulfil them.
+/// An HTTP client as a tower service: an alias for these bounds, implemented for every type that meets them.
 pub trait HttpService:
     Service<Request<Full<Bytes>>, Response = Response<Self::ResponseBody>, Error: Into<BoxError>>
 {
-    /// The body of its answers.
+    /// The body of its responses.
     type ResponseBody: Body<Error: Into<BoxError>>;
 }
 

@@ -13,12 +13,12 @@ use super::future::ApiFuture;
 use super::{BaseUrl, Call, HttpService};
 use crate::Error;
 
-/// How long an exchange may last unless set otherwise.
+/// The timeout of a request unless set otherwise.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// How large an answer may be unless set otherwise, in bytes.
+/// The size limit of a response unless set otherwise, in bytes.
 const MAX_RESPONSE_SIZE: usize = 64 << 20;
 
-/// The daemon's endpoints over any HTTP service: a `Service` of every [`Call`].
+/// The endpoints of a daemon over any HTTP service: a `Service` of every [`Call`].
 ///
 /// Cloning is as cheap as cloning `T`.
 #[derive(Clone)]
@@ -27,7 +27,7 @@ pub struct Api<T> {
     target: Arc<Target>,
 }
 
-/// What all exchanges of an [`Api`] have in common.
+/// What all requests of an [`Api`] have in common.
 #[derive(Clone)]
 pub(super) struct Target {
     base: BaseUrl,
@@ -37,7 +37,7 @@ pub(super) struct Target {
 }
 
 impl<T> Api<T> {
-    /// The daemon at `base`, reached by `http`.
+    /// For the daemon at `base`, over `http`.
     pub fn new(base: BaseUrl, http: T) -> Self {
         let target = Target {
             base,
@@ -48,26 +48,26 @@ impl<T> Api<T> {
         Self { http, target: Arc::new(target) }
     }
 
-    /// Sends `Authorization: Bearer TOKEN` with every request, marked as sensitive, so that HTTP/2 does not index it and
+    /// Sends `Authorization: Bearer TOKEN` with every request. The header is marked as sensitive: HTTP/2 does not index it, and
     /// `Debug` does not show it.
     ///
     /// # Errors
     ///
-    /// [`Error::is_invalid`] for a token that is empty or cannot stand in a header, such as one with a newline.
+    /// [`Error::is_invalid`] for a token that is empty or not a valid header value, such as one with a newline.
     pub fn token(mut self, token: impl AsRef<str>) -> Result<Self, Error> {
         let token = token.as_ref();
         if token.is_empty() {
             return Err(Error::invalid("token", "must not be empty"));
         }
         let mut value = HeaderValue::try_from(format!("Bearer {token}"))
-            .map_err(|_| Error::invalid("token", "must not hold control characters, such as a newline"))?;
+            .map_err(|_| Error::invalid("token", "must not contain control characters, such as a newline"))?;
         value.set_sensitive(true);
         Arc::make_mut(&mut self.target).authorization = Some(value);
         Ok(self)
     }
 
-    /// How long one exchange may last, from the request to the last byte of the answer; 30 s unless set. A poll that asks the
-    /// daemon to hold its answer may last so much longer.
+    /// The timeout of one request, until the last byte of the response; 30 s unless set. A long poll may take longer, by the time that
+    /// the daemon is asked to hold the response.
     ///
     /// # Errors
     ///
@@ -80,7 +80,7 @@ impl<T> Api<T> {
         Ok(self)
     }
 
-    /// How large an answer may be, in bytes; 64 MiB unless set (results carry artifacts).
+    /// The size limit of a response, in bytes; 64 MiB unless set, because results contain artifacts.
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ impl<T> Api<T> {
         Ok(self)
     }
 
-    /// Where the daemon is.
+    /// The base URL of the daemon.
     #[must_use]
     pub fn base_url(&self) -> &BaseUrl {
         &self.target.base
@@ -116,7 +116,7 @@ impl Target {
             .method(C::METHOD)
             .uri(self.url(call))
             .body(Full::new(body.unwrap_or_default()))
-            .map_err(|error| Error::invalid("request", "cannot be written as HTTP").with_source(error))?;
+            .map_err(|error| Error::invalid("request", "is not valid HTTP").with_source(error))?;
         *request.headers_mut() = headers;
         Ok(request)
     }
@@ -125,7 +125,7 @@ impl Target {
         format!("{}{}", self.base, call.path())
     }
 
-    /// What was asked, for an error.
+    /// The method and URL, for an error.
     pub(super) fn describe<C: Call>(&self, call: &C) -> String {
         format!("{} {}", C::METHOD, self.url(call))
     }

@@ -1,4 +1,4 @@
-//! The default HTTP client: hyper-util's pooled one, over TCP or TLS.
+//! The default HTTP client: hyper-util's pooled client, over TCP or TLS.
 
 use std::fmt;
 use std::future::Future;
@@ -22,15 +22,15 @@ use crate::{BoxError, Error};
 
 mod connector;
 
-/// How long an idle connection is kept.
+/// How long an idle connection stays in the pool.
 const IDLE: Duration = Duration::from_secs(15);
 
-/// The HTTP client that is used unless another is given: HTTP/1.1, and HTTP/2 where TLS agrees on it; `https` by rustls with
-/// the operating system's roots (feature `tls`).
+/// The default HTTP client. It speaks HTTP/1.1, and HTTP/2 where TLS negotiates it; `https` is by rustls with the root certificates
+/// of the operating system (feature `tls`).
 ///
-/// Connecting is bounded (5 s unless set) over name resolution, TCP and TLS together. Idle connections are kept for 15 s,
-/// which is shorter than servers keep them, so that a submission seldom meets a connection that is being closed.
-/// Cloning is cheap, and clones share the connections.
+/// Connecting has a timeout of 5 s unless set, over name resolution, TCP and TLS together. Idle connections are closed after 15 s,
+/// sooner than most servers close them, so that a submission seldom meets a connection that is being closed. Cloning is cheap, and
+/// clones share the connections.
 #[derive(Clone)]
 pub struct Transport(Arc<Client<Connector, Full<Bytes>>>);
 
@@ -44,7 +44,7 @@ impl Transport {
         Self::builder().build(base)
     }
 
-    /// To set limits.
+    /// Starts a transport with limits of your own.
     pub fn builder() -> TransportBuilder {
         TransportBuilder::default()
     }
@@ -65,23 +65,23 @@ impl Default for TransportBuilder {
 }
 
 impl TransportBuilder {
-    /// How long connecting may take, over name resolution, TCP and TLS together; 5 s unless set.
+    /// The timeout of connecting, over name resolution, TCP and TLS together; 5 s unless set.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
         self
     }
 
-    /// Speaks HTTP/2 from the first byte, also without TLS: for daemons that are known to. Off unless set.
+    /// Speaks HTTP/2 from the first byte, without negotiation, for a server that is known to support it. Off unless set.
     pub fn http2_prior_knowledge(mut self) -> Self {
         self.http2 = true;
         self
     }
 
-    /// The client, for a daemon at `base`.
+    /// Builds the client for a daemon at `base`.
     ///
     /// # Errors
     ///
-    /// [`Error::is_invalid`] for a limit of zero, and as [`Transport::new`].
+    /// [`Error::is_invalid`] for a timeout of zero, and as [`Transport::new`].
     pub fn build(self, base: &BaseUrl) -> Result<Transport, Error> {
         if self.connect_timeout.is_zero() {
             return Err(Error::invalid("connect_timeout", "must not be zero"));
@@ -117,7 +117,7 @@ impl fmt::Debug for Transport {
     }
 }
 
-/// An HTTP request on its way: the future of [`Transport`].
+/// The future of [`Transport`].
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]

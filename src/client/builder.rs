@@ -55,98 +55,98 @@ impl ClientBuilder {
         self
     }
 
-    /// The bearer token sent to the daemon; none unless set.
+    /// The bearer token for the daemon; none unless set.
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
         self
     }
 
-    /// The secret that the daemon signs its webhooks with; none unless set. May be set several times: during a rotation events
-    /// signed with any of them are taken. Without one, an event only makes the client ask the daemon.
+    /// The secret with which the daemon signs its webhooks; none unless set. May be called several times: during a rotation, events
+    /// signed with any of the secrets are accepted. Without a secret, an event is only a hint: the client polls the daemon.
     pub fn webhook_secret(mut self, secret: impl Into<String>) -> Self {
         self.secrets.push(secret.into());
         self
     }
 
-    /// Waits by polling alone; nothing is bound.
+    /// Turns webhooks off. The client polls, and binds nothing.
     pub fn polling(mut self) -> Self {
         self.webhooks = WebhookMode::Off;
         self
     }
 
-    /// Binds the webhook listener to this address. Unless set it is the one address from which the route to the daemon leaves
-    /// (loopback for a daemon on loopback), and a free port.
+    /// The address of the webhook listener. Unless set it is the address from which the route to the daemon leaves (loopback for a
+    /// daemon on loopback), with a free port.
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.webhooks = WebhookMode::Listener { address: Some(address) };
         self
     }
 
-    /// The URL under which the daemon reaches the webhook receiver, to which a token is appended; unless set, the listener's
-    /// own address.
+    /// The URL at which the daemon reaches the webhook receiver; the address of the listener unless set. A `/` and a token are
+    /// appended to it.
     pub fn public_url(mut self, url: impl Into<String>) -> Self {
         self.public_url = Some(url.into());
         self
     }
 
-    /// Waits for events by a receiver that is mounted elsewhere (in an axum router, say) and feeds this notifier, which any number
-    /// of clients may share; nothing is bound. Needs the [`public_url`](ClientBuilder::public_url) of that receiver; the secrets
-    /// are the receiver's.
+    /// Takes events from a receiver that you have mounted, in an axum router for example, and that feeds this notifier. Nothing is
+    /// bound. [`public_url`](ClientBuilder::public_url) must be the URL of that receiver, and the receiver has the secrets. Any number
+    /// of clients may share a notifier.
     pub fn notifier(mut self, notifier: Notifier) -> Self {
         self.webhooks = WebhookMode::Mounted(notifier);
         self
     }
 
-    /// How long a wait may last; no bound unless set. At the deadline the state is asked once more, and the job goes on.
+    /// How long a wait may last; without limit unless set. At the deadline the job is polled once more. The job goes on.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// What happens to a job when nobody waits for it any longer; it is left alone unless set, here or by the request.
+    /// What happens to an abandoned job; it goes on unless set here or by the request.
     pub fn on_drop(mut self, policy: DropPolicy) -> Self {
         self.on_drop = policy;
         self
     }
 
-    /// When a submission is sent again that failed; up to four times unless set, and only where that cannot run the job twice.
+    /// The retry policy of submissions; up to four retries unless set, and only where a retry cannot run the job twice.
     pub fn retry(mut self, policy: RetrySubmission) -> Self {
         self.retry = policy;
         self
     }
 
-    /// How long, when the answer to the submission was lost and webhooks are on, an event may still say which job it became before
-    /// the submission is sent again (to a daemon that keeps idempotency keys) or given up; 10 s unless set.
+    /// How long a wait with webhooks gives an event to name the job after the response to the submission was lost; 10 s unless set.
+    /// After that it resends the submission to a daemon that supports idempotency keys, and fails otherwise.
     pub fn lost_response_window(mut self, window: Duration) -> Self {
         self.lost_response_window = Some(window);
         self
     }
 
-    /// How long polls may fail, one after the other, before the wait ends with the last failure; 2 min unless set. A success
-    /// or an event begins the count anew.
+    /// How long polls may fail one after the other before the wait ends with the last error; 2 min unless set. A successful poll or an
+    /// event resets it.
     pub fn failure_budget(mut self, budget: Duration) -> Self {
         self.failure_budget = Some(budget);
         self
     }
 
-    /// Polls at this interval, without growth; see [`poll_policy`](ClientBuilder::poll_policy) for more.
+    /// Polls at a fixed interval. [`poll_policy`](ClientBuilder::poll_policy) sets more.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.poll_policy = PollPolicy::every(interval);
         self
     }
 
-    /// When to poll.
+    /// How often to poll; [`PollPolicy::default`] unless set.
     pub fn poll_policy(mut self, policy: PollPolicy) -> Self {
         self.poll_policy = Ok(policy);
         self
     }
 
-    /// How long one HTTP exchange may last; 30 s unless set, and longer for a poll that the daemon holds.
+    /// The timeout of one HTTP request; 30 s unless set. A long poll may take longer, by the time that the daemon is asked to hold it.
     pub fn request_timeout(mut self, limit: Duration) -> Self {
         self.request_timeout = Some(limit);
         self
     }
 
-    /// How large an answer of the daemon may be, in bytes; 64 MiB unless set.
+    /// The size limit of a response, in bytes; 64 MiB unless set.
     pub fn max_response_size(mut self, bytes: usize) -> Self {
         self.max_response_size = Some(bytes);
         self
@@ -176,7 +176,7 @@ impl ClientBuilder {
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), foreman_client::BoxError> {
     /// use foreman_client::Client;
     /// use foreman_client::api::{BaseUrl, Transport};
-    /// # let daemon = foreman_client::daemon::Daemon::start().await?;
+    /// # let daemon = foreman_daemon::Daemon::start().await?;
     /// # let url = daemon.url();
     ///
     /// let base: BaseUrl = url.parse()?;

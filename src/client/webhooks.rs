@@ -56,10 +56,7 @@ impl WebhookMode {
         let listener = match bind(receiver, address, daemon).await {
             Ok(listener) => listener,
             Err(error) => {
-                tracing::warn!(
-                    error = &*error as &dyn std::error::Error,
-                    "cannot bind the webhook listener; polling instead"
-                );
+                tracing::warn!(error = &*error as &dyn std::error::Error, "webhooks unavailable; polling instead");
                 return Ok(OpenWebhooks::default());
             }
         };

@@ -2,29 +2,29 @@ use ::tonic::metadata::{MetadataMap, MetadataValue};
 use ::tonic::{Code, Status};
 
 use super::Error;
-use super::meaning::Meaning;
+use super::class::ErrorClass;
 
-/// The key, in the metadata of a `Status`, of the job that the error is about.
+/// The metadata key of the job id.
 pub const JOB_ID: &str = "foreman-job-id";
-/// The key of the idempotency key of the submission.
+/// The metadata key of the idempotency key.
 pub const IDEMPOTENCY_KEY: &str = "foreman-idempotency-key";
-/// The key of the last state seen of the job.
+/// The metadata key of the last state of the job that the client has seen.
 pub const LAST_STATE: &str = "foreman-last-state";
-/// The key that is there, with the value `true`, when the job may still be running.
+/// The metadata key whose value is `true` if a job may be running. Absent otherwise.
 pub const MAY_BE_RUNNING: &str = "foreman-may-be-running";
-/// The key by which gRPC servers say how long to wait before a retry (gRFC A6).
+/// The metadata key of the time to wait before a retry, in milliseconds (gRFC A6).
 pub const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        let meaning = Meaning::of(&error);
-        let message = match meaning.detail(&error) {
-            Some(detail) => format!("{}: {detail}", meaning.title()),
-            None => meaning.title().to_owned(),
+        let class = ErrorClass::of(&error);
+        let message = match class.detail(&error) {
+            Some(detail) => format!("{}: {detail}", class.title()),
+            None => class.title().to_owned(),
         };
         let mut metadata = MetadataMap::new();
-        let mut tell = |key: &'static str, value: Option<String>| {
-            // An id that cannot stand in a header is told in its escaped spelling, rather than not at all.
+        let mut insert = |key: &'static str, value: Option<String>| {
+            // An id that is not a valid header value is sent escaped.
             let value = value.and_then(|value| {
                 let escaped = || MetadataValue::try_from(value.escape_default().to_string());
                 MetadataValue::try_from(value.as_str()).or_else(|_| escaped()).ok()
@@ -33,27 +33,27 @@ impl From<Error> for Status {
                 metadata.insert(key, value);
             }
         };
-        tell(JOB_ID, error.job_id().map(ToString::to_string));
-        tell(IDEMPOTENCY_KEY, error.idempotency_key().map(|key| key.to_string()));
-        tell(LAST_STATE, error.last_state().map(ToString::to_string));
-        tell(MAY_BE_RUNNING, error.may_be_running().then(|| "true".to_owned()));
-        let pushback = meaning.retry_after(&error).map(|seconds| seconds.saturating_mul(1_000).to_string());
-        tell(PUSHBACK, pushback);
-        Self::with_metadata(code(meaning), message, metadata)
+        insert(JOB_ID, error.job_id().map(ToString::to_string));
+        insert(IDEMPOTENCY_KEY, error.idempotency_key().map(|key| key.to_string()));
+        insert(LAST_STATE, error.last_state().map(ToString::to_string));
+        insert(MAY_BE_RUNNING, error.may_be_running().then(|| "true".to_owned()));
+        let pushback = class.retry_after(&error).map(|seconds| seconds.saturating_mul(1_000).to_string());
+        insert(PUSHBACK, pushback);
+        Self::with_metadata(code(class), message, metadata)
     }
 }
 
-/// `UNAVAILABLE`, which gRPC clients repeat by themselves, is said only where repeating cannot run a job twice.
-fn code(meaning: Meaning) -> Code {
-    match meaning {
-        Meaning::Invalid | Meaning::Rejected => Code::InvalidArgument,
-        Meaning::NotFound => Code::NotFound,
-        Meaning::Conflict => Code::FailedPrecondition,
-        Meaning::TooMany => Code::ResourceExhausted,
-        Meaning::Overloaded | Meaning::Unreachable => Code::Unavailable,
-        Meaning::Unsupported => Code::Unimplemented,
-        Meaning::Deadline => Code::DeadlineExceeded,
-        Meaning::Daemon => Code::Unknown,
-        Meaning::Failed => Code::Aborted,
+/// gRPC clients may repeat a call after `UNAVAILABLE`; [`ErrorClass::of`] allows it only where that cannot submit another job.
+fn code(class: ErrorClass) -> Code {
+    match class {
+        ErrorClass::Invalid | ErrorClass::Rejected => Code::InvalidArgument,
+        ErrorClass::NotFound => Code::NotFound,
+        ErrorClass::Conflict => Code::FailedPrecondition,
+        ErrorClass::TooMany => Code::ResourceExhausted,
+        ErrorClass::Overloaded | ErrorClass::Unreachable => Code::Unavailable,
+        ErrorClass::Unsupported => Code::Unimplemented,
+        ErrorClass::Deadline => Code::DeadlineExceeded,
+        ErrorClass::Daemon => Code::Unknown,
+        ErrorClass::Failed => Code::Aborted,
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-/// Whether the request whose failure this is reached the daemon.
+/// Whether the request that failed reached the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arrival {
     /// It surely did not, or the daemon surely did nothing with it.
@@ -15,35 +15,35 @@ pub(crate) enum Arrival {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {
-    /// Something given by the caller is wrong.
-    Invalid { field: &'static str, why: Cow<'static, str> },
+    /// An argument or option is invalid.
+    Invalid { field: &'static str, reason: Cow<'static, str> },
     /// No connection.
     Connect,
-    /// The connection broke, or the answer was cut off.
+    /// The connection was lost, or the response was cut off.
     Transport,
-    /// One HTTP exchange took too long; without a duration it was a `tower::timeout` that said so.
+    /// One HTTP request took too long. Without a duration, `tower::timeout` reported it.
     RequestTimeout(Option<Duration>),
     /// The deadline of a wait passed.
     Deadline(Duration),
-    /// An answer with a status that means no.
+    /// A response with a status other than the one of success.
     Status { status: StatusCode, reason: Option<String>, retry_after: Option<Duration> },
     /// A response that cannot be used.
     Response(Cow<'static, str>),
-    /// An answer over the limit, in bytes.
+    /// A response over the limit, in bytes.
     TooLarge(usize),
-    /// The daemon does not know the extension.
-    Unsupported { what: &'static str, status: StatusCode },
-    /// The listener for webhooks cannot have its address.
+    /// The daemon does not support the extension.
+    Unsupported { feature: &'static str, status: StatusCode },
+    /// The webhook listener cannot be bound to this address.
     Bind(SocketAddr),
-    /// More jobs wait than the notifier allows.
+    /// The webhook registry is full. Its capacity.
     Capacity(usize),
     /// A layer sheds load.
     Overloaded,
-    /// The answer to a submission was lost and nothing told what became of it.
+    /// No response to the submission, and no event that names its job.
     Lost,
     /// The job ran and failed.
     Failed(String),
-    /// A service in the stack failed in a way this crate does not know.
+    /// A service in the stack failed with an error that this crate does not know.
     Service,
 }
 
@@ -51,8 +51,8 @@ impl Kind {
     pub(super) fn arrival(&self) -> Arrival {
         match self {
             Self::Invalid { .. } | Self::Connect | Self::Bind(_) | Self::Capacity(_) | Self::Overloaded => Arrival::Not,
-            // 408 and 409 may be said of a request that is being worked on; a 503 without Retry-After is what a proxy
-            // says whose upstream went away in the middle.
+            // A server may return 408 or 409 to a request that it is working on. A proxy returns 503 without `Retry-After` if the
+            // upstream connection broke in the middle of a request.
             Self::Status { status, retry_after, .. } => match status.as_u16() {
                 408 | 409 => Arrival::Unknown,
                 300..=499 => Arrival::Not,

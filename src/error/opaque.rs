@@ -9,22 +9,23 @@ use super::BoxError;
 use super::kind::{Arrival, Kind};
 use crate::{JobId, JobState};
 
-/// Why a call did not give what it was asked for.
+/// The error of a call.
 ///
-/// It is opaque; ask it with the predicates. Every error raised after a submission was sent knows the job's id as far as it
-/// was known ([`job_id`](Error::job_id)), the idempotency key ([`idempotency_key`](Error::idempotency_key)), the last state
-/// seen and whether the job may still be running, so that the job is never lost with the call.
+/// It is opaque; use its predicates. An error after the submission has the job id as soon as that was known
+/// ([`job_id`](Error::job_id)), the idempotency key ([`idempotency_key`](Error::idempotency_key)), the last state seen
+/// ([`last_state`](Error::last_state)), and whether a job may be running ([`may_be_running`](Error::may_be_running)): the caller
+/// can always find the job.
 ///
-/// A job that ran and failed is not an error but a [`JobResult`](crate::JobResult) in state `failed`;
-/// [`into_success`](crate::JobResult::into_success) makes it one for those who want `?`.
+/// A job that ran and failed is not an error but a [`JobResult`](crate::JobResult) with the state `failed`.
+/// [`into_success`](crate::JobResult::into_success) turns it into one, for `?`.
 ///
-/// `Display` is one lower-case phrase without the cause; the cause is in [`source`](std::error::Error::source).
+/// `Display` is one lower-case phrase without the cause. The cause is in [`source`](std::error::Error::source).
 pub struct Error(pub(super) Box<Inner>);
 
 pub(super) struct Inner {
     pub(super) kind: Kind,
     pub(super) arrival: Arrival,
-    /// What was asked, such as `GET /jobs/7`.
+    /// The HTTP request, such as `GET http://127.0.0.1:8080/jobs/7`.
     pub(super) call: Option<String>,
     pub(super) job_id: Option<JobId>,
     pub(super) key: Option<Uuid>,
@@ -33,7 +34,7 @@ pub(super) struct Inner {
     pub(super) source: Option<BoxError>,
 }
 
-/// How long and how often a wait that was given up had asked.
+/// How long a wait lasted, and how often it polled.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Waited {
     pub(super) elapsed: Duration,
@@ -55,12 +56,12 @@ impl Error {
         }))
     }
 
-    pub(crate) fn invalid(field: &'static str, why: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(Kind::Invalid { field, why: why.into() })
+    pub(crate) fn invalid(field: &'static str, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Kind::Invalid { field, reason: reason.into() })
     }
 
-    pub(crate) fn response(why: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(Kind::Response(why.into()))
+    pub(crate) fn response(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Kind::Response(reason.into()))
     }
 
     pub(crate) fn with_source(mut self, source: impl Into<BoxError>) -> Self {
@@ -81,7 +82,7 @@ impl Error {
         self
     }
 
-    /// Says that nothing was sent, which the kind alone does not tell.
+    /// Nothing was sent, whatever the kind suggests.
     pub(crate) fn surely_unsent(mut self) -> Self {
         self.0.arrival = Arrival::Not;
         self
@@ -92,7 +93,7 @@ impl Error {
         self
     }
 
-    /// The request that this is about may have reached the daemon before, whatever became of this attempt.
+    /// An earlier attempt may have reached the daemon, whatever became of this one.
     pub(crate) fn may_have_arrived(mut self) -> Self {
         self.0.arrival = Arrival::Unknown;
         self
@@ -103,35 +104,34 @@ impl Error {
     }
 }
 
-/// What it knows.
+/// # Facts
 impl Error {
-    /// The job that the error is about, as soon as its id was known. Persist it to attach later with
-    /// [`Client::wait`](crate::Error).
+    /// The job id, if it was known. Store it to attach to the job later with [`Client::wait`](crate::Client::wait).
     #[must_use]
     pub fn job_id(&self) -> Option<&JobId> {
         self.0.job_id.as_ref()
     }
 
-    /// The `Idempotency-Key` of the submission that the error is about.
+    /// The `Idempotency-Key` of the submission.
     #[must_use]
     pub fn idempotency_key(&self) -> Option<Uuid> {
         self.0.key
     }
 
-    /// The last state seen of the job.
+    /// The last state of the job that the client has seen.
     #[must_use]
     pub fn last_state(&self) -> Option<&JobState> {
         self.0.last_state.as_ref()
     }
 
-    /// Whether a job may be running (or waiting to run) at the daemon although this call has ended.
+    /// Whether a job may be queued or running at the daemon although this call has ended. `true` if that is not known.
     #[must_use]
     pub fn may_be_running(&self) -> bool {
         let known = self.0.job_id.is_some() && !self.0.last_state.as_ref().is_some_and(JobState::is_terminal);
         (known && !self.is_not_found() && !self.is_job_failed()) || self.is_maybe_submitted()
     }
 
-    /// The HTTP status of the daemon's answer, if it answered.
+    /// The HTTP status of the response, if there was one.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         match self.0.kind {
@@ -140,7 +140,7 @@ impl Error {
         }
     }
 
-    /// What the daemon said, from the `error` field of its answer, or why the job failed.
+    /// The `error` field of the daemon's response, or of the failed job.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         match &self.0.kind {
@@ -150,7 +150,7 @@ impl Error {
         }
     }
 
-    /// How long the daemon asked to be left alone, from `Retry-After` (seconds or an HTTP date).
+    /// How long the daemon asks the client to wait, from `Retry-After` (seconds or an HTTP date).
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self.0.kind {
@@ -159,13 +159,13 @@ impl Error {
         }
     }
 
-    /// How long the wait had lasted when it was given up.
+    /// How long the wait lasted. `None` if it did not poll.
     #[must_use]
     pub fn elapsed(&self) -> Option<Duration> {
         self.0.waited.map(|waited| waited.elapsed)
     }
 
-    /// How often the wait had asked for the state when it was given up.
+    /// How many polls of the wait returned or failed. `None` if it did not poll.
     #[must_use]
     pub fn polls(&self) -> Option<u32> {
         self.0.waited.map(|waited| waited.polls)
@@ -179,35 +179,35 @@ impl fmt::Display for Error {
             write!(f, "{call}: ")?;
         }
         match &inner.kind {
-            Kind::Invalid { field, why } => write!(f, "invalid {field}: {why}")?,
+            Kind::Invalid { field, reason } => write!(f, "invalid {field}: {reason}")?,
             Kind::Connect => f.write_str("cannot connect to the daemon")?,
-            Kind::Transport => f.write_str("the exchange with the daemon broke off")?,
-            Kind::RequestTimeout(Some(limit)) => write!(f, "no complete answer within {limit:?}")?,
+            Kind::Transport => f.write_str("connection to the daemon lost")?,
+            Kind::RequestTimeout(Some(limit)) => write!(f, "no complete response within {limit:?}")?,
             Kind::RequestTimeout(None) => f.write_str("timed out")?,
-            Kind::Deadline(limit) => write!(f, "not finished within the deadline of {limit:?}")?,
+            Kind::Deadline(limit) => write!(f, "job not finished within the deadline of {limit:?}")?,
             Kind::Status { status, reason: Some(reason), .. } => {
-                write!(f, "the daemon answered {}: {reason}", status.as_u16())?;
+                write!(f, "daemon returned {}: {reason}", status.as_u16())?;
             }
-            Kind::Status { status, reason: None, .. } => write!(f, "the daemon answered {status}")?,
-            Kind::Response(why) => write!(f, "the daemon's answer cannot be used: {why}")?,
-            Kind::TooLarge(limit) => write!(f, "the daemon's answer is larger than {limit} bytes")?,
-            Kind::Unsupported { what, status } => {
-                write!(f, "this daemon cannot {what} (it answered {})", status.as_u16())?;
+            Kind::Status { status, reason: None, .. } => write!(f, "daemon returned {status}")?,
+            Kind::Response(reason) => write!(f, "unusable response from the daemon: {reason}")?,
+            Kind::TooLarge(limit) => write!(f, "response from the daemon larger than {limit} bytes")?,
+            Kind::Unsupported { feature, status } => {
+                write!(f, "daemon does not support {feature} (it returned {})", status.as_u16())?;
             }
-            Kind::Bind(address) => write!(f, "cannot listen for webhooks on {address}")?,
-            Kind::Capacity(limit) => write!(f, "as many jobs wait for events as are allowed: {limit}")?,
+            Kind::Bind(address) => write!(f, "cannot bind the webhook listener to {address}")?,
+            Kind::Capacity(limit) => write!(f, "webhook registry full (limit {limit})")?,
             Kind::Overloaded => f.write_str("overloaded")?,
-            Kind::Lost => f.write_str("the answer to the submission was lost, and whether a job runs is not known")?,
-            Kind::Failed(reason) => write!(f, "the job failed: {reason}")?,
+            Kind::Lost => f.write_str("no response to the submission; the job may be running")?,
+            Kind::Failed(reason) => write!(f, "job failed: {reason}")?,
             Kind::Service => f.write_str("a service in the stack failed")?,
         }
         if let Some(id) = &inner.job_id {
             write!(f, " (job {id}")?;
             if let Some(state) = &inner.last_state {
-                write!(f, ", last seen {state}")?;
+                write!(f, ", last state {state}")?;
             }
             if let Some(Waited { elapsed, polls }) = inner.waited {
-                write!(f, ", asked {polls} times in {elapsed:?}")?;
+                write!(f, ", {polls} polls in {elapsed:?}")?;
             }
             f.write_str(")")?;
         }
@@ -220,7 +220,7 @@ impl fmt::Debug for Error {
         let Inner { kind, arrival, call, job_id, key, last_state, waited, source } = &*self.0;
         let mut shown = f.debug_struct("Error");
         shown.field("kind", kind).field("arrival", arrival);
-        // Only what is known: an error is printed like this where nobody has handled it.
+        // Without the fields that are not known, since this is what a panic with an error prints.
         let known: [(&str, Option<&dyn fmt::Debug>); 6] = [
             ("call", call.as_ref().map(|it| it as _)),
             ("job_id", job_id.as_ref().map(|it| it as _)),

@@ -3,63 +3,64 @@ use http::StatusCode;
 use super::Error;
 use super::kind::{Arrival, Kind};
 
-/// What kind of error it is.
+/// # Predicates
 impl Error {
-    /// Something the caller gave is wrong; nothing was sent. The message names the field.
+    /// An argument or option is invalid; nothing was sent. The message names it.
     #[must_use]
     pub fn is_invalid(&self) -> bool {
         matches!(self.0.kind, Kind::Invalid { .. })
     }
 
-    /// The request surely did nothing: it was invalid, no connection was made, a layer shed it, or the daemon refused it
-    /// (any 4xx but 408 and 409, or 503 with `Retry-After`). No job can have come of it.
+    /// The request surely had no effect, so that sending it again cannot run a job twice: it was invalid, there was no connection, a
+    /// layer shed it, or the daemon refused it (3xx, any 4xx except 408 and 409, or 503 with `Retry-After`).
+    ///
+    /// It does not mean that sending it again will succeed: see [`is_retryable`](Error::is_retryable).
     #[must_use]
     pub fn is_safe_to_resubmit(&self) -> bool {
         self.0.arrival == Arrival::Not && self.0.job_id.is_none()
     }
 
-    /// The submission may have reached the daemon, and no job id is known: a job may be running that nobody waits for.
+    /// The submission may have reached the daemon, and the job id is not known.
     ///
-    /// To find it, call again with a clone of the same [`SubmitRequest`](crate::SubmitRequest); to start afresh, with
+    /// To find the job, call again with a clone of the same [`SubmitRequest`](crate::SubmitRequest). To run another one, call with
     /// [`renew`](crate::SubmitRequest::renew).
     #[must_use]
     pub fn is_maybe_submitted(&self) -> bool {
         self.0.arrival == Arrival::Unknown && self.0.key.is_some() && self.0.job_id.is_none()
     }
 
-    /// A deadline or a time-out passed, of one exchange or of the whole wait.
+    /// A timeout of one request or the deadline of the wait passed.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         matches!(self.0.kind, Kind::RequestTimeout(_) | Kind::Deadline(_))
     }
 
-    /// The deadline of the wait passed ([`WaitLayer::deadline`](crate::Error)).
+    /// The deadline of the wait passed ([`WaitLayerBuilder::deadline`](crate::wait::WaitLayerBuilder::deadline)).
     #[must_use]
     pub fn is_deadline(&self) -> bool {
         matches!(self.0.kind, Kind::Deadline(_))
     }
 
-    /// No connection to the daemon could be made.
+    /// There was no connection to the daemon.
     #[must_use]
     pub fn is_connect(&self) -> bool {
         matches!(self.0.kind, Kind::Connect)
     }
 
-    /// The daemon does not accept the token: 401 or 403. Check the token and whether it is allowed what was asked.
+    /// The daemon does not accept the token: it returned 401 or 403. Check the token and its permissions.
     #[must_use]
     pub fn is_auth(&self) -> bool {
         matches!(self.status(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN))
     }
 
-    /// The daemon does not know the job, or not any more: 404 or 410.
+    /// The daemon does not know the job: it returned 404 or 410.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         matches!(self.status(), Some(StatusCode::NOT_FOUND | StatusCode::GONE))
             && !matches!(self.0.kind, Kind::Unsupported { .. })
     }
 
-    /// The daemon refused the request for good: a 4xx that will be the same next time (so not 401, 403, 404, 408, 409, 410,
-    /// 425 and 429).
+    /// The daemon rejected the request, and would again: it returned a 4xx other than 401, 403, 404, 408, 409, 410, 425 and 429.
     #[must_use]
     pub fn is_rejected(&self) -> bool {
         match self.0.kind {
@@ -70,8 +71,8 @@ impl Error {
         }
     }
 
-    /// Too much is going on, here or at the daemon: 429, 503 with `Retry-After`, load shed by a layer, or as many waiting
-    /// jobs as the notifier allows.
+    /// The daemon or this process is overloaded: the daemon returned 429 or 503 with `Retry-After`, a layer shed load, or the webhook
+    /// registry is full.
     #[must_use]
     pub fn is_overloaded(&self) -> bool {
         match &self.0.kind {
@@ -84,27 +85,28 @@ impl Error {
         }
     }
 
-    /// The daemon does not have what was asked for, such as cancelling or listing jobs.
+    /// The daemon does not support the extension, such as cancelling or listing jobs.
     #[must_use]
     pub fn is_unsupported(&self) -> bool {
         matches!(self.0.kind, Kind::Unsupported { .. })
     }
 
-    /// The daemon answered something that cannot be understood: not JSON, cut off, of the wrong type, too large, without a
-    /// usable job id.
+    /// The response cannot be used: it is not JSON, cut off, of the wrong type, too large, or without a valid job id.
     #[must_use]
     pub fn is_bad_response(&self) -> bool {
         matches!(self.0.kind, Kind::Response(_) | Kind::TooLarge(_))
     }
 
-    /// The job itself failed (see [`JobResult::into_success`](crate::JobResult::into_success)).
+    /// The job ran and failed (see [`JobResult::into_success`](crate::JobResult::into_success)).
     #[must_use]
     pub fn is_job_failed(&self) -> bool {
         matches!(self.0.kind, Kind::Failed(_))
     }
 
-    /// The cause may pass: the same call may succeed later. Whether repeating it can run a job twice is another question,
-    /// answered by [`is_safe_to_resubmit`](Error::is_safe_to_resubmit); a clone of the same request is always safe.
+    /// The failure is transient: the same call may succeed later.
+    ///
+    /// A call with a clone of the same request is always safe, since it attaches to the job if there is one. Whether a *new* request
+    /// could run the job twice is a question for [`is_safe_to_resubmit`](Error::is_safe_to_resubmit).
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match &self.0.kind {

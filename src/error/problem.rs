@@ -4,9 +4,9 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::Error;
-use super::meaning::Meaning;
+use super::class::ErrorClass;
 
-/// Problem details for HTTP APIs (RFC 9457), with members of our own behind the standard ones.
+/// Problem details (RFC 9457): the standard members, then our own.
 #[derive(Serialize)]
 struct Problem<'a> {
     title: &'static str,
@@ -24,12 +24,12 @@ struct Problem<'a> {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let meaning = Meaning::of(&self);
-        let status = http_status(meaning, &self);
+        let class = ErrorClass::of(&self);
+        let status = http_status(class, &self);
         let problem = Problem {
-            title: meaning.title(),
+            title: class.title(),
             status: status.as_u16(),
-            detail: meaning.detail(&self),
+            detail: class.detail(&self),
             job_id: self.job_id().map(AsRef::as_ref),
             idempotency_key: self.idempotency_key().map(|key| key.to_string()),
             last_state: self.last_state().map(crate::JobState::as_str),
@@ -39,24 +39,24 @@ impl IntoResponse for Error {
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some(seconds) = meaning.retry_after(&self) {
+        if let Some(seconds) = class.retry_after(&self) {
             headers.insert(RETRY_AFTER, seconds.into());
         }
         response
     }
 }
 
-fn http_status(meaning: Meaning, error: &Error) -> StatusCode {
-    match meaning {
-        Meaning::Invalid => StatusCode::BAD_REQUEST,
-        Meaning::Rejected if error.status() == Some(StatusCode::BAD_REQUEST) => StatusCode::BAD_REQUEST,
-        Meaning::Rejected => StatusCode::UNPROCESSABLE_ENTITY,
-        Meaning::NotFound => StatusCode::NOT_FOUND,
-        Meaning::Conflict => StatusCode::CONFLICT,
-        Meaning::TooMany => StatusCode::TOO_MANY_REQUESTS,
-        Meaning::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
-        Meaning::Unsupported => StatusCode::NOT_IMPLEMENTED,
-        Meaning::Deadline => StatusCode::GATEWAY_TIMEOUT,
-        Meaning::Unreachable | Meaning::Daemon | Meaning::Failed => StatusCode::BAD_GATEWAY,
+fn http_status(class: ErrorClass, error: &Error) -> StatusCode {
+    match class {
+        ErrorClass::Invalid => StatusCode::BAD_REQUEST,
+        ErrorClass::Rejected if error.status() == Some(StatusCode::BAD_REQUEST) => StatusCode::BAD_REQUEST,
+        ErrorClass::Rejected => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorClass::NotFound => StatusCode::NOT_FOUND,
+        ErrorClass::Conflict => StatusCode::CONFLICT,
+        ErrorClass::TooMany => StatusCode::TOO_MANY_REQUESTS,
+        ErrorClass::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorClass::Unsupported => StatusCode::NOT_IMPLEMENTED,
+        ErrorClass::Deadline => StatusCode::GATEWAY_TIMEOUT,
+        ErrorClass::Unreachable | ErrorClass::Daemon | ErrorClass::Failed => StatusCode::BAD_GATEWAY,
     }
 }

@@ -11,22 +11,22 @@ use crate::error::Kind;
 
 /// A finished job: a [`JobStatus`] whose state is `done` or `failed`.
 ///
-/// Dereferences to the status. Cloning is cheap whatever the size of the result.
+/// It dereferences to the status. Cloning is cheap whatever the size of the result.
 #[derive(Debug, Clone)]
 pub struct JobResult(Arc<JobStatus>);
 
 impl JobResult {
-    /// Takes a status that is terminal.
+    /// Converts a terminal status.
     ///
     /// # Errors
     ///
-    /// Gives the status back if the job may still change.
-    #[expect(clippy::result_large_err, reason = "it is the value that was given")]
+    /// Returns the status if it is not terminal.
+    #[expect(clippy::result_large_err, reason = "it is the argument")]
     pub fn new(status: JobStatus) -> Result<Self, JobStatus> {
         if status.state.is_terminal() { Ok(Self(Arc::new(status))) } else { Err(status) }
     }
 
-    /// The result of a job that is done, and an error for one that failed.
+    /// Returns a job that is done, and an error for a job that failed.
     ///
     /// # Errors
     ///
@@ -35,21 +35,21 @@ impl JobResult {
         if self.state == super::JobState::Done {
             return Ok(self);
         }
-        let reason = self.error.clone().unwrap_or_else(|| "the daemon gave no reason".to_owned());
+        let reason = self.error.clone().unwrap_or_else(|| "no reason given".to_owned());
         Err(Error::new(Kind::Failed(reason)).with_job(Some(self.job_id.clone()), None, Some(self.state.clone())))
     }
 
-    /// The assistant's text: `message.content` of Ollama's chat response. `None` for a job that failed, or whose result has
+    /// The text of the assistant: `message.content` of Ollama's chat response. `None` for a job that failed, and for a result of
     /// another shape.
     #[must_use]
     pub fn content(&self) -> Option<Cow<'_, str>> {
         #[derive(Deserialize)]
         struct Chat<'a> {
             #[serde(borrow)]
-            message: Said<'a>,
+            message: Message<'a>,
         }
         #[derive(Deserialize)]
-        struct Said<'a> {
+        struct Message<'a> {
             #[serde(borrow)]
             content: Text<'a>,
         }
@@ -61,25 +61,24 @@ impl JobResult {
         Some(chat.message.content.0)
     }
 
-    /// The whole result as a type of your own.
+    /// Deserializes the result.
     ///
     /// # Errors
     ///
-    /// [`Error::is_bad_response`] if there is no result, or if it does not fit the type.
+    /// [`Error::is_bad_response`] if there is no result, or it is of another shape.
     pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        let raw = self.result.as_deref().ok_or_else(|| self.bad_result("the job has no result"))?;
-        serde_json::from_str(raw.get())
-            .map_err(|error| self.bad_result("the result is of another type").with_source(error))
+        let raw = self.result.as_deref().ok_or_else(|| self.bad_result("job without result"))?;
+        serde_json::from_str(raw.get()).map_err(|error| self.bad_result("result of another shape").with_source(error))
     }
 
-    /// The status as a value of its own, for those who want to take it apart.
+    /// The status by value.
     #[must_use]
     pub fn into_status(self) -> JobStatus {
         Arc::unwrap_or_clone(self.0)
     }
 
-    fn bad_result(&self, why: &'static str) -> Error {
-        Error::response(why).with_job(Some(self.job_id.clone()), None, Some(self.state.clone()))
+    fn bad_result(&self, reason: &'static str) -> Error {
+        Error::response(reason).with_job(Some(self.job_id.clone()), None, Some(self.state.clone()))
     }
 }
 
@@ -100,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn content_is_the_assistants_text_with_and_without_escapes() {
+    fn content_is_text_of_assistant() {
         let plain =
             finished(r#"{"job_id":"7","state":"done","result":{"message":{"role":"assistant","content":"sky"}}}"#);
         assert!(matches!(plain.content(), Some(Cow::Borrowed("sky"))));
@@ -113,25 +112,25 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_job_is_an_answer_and_becomes_an_error_on_demand() {
+    fn into_success_fails_for_a_failed_job() {
         let failed = finished(r#"{"job_id":"7","state":"failed","error":"out of memory"}"#);
         let error = failed.into_success().unwrap_err();
         assert!(error.is_job_failed() && !error.may_be_running() && !error.is_retryable());
         assert_eq!((error.reason(), error.job_id().map(AsRef::as_ref)), (Some("out of memory"), Some("7")));
-        assert_eq!(error.to_string(), "the job failed: out of memory (job 7, last seen failed)");
+        assert_eq!(error.to_string(), "job failed: out of memory (job 7, last state failed)");
     }
 
     #[test]
-    fn the_raw_result_deserializes_or_says_why_not() {
+    fn deserialize_reports_missing_and_misshapen_results() {
         let done = finished(r#"{"job_id":"7","state":"done","result":[1,2]}"#);
         assert_eq!(done.deserialize::<Vec<u8>>().unwrap(), [1, 2]);
         assert!(done.deserialize::<String>().unwrap_err().is_bad_response());
         let empty = finished(r#"{"job_id":"7","state":"done","result":null}"#);
-        assert!(empty.deserialize::<String>().unwrap_err().to_string().contains("has no result"));
+        assert!(empty.deserialize::<String>().unwrap_err().to_string().contains("job without result"));
     }
 
     #[test]
-    fn a_job_that_may_change_is_no_result() {
+    fn status_that_is_not_terminal_is_no_result() {
         let running: JobStatus = serde_json::from_str(r#"{"job_id":"7","state":"running"}"#).unwrap();
         assert_eq!(JobResult::new(running).unwrap_err().job_id.as_str(), "7");
     }

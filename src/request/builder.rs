@@ -1,24 +1,23 @@
+use foreman_protocol::json::{null_is_absent, raw};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Message, SubmitRequest};
 use crate::Error;
-use crate::job::null_is_absent;
-use crate::model::raw;
 use crate::submission::DropPolicy;
 
 /// Builds a [`SubmitRequest`]; made by [`SubmitRequest::builder`].
 ///
-/// The first thing that is wrong is kept and told by [`build`](SubmitRequestBuilder::build).
+/// The first invalid value is reported by [`build`](SubmitRequestBuilder::build).
 #[derive(Debug)]
 #[must_use]
 pub struct SubmitRequestBuilder {
     body: Body,
-    wrong: Option<Error>,
+    invalid: Option<Error>,
     on_drop: Option<DropPolicy>,
 }
 
-/// The JSON of `POST /jobs`, but for `state_webhook_url`.
+/// The JSON of `POST /jobs` without `state_webhook_url`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Body {
@@ -42,69 +41,69 @@ impl SubmitRequestBuilder {
     }
 
     pub(super) fn of(body: Body) -> Self {
-        Self { body, wrong: None, on_drop: None }
+        Self { body, invalid: None, on_drop: None }
     }
 
-    /// Adds a message to the end of the conversation.
+    /// Appends a message to the conversation.
     pub fn message(mut self, message: Message) -> Self {
         self.body.messages.push(message);
         self
     }
 
-    /// Adds messages to the end of the conversation.
+    /// Appends messages to the conversation.
     pub fn messages(mut self, messages: impl IntoIterator<Item = Message>) -> Self {
         self.body.messages.extend(messages);
         self
     }
 
-    /// Adds what the user says: short for `message(Message::user(content))`.
+    /// Appends a message of the user: short for `message(Message::user(content))`.
     pub fn user(self, content: impl AsRef<str>) -> Self {
         self.message(Message::user(content))
     }
 
-    /// Adds what the model is told beforehand: short for `message(Message::system(content))`.
+    /// Appends a system message: short for `message(Message::system(content))`.
     pub fn system(self, content: impl AsRef<str>) -> Self {
         self.message(Message::system(content))
     }
 
-    /// Whether the daemon asks the model for a stream; left out unless set. The result is whole either way.
+    /// Whether the daemon streams from the model server (`stream` on the wire); not sent unless set. The result is complete either way.
     pub fn stream(mut self, stream: bool) -> Self {
         self.body.stream = Some(stream);
         self
     }
 
-    /// The tools the model may call: any JSON, kept byte for byte if it is a [`RawValue`].
+    /// The tools that the model may call: any JSON, sent byte for byte if it is a [`RawValue`].
     pub fn tools(mut self, tools: &(impl Serialize + ?Sized)) -> Self {
         self.body.tools = self.raw("tools", tools);
         self
     }
 
-    /// The model's options, such as `temperature`: any JSON, kept byte for byte if it is a [`RawValue`].
+    /// The model's options, such as `temperature`: any JSON, sent byte for byte if it is a [`RawValue`].
     pub fn options(mut self, options: &(impl Serialize + ?Sized)) -> Self {
         self.body.options = self.raw("options", options);
         self
     }
 
-    /// Whether and how the model thinks: a boolean or a word such as `"high"`, kept byte for byte if it is a [`RawValue`].
+    /// Whether and how much the model thinks: a boolean or a level such as `"high"`, sent byte for byte if it is a [`RawValue`].
     pub fn think(mut self, think: &(impl Serialize + ?Sized)) -> Self {
         self.body.think = self.raw("think", think);
         self
     }
 
-    /// What happens to the job when nobody waits for it any longer; the client's policy unless set. Nothing of it is sent.
+    /// What happens to the job when it is abandoned; the policy of the client unless set. It is not sent.
     pub fn on_drop(mut self, policy: DropPolicy) -> Self {
         self.on_drop = Some(policy);
         self
     }
 
-    /// The request, checked.
+    /// Builds the request.
     ///
     /// # Errors
     ///
-    /// [`Error::is_invalid`], naming the field, for an empty model or a value that cannot be JSON.
+    /// [`Error::is_invalid`], naming the field, for an empty model or a value that is not JSON.
     pub fn build(self) -> Result<SubmitRequest, Error> {
-        if let Some(wrong) = self.wrong {
-            return Err(wrong);
+        if let Some(error) = self.invalid {
+            return Err(error);
         }
         if self.body.model.is_empty() {
             return Err(Error::invalid("model", "must not be empty"));
@@ -112,12 +111,12 @@ impl SubmitRequestBuilder {
         SubmitRequest::from_body(self.body, self.on_drop)
     }
 
-    /// JSON text, and `None` for `null`, which is the same as absent.
+    /// The JSON text, or `None` for `null`, which is the same as absent.
     fn raw(&mut self, field: &'static str, value: &(impl Serialize + ?Sized)) -> Option<Box<RawValue>> {
         match raw(field, value) {
             Ok(json) => (json.get() != "null").then_some(json),
             Err(error) => {
-                self.wrong.get_or_insert(error);
+                self.invalid.get_or_insert(error.into());
                 None
             }
         }

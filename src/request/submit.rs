@@ -8,12 +8,11 @@ use super::builder::Body;
 use crate::Error;
 use crate::submission::{DropPolicy, KeepAlive, Submission};
 
-/// A chat to be done as a job (`POST /jobs`).
+/// A chat request to run as a job (`POST /jobs`).
 ///
-/// Cloning is cheap whatever the size of the conversation, and a clone is the *same* submission: it carries the same
-/// idempotency key and the same callback URL, and a wait called with it attaches to the job that another clone has become.
-/// That is what makes retries and hedges above a wait safe. To run the same conversation a second time, say so with
-/// [`renew`](SubmitRequest::renew).
+/// A clone is the *same* submission. It has the same idempotency key and the same callback URL, and a wait on it attaches to the job
+/// of the submission. That makes retries and hedges above a wait safe. To run the conversation a second time, call
+/// [`renew`](SubmitRequest::renew). Cloning is cheap whatever the size of the conversation.
 ///
 /// ```
 /// # fn main() -> Result<(), foreman_client::Error> {
@@ -32,30 +31,29 @@ pub struct SubmitRequest {
     keep_alive: KeepAlive,
 }
 
-/// What is said, which is the same for every submission of it.
+/// The conversation, shared by all submissions of it.
 struct Draft {
     model: Box<str>,
-    /// The JSON object without its closing brace, so that the callback URL can follow.
+    /// The JSON object without its closing brace, so that the callback URL can be appended.
     head: Box<[u8]>,
 }
 
 impl SubmitRequest {
-    /// Begins a request for `model`.
+    /// Starts a request for `model`.
     pub fn builder(model: impl Into<String>) -> SubmitRequestBuilder {
         SubmitRequestBuilder::new(model.into())
     }
 
-    /// A request given as JSON text, such as a file that somebody keeps: the object that `POST /jobs` takes, `model` and
-    /// `messages` with `stream`, `tools`, `options` and `think` where they are wanted. `null` is the same as absent. The
-    /// messages and the last three are kept byte for byte.
+    /// Parses the JSON body of `POST /jobs`: `model`, `messages`, and optionally `stream`, `tools`, `options` and `think`. `null` is
+    /// the same as absent. Each message, `tools`, `options` and `think` are sent byte for byte.
     ///
     /// # Errors
     ///
-    /// [`Error::is_invalid`] if it is not such an object, for an empty model, and for a field that is not sent, since it would
-    /// be lost: `state_webhook_url` among them, for where the events go is the client's to say.
+    /// [`Error::is_invalid`] if it is not such an object, for an empty model, and for an unknown field, because it would not be sent.
+    /// `state_webhook_url` is refused too: the client sets it.
     pub fn from_json(json: impl AsRef<[u8]>) -> Result<Self, Error> {
         let body = serde_json::from_slice(json.as_ref())
-            .map_err(|error| Error::invalid("request", "is not a job as JSON").with_source(error))?;
+            .map_err(|error| Error::invalid("request", "is not the JSON of a chat request").with_source(error))?;
         SubmitRequestBuilder::of(body).build()
     }
 
@@ -67,25 +65,25 @@ impl SubmitRequest {
         Ok(Self { draft: Arc::new(draft), keep_alive: KeepAlive::new_submission(on_drop) })
     }
 
-    /// The same conversation as a new submission, with a key and a callback URL of its own: the one way to run it again.
+    /// A new submission of the same conversation, with a key and a callback URL of its own. This is the only way to run it again.
     #[must_use]
     pub fn renew(&self) -> Self {
         Self { draft: Arc::clone(&self.draft), keep_alive: KeepAlive::new_submission(self.keep_alive.drop_policy()) }
     }
 
-    /// The model asked.
+    /// The name of the model.
     #[must_use]
     pub fn model(&self) -> &str {
         &self.draft.model
     }
 
-    /// A handle that outlives the call: the key, the job's id once known, the states as they come. It keeps nothing alive.
+    /// A handle to the submission: its key, its job id once known, its states as they come. It does not keep the submission alive.
     #[must_use]
     pub fn submission(&self) -> Submission {
         self.keep_alive.submission()
     }
 
-    /// The body of `POST /jobs`: the same bytes each time once the submission has been sent.
+    /// The body of `POST /jobs`. Every attempt to send the submission sends the same bytes.
     #[must_use]
     pub fn body(&self) -> Bytes {
         let mut body = Vec::with_capacity(self.draft.head.len() + 160);
@@ -119,7 +117,7 @@ mod tests {
     use crate::Message;
 
     #[test]
-    fn what_is_any_json_passes_through_byte_for_byte() {
+    fn arbitrary_json_is_sent_byte_for_byte() {
         let options = serde_json::value::RawValue::from_string(r#"{ "b":1.0,"a" : 1e3 }"#.to_owned()).unwrap();
         let request = SubmitRequest::builder("m")
             .message(Message::from_json(r#"{"role" : "user"}"#).unwrap())
@@ -136,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_as_json_keeps_what_is_any_json() {
+    fn from_json_keeps_arbitrary_json_byte_for_byte() {
         let json =
             r#"{"think": null, "model": "m", "messages": [{"role" : "user"}], "options": { "b":1.0,"a" : 1e3 }}"#;
         let request = SubmitRequest::from_json(json).unwrap();
@@ -145,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn json_that_is_no_job_or_would_be_sent_in_part_is_refused() {
+    fn from_json_refuses_invalid_and_unknown_fields() {
         for json in [
             "",
             "[]",
@@ -163,20 +161,20 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_model_is_refused_by_name() {
+    fn empty_model_is_refused() {
         let error = SubmitRequest::builder("").build().unwrap_err();
         assert_eq!(error.to_string(), "invalid model: must not be empty");
     }
 
     #[test]
-    fn what_cannot_be_json_is_refused_by_name() {
+    fn value_that_is_not_json_is_refused() {
         let keys = std::collections::BTreeMap::from([((1, 2), 3)]);
         let error = SubmitRequest::builder("m").options(&keys).build().unwrap_err();
         assert!(error.is_invalid() && error.to_string().starts_with("invalid options"));
     }
 
     #[test]
-    fn a_clone_is_the_same_submission_and_renew_is_another() {
+    fn clone_is_same_submission_and_renew_is_another() {
         let request = SubmitRequest::builder("m").user("hi").build().unwrap();
         let key = request.submission().idempotency_key();
         assert_eq!(request.clone().submission().idempotency_key(), key);

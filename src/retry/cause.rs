@@ -1,14 +1,13 @@
 use crate::{BoxError, Error};
 
-/// An error in which an [`Error`] can be seen: that one itself, or the box that a layer put it in.
+/// An error type that the policies can inspect: [`Error`], or the [`BoxError`] of a layer.
 pub trait Cause: sealed::Sealed {}
 
 mod sealed {
     use super::{BoxError, Error};
 
     pub trait Sealed {
-        /// Inspects the error; layers' own errors, such as an elapsed time-out, are given a meaning as in
-        /// [`Error::from_boxed`].
+        /// Inspects the error. An error of a layer, such as an elapsed timeout, is classified as by [`Error::from_boxed`].
         fn inspect<R>(&self, inspect: impl FnOnce(&Error) -> R) -> R;
     }
 

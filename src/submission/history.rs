@@ -44,7 +44,7 @@ impl StateChange {
             JobState::Queued => status.created_at,
             JobState::Running => status.started_at,
             JobState::Done | JobState::Failed => status.completed_at,
-            JobState::Other(_) => None,
+            _ => None,
         };
         Self { state: status.state.clone(), at, via }
     }

@@ -339,7 +339,7 @@ fn order(status: &JobStatus) -> u32 {
         JobState::Queued => attempt.saturating_mul(2).saturating_add(1),
         JobState::Running => attempt.saturating_mul(2),
         JobState::Done | JobState::Failed => u32::MAX,
-        JobState::Other(_) => 0,
+        _ => 0,
     }
 }
 

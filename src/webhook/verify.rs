@@ -1,19 +1,11 @@
 use std::time::Duration;
 
-use http::HeaderMap;
+use foreman_protocol::webhook::{
+    FOREMAN_SIGNATURE, Secret, Signature, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP,
+};
+use http::{HeaderMap, HeaderName};
 
-use super::secret::Secret;
-use super::signature::Signature;
 use crate::source::RefusalReason;
-
-/// The header with foreman's own signature: `sha256=` and the HMAC-SHA256 of the body in hexadecimal.
-pub(crate) const FOREMAN_SIGNATURE: &str = "x-foreman-signature";
-/// The id of the event. This and the next two headers are defined by Standard Webhooks.
-pub(crate) const WEBHOOK_ID: &str = "webhook-id";
-/// The time of the delivery attempt, in seconds since the Unix epoch.
-pub(crate) const WEBHOOK_TIMESTAMP: &str = "webhook-timestamp";
-/// A space-separated list of signatures, each with its version: `v1,` and the HMAC-SHA256 in base64.
-pub(crate) const WEBHOOK_SIGNATURE: &str = "webhook-signature";
 
 /// Verifies that the daemon signed a request.
 ///
@@ -104,7 +96,7 @@ impl Verifier {
 }
 
 /// Returns the value of a header that must not occur twice: it would be unclear which of the values was signed.
-fn unique_header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a [u8]>, RefusalReason> {
+fn unique_header(headers: &HeaderMap, name: HeaderName) -> Result<Option<&[u8]>, RefusalReason> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
     if values.next().is_some() {

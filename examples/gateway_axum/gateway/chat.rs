@@ -47,7 +47,7 @@ pub(super) async fn whole(State(app): State<App>, request: Request) -> Result<Re
 /// or with 503 or 504. Whoever knows the id of a job gets its result.
 pub(super) async fn attach(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Response> {
     let _wait = open(&app)?;
-    let id = JobId::new(id).map_err(Error::into_response)?;
+    let id = JobId::new(id).map_err(|error| Error::from(error).into_response())?;
     let mut answer = tokio::select! {
         job = app.client.jobs().oneshot(id.clone()) => result(job),
         () = app.stop.detach.cancelled() => detached(Some(&id)),
@@ -166,7 +166,8 @@ fn submission(body: &[u8]) -> Result<SubmitRequest, Response> {
     let messages: Vec<Box<RawValue>> = field("messages", chat.messages.as_deref())?;
     // Each is passed on byte for byte.
     let messages: Result<Vec<_>, _> = messages.iter().map(Message::from_value).collect();
-    let mut request = SubmitRequest::builder(model).messages(messages.map_err(Error::into_response)?);
+    let mut request =
+        SubmitRequest::builder(model).messages(messages.map_err(|error| Error::from(error).into_response())?);
     if let Some(tools) = &chat.tools {
         request = request.tools(tools);
     }

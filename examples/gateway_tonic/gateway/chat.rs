@@ -59,7 +59,7 @@ impl Chat {
     pub(super) async fn attach(self, request: Request<AttachRequest>) -> Result<Response<ChatReply>, Status> {
         let _wait = self.open()?;
         let jobs = self.client.jobs().with_deadline(deadline(request.metadata()));
-        let id = JobId::new(&request.get_ref().job_id)?;
+        let id = JobId::new(&request.get_ref().job_id).map_err(Error::from)?;
         tokio::select! {
             job = jobs.oneshot(id.clone()) => reply(job),
             () = self.stop.detach.cancelled() => Err(detached(Some(&id))),
@@ -169,7 +169,8 @@ impl<F: Job> Progress<F> {
 }
 
 fn submission(chat: &ChatRequest) -> Result<SubmitRequest, Status> {
-    let messages: Vec<Message> = chat.messages.iter().map(Message::from_json).collect::<Result<_, _>>()?;
+    let messages: Vec<Message> =
+        chat.messages.iter().map(Message::from_json).collect::<Result<_, _>>().map_err(Error::from)?;
     let mut request = SubmitRequest::builder(&chat.model).messages(messages);
     if let Some(options) = &chat.options {
         let options: &RawValue = serde_json::from_str(options)

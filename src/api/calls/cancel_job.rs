@@ -11,8 +11,8 @@ use crate::{Error, JobId, JobStatus};
 
 /// Cancels a job (`DELETE /jobs/{id}`), which then ends in state `failed` with the error `cancelled`.
 ///
-/// The daemon answers 409 if the job is terminal already, and 404 if it does not know the job or cannot cancel at all;
-/// [`Client::cancel`](crate::Client::cancel) tells the two apart.
+/// The daemon returns 409 if the job is terminal already. It returns 404 if it does not know the job, or if it does not support
+/// cancelling; [`Client::cancel`](crate::Client::cancel) finds out which.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CancelJob(pub JobId);
 
@@ -33,7 +33,7 @@ impl Call for CancelJob {
     }
 }
 
-/// What is said of a daemon that does not have the endpoint.
+/// The error for a daemon without the endpoint.
 pub(crate) fn cannot_cancel(status: StatusCode) -> Error {
-    Error::new(Kind::Unsupported { what: "cancel jobs", status })
+    Error::new(Kind::Unsupported { feature: "cancelling jobs", status })
 }

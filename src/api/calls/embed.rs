@@ -28,6 +28,6 @@ impl Call for EmbedRequest {
         if asked == given {
             return Ok(response);
         }
-        Err(Error::response(format!("it has {given} embeddings for {asked} texts")))
+        Err(Error::response(format!("{given} embeddings for {asked} texts")))
     }
 }

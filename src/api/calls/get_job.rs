@@ -14,7 +14,7 @@ use crate::{Error, JobId, JobStatus};
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// Asks for the state of a job (`GET /jobs/{id}`).
+/// Polls the state of a job (`GET /jobs/{id}`).
 #[derive(Debug, Clone)]
 pub struct GetJob {
     job_id: JobId,
@@ -23,34 +23,34 @@ pub struct GetJob {
 }
 
 impl GetJob {
-    /// Asks for the state now.
+    /// Returns the state at once.
     #[must_use]
     pub fn new(job_id: JobId) -> Self {
         Self { job_id, wait: None, known: None }
     }
 
-    /// Asks the daemon to hold its answer for up to `wait` (whole seconds), until the job is terminal (`Prefer: wait=SECONDS`).
-    /// A daemon that does not know the preference answers at once.
+    /// A long poll: asks the daemon to hold the response for up to `wait`, in whole seconds, until the job is terminal
+    /// (`Prefer: wait=SECONDS`). A daemon that does not know the preference responds at once.
     #[must_use]
     pub fn wait(mut self, wait: Duration) -> Self {
         self.wait = (wait.as_secs() > 0).then(|| Duration::from_secs(wait.as_secs()));
         self
     }
 
-    /// Asks the daemon to answer sooner if the state is not the one that it told with this `ETag` (`If-None-Match`).
+    /// Ends a long poll as soon as the state differs from the one with this `ETag` (`If-None-Match`).
     #[must_use]
     pub fn if_none_match(mut self, etag: Option<HeaderValue>) -> Self {
         self.known = etag;
         self
     }
 
-    /// The job asked for.
+    /// The id of the job.
     #[must_use]
     pub fn job_id(&self) -> &JobId {
         &self.job_id
     }
 
-    /// How long the daemon is asked to hold its answer.
+    /// How long the daemon is asked to hold the response.
     #[must_use]
     pub fn waits(&self) -> Option<Duration> {
         self.wait
@@ -63,7 +63,7 @@ impl GetJob {
 pub struct Polled {
     /// The state of the job: the response body.
     pub status: JobStatus,
-    /// The entity tag of this state, to be sent back with [`GetJob::known`]: the response header `ETag`.
+    /// The entity tag of this state, to be sent back with [`GetJob::if_none_match`]: the response header `ETag`.
     pub etag: Option<HeaderValue>,
     /// Whether the daemon applied [`GetJob::wait`]: the response header `Preference-Applied` lists `wait`.
     pub held: bool,
@@ -110,13 +110,13 @@ impl Call for GetJob {
     fn response(&self, response: Response<Bytes>) -> Result<Polled, Error> {
         let status: JobStatus = json(&response, StatusCode::OK)?;
         if status.job_id != self.job_id {
-            return Err(Error::response(format!("it speaks of job {}", status.job_id)));
+            return Err(Error::response(format!("it is of job {}", status.job_id)));
         }
         Ok(Polled { status, etag: response.headers().get(ETAG).cloned(), held: held(response.headers()) })
     }
 }
 
-/// Whether the daemon says that it applied `wait` (`Preference-Applied: wait=20`, perhaps among others).
+/// Whether the daemon applied `wait` (`Preference-Applied: wait=20`, possibly among others).
 fn held(headers: &HeaderMap) -> bool {
     let values = headers.get_all(PREFERENCE_APPLIED).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|applied| {
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_id_is_percent_encoded() {
+    fn id_is_percent_encoded() {
         for (id, path) in [
             ("7", "/jobs/7"),
             ("a b?#%", "/jobs/a%20b%3F%23%25"),
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn prefer_says_whole_seconds() {
+    fn prefer_has_whole_seconds() {
         let mut headers = HeaderMap::new();
         GetJob::new(JobId::new("7").unwrap()).wait(Duration::from_millis(20_900)).headers(&mut headers);
         assert_eq!(headers["prefer"], "wait=20");
@@ -152,14 +152,14 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_about_another_job_is_a_bad_one() {
+    fn response_about_another_job_is_bad() {
         let answer = Response::new(Bytes::from(r#"{"job_id":"8","state":"done"}"#));
         let error = GetJob::new(JobId::new("7").unwrap()).response(answer).unwrap_err();
-        assert!(error.is_bad_response() && error.to_string().contains("speaks of job 8"));
+        assert!(error.is_bad_response() && error.to_string().contains("it is of job 8"));
     }
 
     #[test]
-    fn an_applied_preference_is_seen_among_others() {
+    fn applied_preference_is_found_among_others() {
         for (value, applied) in
             [("wait=20", true), ("respond-async, WAIT = 3", true), ("respond-async", false), ("waiting", false)]
         {
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wire_is_read_as_it_is_in_the_field() {
+    fn null_unknown_fields_and_states_are_accepted() {
         let body = r#"{"job_id":"7","state":"paused","model":null,"created_at":"2026-01-02T03:04:05.123456789+02:00",
             "started_at":null,"attempt":2,"result":null,"error":null,"artifacts":null,"new":{"a":[1]}}"#;
         let status = GetJob::new(JobId::new("7").unwrap()).response(Response::new(Bytes::from(body))).unwrap().status;

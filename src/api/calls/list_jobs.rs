@@ -20,24 +20,24 @@ pub struct ListJobs {
 }
 
 impl ListJobs {
-    /// All jobs, as many on a page as the daemon likes.
+    /// All jobs, with the page size of the daemon.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Only those in that state.
+    /// Only jobs in this state.
     pub fn state(mut self, state: JobState) -> Self {
         self.state = Some(state);
         self
     }
 
-    /// At most so many on a page.
+    /// The largest number of jobs on a page.
     pub fn limit(mut self, limit: u32) -> Self {
         self.limit = Some(limit);
         self
     }
 
-    /// The page that [`JobPage::next_cursor`] names.
+    /// The page after the one that returned this [`JobPage::next_cursor`].
     pub fn cursor(mut self, cursor: impl Into<String>) -> Self {
         self.cursor = Some(cursor.into());
         self
@@ -50,7 +50,7 @@ impl ListJobs {
 pub struct JobPage {
     /// The jobs, newest first.
     pub jobs: Vec<JobStatus>,
-    /// Where the next page begins, if there is one.
+    /// The cursor of the next page, if there is one (`next_cursor` on the wire).
     #[serde(default)]
     pub next_cursor: Option<String>,
 }
@@ -80,7 +80,7 @@ impl Call for ListJobs {
     fn response(&self, response: Response<Bytes>) -> Result<JobPage, Error> {
         match response.status() {
             status @ (StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED) => {
-                Err(Error::new(Kind::Unsupported { what: "list jobs", status }))
+                Err(Error::new(Kind::Unsupported { feature: "listing jobs", status }))
             }
             _ => json(&response, StatusCode::OK),
         }
@@ -92,19 +92,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_query_holds_what_was_asked() {
+    fn query_contains_the_options() {
         assert_eq!(ListJobs::new().path(), "/jobs");
-        let asked = ListJobs::new().state(JobState::Done).limit(5).cursor("a&b");
-        assert_eq!(asked.path(), "/jobs?state=done&limit=5&cursor=a%26b");
+        let list = ListJobs::new().state(JobState::Done).limit(5).cursor("a&b");
+        assert_eq!(list.path(), "/jobs?state=done&limit=5&cursor=a%26b");
     }
 
     #[test]
-    fn a_daemon_without_it_is_said_to_be_one() {
+    fn daemon_without_list_is_unsupported() {
         for status in [404, 405, 501] {
-            let answer = Response::builder().status(status).body(Bytes::new()).unwrap();
-            let error = ListJobs::new().response(answer).unwrap_err();
+            let response = Response::builder().status(status).body(Bytes::new()).unwrap();
+            let error = ListJobs::new().response(response).unwrap_err();
             assert!(error.is_unsupported() && !error.is_not_found() && !error.is_retryable());
-            assert_eq!(error.to_string(), format!("this daemon cannot list jobs (it answered {status})"));
+            assert_eq!(error.to_string(), format!("daemon does not support listing jobs (it returned {status})"));
         }
     }
 }

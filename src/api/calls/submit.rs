@@ -11,25 +11,25 @@ use crate::{Error, JobId, SubmitRequest};
 /// draft-ietf-httpapi-idempotency-key-header.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// The daemon has taken a job (the `202` of `POST /jobs`).
+/// The daemon accepted a submission: the `202` of `POST /jobs`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Accepted {
-    /// Which job it became (`job_id` on the wire).
+    /// The id of the job (`job_id` on the wire).
     pub job_id: JobId,
-    /// Whether the daemon keeps idempotency keys: it echoed `Idempotency-Key`. If so, sending the same request again gives the
-    /// same job.
+    /// Whether the daemon supports idempotency keys, which it shows by echoing the header `Idempotency-Key`. Sending the same request
+    /// to it again returns the same job.
     pub supports_idempotency: bool,
 }
 
 impl Accepted {
-    /// What a test double of a daemon answers: the job, and no word of keys.
+    /// A response without an echo of the key: for test doubles.
     #[must_use]
     pub fn new(job_id: JobId) -> Self {
         Self { job_id, supports_idempotency: false }
     }
 
-    /// The same with keys kept.
+    /// The same with an echo of the key.
     #[must_use]
     pub fn with_idempotency(mut self) -> Self {
         self.supports_idempotency = true;
@@ -67,8 +67,7 @@ impl Call for SubmitRequest {
             job_id: String,
         }
         let body: Body = json(&response, StatusCode::ACCEPTED)?;
-        let job_id =
-            JobId::new(body.job_id).map_err(|error| Error::response("its job_id is not one").with_source(error))?;
+        let job_id = JobId::new(body.job_id).map_err(|error| Error::response("invalid job_id").with_source(error))?;
         let key = self.submission().idempotency_key().to_string();
         let echo = response.headers().get(IDEMPOTENCY_KEY);
         Ok(Accepted { job_id, supports_idempotency: echo.is_some_and(|echo| echo.as_bytes() == key.as_bytes()) })
@@ -84,29 +83,29 @@ mod tests {
     }
 
     fn accepted(body: &str) -> Result<Accepted, Error> {
-        let answer = Response::builder().status(202).body(Bytes::copy_from_slice(body.as_bytes())).unwrap();
-        request().response(answer)
+        let response = Response::builder().status(202).body(Bytes::copy_from_slice(body.as_bytes())).unwrap();
+        request().response(response)
     }
 
     #[test]
-    fn the_key_is_sent_and_its_echo_understood() {
+    fn key_is_sent_and_echo_recognised() {
         let request = request();
         let mut headers = HeaderMap::new();
         request.headers(&mut headers);
         let key = headers.get("idempotency-key").unwrap();
         assert_eq!(key, &request.submission().idempotency_key().to_string());
 
-        let answer = |key: &HeaderValue| {
+        let response = |key: &HeaderValue| {
             let body = Bytes::from(r#"{"job_id":"7"}"#);
             Response::builder().status(202).header("Idempotency-Key", key).body(body).unwrap()
         };
-        assert!(request.response(answer(key)).unwrap().supports_idempotency);
-        assert!(!request.response(answer(&HeaderValue::from_static("another"))).unwrap().supports_idempotency);
+        assert!(request.response(response(key)).unwrap().supports_idempotency);
+        assert!(!request.response(response(&HeaderValue::from_static("another"))).unwrap().supports_idempotency);
         assert!(!accepted(r#"{"job_id":"7"}"#).unwrap().supports_idempotency);
     }
 
     #[test]
-    fn an_unusable_job_id_is_a_bad_answer() {
+    fn invalid_job_id_is_a_bad_response() {
         for body in [
             "{}",
             r#"{"job_id":null}"#,
@@ -124,8 +123,8 @@ mod tests {
     }
 
     #[test]
-    fn any_other_success_is_none() {
-        let answer = Response::builder().status(200).body(Bytes::from(r#"{"job_id":"7"}"#)).unwrap();
-        assert_eq!(request().response(answer).unwrap_err().status(), Some(StatusCode::OK));
+    fn other_success_status_is_an_error() {
+        let response = Response::builder().status(200).body(Bytes::from(r#"{"job_id":"7"}"#)).unwrap();
+        assert_eq!(request().response(response).unwrap_err().status(), Some(StatusCode::OK));
     }
 }

@@ -2,12 +2,12 @@ use std::time::Duration;
 
 use crate::Error;
 
-/// When to ask for the state of a job.
+/// How often to poll.
 ///
-/// The first poll goes out at once. Then, where the daemon holds its answer until the state changes (`Prefer: wait`), one poll
-/// follows the other; where it does not, they are [`interval`](PollPolicyBuilder::interval) apart, growing by
-/// [`growth`](PollPolicyBuilder::growth) up to [`max_interval`](PollPolicyBuilder::max_interval), a little apart from those of
-/// other jobs by [`jitter`](PollPolicyBuilder::jitter). `Retry-After` overrides all of it, up to
+/// The first poll goes out at once. If the daemon supports long polls (`Prefer: wait`), each poll then follows the one before, which
+/// the daemon holds until the state changes. Otherwise polls are [`interval`](PollPolicyBuilder::interval) apart; the interval grows by
+/// [`growth`](PollPolicyBuilder::growth) up to [`max_interval`](PollPolicyBuilder::max_interval) and is varied by
+/// [`jitter`](PollPolicyBuilder::jitter). `Retry-After` overrides the interval, up to
 /// [`max_retry_after`](PollPolicyBuilder::max_retry_after).
 ///
 /// ```
@@ -32,12 +32,12 @@ pub struct PollPolicy {
 }
 
 impl PollPolicy {
-    /// Begins with the defaults.
+    /// Starts with the defaults.
     pub fn builder() -> PollPolicyBuilder {
         PollPolicyBuilder { policy: Self::default() }
     }
 
-    /// Asks every `interval`, without growth, and never asks the daemon to hold its answer.
+    /// Polls every `interval`, without growth and without long polls.
     ///
     /// # Errors
     ///
@@ -70,13 +70,13 @@ pub struct PollPolicyBuilder {
 }
 
 impl PollPolicyBuilder {
-    /// The time between the first two polls; 250 ms unless set.
+    /// The pause after the first poll; 250 ms unless set.
     pub fn interval(mut self, interval: Duration) -> Self {
         self.policy.interval = interval;
         self
     }
 
-    /// By what the interval is multiplied after each poll, 1 or more; 1.5 unless set.
+    /// The factor by which the interval grows with each poll, from 1 to 1,000; 1.5 unless set.
     pub fn growth(mut self, factor: f64) -> Self {
         self.policy.growth = factor;
         self
@@ -88,44 +88,43 @@ impl PollPolicyBuilder {
         self
     }
 
-    /// By which part of itself an interval may be shorter or longer, from 0 to 1; 0.1 (±10 %) unless set.
+    /// The fraction by which an interval may be shorter or longer, from 0 to 1; 0.1 (±10 %) unless set.
     pub fn jitter(mut self, part: f64) -> Self {
         self.policy.jitter = part;
         self
     }
 
-    /// The longest `Retry-After` that is obeyed; 60 s unless set.
+    /// The upper limit of `Retry-After`; 60 s unless set.
     pub fn max_retry_after(mut self, limit: Duration) -> Self {
         self.policy.max_retry_after = limit;
         self
     }
 
-    /// For how long the daemon is asked to hold its answer (`Prefer: wait`, in whole seconds); 20 s unless set, and not at
-    /// all with zero.
+    /// How long the daemon is asked to hold a long poll (`Prefer: wait`, in whole seconds); 20 s unless set. Zero turns long polls
+    /// off.
     pub fn long_poll(mut self, wait: Duration) -> Self {
         self.policy.long_poll = wait;
         self
     }
 
-    /// The time between polls while webhooks work; 30 s unless set.
+    /// The interval while webhooks work; 30 s unless set.
     pub fn slow_interval(mut self, interval: Duration) -> Self {
         self.policy.slow_interval = interval;
         self
     }
 
-    /// How many polls of one client may be in flight at once, first come first served; half of them, rounded down, may be
-    /// held by the daemon. 64 unless set.
+    /// The limit of polls of one client that are in flight at once; 64 unless set. Half of them, rounded down, may be long polls.
     pub fn in_flight(mut self, polls: usize) -> Self {
         self.policy.in_flight = polls;
         self
     }
 
-    /// The policy, checked.
+    /// Builds the policy.
     ///
     /// # Errors
     ///
-    /// [`Error::is_invalid`], naming the option, for an interval or a number of polls in flight of zero, a growth under 1, a
-    /// jitter outside 0 to 1, or a longest interval shorter than the first.
+    /// [`Error::is_invalid`], naming the option, for an interval or limit of zero, a growth under 1, a jitter outside 0 to 1, or a
+    /// maximum interval shorter than the first.
     pub fn build(self) -> Result<PollPolicy, Error> {
         let PollPolicy { interval, growth, max_interval, jitter, slow_interval, in_flight, .. } = self.policy;
         for (name, value) in [("interval", interval), ("slow_interval", slow_interval)] {
@@ -134,7 +133,7 @@ impl PollPolicyBuilder {
             }
         }
         if max_interval < interval {
-            return Err(Error::invalid("max_interval", "must not be shorter than the interval"));
+            return Err(Error::invalid("max_interval", "must not be shorter than interval"));
         }
         if !(1.0..=1000.0).contains(&growth) {
             return Err(Error::invalid("growth", "must be from 1 to 1000"));
@@ -154,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_work_is_refused_by_name() {
+    fn invalid_option_is_named() {
         let policy = PollPolicy::builder;
         for (name, builder) in [
             ("interval", policy().interval(Duration::ZERO)),

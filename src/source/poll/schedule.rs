@@ -15,10 +15,10 @@ pub(crate) enum Pace {
     Slow,
 }
 
-/// The pauses between the polls of one job: the decisions of [`PollPolicy`], without a clock.
+/// The pauses between the polls of one job by a [`PollPolicy`]. It has no clock.
 #[derive(Debug)]
 pub(super) struct PollSchedule {
-    /// How often the interval has grown; `None` before the first pause.
+    /// How often the interval has grown. `None` before the first pause.
     grown: Option<u16>,
     rng: Rng,
 }
@@ -28,7 +28,7 @@ impl PollSchedule {
         Self { grown: None, rng }
     }
 
-    /// How long to pause before the next poll.
+    /// The pause before the next poll.
     pub(super) fn pause(&mut self, policy: &PollPolicy, pace: Pace, retry_after: Option<Duration>) -> Duration {
         let first = self.grown.is_none();
         let grown = self.grown.get_or_insert(0);

@@ -33,7 +33,7 @@ const MAX_QUICK: u8 = 8;
 /// use foreman_client::source::{PollPolicy, PollStream};
 /// use futures_util::StreamExt;
 /// use tower::ServiceExt;
-/// # let daemon = foreman_client::daemon::Daemon::start().await?;
+/// # let daemon = foreman_daemon::Daemon::start().await?;
 /// # let base = daemon.url().parse()?;
 /// # let api = Api::new(base, Transport::new(&daemon.url().parse()?)?);
 ///

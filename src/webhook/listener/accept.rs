@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use foreman_protocol::http1::is_connection_error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -78,7 +79,7 @@ pub(super) async fn accept_loop<A: Accept>(
                 A::refuse(io);
                 receiver.record_refusal(RefusalReason::Overload);
             }
-            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) if is_connection_error(&error) => {}
             Err(error) => {
                 // Out of file descriptors or memory, which the end of other connections gives back.
                 tracing::warn!(%error, ?pause, "cannot accept webhook connections");
@@ -95,10 +96,4 @@ pub(super) async fn accept_loop<A: Accept>(
         tracing::debug!(left = connections.len(), "aborting webhook connections");
         connections.shutdown().await;
     }
-}
-
-/// Whether it was the peer that went away while it stood in the queue.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }

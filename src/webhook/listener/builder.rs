@@ -75,7 +75,7 @@ impl WebhookListenerBuilder {
 
     /// Sets the timeout for the headers of a request, counted from when the connection is accepted. The default is 5 s.
     ///
-    /// When it elapses, the connection is closed without a response. A timeout of more than 24 h counts as 24 h.
+    /// When it elapses, the connection is closed without a response. A timeout of more than 7 days counts as 7 days.
     pub fn header_timeout(mut self, timeout: Duration) -> Self {
         self.limits.header_timeout = timeout;
         self

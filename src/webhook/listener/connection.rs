@@ -1,12 +1,11 @@
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::pin::pin;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
+use foreman_protocol::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
@@ -14,11 +13,8 @@ use super::builder::ListenerLimits;
 use super::handle::stopped;
 use crate::webhook::WebhookReceiver;
 
-/// How long a peer may take to let an answer be written, and to go away after it.
+/// How long a peer may take to let an answer be written.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// The longest header time-out that is given to hyper, which adds it to a time without asking whether it can.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Serves the one request of a connection.
 pub(super) async fn serve_connection<I>(
@@ -32,9 +28,7 @@ pub(super) async fn serve_connection<I>(
     let until = Instant::now().checked_add(limits.request_timeout);
     let service = service_fn(|request| receiver.receive(request, until));
     let mut connection = pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.header_timeout.min(LONGEST))
+        http1::builder(limits.header_timeout)
             .max_headers(limits.max_headers)
             .max_buf_size(limits.max_buffer)
             .keep_alive(false)
@@ -58,20 +52,5 @@ pub(super) async fn serve_connection<I>(
         Ok(Err(error)) => tracing::debug!(%error, "a webhook connection broke"),
         Err(_) => return,
     }
-    let _ = timeout(FAREWELL, poll_fn(|cx| hang_up(&mut io, cx))).await;
-}
-
-/// Closes our side, then reads and forgets until the peer has closed its own: closing over bytes that nobody read resets the
-/// connection, and an answer on its way would be lost with it.
-fn hang_up<I: AsyncRead + AsyncWrite + Unpin>(io: &mut I, cx: &mut Context<'_>) -> Poll<()> {
-    // hyper has done so unless it met an error; a second time does nothing.
-    let _ = ready!(Pin::new(&mut *io).poll_shutdown(cx));
-    let mut scratch = [0; 4096];
-    loop {
-        let mut buffer = ReadBuf::new(&mut scratch);
-        match ready!(Pin::new(&mut *io).poll_read(cx, &mut buffer)) {
-            Ok(()) if !buffer.filled().is_empty() => {}
-            _ => return Poll::Ready(()),
-        }
-    }
+    http1::lingering_close(io).await;
 }

@@ -292,7 +292,7 @@ async fn address_in_use_is_error_with_source() {
     let address = listener.local_addr();
     let error = WebhookListener::builder(RegisteredJob::new().receiver()).bind(address).await.unwrap_err();
     assert!(matches!(error.kind(), Kind::Bind(at) if *at == address), "{error}");
-    assert_eq!(error.to_string(), format!("cannot listen for webhooks on {address}"));
+    assert_eq!(error.to_string(), format!("cannot bind the webhook listener to {address}"));
     let cause = std::error::Error::source(&error).unwrap().downcast_ref::<io::Error>().unwrap();
     assert_eq!(cause.kind(), io::ErrorKind::AddrInUse);
 }

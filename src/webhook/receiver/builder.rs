@@ -1,7 +1,8 @@
 use std::time::Duration;
 
+use foreman_protocol::webhook::Secret;
+
 use super::WebhookReceiver;
-use crate::webhook::secret::Secret;
 use crate::webhook::verify::Verifier;
 use crate::{Error, Notifier};
 
@@ -149,7 +150,7 @@ impl WebhookReceiverBuilder {
         match Secret::new(secret) {
             Ok(secret) => self.secrets.push(secret),
             Err(error) => {
-                self.error.get_or_insert(error);
+                self.error.get_or_insert(error.into());
             }
         }
     }

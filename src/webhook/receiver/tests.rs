@@ -359,7 +359,6 @@ fn debug_hides_secret_and_token() {
     assert!(!shown.contains(SECRET) && !shown.contains(&job.token.to_string()), "{shown}");
 }
 
-#[cfg(feature = "daemon")]
 #[tokio::test]
 async fn axum_route_and_nest_reach_receiver() {
     use axum::Router;

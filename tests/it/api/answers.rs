@@ -25,20 +25,20 @@ fn told(error: &Error) -> String {
 #[tokio::test(start_paused = true)]
 async fn a_bad_answer_to_a_poll_says_what_was_asked_and_what_came() {
     for (body, why) in [
-        ("<html>Bad Gateway</html>", "it is not JSON: it begins with \"<html>Bad Gateway</html>\""),
-        (r#"{"job_id":"7","sta"#, "the JSON is cut off"),
-        ("", "the JSON is cut off"),
-        ("[]", "the JSON has another shape"),
-        (r#"{"job_id":7,"state":"done"}"#, "the JSON has another shape"),
-        (r#"{"job_id":"7","state":1}"#, "the JSON has another shape"),
-        (r#"{"job_id":"7"}"#, "the JSON has another shape"),
-        (r#"{"job_id":"../7","state":"done"}"#, "the JSON has another shape"),
-        (r#"{"job_id":"8","state":"done"}"#, "it speaks of job 8"),
-        (r#"{"job_id":"7","state":"done"} x"#, "it is not JSON"),
+        ("<html>Bad Gateway</html>", "not JSON, starting with \"<html>Bad Gateway</html>\""),
+        (r#"{"job_id":"7","sta"#, "truncated JSON"),
+        ("", "truncated JSON"),
+        ("[]", "JSON of another shape"),
+        (r#"{"job_id":7,"state":"done"}"#, "JSON of another shape"),
+        (r#"{"job_id":"7","state":1}"#, "JSON of another shape"),
+        (r#"{"job_id":"7"}"#, "JSON of another shape"),
+        (r#"{"job_id":"../7","state":"done"}"#, "JSON of another shape"),
+        (r#"{"job_id":"8","state":"done"}"#, "it is of job 8"),
+        (r#"{"job_id":"7","state":"done"} x"#, "not JSON"),
     ] {
         let error = exchange(poll(), |asked| asked.answer(200, body)).await.unwrap_err();
         let text = told(&error);
-        assert!(text.starts_with("GET http://daemon.test/jobs/7: the daemon's answer cannot be used: "), "{text}");
+        assert!(text.starts_with("GET http://daemon.test/jobs/7: unusable response from the daemon: "), "{text}");
         assert!(text.contains(why), "{body}: {text}");
         assert!(error.is_bad_response() && error.is_retryable() && !error.is_safe_to_resubmit(), "{body}");
     }
@@ -58,7 +58,7 @@ async fn a_202_without_a_usable_job_id_says_so() {
     ] {
         let error = exchange(request(), |asked| asked.answer(202, body)).await.unwrap_err();
         let text = told(&error);
-        assert!(text.starts_with("POST http://daemon.test/jobs: the daemon's answer cannot be used"), "{text}");
+        assert!(text.starts_with("POST http://daemon.test/jobs: unusable response from the daemon"), "{text}");
         assert!(error.is_bad_response() && !error.is_safe_to_resubmit(), "{body}");
     }
 }
@@ -67,7 +67,7 @@ async fn a_202_without_a_usable_job_id_says_so() {
 async fn a_body_that_breaks_off_is_a_broken_exchange() {
     let cut = AnswerBody::from(r#"{"job_id":"7","#).then_broken();
     let error = exchange(poll(), |asked| asked.answer(200, cut)).await.unwrap_err();
-    assert_eq!(told(&error), "GET http://daemon.test/jobs/7: the exchange with the daemon broke off: connection reset");
+    assert_eq!(told(&error), "GET http://daemon.test/jobs/7: connection to the daemon lost: connection reset");
     assert!(error.is_retryable() && !error.is_safe_to_resubmit() && !error.is_bad_response());
 }
 
@@ -97,7 +97,7 @@ async fn an_answer_may_be_as_large_as_the_limit_and_no_larger() {
         match result {
             Ok(_) => assert!(fits, "{limit}"),
             Err(error) => {
-                let text = format!("GET http://daemon.test/jobs/7: the daemon's answer is larger than {limit} bytes");
+                let text = format!("GET http://daemon.test/jobs/7: response from the daemon larger than {limit} bytes");
                 assert_eq!(error.to_string(), text);
                 assert!(!fits && error.is_bad_response() && !error.is_retryable());
             }
@@ -115,8 +115,7 @@ async fn a_redirect_is_not_followed_and_says_where_it_leads() {
         assert_eq!(
             error.await.unwrap_err().to_string(),
             format!(
-                "GET http://daemon.test/api/tags: the daemon answered {status}: a redirect to https://elsewhere.test/, which is \
-                 not followed"
+                "GET http://daemon.test/api/tags: daemon returned {status}: redirect to https://elsewhere.test/ not followed"
             )
         );
     }
@@ -131,6 +130,6 @@ async fn the_daemons_reason_is_told_and_never_too_long() {
     for body in ["", "oops", "{}", r#"{"error":7}"#, r#"{"error":null}"#] {
         let error = exchange(ListModels, |asked| asked.answer(500, body)).await.unwrap_err();
         assert_eq!(error.reason(), None, "{body}");
-        assert_eq!(error.to_string(), "GET http://daemon.test/api/tags: the daemon answered 500 Internal Server Error");
+        assert_eq!(error.to_string(), "GET http://daemon.test/api/tags: daemon returned 500 Internal Server Error");
     }
 }

@@ -119,3 +119,19 @@ async fn a_service_that_is_not_ready_has_sent_nothing_that_the_daemon_knows() {
     let error = begin(&wait, &request()).await.unwrap().unwrap_err();
     assert!(error.is_safe_to_resubmit() && error.is_connect());
 }
+
+#[test]
+fn errors_of_wire_types_have_a_kind_also_in_a_box() {
+    let invalid = || foreman_client::JobId::new("").unwrap_err();
+    for error in [Error::from(invalid()), Error::from_boxed(invalid().into())] {
+        assert!(error.is_invalid(), "{error}");
+        assert_eq!(error.to_string(), "invalid job_id: must not be empty");
+        assert!(std::error::Error::source(&error).is_none());
+    }
+    let artifact: foreman_client::Artifact = serde_json::from_str(r#"{"name":"a","size":3,"data":"*"}"#).unwrap();
+    let damaged = || artifact.data().unwrap_err();
+    for error in [Error::from(damaged()), Error::from_boxed(damaged().into())] {
+        assert!(error.is_bad_response(), "{error}");
+        assert!(error.to_string().ends_with("artifact \"a\" is not base64"), "{error}");
+    }
+}

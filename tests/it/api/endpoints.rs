@@ -31,9 +31,9 @@ async fn embeddings_are_as_many_as_the_texts() {
     assert_eq!(good.await.unwrap().embeddings, [[1.0, 2.5], [3.0, 4.0]]);
 
     for (body, why) in [
-        (r#"{"embeddings":[[1]]}"#, "it has 1 embeddings for 2 texts"),
-        (r#"{"embeddings":[[1],[2],[3]]}"#, "it has 3 embeddings for 2 texts"),
-        (r#"{"embeddings":[]}"#, "it has 0 embeddings for 2 texts"),
+        (r#"{"embeddings":[[1]]}"#, "1 embeddings for 2 texts"),
+        (r#"{"embeddings":[[1],[2],[3]]}"#, "3 embeddings for 2 texts"),
+        (r#"{"embeddings":[]}"#, "0 embeddings for 2 texts"),
         (r#"{"embeddings":null}"#, "another shape"),
         (r#"{"embeddings":[["1"],[2]]}"#, "another shape"),
     ] {

@@ -31,7 +31,7 @@ async fn given_up<C: Call>(limit: Option<Duration>, call: C, answer: impl FnOnce
         "{error}"
     );
     let text = error.to_string();
-    let (_, limit) = text.split_once(": no complete answer within ").unwrap();
+    let (_, limit) = text.split_once(": no complete response within ").unwrap();
     let limit = limit.strip_suffix('s').unwrap().parse().unwrap();
     Duration::from_secs_f64(limit)
 }

@@ -1,8 +1,8 @@
 //! The short methods that do not wait.
 
 use foreman_client::api::ListJobs;
-use foreman_client::daemon::Daemon;
 use foreman_client::{Client, EmbedRequest, JobId, JobState, SubmitRequest};
+use foreman_daemon::Daemon;
 use http::{Method, Request, Response};
 use http_body_util::Full;
 use tower::service_fn;
@@ -22,7 +22,7 @@ async fn models_are_listed_and_texts_embedded() {
     let stranger = Client::builder(daemon.url()).token("another").polling().build().await.unwrap();
     let error = stranger.models().await.unwrap_err();
     assert!(error.is_auth() && !error.is_retryable());
-    let said = format!("GET {}/api/tags: the daemon answered 401", daemon.url());
+    let said = format!("GET {}/api/tags: daemon returned 401", daemon.url());
     assert!(error.to_string().starts_with(&said), "{error}");
 }
 
@@ -74,8 +74,14 @@ async fn a_daemon_without_cancel_and_list_is_said_to_be_one() {
         });
         let client = Client::builder("http://old.example").polling().build_with(old).await.unwrap();
         let error = client.cancel(&JobId::new("7").unwrap()).await.unwrap_err();
-        assert!(error.is_unsupported() && error.to_string().contains("this daemon cannot cancel jobs"), "{error}");
+        assert!(
+            error.is_unsupported() && error.to_string().contains("daemon does not support cancelling jobs"),
+            "{error}"
+        );
         let error = client.list(ListJobs::new()).await.unwrap_err();
-        assert!(error.is_unsupported() && error.to_string().contains("this daemon cannot list jobs"), "{error}");
+        assert!(
+            error.is_unsupported() && error.to_string().contains("daemon does not support listing jobs"),
+            "{error}"
+        );
     }
 }

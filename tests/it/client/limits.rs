@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use foreman_client::daemon::Daemon;
-use foreman_client::daemon::faults::{Faults, Refusal, Times};
 use foreman_client::retry::RetrySubmission;
 use foreman_client::{Client, SubmitRequest};
+use foreman_daemon::Daemon;
+use foreman_daemon::faults::{Faults, Refusal, Times};
 
 async fn faulty() -> (Daemon, Faults) {
     let faults = Faults::new();

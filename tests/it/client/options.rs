@@ -36,9 +36,9 @@ async fn options_that_cannot_work_are_refused_by_name() {
 fn requests_that_cannot_work_are_refused_by_name() {
     for (field, error) in [
         ("model", SubmitRequest::builder("").build().unwrap_err()),
-        ("messages", Message::from_json("[]").unwrap_err()),
-        ("messages", Message::from_value("text").unwrap_err()),
-        ("model", EmbedRequest::new("", "text").unwrap_err()),
+        ("messages", Message::from_json("[]").unwrap_err().into()),
+        ("messages", Message::from_value("text").unwrap_err().into()),
+        ("model", EmbedRequest::new("", "text").unwrap_err().into()),
     ] {
         assert!(error.is_invalid() && error.to_string().starts_with(&format!("invalid {field}: ")), "{error}");
     }

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 
 use foreman_client::api::{CancelJob, GetJob};
-use foreman_client::daemon::{Daemon, Echo};
 use foreman_client::webhook::{WebhookListener, WebhookReceiver};
 use foreman_client::{Client, DropPolicy, JobState, Notifier, SubmitRequest, Via};
+use foreman_daemon::{Daemon, Echo};
 use futures_util::StreamExt;
 use tokio::net::TcpListener;
 use tower::ServiceExt;
@@ -14,7 +14,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use crate::daemon::gate::Gate;
+use crate::gate::Gate;
 
 const SECRET: &str = "It's a Secret to Everybody";
 
@@ -88,7 +88,7 @@ async fn a_receiver_that_cannot_bind_means_polling_said_once() {
     drop(guard);
     let said = warnings.0.lock().unwrap().clone();
     assert_eq!(said.len(), 1, "{said:?}");
-    assert!(said[0].contains("polling instead") && said[0].contains("cannot listen"), "{said:?}");
+    assert!(said[0].contains("polling instead") && said[0].contains("cannot bind"), "{said:?}");
     assert_eq!((client.webhook_url(), daemon.stats().webhook_attempts), (None, 0));
 }
 
@@ -136,8 +136,8 @@ async fn a_job_is_attached_to_by_its_id_from_another_client() {
 
 #[tokio::test]
 async fn a_job_that_fails_is_an_answer() {
-    let backend = tower::service_fn(|_| async { Err::<foreman_client::daemon::ChatAnswer, _>("out of memory") });
-    let daemon = Daemon::builder().backend(foreman_client::daemon::Backend::new(backend)).start().await.unwrap();
+    let backend = tower::service_fn(|_| async { Err::<foreman_daemon::ChatAnswer, _>("out of memory") });
+    let daemon = Daemon::builder().backend(foreman_daemon::Backend::new(backend)).start().await.unwrap();
     let client = Client::builder(daemon.url()).build().await.unwrap();
     let result = client.submit(request()).await.unwrap();
     assert_eq!(result.state, JobState::Failed);

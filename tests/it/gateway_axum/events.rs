@@ -3,7 +3,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::net::TcpStream;
 
 use super::{CHAT, Rig};
-use crate::daemon::raw::submit;
+use crate::raw::submit;
 
 /// Server-sent events as they come.
 pub(super) struct Events(Lines<BufReader<TcpStream>>);

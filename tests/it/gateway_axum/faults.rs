@@ -3,9 +3,9 @@ use std::time::Duration;
 use foreman_client::retry::Reattach;
 
 use super::{CHAT, daemon, gateway, passed, post, problem};
-use crate::daemon::raw::{ended, read};
 use crate::eventually::eventually;
 use crate::forwarder::Forwarder;
+use crate::raw::{ended, read};
 
 /// Where no daemon delivers anything: nobody listens at this port.
 const NOWHERE: &str = "http://127.0.0.1:1";
@@ -67,7 +67,7 @@ async fn a_daemon_that_cannot_be_reached_is_a_bad_gateway_and_nothing_runs() {
     let (whole, events) = tokio::join!(ask("/chat"), ask("/chat/events"));
     for answer in [whole, events] {
         let problem = problem(&answer, 502);
-        assert_eq!(problem["title"], "the daemon cannot be reached");
+        assert_eq!(problem["title"], "the daemon is unreachable");
         assert_eq!(problem["may_be_running"], false);
         assert!(!answer.body.contains("127.0.0.1"), "{answer:?}");
     }

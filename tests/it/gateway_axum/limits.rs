@@ -2,8 +2,8 @@ use foreman_client::JobId;
 use tokio::io::AsyncReadExt as _;
 
 use super::{CHAT, Rig, passed, problem};
-use crate::daemon::raw::{read, send};
 use crate::eventually::eventually;
+use crate::raw::{read, send};
 
 #[tokio::test]
 async fn over_the_jobs_in_flight_callers_are_turned_away_and_nothing_is_submitted() {

@@ -9,14 +9,14 @@ mod limits;
 mod stop;
 mod unary;
 
-use foreman_client::daemon::Daemon;
 use foreman_client::{Client, JobId};
+use foreman_daemon::Daemon;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
 use self::gateway::{Gateway, Settings};
-use crate::daemon::gate::Gate;
-use crate::daemon::raw::{Answer, read, request, send};
+use crate::gate::Gate;
+use crate::raw::{Answer, read, request, send};
 
 const SECRET: &str = "a secret that both sides know";
 const CHAT: &str = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;

@@ -5,7 +5,7 @@ use tokio::task::yield_now;
 
 use super::events::Events;
 use super::{CHAT, Rig, gateway, get, passed, problem};
-use crate::daemon::raw::read;
+use crate::raw::read;
 
 #[tokio::test]
 async fn a_stop_lets_those_who_wait_finish_and_takes_nothing_new() {
@@ -16,8 +16,8 @@ async fn a_stop_lets_those_who_wait_finish_and_takes_nothing_new() {
     let stop = tokio::spawn(gateway.shutdown());
     // Now it has begun.
     yield_now().await;
-    let request = crate::daemon::raw::request("POST", "/chat", &["Content-Type: application/json"], CHAT);
-    let answer = read(crate::daemon::raw::send(address, request).await).await;
+    let request = crate::raw::request("POST", "/chat", &["Content-Type: application/json"], CHAT);
+    let answer = read(crate::raw::send(address, request).await).await;
     assert_eq!(problem(&answer, 503)["title"], "stopping");
     assert_eq!(answer.header("retry-after"), Some("1"));
     gate.open(1);

@@ -3,8 +3,8 @@ use std::time::Duration;
 use foreman_client::DropPolicy;
 
 use super::{CHAT, Rig, passed, problem};
-use crate::daemon::raw::{ended, read};
 use crate::eventually::eventually;
+use crate::raw::{ended, read};
 
 #[tokio::test]
 async fn a_chat_is_answered_with_the_result_and_the_id() {
@@ -48,7 +48,7 @@ async fn bad_input_is_a_problem_that_names_the_field_and_nothing_is_submitted() 
 #[tokio::test]
 async fn a_job_that_is_not_known_is_not_found() {
     let rig = Rig::new().await;
-    let id = crate::daemon::raw::id("nowhere");
+    let id = crate::raw::id("nowhere");
     assert_eq!(problem(&rig.get(&id).await, 404)["job_id"], "nowhere");
 }
 

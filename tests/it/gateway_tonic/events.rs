@@ -2,7 +2,7 @@ use tonic::Streaming;
 
 use super::gateway::proto::{ChatEvent, ChatReply, Event};
 use super::{Rig, chat, job_id};
-use crate::daemon::raw::submit;
+use crate::raw::submit;
 
 pub(super) async fn state(events: &mut Streaming<ChatEvent>) -> String {
     match events.message().await.unwrap().unwrap().event.unwrap() {

@@ -5,9 +5,9 @@ use foreman_client::tonic::MAY_BE_RUNNING;
 use tonic::Code;
 
 use super::{call, caller, chat, daemon, gateway, job_id, passed, told};
-use crate::daemon::raw::ended;
 use crate::eventually::eventually;
 use crate::forwarder::Forwarder;
+use crate::raw::ended;
 
 #[tokio::test]
 async fn a_daemon_that_goes_and_comes_back_in_mid_job_is_asked_again() {
@@ -54,7 +54,7 @@ async fn a_daemon_that_cannot_be_reached_is_unavailable_and_nothing_runs() {
     let (mut first, mut second) = (caller(&gateway).await, caller(&gateway).await);
     let (unary, stream) = tokio::join!(first.chat(chat()), second.chat_events(chat()));
     for status in [unary.unwrap_err(), stream.unwrap_err()] {
-        assert_eq!((status.code(), status.message()), (Code::Unavailable, "the daemon cannot be reached"));
+        assert_eq!((status.code(), status.message()), (Code::Unavailable, "the daemon is unreachable"));
         assert_eq!((job_id(status.metadata()), told(status.metadata(), MAY_BE_RUNNING)), (None, None));
     }
 }

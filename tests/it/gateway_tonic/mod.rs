@@ -9,16 +9,16 @@ mod limits;
 mod stop;
 mod unary;
 
-use foreman_client::daemon::Daemon;
 use foreman_client::tonic::JOB_ID;
 use foreman_client::{Client, JobId};
+use foreman_daemon::Daemon;
 use tonic::metadata::MetadataMap;
 use tonic::transport::Endpoint;
 use tonic::{Request, Response, Status};
 
 use self::gateway::proto::{AttachRequest, ChatClient, ChatReply, ChatRequest};
 use self::gateway::{Gateway, Settings};
-use crate::daemon::gate::Gate;
+use crate::gate::Gate;
 
 const SECRET: &str = "a secret that both sides know";
 

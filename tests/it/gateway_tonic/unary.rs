@@ -6,8 +6,8 @@ use tonic::{Code, Request};
 
 use super::gateway::proto::ChatRequest;
 use super::{Rig, attach, call, chat, job_id, passed, told};
-use crate::daemon::raw::{ended, id};
 use crate::eventually::eventually;
+use crate::raw::{ended, id};
 
 #[tokio::test]
 async fn a_chat_is_answered_with_the_result_and_the_id() {

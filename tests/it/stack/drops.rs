@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use foreman_client::api::Accepted;
 use foreman_client::client::Jobs;
-use foreman_client::daemon::Daemon;
 use foreman_client::{DropPolicy, Error, JobId, JobState, SubmitRequest};
+use foreman_daemon::Daemon;
 use http::Method;
 use tower::{Service as _, ServiceExt as _};
 

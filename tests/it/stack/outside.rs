@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use foreman_client::daemon::{Backend, Chat, ChatAnswer, Daemon};
 use foreman_client::retry::Reattach;
 use foreman_client::{BoxError, Client, Error, JobState, SubmitRequest};
+use foreman_daemon::{Backend, Chat, ChatAnswer, Daemon};
 use http::Method;
 use tokio_test::{assert_pending, task};
 use tower::hedge::{Hedge, Policy};

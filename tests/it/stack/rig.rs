@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use foreman_client::api::{Api, Transport};
 use foreman_client::client::Jobs;
-use foreman_client::daemon::{Builder, Daemon};
 use foreman_client::retry::RetrySubmission;
 use foreman_client::source::PollPolicy;
 use foreman_client::wait::{WaitLayerBuilder, WebhookEndpoint};
 use foreman_client::webhook::{WebhookListener, WebhookReceiver};
 use foreman_client::{Notifier, SubmitRequest, WaitLayer};
+use foreman_daemon::{Builder, Daemon};
 use http::Method;
 use tower::{ServiceBuilder, ServiceExt as _};
 
 use super::fault::{Faults, Faulty};
-use crate::daemon::gate::Gate;
+use crate::gate::Gate;
 
 pub(crate) type Http = Faulty<Transport>;
 

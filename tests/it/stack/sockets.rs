@@ -5,16 +5,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use foreman_client::api::{Api, Transport};
-use foreman_client::daemon::Daemon;
 use foreman_client::{Client, WaitLayer};
+use foreman_daemon::Daemon;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tower::{ServiceBuilder, ServiceExt as _};
 
 use super::rig::{quick_polls, quick_retries, request, until};
-use crate::daemon::raw::header;
 use crate::eventually::bounded;
+use crate::raw::header;
 
 /// Where a connection is reset.
 #[derive(Debug, Clone, Copy, PartialEq)]

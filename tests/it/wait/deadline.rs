@@ -47,7 +47,7 @@ async fn the_error_says_how_long_how_often_which_job_and_that_it_may_run() {
     assert_eq!(error.idempotency_key(), Some(request.submission().idempotency_key()));
     assert_eq!(
         error.to_string(),
-        "not finished within the deadline of 10s (job 7, last seen running, asked 5 times in 10s)"
+        "job not finished within the deadline of 10s (job 7, last state running, 5 polls in 10s)"
     );
     daemon.quiet_for(seconds(1_000)).await;
 
@@ -78,7 +78,7 @@ async fn a_last_look_that_fails_is_the_errors_cause() {
     daemon.get().await.answer(500, r#"{"error":"no disk"}"#);
     let error = waiting.await.unwrap().unwrap_err();
     assert!(error.is_deadline() && daemon.clock() == seconds(10));
-    assert!(std::error::Error::source(&error).unwrap().to_string().ends_with("the daemon answered 500: no disk"));
+    assert!(std::error::Error::source(&error).unwrap().to_string().ends_with("daemon returned 500: no disk"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -188,7 +188,7 @@ async fn a_deadline_after_a_lost_answer_comes_before_the_end_of_the_window() {
     it.daemon.post().await.reset();
     let error = waiting.await.unwrap().unwrap_err();
     assert!(error.is_deadline() && error.is_maybe_submitted() && it.daemon.clock() == seconds(4));
-    assert!(std::error::Error::source(&error).unwrap().to_string().contains("broke off"));
+    assert!(std::error::Error::source(&error).unwrap().to_string().contains("connection to the daemon lost"));
 }
 
 #[tokio::test(start_paused = true)]

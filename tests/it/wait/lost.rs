@@ -169,7 +169,7 @@ async fn by_polling_alone_the_error_comes_at_once_with_what_happened() {
     daemon.post().await.reset();
     let error = waiting.await.unwrap().unwrap_err();
     assert!(error.is_maybe_submitted());
-    assert_eq!(error.to_string(), "POST http://daemon.test/jobs: the exchange with the daemon broke off");
+    assert_eq!(error.to_string(), "POST http://daemon.test/jobs: connection to the daemon lost");
     assert_eq!(daemon.clock(), seconds(0));
 
     // Without keys a clone does not send it again either.

@@ -118,7 +118,7 @@ async fn no_room_is_said_before_anything_is_sent() {
     let second = request();
     let error = begin(&it.wait, &second).await.unwrap().unwrap_err();
     assert!(error.is_overloaded() && error.is_safe_to_resubmit() && error.is_retryable(), "{error:?}");
-    assert_eq!(error.to_string(), "as many jobs wait for events as are allowed: 1");
+    assert_eq!(error.to_string(), "webhook registry full (limit 1)");
     assert_eq!((it.wait.stats().submitted, it.wait.stats().failed), (1, 1));
     it.daemon.quiet_for(seconds(1)).await;
 

@@ -2,4 +2,3 @@
 
 mod listener;
 mod mounted;
-mod secret;

@@ -1,0 +1,137 @@
+use std::io;
+use std::process::ExitCode;
+
+use foreman_client::job::ArtifactError;
+use foreman_client::{Error, InvalidValue};
+
+use crate::{output, plain};
+
+/// Why the command did not do what was asked.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// What was given cannot work.
+    Usage(String),
+    /// The client's error.
+    Client(Error),
+    /// The daemon cannot be started.
+    Daemon(foreman_daemon::Error),
+    /// What the daemon answered cannot be used.
+    Answer(String),
+    /// Reading or writing failed, here and not at the daemon.
+    Io(io::Error),
+    /// Ctrl-C; what became of the job has been said.
+    Interrupted,
+}
+
+impl Failure {
+    /// Says it on stderr.
+    pub(crate) fn report(&self) -> ExitCode {
+        if let Some(message) = self.message() {
+            output::note(&format!("foreman: {message}"));
+        }
+        ExitCode::from(self.code())
+    }
+
+    fn code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Client(error) => code(error),
+            Self::Daemon(error) if error.is_invalid_config() => 2,
+            // A port that is in use, a store that is locked: this machine's doing.
+            Self::Daemon(_) => 74,
+            Self::Answer(_) => 3,
+            Self::Io(_) => 74,
+            Self::Interrupted => 130,
+        }
+    }
+
+    fn message(&self) -> Option<String> {
+        match self {
+            Self::Usage(why) | Self::Answer(why) => Some(plain::line(why)),
+            Self::Client(error) => Some(chain(error)),
+            Self::Daemon(error) => Some(chain(error)),
+            // Whoever read the output has had enough.
+            Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
+            Self::Io(error) => Some(plain::line(&error.to_string())),
+            Self::Interrupted => None,
+        }
+    }
+}
+
+fn code(error: &Error) -> u8 {
+    if error.is_job_failed() {
+        1
+    } else if error.is_invalid() {
+        2
+    } else if error.is_deadline() {
+        4
+    } else {
+        3
+    }
+}
+
+/// The error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    plain::line(&line)
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl From<foreman_daemon::Error> for Failure {
+    fn from(error: foreman_daemon::Error) -> Self {
+        Self::Daemon(error)
+    }
+}
+
+impl From<InvalidValue> for Failure {
+    fn from(error: InvalidValue) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<ArtifactError> for Failure {
+    fn from(error: ArtifactError) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use foreman_client::{JobId, JobResult, JobState, JobStatus};
+
+    use super::*;
+
+    #[test]
+    fn each_failure_has_its_status() {
+        let mut status = JobStatus::new(JobId::new("7").unwrap(), JobState::Failed);
+        status.error = Some("no\u{1b}[2J memory".to_owned());
+        let failed = Failure::from(JobResult::new(status).unwrap().into_success().unwrap_err());
+        assert_eq!(failed.code(), 1);
+        assert_eq!(failed.message().unwrap(), r"job failed: no\u{1b}[2J memory (job 7, last state failed)");
+        assert_eq!(Failure::from(JobId::new("").unwrap_err()).code(), 2);
+        assert_eq!(Failure::Usage(String::new()).code(), 2);
+        assert_eq!(Failure::Interrupted.code(), 130);
+    }
+
+    #[test]
+    fn a_reader_that_left_is_not_complained_about() {
+        let gone = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!((gone.code(), gone.message()), (74, None));
+    }
+}

@@ -1,0 +1,86 @@
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use axum::response::Response;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use super::{App, Refused, body, json};
+use crate::failure::failure;
+use crate::owner::Owner;
+use crate::store::{Key, NewJob, Refusal};
+use crate::submission::Submission;
+use crate::{InvalidValue, JobId};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// The longest key that is taken, in bytes.
+const MAX_KEY: usize = 255;
+
+/// The longest name of a model that is taken, in bytes: those of queued jobs are in memory, wherever the jobs are kept.
+const MAX_MODEL: usize = 1024;
+
+#[derive(Serialize)]
+struct Accepted<'a> {
+    job_id: &'a JobId,
+}
+
+/// `POST /jobs`
+pub(super) async fn submit(
+    State(app): State<Arc<App>>,
+    Extension(owner): Extension<Owner>,
+    request: Request<Body>,
+) -> Result<Response, Refused> {
+    let key = single(request.headers(), &IDEMPOTENCY_KEY)?;
+    if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > MAX_KEY) {
+        return Err(Refused::new(StatusCode::BAD_REQUEST, "Idempotency-Key must have 1 to 255 bytes"));
+    }
+    let traceparent = request.headers().get(TRACEPARENT).cloned();
+    let body = body::read(request, app.body_limit).await?;
+    let submission: Submission = body::parse(&body)?;
+    if submission.model.is_empty() {
+        return Err(unprocessable("model must not be missing or empty"));
+    }
+    if submission.model.len() > MAX_MODEL {
+        return Err(unprocessable("model must have at most 1,024 bytes"));
+    }
+    let refused = |error: InvalidValue| unprocessable(failure(&error));
+    let webhook = submission.webhook().map_err(refused)?;
+    if let Some(url) = &webhook {
+        app.policy.foresee(url).map_err(refused)?;
+    }
+    let recorded = key.as_ref().map(|key| Key { text: key.as_bytes().into(), digest: Sha256::digest(&body).into() });
+    if app.closing.is_cancelled() {
+        return Err(Refused::later(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping", "5"));
+    }
+    let (jobs, new) = (Arc::clone(&app.jobs), NewJob { owner, submission, body, webhook, traceparent, key: recorded });
+    let submitted = app.jobs.through(async move { jobs.submit(new).await }).await?;
+    let submitted = submitted.map_err(|why| match why {
+        Refusal::KeyReused => unprocessable("the Idempotency-Key was used for another body"),
+        Refusal::Full => Refused::later(StatusCode::TOO_MANY_REQUESTS, "the queue is full", "5"),
+    })?;
+    let mut response = json(StatusCode::ACCEPTED, &Accepted { job_id: &submitted.job_id });
+    if let Ok(location) = HeaderValue::try_from(format!("/jobs/{}", submitted.job_id)) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    if let Some(key) = key {
+        response.headers_mut().insert(IDEMPOTENCY_KEY, key);
+    }
+    Ok(response)
+}
+
+fn unprocessable(why: impl Into<std::borrow::Cow<'static, str>>) -> Refused {
+    Refused::new(StatusCode::UNPROCESSABLE_ENTITY, why)
+}
+
+fn single(headers: &HeaderMap, name: &HeaderName) -> Result<Option<HeaderValue>, Refused> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next().cloned();
+    if values.next().is_some() {
+        return Err(Refused::new(StatusCode::BAD_REQUEST, format!("{name} is there more than once")));
+    }
+    Ok(first)
+}

@@ -1,0 +1,128 @@
+use std::fmt;
+
+use tower::util::{BoxCloneSyncService, ServiceExt as _};
+use tower::{Service, service_fn};
+
+use super::{Chat, ChatAnswer, Echo};
+use crate::{BoxError, EmbedRequest, EmbedResponse, ModelInfo};
+
+/// Asks a backend which models it has (`GET /api/tags`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListModels;
+
+/// What runs the jobs of a [`Daemon`](crate::Daemon): tower services for chats, models and embeddings.
+///
+/// A service is cloned for each request, made ready and called once, so tower's layers mean what they always do: a
+/// `ConcurrencyLimit` around the chat limits what runs at once beyond the daemon's workers, a `Timeout` ends an attempt.
+/// Dropping the future of a chat is how a running job is cancelled. An error becomes the job's `error`, with its causes;
+/// a panic fails the job and nothing else. Blocking in a future blocks a thread of the runtime: use
+/// `tokio::task::spawn_blocking`.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), foreman_daemon::Error> {
+/// use foreman_daemon::ModelInfo;
+/// use foreman_daemon::{Backend, Chat, ChatAnswer, Daemon, ListModels};
+/// use tower::service_fn;
+///
+/// let shout = service_fn(async |chat: Chat| {
+///     let content = format!("{} MESSAGES", chat.messages().len());
+///     ChatAnswer::from_value(&serde_json::json!({
+///         "model": chat.model(), "message": { "role": "assistant", "content": content }, "done": true,
+///     }))
+/// });
+/// let models = service_fn(async |_: ListModels| Ok::<_, foreman_daemon::Error>(vec![ModelInfo::new("shout")]));
+///
+/// let daemon = Daemon::builder().backend(Backend::new(shout).models(models)).start().await?;
+/// daemon.shutdown().await;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Backend {
+    pub(crate) chat: BoxCloneSyncService<Chat, ChatAnswer, BoxError>,
+    pub(crate) models: BoxCloneSyncService<ListModels, Vec<ModelInfo>, BoxError>,
+    /// `None` is answered with 501.
+    pub(crate) embed: Option<BoxCloneSyncService<EmbedRequest, EmbedResponse, BoxError>>,
+}
+
+impl Backend {
+    /// A backend that only chats: it lists no models and does not embed.
+    #[must_use]
+    pub fn new<S>(chat: S) -> Self
+    where
+        S: Service<Chat, Response = ChatAnswer> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send + 'static,
+    {
+        let models = service_fn(async |_: ListModels| Ok::<_, BoxError>(Vec::new()));
+        Self { chat: erased(chat), models: erased(models), embed: None }
+    }
+
+    /// A backend that is one type for everything.
+    #[must_use]
+    pub fn from_service<S>(service: S) -> Self
+    where
+        S: Service<Chat, Response = ChatAnswer>
+            + Service<ListModels, Response = Vec<ModelInfo>>
+            + Service<EmbedRequest, Response = EmbedResponse>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        <S as Service<Chat>>::Error: Into<BoxError>,
+        <S as Service<Chat>>::Future: Send + 'static,
+        <S as Service<ListModels>>::Error: Into<BoxError>,
+        <S as Service<ListModels>>::Future: Send + 'static,
+        <S as Service<EmbedRequest>>::Error: Into<BoxError>,
+        <S as Service<EmbedRequest>>::Future: Send + 'static,
+    {
+        Self { chat: erased(service.clone()), models: erased(service.clone()), embed: Some(erased(service)) }
+    }
+
+    /// Lists models with this service.
+    #[must_use]
+    pub fn models<S>(mut self, models: S) -> Self
+    where
+        S: Service<ListModels, Response = Vec<ModelInfo>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send + 'static,
+    {
+        self.models = erased(models);
+        self
+    }
+
+    /// Embeds with this service.
+    #[must_use]
+    pub fn embed<S>(mut self, embed: S) -> Self
+    where
+        S: Service<EmbedRequest, Response = EmbedResponse> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send + 'static,
+    {
+        self.embed = Some(erased(embed));
+        self
+    }
+}
+
+fn erased<S, R>(service: S) -> BoxCloneSyncService<R, S::Response, BoxError>
+where
+    S: Service<R> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+    R: 'static,
+{
+    BoxCloneSyncService::new(service.map_err(Into::into))
+}
+
+impl From<Echo> for Backend {
+    fn from(echo: Echo) -> Self {
+        Self::from_service(echo)
+    }
+}
+
+impl fmt::Debug for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backend").field("embeds", &self.embed.is_some()).finish_non_exhaustive()
+    }
+}

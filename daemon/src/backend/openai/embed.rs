@@ -1,0 +1,67 @@
+use serde::{Deserialize, Serialize};
+
+use crate::backend::fault::Fault;
+use crate::{BoxError, EmbedInput, EmbedRequest, EmbedResponse};
+
+/// The body of `POST /v1/embeddings`.
+#[derive(Serialize)]
+pub(super) struct Request<'a> {
+    model: &'a str,
+    input: &'a EmbedInput,
+    encoding_format: &'static str,
+}
+
+impl<'a> Request<'a> {
+    pub(super) fn of(request: &'a EmbedRequest) -> Self {
+        Self { model: request.model(), input: request.input(), encoding_format: "float" }
+    }
+}
+
+/// Its answer.
+#[derive(Deserialize)]
+pub(super) struct Embeddings {
+    #[serde(default)]
+    model: Option<String>,
+    data: Vec<Embedding>,
+}
+
+#[derive(Deserialize)]
+struct Embedding {
+    #[serde(default)]
+    index: u64,
+    embedding: Vec<f32>,
+}
+
+impl Embeddings {
+    /// The vectors in the order of the texts, of which there were so many.
+    pub(super) fn ordered(mut self, texts: usize) -> Result<EmbedResponse, BoxError> {
+        if self.data.len() != texts {
+            return Err(Fault::garbage("it has not one embedding for each text"));
+        }
+        self.data.sort_by_key(|embedding| embedding.index);
+        let mut response = EmbedResponse::new(self.data.into_iter().map(|embedding| embedding.embedding).collect());
+        response.model = self.model;
+        Ok(response)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_are_in_the_order_of_the_texts() {
+        let json = r#"{"model":"m","data":[{"index":1,"embedding":[2.0]},{"index":0,"embedding":[1.0]}]}"#;
+        let read = || serde_json::from_str::<Embeddings>(json).unwrap();
+        let response = read().ordered(2).unwrap();
+        assert_eq!((response.model.as_deref(), response.embeddings), (Some("m"), vec![vec![1.0], vec![2.0]]));
+        assert!(read().ordered(3).is_err());
+    }
+
+    #[test]
+    fn one_text_or_several_are_asked_for_as_they_came() {
+        let request = EmbedRequest::new("m", "a").unwrap().keep_alive(&5).unwrap();
+        let sent = serde_json::to_string(&Request::of(&request)).unwrap();
+        assert_eq!(sent, r#"{"model":"m","input":"a","encoding_format":"float"}"#);
+    }
+}

@@ -1,0 +1,207 @@
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::judge::embedded;
+use crate::Error;
+
+/// The longest name of a host, and the longest part of one between dots, in bytes (RFC 1035).
+const MAX_NAME: usize = 253;
+const MAX_LABEL: usize = 63;
+
+/// Where webhooks may go: names of hosts, addresses and networks.
+///
+/// An entry is one of
+///
+/// * a name, which is that host: `gateway.internal`. Upper and lower case are the same.
+/// * a name after `*.`, which is every host below it and not itself: `*.example.com`.
+/// * an address: `192.168.1.7`, `fd00::7`.
+/// * a network in CIDR notation: `10.0.0.0/8`, `fd00::/8`.
+///
+/// Names are looked for in the URL; addresses and networks in what its host resolved to, when the connection is made. One of
+/// them is enough. A listed host is not above the rules that hold for every daemon: nothing is sent to link-local addresses,
+/// metadata services, multicast and reserved addresses.
+///
+/// ```
+/// use foreman_daemon::WebhookHosts;
+///
+/// # fn main() -> Result<(), foreman_daemon::Error> {
+/// let hosts = WebhookHosts::new(["10.0.0.0/8", "gateway.internal", "*.example.com"])?;
+///
+/// let error = WebhookHosts::new(["gateway.internal:8080"]).unwrap_err();
+/// assert_eq!(error.to_string(), "invalid webhook_hosts: `gateway.internal:8080` must be without a port");
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookHosts {
+    names: Vec<Name>,
+    networks: Vec<IpNet>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Name {
+    Host(String),
+    /// With the dot in front.
+    Below(String),
+}
+
+enum Entry {
+    Name(Name),
+    Network(IpNet),
+}
+
+impl WebhookHosts {
+    /// The list of these entries.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_invalid_config`] for an entry that is none of the four, with what is wrong with it, and for a list without any.
+    pub fn new(entries: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Self, Error> {
+        let mut hosts = Self { names: Vec::new(), networks: Vec::new() };
+        for entry in entries {
+            let entry = entry.as_ref();
+            match parse(entry) {
+                Ok(Entry::Name(name)) => hosts.names.push(name),
+                Ok(Entry::Network(network)) => hosts.networks.push(network),
+                Err(why) => return Err(Error::config("webhook_hosts", format!("`{entry}` {why}"))),
+            }
+        }
+        if hosts.names.is_empty() && hosts.networks.is_empty() {
+            return Err(Error::config("webhook_hosts", "must not be empty"));
+        }
+        Ok(hosts)
+    }
+
+    /// Whether the host of a URL, or the address that it resolved to, is listed.
+    pub(super) fn contain(&self, host: &str, ip: IpAddr) -> bool {
+        self.name(host) || self.networks.iter().any(|network| network.contains(&ip) || network.contains(&embedded(ip)))
+    }
+
+    /// Whether a host that is a name can be listed: itself, or by what it may resolve to.
+    pub(super) fn may_contain(&self, host: &str) -> bool {
+        !self.networks.is_empty() || self.name(host)
+    }
+
+    fn name(&self, host: &str) -> bool {
+        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        self.names.iter().any(|name| match name {
+            Name::Host(name) => host == *name,
+            Name::Below(suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_str()),
+        })
+    }
+}
+
+fn parse(entry: &str) -> Result<Entry, String> {
+    if entry.contains("://") {
+        return Err("must be a host and not a URL".to_owned());
+    }
+    if entry.contains('/') {
+        let network: IpNet = entry.parse().map_err(|_| "is no network such as 10.0.0.0/8".to_owned())?;
+        let trunc = network.trunc();
+        return if trunc == network { Ok(Entry::Network(network)) } else { Err(format!("must be written {trunc}")) };
+    }
+    if let Ok(ip) = entry.trim_matches(['[', ']']).parse::<IpAddr>() {
+        return Ok(Entry::Network(ip.to_canonical().into()));
+    }
+    if entry.contains(':') {
+        return Err("must be without a port".to_owned());
+    }
+    let lower = entry.to_ascii_lowercase();
+    let lower = lower.strip_suffix('.').unwrap_or(&lower);
+    match lower.strip_prefix("*.") {
+        Some(name) => check(name).map(|()| Entry::Name(Name::Below(format!(".{name}")))),
+        None => check(lower).map(|()| Entry::Name(Name::Host(lower.to_owned()))),
+    }
+}
+
+fn check(name: &str) -> Result<(), String> {
+    let is_label = |label: &str| {
+        (1..=MAX_LABEL).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    if name.contains('*') {
+        return Err("must have `*` in front only, as in *.example.com".to_owned());
+    }
+    if !name.is_ascii() {
+        return Err("must be in ASCII, as xn--…".to_owned());
+    }
+    if name.len() > MAX_NAME || !name.split('.').all(is_label) {
+        return Err("is no name of a host".to_owned());
+    }
+    // What resolvers take for an address in other spellings: 10.1, 2130706433, 0x7f000001.
+    let last = name.rsplit('.').next().unwrap_or_default();
+    if last.starts_with("0x") || last.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("is neither an address nor a name".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_found_by_name_and_by_address() {
+        let hosts =
+            ["10.0.0.0/8", "192.168.1.7", "fd00::/8", "::ffff:1.2.3.4", "Gateway.Internal", "*.example.com", "a_b.c."];
+        let hosts = WebhookHosts::new(hosts).unwrap();
+        for (host, ip, listed) in [
+            ("10.1.2.3", "10.1.2.3", true),
+            ("anything", "10.1.2.3", true),
+            ("::ffff:10.1.2.3", "::ffff:10.1.2.3", true),
+            ("64:ff9b::a01:203", "64:ff9b::a01:203", true),
+            ("2002:a01:203::", "2002:a01:203::", true),
+            ("11.1.2.3", "11.1.2.3", false),
+            ("192.168.1.7", "192.168.1.7", true),
+            ("192.168.1.8", "192.168.1.8", false),
+            ("1.2.3.4", "1.2.3.4", true),
+            ("fd12::1", "fd12::1", true),
+            ("fe80::1", "fe80::1", false),
+            ("gateway.internal", "9.9.9.9", true),
+            ("GATEWAY.internal.", "9.9.9.9", true),
+            ("x.gateway.internal", "9.9.9.9", false),
+            ("xgateway.internal", "9.9.9.9", false),
+            ("a.example.com", "9.9.9.9", true),
+            ("a.b.EXAMPLE.com.", "9.9.9.9", true),
+            ("example.com", "9.9.9.9", false),
+            (".example.com", "9.9.9.9", false),
+            ("badexample.com", "9.9.9.9", false),
+            ("example.com.evil", "9.9.9.9", false),
+            ("a_b.c", "9.9.9.9", true),
+        ] {
+            assert_eq!(hosts.contain(host, ip.parse().unwrap()), listed, "{host} at {ip}");
+        }
+    }
+
+    #[test]
+    fn entries_that_are_none_are_refused_with_a_reason() {
+        let long = format!("{}.example", "a".repeat(64));
+        for (entry, why) in [
+            ("", "is no name of a host"),
+            (" ", "is no name of a host"),
+            ("a b", "is no name of a host"),
+            ("a..b", "is no name of a host"),
+            (".", "is no name of a host"),
+            ("*.", "must have `*` in front only, as in *.example.com"),
+            (long.as_str(), "is no name of a host"),
+            ("http://a/", "must be a host and not a URL"),
+            ("a/b", "is no network such as 10.0.0.0/8"),
+            ("10.0.0.0/33", "is no network such as 10.0.0.0/8"),
+            ("10.0.0.1/8", "must be written 10.0.0.0/8"),
+            ("a:80", "must be without a port"),
+            ("10.0.0.1:80", "must be without a port"),
+            ("*", "must have `*` in front only, as in *.example.com"),
+            ("a.*.b", "must have `*` in front only, as in *.example.com"),
+            ("*a.b", "must have `*` in front only, as in *.example.com"),
+            ("bücher.example", "must be in ASCII, as xn--…"),
+            ("10.0.0.256", "is neither an address nor a name"),
+            ("2130706433", "is neither an address nor a name"),
+            ("0x7f000001", "is neither an address nor a name"),
+        ] {
+            let error = WebhookHosts::new(["a.b", entry]).unwrap_err();
+            assert_eq!(error.to_string(), format!("invalid webhook_hosts: `{entry}` {why}"));
+        }
+        let none: [&str; 0] = [];
+        assert_eq!(WebhookHosts::new(none).unwrap_err().to_string(), "invalid webhook_hosts: must not be empty");
+    }
+}

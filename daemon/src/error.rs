@@ -1,0 +1,106 @@
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+use std::net::SocketAddr;
+#[cfg(feature = "sqlite")]
+use std::path::Path;
+
+use crate::{BoxError, InvalidValue};
+
+/// Why a daemon, or a backend for it, could not be made.
+///
+/// The error is opaque; its predicates classify it. Once a daemon runs, it answers with HTTP statuses and logs, not with this
+/// error.
+///
+/// `Display` is one lower-case phrase without the cause; the cause is in [`source`](StdError::source).
+#[derive(Debug)]
+pub struct Error {
+    kind: Kind,
+    source: Option<BoxError>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Config {
+        option: &'static str,
+        reason: Cow<'static, str>,
+    },
+    Listen(SocketAddr),
+    /// The whole phrase, since it names the file.
+    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "without the feature there is no store to open"))]
+    Store(String),
+}
+
+impl Error {
+    pub(crate) fn config(option: &'static str, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind: Kind::Config { option, reason: reason.into() }, source: None }
+    }
+
+    pub(crate) fn listen(address: SocketAddr, source: std::io::Error) -> Self {
+        Self { kind: Kind::Listen(address), source: Some(source.into()) }
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn store(path: &Path, error: crate::store::OpenError) -> Self {
+        let phrase = error.phrase(path);
+        Self { kind: Kind::Store(phrase), source: error.into_source() }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn with_source(mut self, source: impl Into<BoxError>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// An option of a builder has a value that cannot work; [`option`](Self::option) names it.
+    #[must_use]
+    pub fn is_invalid_config(&self) -> bool {
+        matches!(self.kind, Kind::Config { .. })
+    }
+
+    /// The daemon cannot listen on its address: the port is in use, the address is not one of this machine, or the port needs
+    /// more rights. The [source](StdError::source) is the [`std::io::Error`].
+    #[must_use]
+    pub fn is_listen(&self) -> bool {
+        matches!(self.kind, Kind::Listen(_))
+    }
+
+    /// The store cannot be opened: its file cannot be read or written, is damaged, is in use by another daemon, belongs to
+    /// another program, or was written by a newer version.
+    #[must_use]
+    pub fn is_store(&self) -> bool {
+        matches!(self.kind, Kind::Store(_))
+    }
+
+    /// The option that is invalid, by the name of the builder's method.
+    #[must_use]
+    pub fn option(&self) -> Option<&'static str> {
+        match self.kind {
+            Kind::Config { option, .. } => Some(option),
+            Kind::Listen(_) | Kind::Store(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Config { option, reason } => write!(f, "invalid {option}: {reason}"),
+            Kind::Listen(address) => write!(f, "cannot listen on {address}"),
+            Kind::Store(phrase) => f.write_str(phrase),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl From<InvalidValue> for Error {
+    fn from(error: InvalidValue) -> Self {
+        let (option, reason, source) = error.into_parts();
+        Self { kind: Kind::Config { option, reason }, source }
+    }
+}

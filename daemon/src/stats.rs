@@ -1,0 +1,67 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What a daemon has done since it was started: a snapshot of [`Daemon::stats`](crate::Daemon::stats).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Submissions that became a job.
+    pub accepted: u64,
+    /// Submissions that were answered with the job that an earlier one under the same key had become.
+    pub replayed: u64,
+    /// Submissions that were refused since the queue was full.
+    pub refused: u64,
+    /// Calls of the backend for a chat, over all jobs.
+    pub executions: u64,
+    /// Jobs that were cancelled.
+    pub cancelled: u64,
+    /// Answers to `GET /jobs/{id}` with a job.
+    pub polls: u64,
+    /// Webhooks that were sent, each repetition counted.
+    pub webhook_attempts: u64,
+    /// Webhooks that were answered with a 2xx.
+    pub webhooks_delivered: u64,
+    /// Webhooks that were given up, and with a 410 all further ones of that job as one.
+    pub webhooks_given_up: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) accepted: Counter,
+    pub(crate) replayed: Counter,
+    pub(crate) refused: Counter,
+    pub(crate) executions: Counter,
+    pub(crate) cancelled: Counter,
+    pub(crate) polls: Counter,
+    pub(crate) webhook_attempts: Counter,
+    pub(crate) webhooks_delivered: Counter,
+    pub(crate) webhooks_given_up: Counter,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Counters {
+    pub(crate) fn snapshot(&self) -> Stats {
+        Stats {
+            accepted: self.accepted.get(),
+            replayed: self.replayed.get(),
+            refused: self.refused.get(),
+            executions: self.executions.get(),
+            cancelled: self.cancelled.get(),
+            polls: self.polls.get(),
+            webhook_attempts: self.webhook_attempts.get(),
+            webhooks_delivered: self.webhooks_delivered.get(),
+            webhooks_given_up: self.webhooks_given_up.get(),
+        }
+    }
+}

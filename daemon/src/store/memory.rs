@@ -1,0 +1,317 @@
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::future::ready;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::fresh_id::fresh_id;
+use super::outbox::Outbox;
+use super::queue::Queue;
+use super::{
+    Address, Cancelled, Claim, NewJob, Next, Outcome, Page, Progress, Query, Refusal, Store, Submitted, Taken,
+    Transaction, Verdict,
+};
+use crate::owner::Owner;
+use crate::submission::Submission;
+use crate::{JobId, JobState, JobStatus};
+
+/// Everything in memory, under one lock: it is gone with the process.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    max_queue: usize,
+    /// How long a job that ended is kept, and with it the key it was submitted with.
+    keep: Duration,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    numbers: u64,
+    jobs: HashMap<JobId, Job>,
+    owners: HashMap<Owner, Owned>,
+    queue: Queue,
+    ended: VecDeque<(Instant, JobId)>,
+    outbox: Outbox,
+}
+
+/// What there is of one owner.
+#[derive(Debug, Default)]
+struct Owned {
+    order: BTreeMap<u64, JobId>,
+    keys: HashMap<Box<[u8]>, Used>,
+}
+
+#[derive(Debug)]
+struct Job {
+    number: u64,
+    owner: Owner,
+    status: Arc<JobStatus>,
+    /// Until it has ended.
+    submission: Option<Arc<Submission>>,
+    key: Option<Box<[u8]>>,
+}
+
+#[derive(Debug)]
+struct Used {
+    digest: [u8; 32],
+    job_id: JobId,
+}
+
+impl Job {
+    fn progress(&self) -> Progress {
+        Progress { state: self.status.state.clone(), attempt: self.status.attempt }
+    }
+
+    fn start(&mut self) -> Option<Taken> {
+        let submission = Arc::clone(self.submission.as_ref()?);
+        let status = Arc::make_mut(&mut self.status);
+        status.state = JobState::Running;
+        status.attempt += 1;
+        status.started_at = Some(Timestamp::now());
+        Some(Taken { job_id: status.job_id.clone(), attempt: status.attempt, submission })
+    }
+}
+
+impl Memory {
+    pub(crate) fn new(max_queue: usize, batch: NonZeroUsize, keep: Duration) -> Self {
+        let inner = Inner {
+            numbers: 0,
+            jobs: HashMap::new(),
+            owners: HashMap::new(),
+            queue: Queue::new(batch),
+            ended: VecDeque::new(),
+            outbox: Outbox::default(),
+        };
+        Self { max_queue, keep, inner: Mutex::new(inner) }
+    }
+
+    fn submit_now(&self, new: NewJob) -> Result<Submitted, Refusal> {
+        let now = Instant::now();
+        let mut inner = self.lock();
+        inner.forget(now, self.keep);
+        if let Some(key) = &new.key
+            && let Some(used) = inner.owners.get(&new.owner).and_then(|owned| owned.keys.get(&key.text))
+        {
+            let same = used.digest == key.digest;
+            return if same {
+                Ok(Submitted { job_id: used.job_id.clone(), replayed: true })
+            } else {
+                Err(Refusal::KeyReused)
+            };
+        }
+        if inner.queue.len() >= self.max_queue {
+            return Err(Refusal::Full);
+        }
+        Ok(Submitted { job_id: inner.add(new, now), replayed: false })
+    }
+
+    fn take_now(&self) -> Option<Taken> {
+        let mut inner = self.lock();
+        let job_id = inner.queue.pop()?;
+        let job = inner.jobs.get_mut(&job_id)?;
+        let taken = job.start()?;
+        let status = Arc::clone(&job.status);
+        inner.outbox.record(&status, Instant::now());
+        Some(taken)
+    }
+
+    fn restart_now(&self, job_id: &JobId, attempt: u64) -> Option<Taken> {
+        let mut inner = self.lock();
+        let job = inner.jobs.get_mut(job_id)?;
+        if !job.progress().is_run(attempt) {
+            return None;
+        }
+        job.start()
+    }
+
+    fn finish_now(&self, job_id: &JobId, attempt: u64, outcome: Outcome) -> bool {
+        let mut inner = self.lock();
+        let Some(job) = inner.jobs.get_mut(job_id) else { return false };
+        if !job.progress().is_run(attempt) {
+            return false;
+        }
+        let status = Arc::make_mut(&mut job.status);
+        match outcome {
+            Outcome::Done(output) => {
+                status.state = JobState::Done;
+                status.result = Some(output.result);
+                status.artifacts = output.artifacts;
+            }
+            Outcome::Failed(error) => {
+                status.state = JobState::Failed;
+                status.error = Some(error);
+            }
+        }
+        inner.end(job_id);
+        true
+    }
+
+    fn cancel_now(&self, owner: Owner, job_id: &JobId) -> Cancelled {
+        let mut inner = self.lock();
+        let Some(job) = inner.jobs.get_mut(job_id).filter(|job| job.owner == owner) else { return Cancelled::Unknown };
+        if job.status.state.is_terminal() {
+            return Cancelled::Terminal(job.status.state.clone());
+        }
+        let number = job.number;
+        let status = Arc::make_mut(&mut job.status);
+        status.state = JobState::Failed;
+        status.error = Some("cancelled".to_owned());
+        inner.queue.remove(number);
+        inner.end(job_id).map_or(Cancelled::Unknown, Cancelled::Ended)
+    }
+
+    fn status_now(&self, owner: Owner, job_id: &JobId) -> Option<Arc<JobStatus>> {
+        let inner = self.lock();
+        inner.jobs.get(job_id).filter(|job| job.owner == owner).map(|job| inner.told(job))
+    }
+
+    fn progress_now(&self, job_id: &JobId) -> Option<Progress> {
+        self.lock().jobs.get(job_id).map(Job::progress)
+    }
+
+    fn list_now(&self, query: &Query) -> Page {
+        let inner = self.lock();
+        let owned = inner.owners.get(&query.owner);
+        let older = owned.map(|owned| owned.order.range(..query.before.unwrap_or(u64::MAX)).rev());
+        let mut found = older
+            .into_iter()
+            .flatten()
+            .filter_map(|(number, job_id)| Some((*number, inner.jobs.get(job_id)?)))
+            .filter(|(_, job)| query.state.as_ref().is_none_or(|state| *state == job.status.state));
+        let page: Vec<_> = found.by_ref().take(query.limit).collect();
+        let more = found.next().is_some();
+        let next = page.last().filter(|_| more).map(|(number, _)| *number);
+        Page { jobs: page.into_iter().map(|(_, job)| inner.told(job)).collect(), next }
+    }
+
+    fn claim_now(&self) -> Claim {
+        self.lock().outbox.claim(Instant::now())
+    }
+
+    fn settle_now(&self, job_id: &JobId, verdict: &Verdict) {
+        self.lock().outbox.settle(job_id, verdict, Instant::now());
+    }
+
+    /// Every method leaves the whole consistent before it can panic, so that a poisoned lock is as good as another.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn done<'a, T: Send + 'a>(value: T) -> Transaction<'a, T> {
+    Box::pin(ready(Ok(value)))
+}
+
+impl Store for Memory {
+    fn submit(&self, new: NewJob) -> Transaction<'_, Result<Submitted, Refusal>> {
+        done(self.submit_now(new))
+    }
+
+    fn take(&self) -> Transaction<'_, Option<Next>> {
+        done(self.take_now().map(Next::Run))
+    }
+
+    fn restart<'a>(&'a self, job_id: &'a JobId, attempt: u64) -> Transaction<'a, Option<Taken>> {
+        done(self.restart_now(job_id, attempt))
+    }
+
+    fn finish<'a>(&'a self, job_id: &'a JobId, attempt: u64, outcome: Outcome) -> Transaction<'a, bool> {
+        done(self.finish_now(job_id, attempt, outcome))
+    }
+
+    fn cancel<'a>(&'a self, owner: Owner, job_id: &'a JobId) -> Transaction<'a, Cancelled> {
+        done(self.cancel_now(owner, job_id))
+    }
+
+    fn queued(&self) -> usize {
+        self.lock().queue.len()
+    }
+
+    fn status<'a>(&'a self, owner: Owner, job_id: &'a JobId) -> Transaction<'a, Option<Arc<JobStatus>>> {
+        done(self.status_now(owner, job_id))
+    }
+
+    fn progress<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Option<Progress>> {
+        done(self.progress_now(job_id))
+    }
+
+    fn list(&self, query: Query) -> Transaction<'_, Page> {
+        done(self.list_now(&query))
+    }
+
+    fn claim(&self) -> Transaction<'_, Claim> {
+        done(self.claim_now())
+    }
+
+    fn settle<'a>(&'a self, job_id: &'a JobId, verdict: Verdict) -> Transaction<'a, ()> {
+        self.settle_now(job_id, &verdict);
+        done(())
+    }
+}
+
+impl Inner {
+    fn add(&mut self, new: NewJob, now: Instant) -> JobId {
+        let job_id = fresh_id();
+        self.numbers += 1;
+        let number = self.numbers;
+        let mut status = JobStatus::new(job_id.clone(), JobState::Queued);
+        status.model.clone_from(&new.submission.model);
+        status.created_at = Some(Timestamp::now());
+        let owned = self.owners.entry(new.owner).or_default();
+        owned.order.insert(number, job_id.clone());
+        let key = new.key.map(|key| {
+            owned.keys.insert(key.text.clone(), Used { digest: key.digest, job_id: job_id.clone() });
+            key.text
+        });
+        let job =
+            Job { number, owner: new.owner, status: Arc::new(status), submission: Some(Arc::new(new.submission)), key };
+        self.queue.push(number, &job.status.model, job_id.clone());
+        if let Some(url) = new.webhook {
+            self.outbox.open(job_id.clone(), Address { url, traceparent: new.traceparent });
+            self.outbox.record(&self.told(&job), now);
+        }
+        self.jobs.insert(job_id.clone(), job);
+        job_id
+    }
+
+    /// What every end of a job has in common.
+    fn end(&mut self, job_id: &JobId) -> Option<Arc<JobStatus>> {
+        let now = Instant::now();
+        let job = self.jobs.get_mut(job_id)?;
+        job.submission = None;
+        Arc::make_mut(&mut job.status).completed_at = Some(Timestamp::now());
+        let status = Arc::clone(&job.status);
+        self.outbox.record(&status, now);
+        self.ended.push_back((now, job_id.clone()));
+        Some(status)
+    }
+
+    /// The job as it is told, with its place in the queue.
+    fn told(&self, job: &Job) -> Arc<JobStatus> {
+        let Some(position) = self.queue.position(job.number) else { return Arc::clone(&job.status) };
+        let mut status = JobStatus::clone(&job.status);
+        status.position = Some(position);
+        Arc::new(status)
+    }
+
+    /// Drops the jobs that ended long ago, with their keys.
+    fn forget(&mut self, now: Instant, keep: Duration) {
+        while self.ended.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) > keep) {
+            let Some((_, job_id)) = self.ended.pop_front() else { return };
+            self.outbox.close(&job_id);
+            let Some(job) = self.jobs.remove(&job_id) else { continue };
+            let Entry::Occupied(mut owned) = self.owners.entry(job.owner) else { continue };
+            owned.get_mut().order.remove(&job.number);
+            if let Some(key) = job.key {
+                owned.get_mut().keys.remove(&key);
+            }
+            if owned.get().order.is_empty() {
+                owned.remove();
+            }
+        }
+    }
+}

@@ -1,0 +1,317 @@
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, params};
+use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::index::Index;
+use super::row::{STATUS, column, count, is_damaged, is_torn, job_id, status, submission, unfit};
+use crate::owner::Owner;
+use crate::store::fresh_id::fresh_id;
+use crate::store::{Cancelled, Key, NewJob, Next, Outcome, Refusal, Submitted, Taken};
+use crate::{JobId, JobState};
+
+/// How many jobs are swept at once, so that nobody waits long behind it.
+const SWEPT: i64 = 500;
+
+pub(super) const RUNNING: &str =
+    "SELECT number, attempt FROM jobs WHERE state = 'running' AND completed_at IS NULL ORDER BY number";
+pub(super) const USED: &str = "SELECT id, digest FROM jobs WHERE key = ? AND owner = ?";
+pub(super) const STATE: &str = "SELECT state FROM jobs WHERE id = ? AND owner = ?";
+
+/// The writer's side of the file. Its methods change the file within the transaction that is open, and the index with it.
+#[derive(Debug)]
+pub(super) struct Db {
+    pub(super) connection: Connection,
+    pub(super) index: Arc<Mutex<Index>>,
+    pub(super) max_queue: usize,
+    pub(super) batch: NonZeroUsize,
+    /// The jobs that are not run, since reading them ends the transaction.
+    pub(super) torn: HashSet<JobId>,
+    /// The jobs whose events are not sent, for the same reason.
+    pub(super) unsendable: HashSet<i64>,
+    /// Whether the index is to be loaded anew.
+    pub(super) stale: bool,
+    /// How long a job that ended is kept, and with it the key it was submitted with.
+    pub(super) keep: Duration,
+}
+
+impl Db {
+    pub(super) fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Loads the index anew, now or as soon as the file can be read.
+    pub(super) fn renew(&mut self) {
+        let before = self.index();
+        let (sending, numbers) = (Arc::clone(&before.sending), before.numbers);
+        drop(before);
+        match Index::load(self, sending) {
+            Ok(mut index) => {
+                // No number twice, though the jobs that had the last ones are gone.
+                index.numbers = index.numbers.max(numbers);
+                *self.index() = index;
+                self.stale = false;
+            }
+            Err(error) => tracing::error!(%error, "the queue cannot be read"),
+        }
+    }
+
+    pub(super) fn submit(&mut self, new: &NewJob) -> rusqlite::Result<Result<Submitted, Refusal>> {
+        if let Some(key) = &new.key
+            && let Some((job_id, digest)) = self.used(new.owner, key)?
+        {
+            let same = digest == key.digest;
+            return Ok(if same { Ok(Submitted { job_id, replayed: true }) } else { Err(Refusal::KeyReused) });
+        }
+        if self.index().queue.len() >= self.max_queue {
+            return Ok(Err(Refusal::Full));
+        }
+        let (job_id, number) = (fresh_id(), self.index().number());
+        let key = new.key.as_ref();
+        self.connection
+            .prepare_cached(
+                "INSERT INTO jobs
+                 (number, id, owner, state, model, created_at, body, webhook, traceparent, key, digest)
+                 VALUES (?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?)",
+            )?
+            .execute(params![
+                number,
+                job_id.as_str(),
+                new.owner.as_bytes(),
+                new.submission.model,
+                Timestamp::now().as_microsecond(),
+                &*new.body,
+                new.webhook.as_ref().map(ToString::to_string),
+                new.traceparent.as_ref().map(http::HeaderValue::as_bytes),
+                key.map(|key| kept(&key.text)),
+                key.map(|key| key.digest),
+            ])?;
+        if new.webhook.is_some() {
+            self.record(number)?;
+        }
+        self.index().enqueue(number, &new.submission.model, job_id.clone());
+        Ok(Ok(Submitted { job_id, replayed: false }))
+    }
+
+    /// The job that its owner used a key for, and the digest of the body it came with.
+    fn used(&self, owner: Owner, key: &Key) -> rusqlite::Result<Option<(JobId, [u8; 32])>> {
+        self.connection
+            .prepare_cached(USED)?
+            .query_row(params![kept(&key.text), owner.as_bytes()], |row| Ok((job_id(row, 0)?, row.get(1)?)))
+            .optional()
+    }
+
+    pub(super) fn take(&mut self) -> rusqlite::Result<Option<Next>> {
+        loop {
+            let popped = self.index().queue.pop();
+            let Some(job_id) = popped else { return Ok(None) };
+            let Some((number, next)) = self.start(&job_id)? else { continue };
+            self.record(number)?;
+            return Ok(Some(next));
+        }
+    }
+
+    pub(super) fn restart(&mut self, job_id: &JobId, attempt: u64) -> rusqlite::Result<Option<Taken>> {
+        if !self.is_run(job_id, attempt)? {
+            return Ok(None);
+        }
+        match self.start(job_id)? {
+            Some((_, Next::Run(taken))) => Ok(Some(taken)),
+            Some((number, Next::Damaged(_))) => self.record(number).map(|()| None),
+            None => Ok(None),
+        }
+    }
+
+    /// One that has not ended. What is damaged must not be in the way of the others: a job whose row cannot be understood fails,
+    /// and one whose part of the file is torn, so that nothing of it can be written either, is left alone from then on.
+    fn start(&mut self, job_id: &JobId) -> rusqlite::Result<Option<(i64, Next)>> {
+        if self.torn.contains(job_id) {
+            return Ok(None);
+        }
+        let started = self.started(job_id);
+        if started.as_ref().is_err_and(is_torn) {
+            tracing::error!(%job_id, "a job is not run: its part of the store's file is damaged");
+            self.torn.insert(job_id.clone());
+        }
+        started
+    }
+
+    fn started(&mut self, job_id: &JobId) -> rusqlite::Result<Option<(i64, Next)>> {
+        let found = self
+            .connection
+            .prepare_cached("SELECT number, attempt, body FROM jobs WHERE id = ? AND state IN ('queued', 'running')")?
+            .query_row([job_id.as_str()], |row| {
+                let taken = count(row, 1).and_then(|attempt| {
+                    let attempt = attempt.saturating_add(1);
+                    Ok(Taken { job_id: job_id.clone(), attempt, submission: submission(row, 2)? })
+                });
+                Ok((row.get(0)?, taken))
+            })
+            .optional()?;
+        match found {
+            None => Ok(None),
+            Some((number, Ok(taken))) => {
+                self.connection
+                    .prepare_cached(
+                        "UPDATE jobs SET state = 'running', attempt = attempt + 1, started_at = ? WHERE number = ?",
+                    )?
+                    .execute([Timestamp::now().as_microsecond(), number])?;
+                Ok(Some((number, Next::Run(taken))))
+            }
+            Some((number, Err(error))) if is_damaged(&error) => {
+                tracing::error!(%job_id, %error, "a job cannot be read and has failed");
+                self.fail(number, "what was submitted is damaged in the daemon's store")?;
+                Ok(Some((number, Next::Damaged(job_id.clone()))))
+            }
+            Some((_, Err(error))) => Err(error),
+        }
+    }
+
+    /// Ends a job whatever it was doing.
+    fn fail(&self, number: i64, error: &str) -> rusqlite::Result<()> {
+        self.connection
+            .prepare_cached(
+                "UPDATE jobs SET state = 'failed', error = ?, completed_at = ?, body = NULL WHERE number = ?",
+            )?
+            .execute(params![error, Timestamp::now().as_microsecond(), number])?;
+        Ok(())
+    }
+
+    fn is_run(&self, job_id: &JobId, attempt: u64) -> rusqlite::Result<bool> {
+        self.connection
+            .prepare_cached("SELECT 1 FROM jobs WHERE id = ? AND state = 'running' AND attempt = ?")?
+            .exists(params![job_id.as_str(), column(attempt)])
+    }
+
+    pub(super) fn finish(&mut self, job_id: &JobId, attempt: u64, outcome: &Outcome) -> rusqlite::Result<bool> {
+        if !self.is_run(job_id, attempt)? {
+            return Ok(false);
+        }
+        let (state, result, error, artifacts) = match outcome {
+            Outcome::Done(output) => {
+                let artifacts = Some(&output.artifacts).filter(|artifacts| !artifacts.is_empty());
+                let artifacts = artifacts.map(serde_json::to_string).transpose().map_err(unfit)?;
+                (JobState::Done, Some(output.result.get()), None, artifacts)
+            }
+            Outcome::Failed(error) => (JobState::Failed, None, Some(error.as_str()), None),
+        };
+        let number = self
+            .connection
+            .prepare_cached(
+                "UPDATE jobs SET state = ?, result = ?, error = ?, artifacts = ?, completed_at = ?, body = NULL
+                 WHERE id = ? RETURNING number",
+            )?
+            .query_row(
+                params![state.as_str(), result, error, artifacts, Timestamp::now().as_microsecond(), job_id.as_str()],
+                |row| row.get(0),
+            )?;
+        self.record(number)?;
+        Ok(true)
+    }
+
+    pub(super) fn cancel(&mut self, owner: Owner, job_id: &JobId) -> rusqlite::Result<Cancelled> {
+        let cancelled = self
+            .connection
+            .prepare_cached(&format!(
+                "UPDATE jobs SET state = 'failed', error = 'cancelled', completed_at = ?, body = NULL
+                 WHERE id = ? AND owner = ? AND state IN ('queued', 'running') RETURNING {STATUS}"
+            ))?
+            .query_row(params![Timestamp::now().as_microsecond(), job_id.as_str(), owner.as_bytes()], status)
+            .optional()?;
+        if let Some((number, status)) = cancelled {
+            self.index().dequeue(number);
+            self.record(number)?;
+            return Ok(Cancelled::Ended(Arc::new(status)));
+        }
+        let state = self
+            .connection
+            .prepare_cached(STATE)?
+            .query_row(params![job_id.as_str(), owner.as_bytes()], |row| Ok(JobState::from(row.get_ref(0)?.as_str()?)))
+            .optional()?;
+        Ok(state.map_or(Cancelled::Unknown, Cancelled::Terminal))
+    }
+
+    /// After a crash: what ran is queued again, or has failed if it was started that often.
+    pub(super) fn recover(&mut self, attempts: u64) -> rusqlite::Result<()> {
+        let running: Vec<(i64, u64)> = self
+            .connection
+            .prepare(RUNNING)?
+            .query_map([], |row| Ok((row.get(0)?, count(row, 1)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        for (number, attempt) in running {
+            if attempt < attempts {
+                self.connection.execute("UPDATE jobs SET state = 'queued' WHERE number = ?", [number])?;
+            } else {
+                self.fail(number, &format!("the daemon ended {attempt} times while the job ran"))?;
+            }
+            self.record(number)?;
+        }
+        Ok(())
+    }
+
+    /// Drops some of the jobs that ended long ago, with their keys and what is left of their events.
+    pub(super) fn sweep(&mut self) -> rusqlite::Result<usize> {
+        let age = i64::try_from(self.keep.as_micros()).unwrap_or(i64::MAX);
+        let before = Timestamp::now().as_microsecond().saturating_sub(age);
+        self.connection
+            .prepare_cached(
+                "DELETE FROM events WHERE number IN
+                 (SELECT number FROM jobs WHERE completed_at < ?1 ORDER BY completed_at LIMIT ?2)",
+            )?
+            .execute([before, SWEPT])?;
+        self.connection
+            .prepare_cached(
+                "DELETE FROM jobs WHERE number IN
+                 (SELECT number FROM jobs WHERE completed_at < ?1 ORDER BY completed_at LIMIT ?2)",
+            )?
+            .execute([before, SWEPT])
+    }
+
+    /// Notes that the state of a job is to be told, if anybody is to be told.
+    fn record(&mut self, number: i64) -> rusqlite::Result<()> {
+        let recorded = self
+            .connection
+            .prepare_cached(
+                "INSERT INTO events (number, id, state, attempt, started_at, due_at)
+                 SELECT number, ?, state, attempt, started_at, ? FROM jobs WHERE number = ? AND webhook IS NOT NULL",
+            )?
+            .execute(params![format!("msg_{}", Uuid::now_v7().simple()), Timestamp::now().as_millisecond(), number])?;
+        if recorded > 0 {
+            self.index().mail(number, Instant::now());
+        }
+        Ok(())
+    }
+}
+
+/// A key as the file has it: a UUID is its 16 bytes, anything else its 32 of SHA-256. Keys that are made in the order of time,
+/// as UUIDs of version 7 are, then come to stand at one end of their index, which costs the same however many there are; those
+/// that are random each change a page of their own.
+fn kept(key: &[u8]) -> Vec<u8> {
+    let uuid = Uuid::try_parse_ascii(key).ok();
+    // In the one spelling out of many that it can be told from.
+    let uuid = uuid.filter(|uuid| uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes() == key);
+    uuid.map_or_else(|| Sha256::digest(key).to_vec(), |uuid| uuid.into_bytes().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_differ_are_kept_as_what_differs_and_those_of_a_time_in_its_order() {
+        let uuid = "0199d2a0-5c1e-7b3f-8a4d-0123456789ab";
+        let spellings = [uuid, &uuid.to_uppercase(), &uuid.replace('-', ""), &format!("{{{uuid}}}"), "k", ""];
+        let lengths = spellings.map(|key| kept(key.as_bytes()).len());
+        assert_eq!(lengths, [16, 32, 32, 32, 32, 32]);
+        for (one, key) in spellings.iter().enumerate() {
+            assert!(spellings[..one].iter().all(|other| kept(other.as_bytes()) != kept(key.as_bytes())), "{key}");
+        }
+        assert!(kept(uuid.as_bytes()) < kept(b"0199d2a0-5c1f-7000-8000-000000000000"));
+    }
+}

@@ -1,0 +1,88 @@
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rusqlite::types::Type;
+use rusqlite::{Row, ToSql};
+use serde_json::value::RawValue;
+
+use crate::store::Progress;
+use crate::submission::Submission;
+use crate::{BoxError, JobId, JobState, JobStatus};
+
+/// The columns that [`status`] reads, in its order.
+pub(super) const STATUS: &str =
+    "number, id, state, model, created_at, started_at, completed_at, attempt, result, error, artifacts";
+
+/// How many they are.
+pub(super) const COLUMNS: usize = 11;
+
+/// A job out of its columns, without its place in the queue, and its number.
+pub(super) fn status(row: &Row<'_>) -> rusqlite::Result<(i64, JobStatus)> {
+    let mut status = JobStatus::new(job_id(row, 1)?, JobState::from(row.get_ref(2)?.as_str()?));
+    status.model = row.get(3)?;
+    status.created_at = time(row, 4)?;
+    status.started_at = time(row, 5)?;
+    status.completed_at = time(row, 6)?;
+    status.attempt = count(row, 7)?;
+    let result: Option<String> = row.get(8)?;
+    status.result = result.map(RawValue::from_string).transpose().map_err(|error| damaged(8, error))?;
+    status.error = row.get(9)?;
+    let artifacts: Option<String> = row.get(10)?;
+    if let Some(artifacts) = artifacts {
+        status.artifacts = serde_json::from_str(&artifacts).map_err(|error| damaged(10, error))?;
+    }
+    Ok((row.get(0)?, status))
+}
+
+/// How far a job is, out of its state and its attempt.
+pub(super) fn progress(row: &Row<'_>) -> rusqlite::Result<Progress> {
+    Ok(Progress { state: JobState::from(row.get_ref(0)?.as_str()?), attempt: count(row, 1)? })
+}
+
+/// What was submitted, whose body is in that column.
+pub(super) fn submission(row: &Row<'_>, column: usize) -> rusqlite::Result<Arc<Submission>> {
+    let body = row.get_ref(column)?.as_blob()?;
+    serde_json::from_slice(body).map(Arc::new).map_err(|error| damaged(column, error))
+}
+
+pub(super) fn job_id(row: &Row<'_>, column: usize) -> rusqlite::Result<JobId> {
+    let id: String = row.get(column)?;
+    JobId::new(id).map_err(|error| damaged(column, error))
+}
+
+pub(super) fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let count: i64 = row.get(column)?;
+    u64::try_from(count).map_err(|error| damaged(column, error))
+}
+
+/// Times are kept in microseconds since 1970.
+pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    let time: Option<i64> = row.get(column)?;
+    time.map(Timestamp::from_microsecond).transpose().map_err(|error| damaged(column, error))
+}
+
+/// What is in the file is not what was put there.
+pub(super) fn damaged(column: usize, error: impl Into<BoxError>) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
+}
+
+/// Whether a row was read and is not what was put there.
+pub(super) fn is_damaged(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
+    matches!(error, FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) | Utf8Error(..))
+}
+
+/// Whether a part of the file cannot be read as one of a database.
+pub(super) fn is_torn(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt)
+}
+
+/// What cannot be put there.
+pub(super) fn unfit(error: impl Into<BoxError>) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(error.into())
+}
+
+/// A number for a column.
+pub(super) fn column(number: u64) -> impl ToSql {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

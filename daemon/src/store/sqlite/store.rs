@@ -1,0 +1,186 @@
+use std::collections::HashSet;
+use std::future::ready;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _, params, params_from_iter};
+
+use tokio::time::Instant;
+
+use super::db::Db;
+use super::group;
+use super::index::Index;
+use super::open::{open, refused};
+use super::open_error::OpenError;
+use super::row::{STATUS, progress, status};
+use super::thread::{Task, Thread};
+use crate::owner::Owner;
+use crate::store::{
+    Cancelled, Claim, NewJob, Next, Outcome, Page, Progress, Query, Refusal, Store, Submitted, Taken, Transaction,
+    Verdict,
+};
+use crate::{JobId, JobStatus};
+
+/// Everything in a file of SQLite.
+#[derive(Debug)]
+pub(crate) struct Sqlite {
+    pub(super) writer: Thread<Db>,
+    reader: Thread<Connection>,
+    index: Arc<Mutex<Index>>,
+}
+
+impl Sqlite {
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens it, and queues again what ran when it was last open, up to that many attempts.
+    pub(crate) fn open(
+        path: &Path,
+        max_queue: usize,
+        batch: NonZeroUsize,
+        keep: Duration,
+        attempts: u64,
+    ) -> Result<Self, OpenError> {
+        let opened = open(path)?;
+        let index = Arc::new(Mutex::new(Index::new(batch)));
+        let mut db = Db {
+            connection: opened.writer,
+            index: Arc::clone(&index),
+            max_queue,
+            batch,
+            torn: HashSet::new(),
+            unsendable: HashSet::new(),
+            stale: false,
+            keep,
+        };
+        recover(&mut db, attempts).map_err(refused)?;
+        let lock = opened.lock;
+        let writer = Thread::start("foreman-writer", move |tasks| {
+            group::write(db, &tasks);
+            drop(lock);
+        });
+        let connection = opened.reader;
+        let reader = Thread::start("foreman-reader", move |tasks| read(connection, &tasks));
+        Ok(Self { writer: writer.map_err(OpenError::thread)?, reader: reader.map_err(OpenError::thread)?, index })
+    }
+}
+
+/// Once this has returned, file and index are as a daemon needs them; if it fails, the file is as it was.
+fn recover(db: &mut Db, attempts: u64) -> rusqlite::Result<()> {
+    db.connection.execute_batch("BEGIN IMMEDIATE")?;
+    db.recover(attempts)?;
+    db.connection.execute_batch("COMMIT")?;
+    let loaded = Index::load(db, Arc::default())?;
+    *db.index() = loaded;
+    Ok(())
+}
+
+fn read(mut connection: Connection, tasks: &std::sync::mpsc::Receiver<Task<Connection>>) {
+    for task in tasks {
+        (task(Ok(&mut connection)).reply)(Ok(()));
+    }
+}
+
+/// The job as it is told, with its place in the queue.
+fn told(index: &Mutex<Index>, (number, mut status): (i64, JobStatus)) -> (i64, Arc<JobStatus>) {
+    if status.state == crate::JobState::Queued {
+        status.position = index.lock().unwrap_or_else(PoisonError::into_inner).position(number);
+    }
+    (number, Arc::new(status))
+}
+
+/// The newest jobs of an owner before a number, perhaps of one state; one more than asked for, if there are so many.
+pub(super) fn paging(query: &Query) -> String {
+    let filter = if query.state.is_some() { "AND state = ?3" } else { "" };
+    let limit = query.limit.saturating_add(1);
+    format!("SELECT {STATUS} FROM jobs WHERE owner = ?1 AND number < ?2 {filter} ORDER BY number DESC LIMIT {limit}")
+}
+
+fn page(connection: &Connection, index: &Mutex<Index>, query: &Query) -> rusqlite::Result<Page> {
+    let sql = paging(query);
+    let before = query.before.and_then(|before| before.try_into().ok()).unwrap_or(i64::MAX);
+    let mut values = vec![Value::Blob(query.owner.as_bytes().to_vec()), Value::Integer(before)];
+    values.extend(query.state.iter().map(|state| Value::Text(state.as_str().to_owned())));
+    let mut found = connection.prepare_cached(&sql)?;
+    let mut found = found
+        .query_map(params_from_iter(values), status)?
+        .map(|row| row.map(|row| told(index, row)))
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let more = found.len() > query.limit;
+    found.truncate(query.limit);
+    let next = found.last().filter(|_| more).map(|(number, _)| number.unsigned_abs());
+    Ok(Page { jobs: found.into_iter().map(|(_, status)| status).collect(), next })
+}
+
+impl Store for Sqlite {
+    fn submit(&self, new: NewJob) -> Transaction<'_, Result<Submitted, Refusal>> {
+        Box::pin(self.writer.run(move |db| db.submit(&new)))
+    }
+
+    fn take(&self) -> Transaction<'_, Option<Next>> {
+        // What comes to wait is there before its worker is woken, so that the writer need not be asked for nothing.
+        if self.index().queue.len() == 0 {
+            return Box::pin(ready(Ok(None)));
+        }
+        Box::pin(self.writer.run(Db::take))
+    }
+
+    fn restart<'a>(&'a self, job_id: &'a JobId, attempt: u64) -> Transaction<'a, Option<Taken>> {
+        let job_id = job_id.clone();
+        Box::pin(self.writer.run(move |db| db.restart(&job_id, attempt)))
+    }
+
+    fn finish<'a>(&'a self, job_id: &'a JobId, attempt: u64, outcome: Outcome) -> Transaction<'a, bool> {
+        let job_id = job_id.clone();
+        Box::pin(self.writer.run(move |db| db.finish(&job_id, attempt, &outcome)))
+    }
+
+    fn cancel<'a>(&'a self, owner: Owner, job_id: &'a JobId) -> Transaction<'a, Cancelled> {
+        let job_id = job_id.clone();
+        Box::pin(self.writer.run(move |db| db.cancel(owner, &job_id)))
+    }
+
+    fn queued(&self) -> usize {
+        self.index().queue.len()
+    }
+
+    fn status<'a>(&'a self, owner: Owner, job_id: &'a JobId) -> Transaction<'a, Option<Arc<JobStatus>>> {
+        let (job_id, index) = (job_id.clone(), Arc::clone(&self.index));
+        Box::pin(self.reader.run(move |connection| {
+            let mut found =
+                connection.prepare_cached(&format!("SELECT {STATUS} FROM jobs WHERE id = ? AND owner = ?"))?;
+            let found = found.query_row(params![job_id.as_str(), owner.as_bytes()], status).optional()?;
+            Ok(found.map(|row| told(&index, row).1))
+        }))
+    }
+
+    fn progress<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Option<Progress>> {
+        let job_id = job_id.clone();
+        Box::pin(self.reader.run(move |connection| {
+            let mut found = connection.prepare_cached("SELECT state, attempt FROM jobs WHERE id = ?")?;
+            found.query_row([job_id.as_str()], progress).optional()
+        }))
+    }
+
+    fn list(&self, query: Query) -> Transaction<'_, Page> {
+        let index = Arc::clone(&self.index);
+        Box::pin(self.reader.run(move |connection| page(connection, &index, &query)))
+    }
+
+    fn claim(&self) -> Transaction<'_, Claim> {
+        match self.index().next_due() {
+            None => Box::pin(ready(Ok(Claim::Nothing))),
+            Some(at) if at > Instant::now() => Box::pin(ready(Ok(Claim::At(at)))),
+            Some(_) => Box::pin(self.writer.run(Db::claim)),
+        }
+    }
+
+    fn settle<'a>(&'a self, job_id: &'a JobId, verdict: Verdict) -> Transaction<'a, ()> {
+        let job_id = job_id.clone();
+        Box::pin(self.writer.run(move |db| db.settle(&job_id, &verdict)))
+    }
+}

@@ -1,0 +1,35 @@
+//! The process that is killed.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use foreman_daemon::BoxError;
+use foreman_daemon::{Backend, Chat, ChatAnswer, Daemon};
+use tower::service_fn;
+
+pub(crate) const SERVE: &str = "--serve";
+
+/// Serves until it is killed. Each run of a job is a line of `log`, written before the run can end.
+pub(crate) async fn serve(store: &Path, log: &Path) {
+    let log = Arc::new(OpenOptions::new().append(true).create(true).open(log).unwrap());
+    let backend = service_fn(move |chat: Chat| {
+        let log = Arc::clone(&log);
+        async move {
+            (&*log).write_all(format!("{}\n", chat.job_id()).as_bytes())?;
+            Ok::<_, BoxError>(ChatAnswer::from_value("ok")?)
+        }
+    });
+    let daemon = Daemon::builder()
+        .store(store)
+        .backend(Backend::new(backend))
+        .workers(4)
+        .max_queue(usize::MAX)
+        .attempts(u64::MAX)
+        .start()
+        .await
+        .unwrap();
+    println!("{}", daemon.url());
+    std::future::pending::<()>().await;
+}

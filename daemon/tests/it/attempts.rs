@@ -1,0 +1,79 @@
+//! A backend that fails by what may go away.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use foreman_daemon::BoxError;
+use foreman_daemon::{Backend, Builder, Chat, ChatAnswer, Daemon, Transient};
+use tower::service_fn;
+
+use super::raw::{delete, ended, submit};
+use crate::eventually::eventually;
+
+/// Fails that often, then answers.
+fn failing(times: u64) -> (Arc<AtomicU64>, Backend) {
+    let runs = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&runs);
+    let backend = Backend::new(service_fn(move |chat: Chat| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async move {
+            if chat.attempt() <= times {
+                return Err(BoxError::from(Transient::new("no model server")));
+            }
+            Ok(ChatAnswer::from_value("ok")?)
+        }
+    }));
+    (runs, backend)
+}
+
+fn impatient() -> Builder {
+    Daemon::builder().attempt_pause(Duration::ZERO)
+}
+
+#[tokio::test]
+async fn a_job_is_run_again_until_it_works() {
+    let folder = tempfile::tempdir().unwrap();
+    for builder in [impatient(), impatient().store(folder.path().join("jobs.db"))] {
+        let (runs, backend) = failing(2);
+        let daemon = builder.backend(backend).start().await.unwrap();
+        let id = submit(&daemon, "go").await;
+        let job = ended(&daemon, &id).await;
+        assert_eq!((&job["state"], &job["attempt"], &job["result"]), (&"done".into(), &3.into(), &"ok".into()));
+        assert_eq!((runs.load(Ordering::Relaxed), daemon.stats().executions), (3, 3));
+        daemon.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn the_last_attempt_says_why_it_failed() {
+    let (runs, backend) = failing(u64::MAX);
+    let daemon = impatient().attempts(2).backend(backend).start().await.unwrap();
+    let id = submit(&daemon, "go").await;
+    let job = ended(&daemon, &id).await;
+    assert_eq!((&job["state"], &job["attempt"]), (&"failed".into(), &2.into()));
+    assert_eq!(job["error"], "a failure that may go away: no model server");
+    assert_eq!(runs.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn a_job_can_be_cancelled_between_two_attempts() {
+    let (runs, backend) = failing(u64::MAX);
+    let daemon = Daemon::builder().attempt_pause(Duration::from_secs(3600)).backend(backend).start().await.unwrap();
+    let id = submit(&daemon, "go").await;
+    eventually("run", || runs.load(Ordering::Relaxed) != 0).await;
+    assert_eq!(delete(&daemon, &format!("/jobs/{id}")).await.status, 202);
+    assert_eq!(ended(&daemon, &id).await["error"], "cancelled");
+    // The worker is free for the next.
+    let next = submit(&daemon, "go").await;
+    eventually("run", || runs.load(Ordering::Relaxed) != 1).await;
+    assert_eq!(delete(&daemon, &format!("/jobs/{next}")).await.status, 202);
+}
+
+#[tokio::test]
+async fn no_attempts_are_refused() {
+    let error = Daemon::builder().attempts(0).start().await.unwrap_err();
+    assert_eq!(error.to_string(), "invalid attempts: must be at least 1");
+    let error = Daemon::builder().keep(Duration::ZERO).start().await.unwrap_err();
+    assert_eq!(error.to_string(), "invalid keep: must not be zero");
+}

@@ -1,0 +1,53 @@
+use foreman_daemon::Daemon;
+
+use super::gate::Gate;
+use super::raw::{delete, ended, get, id, status, submit};
+
+#[tokio::test]
+async fn a_queued_job_is_cancelled_and_never_run() {
+    let (gate, backend) = Gate::new();
+    let daemon = Daemon::builder().backend(backend).start().await.unwrap();
+    let first = submit(&daemon, "a").await;
+    gate.begun().await;
+    let second = submit(&daemon, "b").await;
+    let third = submit(&daemon, "c").await;
+    let answer = delete(&daemon, &format!("/jobs/{second}")).await;
+    assert_eq!(answer.status, 202);
+    let job = answer.json();
+    assert_eq!((&job["state"], &job["error"]), (&"failed".into(), &"cancelled".into()));
+    assert!(job["completed_at"].is_string() && job["started_at"].is_null() && job.get("position").is_none());
+    assert_eq!(status(&daemon, &third).await["position"], 1);
+    gate.open(2);
+    assert_eq!(gate.begun().await.job_id().as_str(), third);
+    assert_eq!(ended(&daemon, &first).await["state"], "done");
+    assert_eq!(ended(&daemon, &third).await["state"], "done");
+    assert_eq!(status(&daemon, &second).await, job);
+    assert_eq!((daemon.executions(&id(&second)).await, daemon.stats().cancelled), (0, 1));
+}
+
+#[tokio::test]
+async fn a_running_job_is_cancelled_and_its_run_dropped() {
+    let (gate, backend) = Gate::new();
+    let daemon = Daemon::builder().backend(backend).start().await.unwrap();
+    let running = submit(&daemon, "a").await;
+    gate.begun().await;
+    let job = delete(&daemon, &format!("/jobs/{running}")).await.json();
+    assert_eq!((&job["state"], &job["error"], &job["attempt"]), (&"failed".into(), &"cancelled".into(), &1.into()));
+    gate.dropped().await;
+    // The worker is free for the next one, and nothing changes the one that was cancelled.
+    let next = submit(&daemon, "b").await;
+    assert_eq!(gate.begun().await.job_id().as_str(), next);
+    gate.open(1);
+    assert_eq!(ended(&daemon, &next).await["state"], "done");
+    assert_eq!(status(&daemon, &running).await, job);
+}
+
+#[tokio::test]
+async fn a_job_that_has_ended_or_is_unknown_cannot_be_cancelled() {
+    let daemon = Daemon::start().await.unwrap();
+    let id = submit(&daemon, "a").await;
+    let done = ended(&daemon, &id).await;
+    assert_eq!(delete(&daemon, &format!("/jobs/{id}")).await.refused(409), "the job is done already");
+    assert_eq!(get(&daemon, &format!("/jobs/{id}"), &[]).await.json(), done);
+    assert_eq!(delete(&daemon, "/jobs/7").await.refused(404), "no such job");
+}

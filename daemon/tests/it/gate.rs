@@ -1,0 +1,71 @@
+//! A backend that says when it has begun, and goes on when it is told to.
+
+use std::sync::Arc;
+
+use foreman_daemon::BoxError;
+use foreman_daemon::{Backend, Chat, ChatAnswer};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{Mutex, Semaphore};
+use tower::service_fn;
+
+pub(crate) struct Gate {
+    begun: Mutex<UnboundedReceiver<Chat>>,
+    dropped: Mutex<UnboundedReceiver<()>>,
+    open: Arc<Semaphore>,
+}
+
+/// Says so when a run is dropped before its end.
+struct Dropped(Option<UnboundedSender<()>>);
+
+impl Dropped {
+    fn passed(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        if let Some(told) = self.0.take() {
+            let _ = told.send(());
+        }
+    }
+}
+
+impl Gate {
+    pub(crate) fn new() -> (Self, Backend) {
+        let (begin, begun) = unbounded_channel();
+        let (drops, dropped) = unbounded_channel();
+        let open = Arc::new(Semaphore::new(0));
+        let gate = Self { begun: Mutex::new(begun), dropped: Mutex::new(dropped), open: Arc::clone(&open) };
+        let chat = service_fn(move |chat: Chat| {
+            let (begin, open, guard) = (begin.clone(), Arc::clone(&open), Dropped(Some(drops.clone())));
+            async move {
+                let _ = begin.send(chat);
+                open.acquire().await?.forget();
+                guard.passed();
+                Ok::<_, BoxError>(ChatAnswer::from_value("passed")?)
+            }
+        });
+        (gate, Backend::new(chat))
+    }
+
+    /// The next run that has begun.
+    pub(crate) async fn begun(&self) -> Chat {
+        self.begun.lock().await.recv().await.unwrap()
+    }
+
+    /// Whether one has begun that was not asked for yet.
+    pub(crate) async fn has_begun(&self) -> bool {
+        !self.begun.lock().await.is_empty()
+    }
+
+    /// The next run that was dropped.
+    pub(crate) async fn dropped(&self) {
+        self.dropped.lock().await.recv().await.unwrap();
+    }
+
+    /// Lets that many runs end.
+    pub(crate) fn open(&self, runs: usize) {
+        self.open.add_permits(runs);
+    }
+}

@@ -1,0 +1,52 @@
+use foreman_daemon::Daemon;
+use serde_json::Value;
+
+use super::gate::Gate;
+use super::raw::{delete, get, submit};
+
+async fn page(daemon: &Daemon, query: &str) -> (Vec<String>, Option<String>) {
+    let answer = get(daemon, &format!("/jobs{query}"), &[]).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let json = answer.json();
+    let jobs = json["jobs"].as_array().unwrap();
+    let ids = jobs.iter().map(|job| job["job_id"].as_str().unwrap().to_owned()).collect();
+    (ids, json.get("next_cursor").and_then(Value::as_str).map(ToOwned::to_owned))
+}
+
+#[tokio::test]
+async fn jobs_are_listed_newest_first_and_page_by_page() {
+    let (gate, backend) = Gate::new();
+    let daemon = Daemon::builder().backend(backend).start().await.unwrap();
+    assert_eq!(page(&daemon, "").await, (vec![], None));
+    let mut ids = Vec::new();
+    for text in ["a", "b", "c", "d", "e"] {
+        ids.insert(0, submit(&daemon, text).await);
+    }
+    gate.begun().await;
+    assert_eq!(page(&daemon, "").await, (ids.clone(), None));
+
+    let (first, next) = page(&daemon, "?limit=2").await;
+    assert_eq!(first, ids[..2]);
+    // What comes in between does not shift the pages that follow.
+    submit(&daemon, "f").await;
+    let (second, next) = page(&daemon, &format!("?limit=2&cursor={}", next.unwrap())).await;
+    assert_eq!(second, ids[2..4]);
+    let (third, next) = page(&daemon, &format!("?limit=2&cursor={}", next.unwrap())).await;
+    assert_eq!((third, next), (ids[4..].to_vec(), None));
+    let (exact, next) = page(&daemon, "?limit=6").await;
+    assert_eq!((exact.len(), next), (6, None));
+}
+
+#[tokio::test]
+async fn jobs_are_listed_by_state() {
+    let (gate, backend) = Gate::new();
+    let daemon = Daemon::builder().backend(backend).start().await.unwrap();
+    let running = submit(&daemon, "a").await;
+    gate.begun().await;
+    let (queued, cancelled) = (submit(&daemon, "b").await, submit(&daemon, "c").await);
+    delete(&daemon, &format!("/jobs/{cancelled}")).await;
+    assert_eq!(page(&daemon, "?state=running").await, (vec![running], None));
+    assert_eq!(page(&daemon, "?state=queued&limit=1").await, (vec![queued], None));
+    assert_eq!(page(&daemon, "?state=failed").await, (vec![cancelled], None));
+    assert_eq!(page(&daemon, "?state=done").await, (vec![], None));
+}

@@ -1,0 +1,91 @@
+//! What who watches over a daemon asks it.
+
+use std::time::Duration;
+
+use foreman_daemon::Daemon;
+use serde_json::json;
+
+use super::gate::Gate;
+use super::raw::{delete, ended, exchange, get, request, submit};
+use crate::eventually::bounded;
+
+#[tokio::test]
+async fn health_is_told_without_a_token_and_nothing_else_is() {
+    let daemon = Daemon::builder().token("hush").start().await.unwrap();
+    let answer = get(&daemon, "/healthz", &[]).await;
+    assert_eq!((answer.status, answer.json()), (200, json!({"status": "ok"})));
+    for path in ["/metrics", "/jobs", "/nowhere", "/healthz/"] {
+        get(&daemon, path, &[]).await.refused(401);
+    }
+    let answer = exchange(&daemon, request("POST", "/healthz", &[], "")).await;
+    assert_eq!(answer.refused(405), "not with this method");
+}
+
+#[tokio::test]
+async fn metrics_count_what_was_done() {
+    let daemon = Daemon::start().await.unwrap();
+    let id = submit(&daemon, "a").await;
+    ended(&daemon, &id).await;
+    let answer = get(&daemon, "/metrics", &[]).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));
+    for line in ["foreman_accepted_total 1", "foreman_executions_total 1", "foreman_polls_total 1"] {
+        assert!(answer.body.lines().any(|is| is == line), "no {line} in {}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn metrics_need_the_token() {
+    let daemon = Daemon::builder().token("hush").start().await.unwrap();
+    get(&daemon, "/metrics", &[]).await.refused(401);
+    let answer = get(&daemon, "/metrics", &["Authorization: Bearer hush"]).await;
+    assert!(answer.body.contains("foreman_accepted_total 0\n"), "{answer:?}");
+}
+
+/// The jobs that wait and those that run.
+async fn load(daemon: &Daemon) -> (u64, u64) {
+    let answer = get(daemon, "/metrics", &[]).await;
+    let gauge = |name| answer.body.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap();
+    (gauge("foreman_queued_jobs"), gauge("foreman_running_jobs"))
+}
+
+#[tokio::test]
+async fn gauges_tell_what_waits_and_what_runs_over_cancels_and_restarts() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = || Daemon::builder().store(folder.path().join("jobs.db"));
+    for builder in [Daemon::builder(), kept()] {
+        let (gate, backend) = Gate::new();
+        let daemon = builder.workers(2).drain(Duration::ZERO).backend(backend).start().await.unwrap();
+        assert_eq!(load(&daemon).await, (0, 0));
+        let mut ids = Vec::new();
+        for text in ["a", "b", "c", "d", "e"] {
+            ids.push(submit(&daemon, text).await);
+        }
+        for _ in 0..2 {
+            gate.begun().await;
+        }
+        assert_eq!(load(&daemon).await, (3, 2));
+        // One that waits, and then one that runs, whose worker takes the next.
+        delete(&daemon, &format!("/jobs/{}", ids[3])).await;
+        assert_eq!(load(&daemon).await, (2, 2));
+        delete(&daemon, &format!("/jobs/{}", ids[0])).await;
+        gate.begun().await;
+        assert_eq!(load(&daemon).await, (1, 2));
+        daemon.shutdown().await;
+    }
+
+    let (gate, backend) = Gate::new();
+    let daemon = kept().backend(backend).start().await.unwrap();
+    gate.begun().await;
+    assert_eq!(load(&daemon).await, (2, 1));
+    gate.open(3);
+    for _ in 0..2 {
+        gate.begun().await;
+    }
+    let idle = async {
+        while load(&daemon).await != (0, 0) {
+            tokio::task::yield_now().await;
+        }
+    };
+    bounded(idle).await;
+}

@@ -1,0 +1,103 @@
+//! In which order jobs are run.
+
+use std::time::Duration;
+
+use foreman_daemon::{Builder, Daemon};
+
+use super::gate::Gate;
+use super::raw::{accepted, delete, post, status};
+
+async fn submit(daemon: &Daemon, model: &str) -> String {
+    accepted(&post(daemon, "/jobs", &[], &format!(r#"{{"model":"{model}","messages":[]}}"#)).await)
+}
+
+/// Twelve jobs of two models that were submitted in turn, and the backend that one of them has reached.
+async fn in_turn(builder: Builder) -> (Gate, Daemon, Vec<String>) {
+    let (gate, backend) = Gate::new();
+    let daemon = builder.backend(backend).start().await.unwrap();
+    let mut ids = Vec::new();
+    for turn in 0..12 {
+        ids.push(submit(&daemon, ["a", "b"][turn % 2]).await);
+    }
+    (gate, daemon, ids)
+}
+
+/// The models of the next runs, in their order.
+async fn ran(gate: &Gate, runs: usize) -> String {
+    let mut models = String::new();
+    for _ in 0..runs {
+        models.push_str(gate.begun().await.model());
+        gate.open(1);
+    }
+    models
+}
+
+#[tokio::test]
+async fn two_models_in_turn_are_switched_once_a_batch() {
+    for (batch, models) in [
+        (1, "abababababab"),
+        (2, "aabbaabbaabb"),
+        (4, "aaaabbbbaabb"),
+        // The default.
+        (8, "aaaaaabbbbbb"),
+    ] {
+        let (gate, _daemon, _) = in_turn(Daemon::builder().model_batch(batch)).await;
+        let ran = ran(&gate, 12).await;
+        assert_eq!(ran, models);
+        let switches = ran.as_bytes().windows(2).filter(|pair| pair[0] != pair[1]).count();
+        assert_eq!(switches + 1, 2 * 6_usize.div_ceil(batch));
+    }
+}
+
+#[tokio::test]
+async fn workers_share_a_batch() {
+    let (gate, daemon, ids) = in_turn(Daemon::builder().workers(3).model_batch(3)).await;
+    // Each found one job when it came, and was not left idle for the sake of a batch.
+    for model in ["a", "b", "a"] {
+        assert_eq!(gate.begun().await.model(), model);
+    }
+    // The batch taken from last goes on with two more.
+    assert_eq!(status(&daemon, &ids[3]).await["position"], 3);
+    let mut models = String::new();
+    for _ in 0..9 {
+        gate.open(1);
+        models.push_str(gate.begun().await.model());
+    }
+    assert_eq!(models, "aabbbaabb");
+}
+
+#[tokio::test]
+async fn places_are_those_in_which_jobs_are_taken() {
+    let (gate, daemon, ids) = in_turn(Daemon::builder().model_batch(2)).await;
+    gate.begun().await;
+    assert_eq!(delete(&daemon, &format!("/jobs/{}", ids[4])).await.status, 202);
+    let mut told = Vec::new();
+    for id in ids.iter().skip(1).filter(|id| **id != ids[4]) {
+        told.push((status(&daemon, id).await["position"].as_u64().unwrap(), id));
+    }
+    told.sort_unstable();
+    for (place, (position, id)) in (1..).zip(told) {
+        assert_eq!(position, place);
+        gate.open(1);
+        assert_eq!(gate.begun().await.job_id().as_str(), id);
+    }
+}
+
+#[tokio::test]
+async fn the_order_outlives_the_daemon() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = || Daemon::builder().store(folder.path().join("jobs.db")).drain(Duration::ZERO).model_batch(4);
+    let (gate, daemon, _) = in_turn(kept()).await;
+    gate.begun().await;
+    daemon.shutdown().await;
+
+    let (gate, backend) = Gate::new();
+    let _daemon = kept().backend(backend).start().await.unwrap();
+    assert_eq!(ran(&gate, 12).await, "aaaabbbbaabb");
+}
+
+#[tokio::test]
+async fn a_batch_of_no_jobs_is_refused() {
+    let error = Daemon::builder().model_batch(0).start().await.unwrap_err();
+    assert_eq!(error.to_string(), "invalid model_batch: must be at least 1");
+}

@@ -1,0 +1,136 @@
+use foreman_daemon::Daemon;
+
+use super::raw::{accepted, exchange, get, post, request, submit};
+
+#[tokio::test]
+async fn bodies_that_are_no_submission() {
+    let daemon = Daemon::start().await.unwrap();
+    for (body, status, why) in [
+        ("", 400, "the body is not JSON"),
+        ("{", 400, "the body is not JSON"),
+        (r#"{"model":"m"} x"#, 400, "the body is not JSON"),
+        ("[]", 422, "the body must be a JSON object"),
+        (r#"["m"]"#, 422, "the body must be a JSON object"),
+        ("[", 400, "the body is not JSON"),
+        ("{}", 422, "model must not be missing or empty"),
+        (r#"{"model":""}"#, 422, "model must not be missing or empty"),
+        (r#"{"model":null}"#, 422, "model must not be missing or empty"),
+        (r#"{"model":7}"#, 422, "invalid type"),
+        (r#"{"model":"m","messages":{}}"#, 422, "invalid type"),
+        (r#"{"model":"m","messages":["hi"]}"#, 422, "a message must be a JSON object, and this is a string"),
+        (r#"{"model":"m","stream":"yes"}"#, 422, "invalid type"),
+        (r#"{"model":"m","state_webhook_url":"/hook"}"#, 422, "invalid state_webhook_url: must be an absolute"),
+        (r#"{"model":"m","state_webhook_url":"ftp://h/"}"#, 422, "invalid state_webhook_url: must be an absolute"),
+        (
+            r#"{"model":"m","state_webhook_url":"http://u:p@h/"}"#,
+            422,
+            "invalid state_webhook_url: must not hold a user",
+        ),
+        (r#"{"model":"m","state_webhook_url":""}"#, 422, "invalid state_webhook_url: "),
+    ] {
+        let error = post(&daemon, "/jobs", &[], body).await.refused(status);
+        assert!(error.contains(why), "{body}: {error}");
+    }
+    let named = |length: usize| format!(r#"{{"model":"{}"}}"#, "m".repeat(length));
+    let error = post(&daemon, "/jobs", &[], &named(1025)).await.refused(422);
+    assert_eq!(error, "model must have at most 1,024 bytes");
+    assert_eq!(daemon.stats().accepted, 0);
+    assert_eq!(post(&daemon, "/jobs", &[], &named(1024)).await.status, 202);
+}
+
+#[tokio::test]
+async fn paths_and_methods_that_are_not_there() {
+    let daemon = Daemon::start().await.unwrap();
+    assert_eq!(get(&daemon, "/", &[]).await.refused(404), "there is nothing at this path");
+    assert_eq!(get(&daemon, "/jobs/unknown", &[]).await.refused(404), "no such job");
+    assert_eq!(get(&daemon, "/jobs/..%2f", &[]).await.refused(404), "no such job");
+    assert_eq!(get(&daemon, "/jobs/%ff", &[]).await.refused(404), "no such job");
+    for (method, path, allow) in [
+        ("PUT", "/jobs", "GET"),
+        ("POST", "/jobs/7", "DELETE"),
+        ("DELETE", "/api/tags", "GET"),
+        ("GET", "/api/embed", "POST"),
+    ] {
+        let answer = exchange(&daemon, request(method, path, &[], "")).await;
+        assert_eq!(answer.refused(405), "not with this method");
+        assert!(answer.header("allow").unwrap().contains(allow), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn media_types_that_are_not_json() {
+    let daemon = Daemon::start().await.unwrap();
+    let body = r#"{"model":"m"}"#;
+    for headers in [
+        &[][..],
+        &["Content-Type: text/plain"],
+        &["Content-Type: application/x-www-form-urlencoded"],
+        &["Content-Type: application/json", "Content-Encoding: gzip"],
+    ] {
+        exchange(&daemon, request("POST", "/jobs", headers, body)).await.refused(415);
+    }
+    for media_type in ["Content-Type: application/json; charset=utf-8", "Content-Type: Application/JSON"] {
+        accepted(&exchange(&daemon, request("POST", "/jobs", &[media_type, "Content-Encoding: identity"], body)).await);
+    }
+}
+
+#[tokio::test]
+async fn bodies_over_the_limit_declared_or_not() {
+    let daemon = Daemon::builder().body_limit(13).start().await.unwrap();
+    accepted(&post(&daemon, "/jobs", &[], r#"{"model":"m"}"#).await);
+    // Declared: refused before a byte of it is read.
+    let head = "POST /jobs HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: application/json\r\n";
+    let declared = exchange(&daemon, format!("{head}Content-Length: 14\r\n\r\n")).await;
+    assert_eq!(declared.refused(413), "the body is larger than 13 bytes");
+    let chunked =
+        exchange(&daemon, format!("{head}Transfer-Encoding: chunked\r\n\r\ne\r\n{{\"model\":\"mm\"}}\r\n")).await;
+    assert_eq!(chunked.refused(413), "the body is larger than 13 bytes");
+    // One that sends on does not lose the answer: far more than the sockets' buffers hold.
+    let long = "x".repeat(32 * 1024 * 1024);
+    assert_eq!(post(&daemon, "/jobs", &[], &long).await.refused(413), "the body is larger than 13 bytes");
+}
+
+#[tokio::test]
+async fn keys_that_are_none() {
+    let daemon = Daemon::start().await.unwrap();
+    let long = format!("Idempotency-Key: {}", "k".repeat(256));
+    for headers in [&["Idempotency-Key:"][..], &[&long], &["Idempotency-Key: a", "Idempotency-Key: b"]] {
+        post(&daemon, "/jobs", headers, r#"{"model":"m"}"#).await.refused(400);
+    }
+}
+
+#[tokio::test]
+async fn every_request_needs_the_token() {
+    let daemon = Daemon::builder().token("secret").start().await.unwrap();
+    for path in ["/jobs", "/jobs/7", "/api/tags", "/nowhere"] {
+        for headers in [
+            &[][..],
+            &["Authorization: Bearer"],
+            &["Authorization: Bearer "],
+            &["Authorization: Bearer secre"],
+            &["Authorization: Bearer secret2"],
+            &["Authorization: Basic secret"],
+            &["Authorization: secret"],
+            &["Authorization: Bearer secret", "Authorization: Bearer secret"],
+        ] {
+            let answer = get(&daemon, path, headers).await;
+            answer.refused(401);
+            assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+        }
+    }
+    post(&daemon, "/jobs", &[], r#"{"model":"m"}"#).await.refused(401);
+    for shown in ["Authorization: Bearer secret", "authorization: bearer secret"] {
+        accepted(&post(&daemon, "/jobs", &[shown], r#"{"model":"m"}"#).await);
+        assert_eq!(get(&daemon, "/api/tags", &[shown]).await.status, 200);
+    }
+    assert_eq!(daemon.stats().accepted, 2);
+}
+
+#[tokio::test]
+async fn listing_with_parameters_that_are_none() {
+    let daemon = Daemon::start().await.unwrap();
+    submit(&daemon, "a").await;
+    for query in ["limit=0", "limit=201", "limit=x", "state=sleeping", "cursor=x"] {
+        get(&daemon, &format!("/jobs?{query}"), &[]).await.refused(400);
+    }
+}

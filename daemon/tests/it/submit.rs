@@ -1,0 +1,140 @@
+use foreman_daemon::Daemon;
+use tokio::io::AsyncReadExt as _;
+
+use super::gate::Gate;
+use super::raw::{accepted, ended, get, id, post, request, send, status, submit};
+
+const BODY: &str = r#"{"model":"m","messages":[{"role":"user","content":"hello"}]}"#;
+
+#[tokio::test]
+async fn a_submission_becomes_a_job_that_is_done() {
+    let daemon = Daemon::start().await.unwrap();
+    let id = submit(&daemon, "hello").await;
+    let job = ended(&daemon, &id).await;
+    assert_eq!(job["job_id"], id.as_str());
+    assert_eq!((&job["state"], &job["model"], &job["attempt"]), (&"done".into(), &"m".into(), &1.into()));
+    assert!(job["error"].is_null() && job["artifacts"].as_array().unwrap().is_empty() && job.get("position").is_none());
+    let times = ["created_at", "started_at", "completed_at"]
+        .map(|name| job[name].as_str().unwrap().parse::<jiff::Timestamp>().unwrap());
+    assert!(times.is_sorted(), "{times:?}");
+    let result = &job["result"];
+    assert_eq!(result["message"]["content"], "echo (this is no model): hello");
+    assert_eq!((&result["done"], &result["done_reason"]), (&true.into(), &"stop".into()));
+    assert!(result["total_duration"].is_u64() && result["eval_count"].is_u64());
+    assert_eq!(daemon.executions(&super::raw::id(&id)).await, 1);
+    let stats = daemon.stats();
+    assert_eq!((stats.accepted, stats.executions, stats.polls, stats.webhook_attempts), (1, 1, 1, 0));
+}
+
+#[tokio::test]
+async fn the_backend_gets_what_was_submitted_byte_for_byte() {
+    let (gate, backend) = Gate::new();
+    let daemon = Daemon::builder().backend(backend).start().await.unwrap();
+    let body = r#"{"x":1,"model":"m","messages":[{"b":1.0, "a":"\u00e4","a":2}],"stream":false,"tools":[ {} ],"options":{"t":1e0},"think":"high"}"#;
+    let id = accepted(&post(&daemon, "/jobs", &[], body).await);
+    let chat = gate.begun().await;
+    assert_eq!((chat.job_id().as_str(), chat.attempt(), chat.model()), (id.as_str(), 1, "m"));
+    assert_eq!(chat.messages()[0].as_json(), r#"{"b":1.0, "a":"\u00e4","a":2}"#);
+    assert_eq!(chat.tools().unwrap().get(), "[ {} ]");
+    assert_eq!(chat.options().unwrap().get(), r#"{"t":1e0}"#);
+    assert_eq!(chat.think().unwrap().get(), r#""high""#);
+    assert_eq!(chat.stream(), Some(false));
+}
+
+#[tokio::test]
+async fn the_same_key_and_body_are_the_same_job() {
+    let daemon = Daemon::start().await.unwrap();
+    let key = "Idempotency-Key: 3f0b6e9c-7c3e-4b5e-9d0a-0d9b8a7c6f5e";
+    let first = post(&daemon, "/jobs", &[key], BODY).await;
+    assert_eq!(first.header("idempotency-key"), key.strip_prefix("Idempotency-Key: "));
+    let job = accepted(&first);
+    ended(&daemon, &job).await;
+    let second = post(&daemon, "/jobs", &[key], BODY).await;
+    assert_eq!(accepted(&second), job);
+    assert_eq!(second.header("idempotency-key"), first.header("idempotency-key"));
+    let (stats, executions) = (daemon.stats(), daemon.executions(&id(&job)).await);
+    assert_eq!((stats.accepted, stats.replayed, stats.executions, executions), (1, 1, 1, 1));
+}
+
+#[tokio::test]
+async fn keys_that_are_no_text_are_told_apart() {
+    let daemon = Daemon::start().await.unwrap();
+    let mut jobs = Vec::new();
+    for byte in [0x80_u8, 0x81, 0x80] {
+        let head = request("POST", "/jobs", &["Content-Type: application/json", "Idempotency-Key: ?"], BODY);
+        let bytes: Vec<u8> = head.bytes().map(|is| if is == b'?' { byte } else { is }).collect();
+        let mut answer = Vec::new();
+        send(daemon.local_addr(), bytes).await.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let (_, job) = answer.split_once(r#"{"job_id":""#).unwrap_or_else(|| panic!("{answer}"));
+        jobs.push(job.to_owned());
+    }
+    assert!(jobs[0] != jobs[1] && jobs[0] == jobs[2], "{jobs:?}");
+}
+
+#[tokio::test]
+async fn the_same_key_and_another_body_are_refused() {
+    let daemon = Daemon::start().await.unwrap();
+    accepted(&post(&daemon, "/jobs", &["Idempotency-Key: k"], BODY).await);
+    let other = BODY.replace("hello", "bye");
+    let error = post(&daemon, "/jobs", &["Idempotency-Key: k"], &other).await.refused(422);
+    assert_eq!(error, "the Idempotency-Key was used for another body");
+    assert_eq!(daemon.stats().accepted, 1);
+}
+
+#[tokio::test]
+async fn another_key_or_none_is_another_job() {
+    let daemon = Daemon::start().await.unwrap();
+    let mut ids = vec![accepted(&post(&daemon, "/jobs", &["Idempotency-Key: a"], BODY).await)];
+    ids.push(accepted(&post(&daemon, "/jobs", &["Idempotency-Key: b"], BODY).await));
+    for _ in 0..2 {
+        let answer = post(&daemon, "/jobs", &[], BODY).await;
+        assert_eq!(answer.header("idempotency-key"), None);
+        ids.push(accepted(&answer));
+    }
+    ids.sort();
+    ids.dedup();
+    assert_eq!((ids.len(), daemon.stats().accepted), (4, 4));
+}
+
+#[tokio::test]
+async fn a_full_queue_says_when_to_come_again_and_still_knows_its_keys() {
+    let (gate, backend) = Gate::new();
+    let daemon = Daemon::builder().backend(backend).max_queue(1).start().await.unwrap();
+    submit(&daemon, "runs").await;
+    gate.begun().await;
+    let queued = accepted(&post(&daemon, "/jobs", &["Idempotency-Key: k"], BODY).await);
+    let refused = post(&daemon, "/jobs", &["Idempotency-Key: l"], BODY).await;
+    assert_eq!(refused.refused(429), "the queue is full");
+    assert_eq!(refused.header("retry-after"), Some("5"));
+    assert_eq!(accepted(&post(&daemon, "/jobs", &["Idempotency-Key: k"], BODY).await), queued);
+    assert_eq!(daemon.stats().refused, 1);
+    // A refusal records nothing: the key is free for the next attempt.
+    gate.open(1);
+    gate.begun().await;
+    accepted(&post(&daemon, "/jobs", &["Idempotency-Key: l"], BODY).await);
+}
+
+#[tokio::test]
+async fn queued_jobs_know_their_place() {
+    let (gate, backend) = Gate::new();
+    let daemon = Daemon::builder().backend(backend).start().await.unwrap();
+    let running = submit(&daemon, "a").await;
+    gate.begun().await;
+    let (next, last) = (submit(&daemon, "b").await, submit(&daemon, "c").await);
+    assert!(status(&daemon, &running).await.get("position").is_none());
+    assert_eq!(status(&daemon, &next).await["position"], 1);
+    assert_eq!(status(&daemon, &last).await["position"], 2);
+    gate.open(1);
+    gate.begun().await;
+    assert_eq!(status(&daemon, &last).await["position"], 1);
+}
+
+#[tokio::test]
+async fn null_reads_as_absent() {
+    let daemon = Daemon::start().await.unwrap();
+    let body = r#"{"model":"m","messages":null,"stream":null,"tools":null,"options":null,"think":null,"state_webhook_url":null}"#;
+    let id = accepted(&post(&daemon, "/jobs", &[], body).await);
+    assert_eq!(ended(&daemon, &id).await["state"], "done");
+    assert_eq!(get(&daemon, "/jobs/0", &[]).await.refused(404), "no such job");
+}

@@ -1,0 +1,120 @@
+//! Where webhooks may go.
+
+use foreman_daemon::{Builder, Daemon, WebhookHosts};
+
+use super::raw::{ended, post, submit_to};
+use super::receiver::Receiver;
+use crate::eventually::eventually;
+
+fn only<const N: usize>(entries: [&str; N]) -> Builder {
+    Daemon::builder().allow_webhook_hosts(WebhookHosts::new(entries).unwrap())
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_allowed_is_told() {
+    for builder in [only(["127.0.0.0/8"]), only(["other", "127.0.0.1"]), Daemon::builder().private_webhooks(true)] {
+        let mut receiver = Receiver::start(&[]).await;
+        let daemon = builder.start().await.unwrap();
+        submit_to(&daemon, &receiver.url).await;
+        assert_eq!(receiver.states(3).await, ["queued", "running", "done"]);
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_listed_by_name_is_told() {
+    let mut receiver = Receiver::start(&[]).await;
+    let daemon = only(["localhost"]).start().await.unwrap();
+    submit_to(&daemon, &receiver.url.replace("127.0.0.1", "LocalHost")).await;
+    assert_eq!(receiver.states(3).await, ["queued", "running", "done"]);
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_not_allowed_hears_nothing_and_its_job_goes_on() {
+    // What a name resolves to is known when it is sent to.
+    for builder in [
+        only(["10.0.0.0/8"]),
+        only(["localhost"]).private_webhooks(false),
+        only(["127.0.0.0/8", "::1"]).private_webhooks(false),
+        Daemon::builder().private_webhooks(false),
+    ] {
+        let receiver = Receiver::start(&[]).await;
+        let daemon = builder.start().await.unwrap();
+        let id = submit_to(&daemon, &receiver.url.replace("127.0.0.1", "localhost")).await;
+        assert_eq!(ended(&daemon, &id).await["state"], "done");
+        eventually("given up", || daemon.stats().webhooks_given_up > 0).await;
+        let stats = daemon.stats();
+        assert_eq!((stats.webhook_attempts, stats.webhooks_delivered, stats.webhooks_given_up), (1, 0, 1));
+        assert!(receiver.is_empty());
+    }
+}
+
+/// What the daemon says to a submission with that callback URL.
+async fn refused(daemon: &Daemon, host: &str) -> String {
+    let body = format!(r#"{{"model":"m","messages":[],"state_webhook_url":"http://{host}:8080/hook"}}"#);
+    post(daemon, "/jobs", &[], &body).await.refused(422)
+}
+
+#[tokio::test]
+async fn a_url_that_nothing_is_ever_sent_to_is_refused_in_every_spelling() {
+    let daemon = Daemon::start().await.unwrap();
+    for (host, why) in [
+        ("169.254.169.254", "link-local"),
+        ("169.254.0.1", "link-local"),
+        ("2852039166", "link-local"),
+        ("0xa9fea9fe", "link-local"),
+        ("0251.0376.0251.0376", "link-local"),
+        ("[::ffff:169.254.169.254]", "link-local"),
+        ("[::ffff:a9fe:a9fe]", "link-local"),
+        ("[::ffff:0:169.254.169.254]", "link-local"),
+        ("[::169.254.169.254]", "link-local"),
+        ("[64:ff9b::169.254.169.254]", "link-local"),
+        ("[2002:a9fe:a9fe::1]", "link-local"),
+        ("[fe80::1]", "link-local"),
+        ("[fe80::1%25eth0]", "link-local"),
+        ("100.100.100.200", "a metadata service"),
+        ("168.63.129.16", "a metadata service"),
+        ("[::ffff:100.100.100.200]", "a metadata service"),
+        ("[fd00:ec2::254]", "a metadata service"),
+        ("[fd20:ce::254]", "a metadata service"),
+        ("224.0.0.1", "multicast"),
+        ("[64:ff9b::224.0.0.1]", "multicast"),
+        ("[ff02::1]", "multicast"),
+        ("0.0.0.0", "unspecified"),
+        ("0", "unspecified"),
+        ("[::]", "unspecified"),
+        ("[::ffff:0.0.0.0]", "unspecified"),
+        ("255.255.255.255", "reserved"),
+        ("192.0.2.1", "reserved"),
+        ("[2002:f000:1::]", "reserved"),
+        ("[2001:db8::1]", "reserved"),
+    ] {
+        let host_only = host.trim_matches(['[', ']']);
+        let told = format!("invalid state_webhook_url: webhooks are not sent to {host_only}: {why}");
+        assert_eq!(refused(&daemon, host).await, told);
+    }
+    assert_eq!(daemon.stats().accepted, 0);
+}
+
+#[tokio::test]
+async fn a_url_that_this_daemon_never_sends_to_is_refused() {
+    for (builder, host, why) in [
+        (Daemon::builder().private_webhooks(false), "127.0.0.1", "private"),
+        (Daemon::builder().private_webhooks(false), "[::ffff:127.0.0.1]", "private"),
+        (Daemon::builder().private_webhooks(false), "[64:ff9b::10.0.0.1]", "private"),
+        (Daemon::builder().private_webhooks(false), "[2002:c0a8:1::]", "private"),
+        (Daemon::builder().private_webhooks(false), "[fd12::1]", "private"),
+        (Daemon::builder().private_webhooks(false), "127.1", "private"),
+        (only(["10.0.0.0/8", "localhost"]), "127.0.0.1", "not among the allowed hosts"),
+        (only(["*.example.com"]), "[::ffff:127.0.0.1]", "not among the allowed hosts"),
+        (only(["*.example.com"]), "example.com", "not among the allowed hosts"),
+        (only(["gateway"]), "localhost", "not among the allowed hosts"),
+    ] {
+        let daemon = builder.start().await.unwrap();
+        let told = refused(&daemon, host).await;
+        assert!(
+            told.ends_with(&format!("webhooks are not sent to {}: {why}", host.trim_matches(['[', ']']))),
+            "{told}"
+        );
+        assert_eq!(daemon.stats().accepted, 0);
+    }
+}
