@@ -112,7 +112,7 @@ impl WebhookListenerBuilder {
 
     /// Sets the maximum number of open connections. The default is 1,024.
     ///
-    /// A further connection gets a 503 with `Retry-After`, without its request being read, and is closed.
+    /// A further connection gets a 503 with `Retry-After` and is closed. Its request is ignored.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.limits.max_connections = connections;
         self
