@@ -1,26 +1,39 @@
-//! For servers written with axum (feature `axum`).
+//! Integration with axum (feature `axum`).
 //!
-//! - [`Error`] is a response: problem details (RFC 9457) with `Retry-After`, by the table in
-//!   [`crate::error`]. Handlers return `Result<_, Error>` and use `?`.
-//! - [`webhooks`] mounts a [`WebhookReceiver`] in a router.
-//! - [`Foreman`] is a state from which handlers extract a [`Client`] or its [`Jobs`].
+//! A gateway that serves HTTP with axum and waits for jobs needs three things from this crate: errors as responses, a
+//! route for the daemon's webhooks, and the client in the state of the router. They are the same in each gateway, so
+//! this module has them.
+//!
+//! - [`Error`] implements `IntoResponse`. The response is a problem details document (RFC 9457) with `Retry-After`
+//!   where it applies; see the table in [`crate::error`]. Handlers return `Result<_, Error>` and use `?`.
+//! - [`webhooks`] mounts a [`WebhookReceiver`].
+//! - [`Foreman`] is a router state. Handlers extract a [`Client`] or its [`Jobs`] service from it.
+//! - [`handle_error`] turns errors of tower layers into responses.
+//!
+//! # Example
 //!
 //! ```
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), foreman_client::BoxError> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), foreman_client::BoxError> {
 //! use axum::extract::State;
 //! use axum::routing::post;
 //! use foreman_client::axum::{Foreman, webhooks};
 //! use foreman_client::webhook::WebhookReceiver;
 //! use foreman_client::{Client, Error, Notifier, SubmitRequest};
 //!
-//! async fn chat(State(client): State<Client>, prompt: String) -> Result<String, Error> {
+//! async fn chat(
+//!     State(client): State<Client>,
+//!     prompt: String,
+//! ) -> Result<String, Error> {
 //!     let request = SubmitRequest::builder("llama3.2").user(prompt).build()?;
 //!     let result = client.submit(request).await?.into_success()?;
 //!     Ok(result.content().unwrap_or_default().into_owned())
 //! }
 //!
 //! let notifier = Notifier::new();
-//! let receiver = WebhookReceiver::builder(notifier.clone()).secret("a secret").build()?;
+//! let receiver = WebhookReceiver::builder(notifier.clone())
+//!     .secret("a secret")
+//!     .build()?;
 //! let client = Client::builder("http://gpu-box:8080")
 //!     .notifier(notifier)
 //!     .public_url("http://gateway:3000/foreman")
@@ -34,11 +47,42 @@
 //! # Ok(()) }
 //! ```
 //!
-//! `axum::serve` bounds neither how slowly a peer may send its headers nor how many connections there are. The receiver bounds
-//! the body that it reads, in size and time; the rest is to be set where the router is served: behind a proxy that does it, or
-//! with hyper's `header_read_timeout` and a cap on connections, as `examples/gateway_axum` does, which is a whole gateway.
+//! # Example: with layers
 //!
-//! Keep the listener open while a stop waits for the jobs that are waited for: their events come in there.
+//! Layers such as `LoadShed` and `Timeout` box their errors, and axum requires services that do not fail.
+//! [`handle_error`] maps the boxed error to a response: here, a request over the limit gets a 503 with `Retry-After`.
+//! The webhook route is merged after the layers, so that load from callers cannot block webhooks.
+//!
+//! ```
+//! use axum::error_handling::HandleErrorLayer;
+//! use axum::routing::get;
+//! use foreman_client::Notifier;
+//! use foreman_client::axum::{handle_error, webhooks};
+//! use foreman_client::webhook::WebhookReceiver;
+//! use tower::ServiceBuilder;
+//! use tower::limit::GlobalConcurrencyLimitLayer;
+//!
+//! let layers = ServiceBuilder::new()
+//!     .layer(HandleErrorLayer::new(handle_error))
+//!     .load_shed()
+//!     .layer(GlobalConcurrencyLimitLayer::new(1_024));
+//! let receiver = WebhookReceiver::new(Notifier::new());
+//! let router: axum::Router = axum::Router::new()
+//!     .route("/chat", get(|| async { "hello" }))
+//!     .layer(layers)
+//!     .merge(webhooks("/foreman", receiver));
+//! # let _ = router;
+//! ```
+//!
+//! `examples/gateway_axum` is a complete gateway.
+//!
+//! # What not to do
+//!
+//! - Do not serve untrusted callers with `axum::serve`. It has no timeout for headers and no limit on
+//!   connections, and the receiver only limits the body. Set both in a proxy, or serve the router with hyper and its
+//!   `header_read_timeout`, as `examples/gateway_axum` does.
+//! - Do not close the server's socket at the start of a graceful shutdown. Webhooks arrive there until the waits have
+//!   ended.
 
 use ::axum::Router;
 use ::axum::extract::FromRef;
@@ -48,9 +92,14 @@ use crate::client::Jobs;
 use crate::webhook::WebhookReceiver;
 use crate::{Client, Error};
 
-/// A router with the one route that events come to: `{path}/{token}`.
+/// Returns a router with one route, `{path}/{token}`, which passes webhooks to `receiver`.
 ///
-/// The client's [`public_url`](crate::ClientBuilder::public_url) is the URL of `path`.
+/// Set the client's [`public_url`](crate::ClientBuilder::public_url) to the URL at which the daemon reaches `path`. A
+/// trailing `/` in `path` is ignored.
+///
+/// # Panics
+///
+/// Panics if `path` is not valid for an axum route. It must be empty or start with `/`.
 pub fn webhooks<S>(path: &str, receiver: WebhookReceiver) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
@@ -59,14 +108,17 @@ where
     Router::new().route_service(&path, receiver)
 }
 
-/// A state that shares one client: handlers extract `State<Client>`, or `State<Jobs>` to stack layers on.
+/// A router state with one client.
+///
+/// Handlers extract `State<Client>`, or `State<Jobs>` for the service, to which more layers can be added. See the
+/// [module docs](crate::axum) for an example. Cloning is as cheap as cloning the client.
 #[derive(Debug, Clone)]
 pub struct Foreman<T = Transport> {
     client: Client<T>,
 }
 
 impl<T> Foreman<T> {
-    /// Shares `client`.
+    /// Creates a state with `client`.
     pub fn new(client: Client<T>) -> Self {
         Self { client }
     }
@@ -84,7 +136,14 @@ impl<T: Clone> FromRef<Foreman<T>> for Jobs<T> {
     }
 }
 
-/// For `HandleErrorLayer`: what the layers above a service box, taken out of its box, is a response too.
+/// Converts an error that tower layers have boxed into an [`Error`], which is a response. Pass it to axum's
+/// `HandleErrorLayer`.
+///
+/// An [`Error`] in the box is kept. Errors of tower, hyper and `std::io` are classified; see [`Error::from_boxed`].
+///
+/// # Cancel safety
+///
+/// The future completes at the first poll.
 pub async fn handle_error(error: crate::BoxError) -> Error {
     Error::from_boxed(error)
 }

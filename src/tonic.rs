@@ -1,31 +1,68 @@
-//! For servers written with tonic (feature `tonic`).
+//! Integration with tonic (feature `tonic`).
 //!
-//! - [`Error`](crate::Error) becomes a `tonic::Status` by the table in [`crate::error`], with the job's id in its
-//!   [metadata](JOB_ID): methods return `Result<_, Status>` and use `?`.
-//! - [`deadline`] reads the caller's `grpc-timeout`, for [`Wait::with_deadline`](crate::Wait::with_deadline), so that the wait
-//!   ends in time to say which job goes on.
+//! A gRPC method that waits for a job can fail while the job goes on. The caller then needs the id of the job, and an
+//! ordinary status does not contain it. If the caller's timeout elapses first, the caller gets no response at all. This
+//! module solves both problems:
+//!
+//! - [`Error`](crate::Error) converts into a `tonic::Status`; see the table in [`crate::error`]. The metadata contains
+//!   the [job id](JOB_ID) if it is known, so that the caller can wait for the job again. Methods return
+//!   `Result<_, Status>` and use `?`.
+//! - [`deadline`] reads the timeout of the caller, for [`Wait::with_deadline`](crate::Wait::with_deadline). The wait
+//!   then ends before the caller's timeout does, with an error that has the job id.
+//!
+//! # Example
 //!
 //! ```
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), foreman_client::BoxError> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), foreman_client::BoxError> {
 //! use foreman_client::tonic::deadline;
 //! use foreman_client::{Client, SubmitRequest};
 //! use tonic::{Request, Response, Status};
 //! use tower::ServiceExt;
 //!
-//! async fn chat(client: &Client, request: Request<String>) -> Result<Response<String>, Status> {
-//!     let jobs = client.jobs().with_deadline(deadline(request.metadata()));
-//!     let submission = SubmitRequest::builder("echo").user(request.into_inner()).build()?;
+//! async fn chat(
+//!     client: &Client,
+//!     request: Request<String>,
+//! ) -> Result<Response<String>, Status> {
+//!     let deadline = deadline(request.metadata());
+//!     let jobs = client.jobs().with_deadline(deadline);
+//!     let submission = SubmitRequest::builder("echo")
+//!         .user(request.into_inner())
+//!         .build()?;
 //!     let result = jobs.oneshot(submission).await?.into_success()?;
 //!     Ok(Response::new(result.content().unwrap_or_default().into_owned()))
 //! }
 //! # let daemon = foreman_daemon::Daemon::start().await?;
 //! # let client = Client::builder(daemon.url()).build().await?;
-//! # let answer = chat(&client, Request::new("hi".to_owned())).await?;
-//! # assert!(answer.get_ref().contains("hi"));
+//! # let response = chat(&client, Request::new("hi".to_owned())).await?;
+//! # assert!(response.get_ref().contains("hi"));
 //! # Ok(()) }
 //! ```
 //!
-//! `examples/gateway_tonic` is a whole gateway, with limits, a stream of states and a stop.
+//! A server can have a maximum of its own for callers that give no timeout, or a long one:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use foreman_client::tonic::deadline;
+//! use tonic::metadata::MetadataMap;
+//!
+//! const MAX: Duration = Duration::from_secs(600);
+//!
+//! let mut metadata = MetadataMap::new();
+//! metadata.insert("grpc-timeout", "10S".parse().unwrap());
+//! assert_eq!(deadline(&metadata).unwrap_or(MAX).min(MAX).as_secs(), 9);
+//! assert_eq!(deadline(&MetadataMap::new()).unwrap_or(MAX).min(MAX), MAX);
+//! ```
+//!
+//! `examples/gateway_tonic` is a complete gateway.
+//!
+//! # What not to do
+//!
+//! - Do not use a `tower::timeout::Timeout` outside the wait in place of [`deadline`]. Its error does not contain the
+//!   job id.
+//! - Do not submit a new request after an error with [`MAY_BE_RUNNING`]. Wait for the job with [`JOB_ID`] instead.
+//!   Otherwise the job may run twice.
 
 use std::time::Duration;
 
@@ -33,20 +70,27 @@ use ::tonic::metadata::MetadataMap;
 
 pub use crate::error::grpc::{IDEMPOTENCY_KEY, JOB_ID, LAST_STATE, MAY_BE_RUNNING, PUSHBACK};
 
-/// What is kept back of the caller's time, so that the answer gets there before the caller gives up: a tenth, at most 1 s.
-const MARGIN: u32 = 10;
+/// The margin for the response is the caller's timeout divided by this, up to [`MAX_MARGIN`].
+const MARGIN_DIVISOR: u32 = 10;
 
-/// The time the caller gives (`grpc-timeout`), less a tenth (at most 1 s) in which the answer travels. `None` without one, or
-/// with one that cannot be read.
+const MAX_MARGIN: Duration = Duration::from_secs(1);
+
+/// Returns the deadline for a wait, from the timeout of the caller.
+///
+/// The result is the value of `grpc-timeout` less a margin, and at least 1 ms. The margin is a tenth of the timeout, at
+/// most 1 s. It is the time for the response to reach the caller.
+///
+/// Returns `None` if the header is missing, or is not one to eight digits and a unit (`H`, `M`, `S`, `m`, `u` or `n`),
+/// which is the format that [gRPC over HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md) defines.
 #[must_use]
 pub fn deadline(metadata: &MetadataMap) -> Option<Duration> {
-    let timeout = parse(metadata.get("grpc-timeout")?.to_str().ok()?)?;
-    let margin = (timeout / MARGIN).min(Duration::from_secs(1));
+    let timeout = parse_timeout(metadata.get("grpc-timeout")?.to_str().ok()?)?;
+    let margin = (timeout / MARGIN_DIVISOR).min(MAX_MARGIN);
     Some(timeout.saturating_sub(margin).max(Duration::from_millis(1)))
 }
 
-/// At most eight digits and a unit, as the gRPC protocol has it.
-fn parse(value: &str) -> Option<Duration> {
+/// Parses the value of `grpc-timeout`.
+fn parse_timeout(value: &str) -> Option<Duration> {
     let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -68,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_callers_time_is_read_as_the_protocol_has_it() {
+    fn timeout_follows_grpc_format() {
         for (value, expected) in [
             ("1H", Some(Duration::from_secs(3_600))),
             ("2M", Some(Duration::from_secs(120))),
@@ -86,20 +130,20 @@ mod tests {
             ("123456789S", None),
             ("10ä", None),
         ] {
-            assert_eq!(parse(value), expected, "{value}");
+            assert_eq!(parse_timeout(value), expected, "{value}");
         }
     }
 
     #[test]
-    fn a_tenth_is_kept_back_and_never_more_than_a_second() {
-        let given = |value: &'static str| {
+    fn margin_is_a_tenth_up_to_one_second() {
+        let deadline_of = |value: &'static str| {
             let mut metadata = MetadataMap::new();
             metadata.insert("grpc-timeout", value.parse().unwrap());
             deadline(&metadata)
         };
-        assert_eq!(given("1S"), Some(Duration::from_millis(900)));
-        assert_eq!(given("1M"), Some(Duration::from_secs(59)));
-        assert_eq!(given("0S"), Some(Duration::from_millis(1)));
+        assert_eq!(deadline_of("1S"), Some(Duration::from_millis(900)));
+        assert_eq!(deadline_of("1M"), Some(Duration::from_secs(59)));
+        assert_eq!(deadline_of("0S"), Some(Duration::from_millis(1)));
         assert_eq!(deadline(&MetadataMap::new()), None);
     }
 }

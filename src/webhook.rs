@@ -1,64 +1,171 @@
-//! What makes a job's end known at once: the daemon's state webhooks, their signatures, and where they come in.
+//! Receives the daemon's webhooks, so that a wait ends as soon as its job does.
 //!
-//! A [`WebhookReceiver`] takes the events and hands them to the jobs that wait in a [`Notifier`](crate::Notifier). It is a
-//! [`tower::Service`] that never fails, so it can be mounted in a server that is there already; a [`WebhookListener`] serves
-//! it on a socket of its own, one for all jobs. Neither decides when a wait ends: an event that is lost, late or forged
-//! changes at most how soon the daemon is asked.
+//! # Why webhooks?
 //!
-//! # Mounted in axum
+//! A client that only polls has to choose between load and latency. Short intervals cost the daemon many requests for
+//! each waiting job, and long intervals delay each result. With webhooks, the daemon reports each state change when it
+//! happens, and polls can be rare: while webhooks work, every 30 s by default
+//! ([`slow_interval`](crate::source::PollPolicyBuilder::slow_interval)).
 //!
-//! The token is the last segment of the path, wherever the receiver is mounted:
+//! Webhooks cannot replace polls. A webhook can be lost, late, duplicated, reordered or forged, and a wait that
+//! depended on it could hang. The polls therefore continue, and a fault of the webhooks delays a result, but does not
+//! lose it. The module [`wait`](crate::wait) describes how a wait uses both.
+//!
+//! # Mount a receiver or bind a listener?
+//!
+//! [`Client::builder`](crate::Client::builder) binds a listener by default, so many programs do not need this module.
+//! Use it directly to receive webhooks in an existing server, or to set limits.
+//!
+//! ```text
+//!           POST {public URL}/{callback token}
+//!  daemon ────────► WebhookListener or your server
+//!                              │
+//!                              ▼
+//!                      WebhookReceiver ──► Notifier ──► submission ──► JobWait
+//! ```
+//!
+//! - A [`Notifier`](crate::Notifier) is the webhook registry. It maps each callback token to a submission. Clients can
+//!   share one.
+//! - A [`WebhookReceiver`] verifies requests and passes their events to a notifier. It is a [`tower::Service`] that
+//!   never fails.
+//! - A [`WebhookListener`] serves a receiver on its own socket.
+//!
+//! | | mount a receiver | bind a listener |
+//! |---|---|---|
+//! | choose it if | the process has an HTTP server that the daemon can reach | it has none, or the daemon must not reach it |
+//! | ports | that of the server | one more |
+//! | TLS and HTTP/2 | if the server has them | no: HTTP/1.1 without TLS |
+//! | limits on the body | by the receiver | by the receiver |
+//! | limits on headers and connections | by the server | by the listener |
+//!
+//! If the daemon cannot reach the process at all, for example through NAT, use
+//! [polling](crate::ClientBuilder::polling).
+//!
+//! # Example: a receiver mounted in axum
+//!
+//! The receiver takes the callback token from the last segment of the path, so it can be mounted at any path. The
+//! client needs the same notifier, and the URL at which the daemon reaches that path:
 //!
 //! ```
-//! use foreman_client::Notifier;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), foreman_client::BoxError> {
 //! use foreman_client::webhook::WebhookReceiver;
+//! use foreman_client::{Client, Notifier};
 //!
 //! let notifier = Notifier::new();
-//! let receiver = WebhookReceiver::builder(notifier).secret("It's a Secret to Everybody").build()?;
-//! let app: axum::Router = axum::Router::new().route_service("/foreman/{token}", receiver);
-//! # Ok::<(), foreman_client::Error>(())
+//! let receiver = WebhookReceiver::builder(notifier.clone())
+//!     .secret("It's a Secret to Everybody")
+//!     .build()?;
+//! let router: axum::Router = axum::Router::new()
+//!     .route_service("/foreman/{token}", receiver);
+//! let client = Client::builder("http://gpu-box:8080")
+//!     .notifier(notifier)
+//!     .public_url("http://gateway:3000/foreman")
+//!     .build()
+//!     .await?;
+//! # let _ = router;
+//! assert_eq!(client.webhook_url(), Some("http://gateway:3000/foreman"));
+//! # Ok(()) }
 //! ```
 //!
-//! The receiver bounds the body, in size and in time. All that comes before is the server's: a time-out for the headers, a
-//! cap on connections, a cap on headers. `axum::serve` sets none of them; a server that strangers reach needs all.
+//! With the feature `axum`, the function `axum::webhooks` of this crate makes such a router.
 //!
-//! # On a socket of its own
+//! The receiver limits the body in size and in time. The server must limit what comes before the body: it needs a
+//! timeout for the headers, a maximum number of headers, and a maximum number of connections. `axum::serve` sets none
+//! of them.
+//!
+//! # Example: a listener with its own limits
 //!
 //! ```
-//! # tokio_test::block_on(async {
-//! use foreman_client::Notifier;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), foreman_client::BoxError> {
+//! use std::time::Duration;
+//!
 //! use foreman_client::webhook::{WebhookListener, WebhookReceiver};
+//! use foreman_client::{Client, Notifier};
 //!
-//! let receiver = WebhookReceiver::new(Notifier::new());
-//! let listener = WebhookListener::builder(receiver).bind(([127, 0, 0, 1], 0).into()).await?;
-//! assert_ne!(listener.local_addr().port(), 0);
+//! let notifier = Notifier::new();
+//! let receiver = WebhookReceiver::builder(notifier.clone())
+//!     .secrets(["the new secret", "the old secret"])
+//!     .max_body(32 << 20)
+//!     .build()?;
+//! let listener = WebhookListener::builder(receiver)
+//!     .max_connections(64)
+//!     .request_timeout(Duration::from_secs(30))
+//!     .bind(([127, 0, 0, 1], 0).into())
+//!     .await?;
+//! let client = Client::builder("http://127.0.0.1:8080")
+//!     .notifier(notifier)
+//!     .public_url(format!("http://{}", listener.local_addr()))
+//!     .build()
+//!     .await?;
+//! # let _ = client;
+//! // Submit jobs and wait for them. Then:
 //! listener.shutdown().await;
-//! # Ok::<(), foreman_client::Error>(())
-//! # }).unwrap();
+//! # Ok(()) }
 //! ```
 //!
-//! # With and without a secret
+//! # Wire format
 //!
-//! With a secret an event must be signed, and its body is then the job's result. Without one, knowing the token is all that
-//! an event shows for itself: it is a hint to ask the daemon, and nothing in it is believed.
+//! The daemon sends a `POST` to the callback URL for each state change of a job. The callback URL is the field
+//! `state_webhook_url` of the submission (`POST /jobs`). It consists of the public URL, `/` and the callback token,
+//! which is 128 random bits as 32 lower-case hexadecimal digits. The body is the JSON that `GET /jobs/{id}` returns, a
+//! [`JobStatus`](crate::JobStatus).
 //!
-//! # What is answered
+//! | header | defined by | value |
+//! |---|---|---|
+//! | `X-Foreman-Signature` | foreman | `sha256=` and the HMAC-SHA256 of the body, in lower-case hexadecimal |
+//! | `webhook-id` | [Standard Webhooks] | id of the event, the same in each delivery attempt, without `.` |
+//! | `webhook-timestamp` | [Standard Webhooks] | time of the attempt, in seconds since the Unix epoch |
+//! | `webhook-signature` | [Standard Webhooks] | list of signatures, separated by spaces: `v1,` and the HMAC-SHA256 of `{id}.{timestamp}.{body}`, in base64 |
 //!
-//! | status | to what |
-//! |---|---|
-//! | 204 | all that is authentic: news, duplicates, late events, and hints where there is no secret |
-//! | 400 | authentic, and not the JSON of a job |
-//! | 401 | an event that is not the daemon's, too old, or of another job; the same for every reason |
-//! | 404 | a token that leads nowhere; the body is not read |
-//! | 405 | anything but POST |
-//! | 408 | a body that broke off or took too long |
-//! | 413 | a body over the limit, declared or sent |
-//! | 415 | a compressed body |
-//! | 503 | too many connections, or closed; with `Retry-After` |
+//! With a secret, an event must have a valid signature in one of the schemes, and in each scheme that it uses. A signed
+//! event with a terminal state is the result of the job. Without a secret, the callback token is the only proof. The
+//! event is then a hint: it causes a poll, and its state and result are ignored. Its job id is used only if the
+//! response to the submission was lost.
 //!
-//! All answers are empty. A `Content-Type` is not asked for, since the signature and the JSON say more. The 400 also goes to a
-//! signed event: a 2xx would tell the daemon that it was understood, and a 5xx that the same bytes could be another time.
-//! [`Notifier::stats`](crate::Notifier::stats) counts each refusal by its reason.
+//! # Responses
+//!
+//! | status | case | counted in [`WebhookStats`] as |
+//! |---|---|---|
+//! | 204 | the event is accepted: it is new, a duplicate, late, or a hint | finished, hint, duplicate or late |
+//! | 400 | the body is not the JSON of a job | `Json` |
+//! | 401 | no valid signature, a timestamp outside the tolerance, or an event of another job | `Signature`, `Timestamp`, `WrongJob` |
+//! | 404 | the callback token is unknown, or its submission is no longer in use | `UnknownToken` |
+//! | 405 | the method is not `POST` | `Method` |
+//! | 408 | the body was cut off or timed out | `Body` |
+//! | 413 | the body is larger than the limit | `TooLarge` |
+//! | 415 | the body is compressed | `MediaType` |
+//! | 503 | too many connections, or the receiver is closed | `Overload` |
+//!
+//! All responses have an empty body. A 405 has `Allow`, a 503 has `Retry-After`, and a 408 over HTTP/1 closes the
+//! connection. The causes of a 401 are not distinguished, so that an attacker cannot learn which check failed. For 404,
+//! 405, 415, 503 and a 413 by `Content-Length`, the receiver does not read the body. It ignores `Content-Type`, because
+//! the signature and the JSON are stricter checks.
+//!
+//! A signed event that is not the JSON of a job gets a 400 too. A 2xx would confirm an event that had no effect, and a
+//! 5xx would ask the daemon to repeat bytes that will fail again.
+//!
+//! A listener refuses some requests before they reach the receiver: malformed HTTP with 400, and headers that are too
+//! many or too large with 431. These two are not counted. [`Notifier::stats`](crate::Notifier::stats) returns the
+//! counts; the refusals are counted by [`RefusalReason`].
+//!
+//! # What not to do
+//!
+//! - Do not give the client another notifier than the receiver. Each webhook would get a 404.
+//! - Do not put a layer in front of the receiver that decompresses or changes the body: the signature covers the bytes
+//!   as they were sent.
+//! - Do not put a layer in front of the receiver that requires credentials. The daemon sends none.
+//! - Do not log the callback URL. The callback token in it is a secret, and the only protection without a
+//!   [secret](WebhookReceiverBuilder::secret).
+//! - Do not serve a mounted receiver with `axum::serve` on a network with untrusted hosts. It has no timeout for the
+//!   headers.
+//! - Do not shut down the listener or the server before the waits have ended. They would depend on polls, up to 30 s
+//!   apart.
+//!
+//! [`RefusalReason`]: crate::source::RefusalReason
+//! [`WebhookStats`]: crate::WebhookStats
+//! [Standard Webhooks]: https://www.standardwebhooks.com
 
 mod listener;
 mod receiver;

@@ -5,14 +5,14 @@ use tokio::net::{UdpSocket, lookup_host};
 
 /// Returns the local address from which the system routes packets to the daemon.
 ///
-/// The daemon can reach a listener that is bound to this address, and hosts on other networks usually cannot. `host` is a name or
-/// an address. An IPv6 address may have brackets, as in a URL. No packet is sent to the daemon: connecting a UDP socket only selects
-/// a route.
+/// The daemon can reach a listener that is bound to this address, and hosts on other networks usually cannot. `host` is
+/// a name or an address. An IPv6 address may have brackets, as in a URL. No packet is sent to the daemon: connecting a
+/// UDP socket only selects a route.
 ///
 /// # Errors
 ///
-/// Returns an error if the name does not resolve, or if no address of the host has a route from a usable local address. If several
-/// addresses fail, the error is that of the last one.
+/// Returns an error if the name does not resolve, or if no address of the host has a route from a usable local address.
+/// If several addresses fail, the error is that of the last one.
 ///
 /// # Cancel safety
 ///
@@ -37,7 +37,8 @@ async fn source_address(daemon: SocketAddr) -> io::Result<IpAddr> {
     if is_usable(address) { Ok(address) } else { Err(io::Error::from(io::ErrorKind::AddrNotAvailable)) }
 }
 
-/// Whether the daemon can reach this address by a URL. A link-local IPv6 address needs a zone, which a URL cannot contain.
+/// Whether the daemon can reach this address by a URL. A link-local IPv6 address needs a zone, which a URL cannot
+/// contain.
 fn is_usable(address: IpAddr) -> bool {
     let link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
     !address.is_unspecified() && !address.is_multicast() && !link_local

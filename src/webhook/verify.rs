@@ -9,8 +9,9 @@ use crate::source::RefusalReason;
 
 /// Verifies that the daemon signed a request.
 ///
-/// There are two schemes, `X-Foreman-Signature` and Standard Webhooks. One is enough, but each one that a request uses must be
-/// valid: a valid signature in one scheme does not excuse an invalid one in the other. `X-Foreman-Signature` covers no timestamp.
+/// There are two schemes, `X-Foreman-Signature` and Standard Webhooks. One is enough, but each one that a request uses
+/// must be valid: a valid signature in one scheme does not excuse an invalid one in the other. `X-Foreman-Signature`
+/// covers no timestamp.
 ///
 /// Each signature may be made with any of the secrets, so that secrets can be rotated while events are in flight.
 #[derive(Debug)]
@@ -21,8 +22,8 @@ pub(crate) struct Verifier {
 }
 
 impl Verifier {
-    /// `tolerance` is the maximum difference between `webhook-timestamp` and the current time, in the past or in the future. A
-    /// fraction of a second is cut off.
+    /// `tolerance` is the maximum difference between `webhook-timestamp` and the current time, in the past or in the
+    /// future. A fraction of a second is cut off.
     pub(crate) fn new(secrets: impl Into<Box<[Secret]>>, tolerance: Duration) -> Self {
         Self { secrets: secrets.into(), tolerance: tolerance.as_secs() }
     }
@@ -31,9 +32,9 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// Returns [`RefusalReason::Timestamp`] if the signatures are valid, but the timestamp is not a number or not within the
-    /// tolerance. Returns [`RefusalReason::Signature`] in all other cases: a signature is missing or invalid, a header occurs
-    /// twice, or only some of the headers of Standard Webhooks are present.
+    /// Returns [`RefusalReason::Timestamp`] if the signatures are valid, but the timestamp is not a number or not
+    /// within the tolerance. Returns [`RefusalReason::Signature`] in all other cases: a signature is missing or
+    /// invalid, a header occurs twice, or only some of the headers of Standard Webhooks are present.
     pub(crate) fn verify(&self, headers: &HeaderMap, body: &[u8], now: i64) -> Result<(), RefusalReason> {
         let foreman = unique_header(headers, FOREMAN_SIGNATURE)?;
         let id = unique_header(headers, WEBHOOK_ID)?;
@@ -66,8 +67,8 @@ impl Verifier {
         signatures: &[u8],
         body: &[u8],
     ) -> Result<(), RefusalReason> {
-        // The signature covers `{id}.{timestamp}.{body}`. With a dot in the id or the timestamp, the same text could be split into
-        // another id, timestamp and body, and the signature would be valid for a forged event.
+        // The signature covers `{id}.{timestamp}.{body}`. With a dot in the id or the timestamp, the same text could be
+        // split into another id, timestamp and body, and the signature would be valid for a forged event.
         if id.is_empty() || id.contains(&b'.') || timestamp.contains(&b'.') {
             return Err(RefusalReason::Signature);
         }

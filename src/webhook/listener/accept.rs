@@ -18,21 +18,20 @@ use super::handle::stopped;
 use crate::source::RefusalReason;
 use crate::webhook::WebhookReceiver;
 
-/// What a connection over the cap is answered, whatever it asks.
+/// The response to a connection over the limit. Its request is ignored.
 pub(super) const OVERLOADED: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// The first and the longest pause after the system had no connection to give.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// The initial and the maximum backoff after the system failed to accept a connection.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// Where connections come from: a socket, or a test's script.
+/// A source of connections: a socket, or a script in tests.
 pub(super) trait Accept: Send + 'static {
-    /// A connection.
     type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Io>>;
 
-    /// Says no and closes, at once.
+    /// Sends [`OVERLOADED`] and closes the connection, without waiting.
     fn refuse(io: Self::Io);
 }
 
@@ -44,16 +43,17 @@ impl Accept for TcpListener {
     }
 
     fn refuse(stream: TcpStream) {
-        // Tokio would have to be told by the system first that the socket takes bytes. It does, being new, and is non-blocking.
+        // `try_write` of tokio fails until the runtime has reported the socket as writable. A new socket is writable, so a
+        // non-blocking write to the std socket succeeds at once.
         let Ok(mut stream) = stream.into_std() else { return };
         let _ = stream.write(OVERLOADED);
         let _ = stream.shutdown(Shutdown::Write);
-        // Closing over bytes that nobody read resets the connection, and the answer would be lost with it.
+        // Closing a socket with unread bytes resets the connection, and the peer could lose the response.
         let _ = stream.read(&mut [0; 4096]);
     }
 }
 
-/// Accepts until it is stopped, then drains.
+/// Accepts connections until the listener stops, then drains them.
 pub(super) async fn accept_loop<A: Accept>(
     mut acceptor: A,
     receiver: WebhookReceiver,
@@ -62,7 +62,7 @@ pub(super) async fn accept_loop<A: Accept>(
 ) {
     let mut connections = JoinSet::new();
     let mut stopped = pin!(stopped(stop.clone()));
-    let mut pause = PAUSE.0;
+    let mut backoff = BACKOFF.0;
     loop {
         let next = poll_fn(|cx| match stopped.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(None),
@@ -72,7 +72,7 @@ pub(super) async fn accept_loop<A: Accept>(
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok(io) if connections.len() < limits.max_connections => {
-                pause = PAUSE.0;
+                backoff = BACKOFF.0;
                 connections.spawn(serve_connection(io, receiver.clone(), limits, stop.clone()));
             }
             Ok(io) => {
@@ -81,19 +81,19 @@ pub(super) async fn accept_loop<A: Accept>(
             }
             Err(error) if is_connection_error(&error) => {}
             Err(error) => {
-                // Out of file descriptors or memory, which the end of other connections gives back.
-                tracing::warn!(%error, ?pause, "cannot accept webhook connections");
-                if timeout(pause, stopped.as_mut()).await.is_ok() {
+                // The system is out of file descriptors or memory. Connections that close release them.
+                tracing::warn!(%error, ?backoff, "failed to accept a webhook connection");
+                if timeout(backoff, stopped.as_mut()).await.is_ok() {
                     break;
                 }
-                pause = pause.saturating_mul(2).min(PAUSE.1);
+                backoff = backoff.saturating_mul(2).min(BACKOFF.1);
             }
         }
     }
     drop(acceptor);
     let drained = timeout(limits.drain_timeout, async { while connections.join_next().await.is_some() {} }).await;
     if drained.is_err() {
-        tracing::debug!(left = connections.len(), "aborting webhook connections");
+        tracing::debug!(connections = connections.len(), "drain timeout elapsed, aborting webhook connections");
         connections.shutdown().await;
     }
 }

@@ -75,7 +75,7 @@ impl WebhookListenerBuilder {
 
     /// Sets the timeout for the headers of a request, counted from when the connection is accepted. The default is 5 s.
     ///
-    /// When it elapses, the connection is closed without a response. A timeout of more than 24 h counts as 24 h.
+    /// When it elapses, the connection is closed without a response. A timeout of more than 7 days counts as 7 days.
     pub fn header_timeout(mut self, timeout: Duration) -> Self {
         self.limits.header_timeout = timeout;
         self
@@ -83,11 +83,11 @@ impl WebhookListenerBuilder {
 
     /// Sets the timeout for a whole request, counted from when the connection is accepted. The default is 10 s.
     ///
-    /// When it elapses while the body is being read, the response is 408. One second later, the connection is closed even if the
-    /// peer has not read the response.
+    /// When it elapses while the body is being read, the response is 408. One second later, the connection is closed
+    /// even if the peer has not read the response.
     ///
-    /// The receiver has a [`read_timeout`](crate::webhook::WebhookReceiverBuilder::read_timeout) of its own, which counts from the
-    /// end of the headers. The one that elapses first applies.
+    /// The receiver has a [`read_timeout`](crate::webhook::WebhookReceiverBuilder::read_timeout) of its own, which
+    /// counts from the end of the headers. The one that elapses first applies.
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.limits.request_timeout = timeout;
         self
@@ -103,8 +103,8 @@ impl WebhookListenerBuilder {
 
     /// Sets the maximum size of the buffer of a connection, in bytes. The default is 16 KiB, the minimum is 8 KiB.
     ///
-    /// The request line and the headers must fit in the buffer together. A request with larger ones gets a 431. The body is not
-    /// limited by the buffer, but by [`max_body`](crate::webhook::WebhookReceiverBuilder::max_body).
+    /// The request line and the headers must fit in the buffer together. A request with larger ones gets a 431. The
+    /// body is not limited by the buffer, but by [`max_body`](crate::webhook::WebhookReceiverBuilder::max_body).
     pub fn max_buffer(mut self, bytes: usize) -> Self {
         self.limits.max_buffer = bytes;
         self
@@ -112,7 +112,7 @@ impl WebhookListenerBuilder {
 
     /// Sets the maximum number of open connections. The default is 1,024.
     ///
-    /// A further connection gets a 503 with `Retry-After`, without its request being read, and is closed.
+    /// A further connection gets a 503 with `Retry-After` and is closed. Its request is ignored.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.limits.max_connections = connections;
         self
@@ -128,8 +128,9 @@ impl WebhookListenerBuilder {
 
     /// Binds the address and starts to serve the receiver in a background task.
     ///
-    /// With port 0 the system assigns a free port; [`WebhookListener::local_addr`] returns it. Prefer the address of one interface.
-    /// `0.0.0.0` and `[::]` accept connections on all interfaces, and should only be used on a host with a firewall.
+    /// With port 0 the system assigns a free port; [`WebhookListener::local_addr`] returns it. Prefer the address of
+    /// one interface. `0.0.0.0` and `[::]` accept connections on all interfaces, and should only be used on a host with
+    /// a firewall.
     ///
     /// # Errors
     ///
@@ -137,8 +138,9 @@ impl WebhookListenerBuilder {
     ///   [`drain_timeout`](Self::drain_timeout) is zero, or [`max_buffer`](Self::max_buffer) is less than 8 KiB.
     /// - If the address cannot be bound, the error's source is the [`std::io::Error`].
     ///
-    /// An error after the binding does not stop the listener. It closes a connection that fails, and retries with a backoff of 10 ms
-    /// to 1 s if the system cannot accept connections, for example because it has no file descriptors left.
+    /// An error after the binding does not stop the listener. It closes a connection that fails, and retries with a
+    /// backoff of 10 ms to 1 s if the system cannot accept connections, for example because it has no file descriptors
+    /// left.
     ///
     /// # Cancel safety
     ///
@@ -146,7 +148,8 @@ impl WebhookListenerBuilder {
     ///
     /// # Panics
     ///
-    /// Panics if it is polled outside a tokio runtime with I/O enabled. The background tasks panic if time is not enabled.
+    /// Panics if it is polled outside a tokio runtime with I/O enabled. The background tasks panic if time is not
+    /// enabled.
     pub async fn bind(self, address: SocketAddr) -> Result<WebhookListener, Error> {
         self.limits.validate()?;
         let bind_error = |error| Error::new(Kind::Bind(address)).with_source(error);

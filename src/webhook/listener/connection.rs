@@ -13,8 +13,8 @@ use super::builder::ListenerLimits;
 use super::handle::stopped;
 use crate::webhook::WebhookReceiver;
 
-/// How long a peer may take to let an answer be written.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// The time a peer has to read the response, after the request timeout.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves the one request of a connection.
 pub(super) async fn serve_connection<I>(
@@ -25,8 +25,8 @@ pub(super) async fn serve_connection<I>(
 ) where
     I: AsyncRead + AsyncWrite + Unpin,
 {
-    let until = Instant::now().checked_add(limits.request_timeout);
-    let service = service_fn(|request| receiver.receive(request, until));
+    let deadline = Instant::now().checked_add(limits.request_timeout);
+    let service = service_fn(|request| receiver.receive(request, deadline));
     let mut connection = pin!(
         http1::builder(limits.header_timeout)
             .max_headers(limits.max_headers)
@@ -38,18 +38,18 @@ pub(super) async fn serve_connection<I>(
     let mut stopping = false;
     let served = poll_fn(|cx| {
         if !stopping && stopped.as_mut().poll(cx).is_ready() {
-            // Closes a connection that has not asked anything yet.
+            // Closes the connection if no byte has arrived.
             connection.as_mut().graceful_shutdown();
             stopping = true;
         }
         connection.as_mut().poll(cx)
     });
-    // The service answers 408 when the time is up; this is for a peer that does not take its answer.
-    match timeout(limits.request_timeout.saturating_add(FAREWELL), served).await {
+    // The receiver responds with 408 at the deadline. This timeout is for a peer that does not read the response.
+    match timeout(limits.request_timeout.saturating_add(RESPONSE_TIMEOUT), served).await {
         Ok(Ok(())) => {}
-        // It never asked, so there is no answer to lose.
+        // The header timeout. There is no response that the peer could lose.
         Ok(Err(error)) if error.is_timeout() => return,
-        Ok(Err(error)) => tracing::debug!(%error, "a webhook connection broke"),
+        Ok(Err(error)) => tracing::debug!(%error, "webhook connection failed"),
         Err(_) => return,
     }
     http1::lingering_close(io).await;

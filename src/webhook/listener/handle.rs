@@ -7,18 +7,20 @@ use crate::webhook::WebhookReceiver;
 
 /// Serves a [`WebhookReceiver`] on its own socket.
 ///
-/// One listener is enough for any number of jobs. See the [module docs](crate::webhook) for an example, and for when to mount the
-/// receiver in an existing server instead.
+/// One listener is enough for any number of jobs. See the [module docs](crate::webhook) for an example, and for when to
+/// mount the receiver in an existing server instead.
 ///
-/// The listener speaks HTTP/1.1 without TLS, and serves one request per connection. On a persistent connection, the idle timeout
-/// that protects against silent peers could fire just when the daemon sends its next event. That event would be delayed until
-/// the daemon's retry.
+/// The listener speaks HTTP/1.1 without TLS, and serves one request per connection. On a persistent connection, the
+/// idle timeout that protects against silent peers could fire just when the daemon sends its next event. That event
+/// would be delayed until the daemon's retry.
 ///
-/// Dropping the listener stops it in the same way as [`shutdown`](WebhookListener::shutdown), but does not wait for the end.
+/// Dropping the listener stops it in the same way as [`shutdown`](WebhookListener::shutdown), but does not wait for the
+/// end.
 #[derive(Debug)]
 pub struct WebhookListener {
     address: SocketAddr,
-    /// Each task of the listener has a receiver of this channel. It stops when the value is `true` or the sender is dropped.
+    /// Each task of the listener has a receiver of this channel. It stops when the value is `true` or the sender is
+    /// dropped.
     stop: watch::Sender<bool>,
 }
 
@@ -41,17 +43,17 @@ impl WebhookListener {
     /// Stops the listener gracefully.
     ///
     /// 1. The socket is closed, and with it each connection on which no byte has arrived.
-    /// 2. The other connections have the [drain timeout](WebhookListenerBuilder::drain_timeout) to complete their request. Their
-    ///    events are delivered.
+    /// 2. The other connections have the [drain timeout](WebhookListenerBuilder::drain_timeout) to complete their
+    ///    request. Their events are delivered.
     /// 3. The connections that remain are aborted.
     ///
-    /// When the future completes, all tasks of the listener have ended. The receiver stays open, since it may also be mounted
-    /// elsewhere; [`WebhookReceiver::close`] closes it.
+    /// When the future completes, all tasks of the listener have ended. The receiver stays open, since it may also be
+    /// mounted elsewhere; [`WebhookReceiver::close`] closes it.
     ///
     /// # Cancel safety
     ///
-    /// The first poll stops the listener. If the future is dropped after that, the shutdown continues in the background. Calling
-    /// `shutdown` again waits for its end.
+    /// The first poll stops the listener. If the future is dropped after that, the shutdown continues in the
+    /// background. Calling `shutdown` again waits for its end.
     pub async fn shutdown(&self) {
         self.stop.send_replace(true);
         self.stop.closed().await;

@@ -67,8 +67,8 @@ where
 
 /// The reason for an error of the body.
 ///
-/// A [`LengthLimitError`] comes from a layer outside the receiver that limits the body. It maps to 413 and not to 408, because a
-/// retry with the same bytes would fail again.
+/// A [`LengthLimitError`] comes from a layer outside the receiver that limits the body. It maps to 413 and not to 408,
+/// because a retry with the same bytes would fail again.
 fn read_error_reason(error: &(dyn std::error::Error + 'static)) -> RefusalReason {
     let mut next = Some(error);
     while let Some(error) = next {

@@ -63,8 +63,8 @@ impl WebhookReceiverBuilder {
 
     /// Adds a secret that events may be signed with. See [`Secret::new`] for its format.
     ///
-    /// Without a secret, which is the default, the receiver accepts unsigned events and treats them as hints. With one or more,
-    /// it refuses an event that none of them has signed.
+    /// Without a secret, which is the default, the receiver accepts unsigned events and treats them as hints. With one
+    /// or more, it refuses an event that none of them has signed.
     pub fn secret(mut self, secret: impl AsRef<str>) -> Self {
         self.push_secret(secret.as_ref());
         self
@@ -91,8 +91,8 @@ impl WebhookReceiverBuilder {
 
     /// Sets the maximum size of a body, in bytes. The default is 8 MiB.
     ///
-    /// The body contains the result of the job with its artifacts. The receiver refuses a larger body with 413, and the wait then
-    /// gets the result by a poll.
+    /// The body contains the result of the job with its artifacts. The receiver refuses a larger body with 413, and the
+    /// wait then gets the result by a poll.
     pub fn max_body(mut self, bytes: usize) -> Self {
         self.limits.max_body = bytes;
         self
@@ -100,18 +100,18 @@ impl WebhookReceiverBuilder {
 
     /// Sets the timeout for reading a body, counted from the end of the headers. The default is 10 s.
     ///
-    /// The receiver refuses a body that takes longer with 408. A timeout that is too long for the clock to represent, such as
-    /// [`Duration::MAX`], means no timeout.
+    /// The receiver refuses a body that takes longer with 408. A timeout that is too long for the clock to represent,
+    /// such as [`Duration::MAX`], means no timeout.
     pub fn read_timeout(mut self, timeout: Duration) -> Self {
         self.limits.read_timeout = timeout;
         self
     }
 
-    /// Sets the maximum difference between `webhook-timestamp` and the system clock, in the past or in the future. The default is
-    /// 300 s.
+    /// Sets the maximum difference between `webhook-timestamp` and the system clock, in the past or in the future. The
+    /// default is 300 s.
     ///
-    /// A fraction of a second is cut off. The tolerance has no effect on an event that is signed only by `X-Foreman-Signature`,
-    /// because that signature covers no timestamp.
+    /// A fraction of a second is cut off. The tolerance has no effect on an event that is signed only by
+    /// `X-Foreman-Signature`, because that signature covers no timestamp.
     pub fn tolerance(mut self, tolerance: Duration) -> Self {
         self.tolerance = tolerance;
         self

@@ -21,13 +21,13 @@ use crate::source::Registered;
 ///
 /// # Cancel safety
 ///
-/// Dropping the future before it completes delivers nothing, even if the whole body has arrived. The daemon gets no response and
-/// sends the event again.
+/// Dropping the future before it completes delivers nothing, even if the whole body has arrived. The daemon gets no
+/// response and sends the event again.
 ///
 /// # Panics
 ///
-/// Polling panics outside a tokio runtime with time enabled, if the body has to be waited for. Polling again after completion
-/// may panic.
+/// Polling panics outside a tokio runtime with time enabled, if the body has to be waited for. Polling again after
+/// completion may panic.
 #[pin_project]
 pub struct ReceiverFuture<B>(#[pin] State<B>);
 

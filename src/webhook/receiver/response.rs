@@ -17,8 +17,8 @@ pub(super) fn refusal(reason: RefusalReason, version: Version) -> Response<Empty
         RefusalReason::UnknownToken => empty(StatusCode::NOT_FOUND),
         RefusalReason::TooLarge => empty(StatusCode::PAYLOAD_TOO_LARGE),
         RefusalReason::MediaType => empty(StatusCode::UNSUPPORTED_MEDIA_TYPE),
-        // The rest of the body may still arrive. The server must not parse it as the next request, so the connection closes.
-        // HTTP/2 has no `Connection` header.
+        // The rest of the body may still arrive. The server must not parse it as the next request, so the connection
+        // closes. HTTP/2 has no `Connection` header.
         RefusalReason::Body if version <= Version::HTTP_11 => {
             with_header(StatusCode::REQUEST_TIMEOUT, CONNECTION, "close")
         }

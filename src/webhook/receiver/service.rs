@@ -24,9 +24,10 @@ use crate::{BoxError, JobStatus, Notifier};
 
 /// Accepts webhooks and passes their events to the submissions that are registered in a [`Notifier`].
 ///
-/// It is a [`tower::Service`] for HTTP requests with any type of body. It is always ready and never fails: each request gets a
-/// response. Mount it in the router of an existing server, or pass it to a [`WebhookListener`](crate::webhook::WebhookListener).
-/// The [module docs](crate::webhook) compare the two, and list the [responses](crate::webhook#responses).
+/// It is a [`tower::Service`] for HTTP requests with any type of body. It is always ready and never fails: each request
+/// gets a response. Mount it in the router of an existing server, or pass it to a
+/// [`WebhookListener`](crate::webhook::WebhookListener). The [module docs](crate::webhook) compare the two, and list
+/// the [responses](crate::webhook#responses).
 ///
 /// Cloning is cheap. All clones are the same receiver: they share the notifier and the closed state.
 ///
@@ -65,8 +66,9 @@ impl WebhookReceiver {
     /// Each later request gets a 503 with `Retry-After`. A request whose body is being read completes, and its event is
     /// delivered.
     ///
-    /// Closing does not end or wake the waits. They go on polling, at the interval that they have at the time: a wait that has
-    /// relied on webhooks polls every [`slow_interval`](crate::source::PollPolicyBuilder::slow_interval), 30 s by default.
+    /// Closing does not end or wake the waits. They go on polling, at the interval that they have at the time: a wait
+    /// that has relied on webhooks polls every [`slow_interval`](crate::source::PollPolicyBuilder::slow_interval), 30 s
+    /// by default.
     pub fn close(&self) {
         self.0.closed.store(true, Relaxed);
     }
@@ -114,7 +116,8 @@ impl WebhookReceiver {
         if !encodings.iter().all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
             return Err(RefusalReason::MediaType);
         }
-        // The header counts too, because a layer between the server and this service may have lost the size hint of the body.
+        // The header counts too, because a layer between the server and this service may have lost the size hint of the
+        // body.
         let header = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         let declared = request.body().size_hint().lower().max(header.unwrap_or(0));
         if usize::try_from(declared).is_ok_and(|bytes| bytes <= self.0.limits.max_body) {
@@ -124,7 +127,8 @@ impl WebhookReceiver {
         }
     }
 
-    /// Verifies the signature, parses the event and passes it to the submission, in this order: unverified bytes are not parsed.
+    /// Verifies the signature, parses the event and passes it to the submission, in this order: unverified bytes are
+    /// not parsed.
     pub(super) fn deliver(
         &self,
         registered: &Registered,

@@ -86,8 +86,8 @@ impl Body for UnreadBody {
     }
 }
 
-/// A body of several chunks without a size hint. After the last chunk it ends (`Some(Ok)`), fails (`Some(Err)`) or stays pending
-/// (`None`).
+/// A body of several chunks without a size hint. After the last chunk it ends (`Some(Ok)`), fails (`Some(Err)`) or
+/// stays pending (`None`).
 struct Chunks(VecDeque<&'static str>, Option<Result<(), &'static str>>);
 
 impl Body for Chunks {
