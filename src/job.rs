@@ -1,4 +1,4 @@
-//! Jobs as the daemon describes them: [`JobId`], [`JobState`], [`JobStatus`], [`JobResult`] and [`Artifact`].
+//! Jobs: [`JobId`], [`JobState`], [`JobStatus`], [`JobResult`] and [`Artifact`].
 
 mod result;
 

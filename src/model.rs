@@ -1,4 +1,4 @@
-//! Models and embeddings, which are asked for directly and not queued.
+//! Models and embeddings. Requests for them are not queued.
 
 #[doc(inline)]
 pub use foreman_protocol::{EmbedInput, EmbedRequest, EmbedResponse, ModelInfo};

@@ -1,4 +1,4 @@
-//! What is asked of the daemon: [`SubmitRequest`] and the [`Message`]s in it.
+//! Requests: [`SubmitRequest`] and its [`Message`]s.
 
 mod builder;
 mod submit;

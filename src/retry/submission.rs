@@ -134,7 +134,7 @@ impl<E: Cause> Policy<SubmitRequest, Accepted, E> for RetrySubmission {
             return None;
         }
         if !unsent {
-            // If the next attempt is refused, that says nothing of this one.
+            // A refusal of the next attempt does not show that this one did not arrive.
             submission.shared().update(SubmissionState::may_have_arrived);
         }
         self.retried += 1;

@@ -236,7 +236,7 @@ impl Machine {
             // # Who sends: Start, Following, Lost -> Sending | Following | Lost | Polling
             //
             // Waits on clones of one request share one submission, and its state decides which of them sends. A wait that does
-            // not send holds nothing that the sender needs. It asks again whenever the state changes, so that a sender that is
+            // not send holds nothing that the sender needs. It claims again whenever the state changes, so that a sender that is
             // dropped or fails is replaced, and none is replaced while it sends.
             (Phase::Start | Phase::Following | Phase::Lost { .. }, Event::Claimed(sending)) => {
                 self.claimed(sending, now, facts, limits)
