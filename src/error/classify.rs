@@ -62,7 +62,9 @@ fn find<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
 
 /// The kind of another crate's error, by the first source that is known.
 fn classify(error: &(dyn std::error::Error + 'static)) -> Kind {
-    let mut transport = false;
+    // Below an error of hyper, which is about an established connection, an io kind such as `HostUnreachable` does not show that
+    // nothing was sent.
+    let (mut transport, mut established) = (false, false);
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<InvalidValue>() {
@@ -81,19 +83,21 @@ fn classify(error: &(dyn std::error::Error + 'static)) -> Kind {
             if error.is_connect() {
                 return Kind::Connect;
             }
-            transport = true;
+            (transport, established) = (true, true);
         }
         if let Some(error) = error.downcast_ref::<hyper::Error>() {
             // hyper returns "canceled" only for a request of which it has not written a byte.
             if error.is_canceled() {
                 return Kind::Connect;
             }
-            transport = true;
+            (transport, established) = (true, true);
         }
         if let Some(error) = error.downcast_ref::<std::io::Error>() {
             use std::io::ErrorKind::{AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable};
             match error.kind() {
-                ConnectionRefused | AddrNotAvailable | HostUnreachable | NetworkUnreachable => return Kind::Connect,
+                ConnectionRefused | AddrNotAvailable | HostUnreachable | NetworkUnreachable if !established => {
+                    return Kind::Connect;
+                }
                 _ => transport = true,
             }
         }
@@ -123,5 +127,77 @@ impl From<ArtifactError> for Error {
         let mut response = Self::response(error.to_string());
         response.0.source = error.into_source();
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::pin::Pin;
+    use std::task::{Context, Poll, Waker};
+
+    use bytes::Bytes;
+    use http::Request;
+    use http_body_util::Full;
+    use hyper::client::conn::http1;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+    use super::*;
+
+    /// A connection that takes the request and fails with `kind` when the response is read.
+    struct FailingRead {
+        kind: io::ErrorKind,
+        written: bool,
+        reader: Option<Waker>,
+    }
+
+    impl AsyncRead for FailingRead {
+        fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            let this = self.get_mut();
+            if this.written {
+                return Poll::Ready(Err(this.kind.into()));
+            }
+            this.reader = Some(cx.waker().clone());
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for FailingRead {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            let this = self.get_mut();
+            this.written = true;
+            this.reader.take().into_iter().for_each(Waker::wake);
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// The error of a request whose response cannot be read.
+    async fn failed_read(kind: io::ErrorKind) -> Error {
+        let server = FailingRead { kind, written: false, reader: None };
+        let (mut sender, connection) = http1::handshake(TokioIo::new(server)).await.unwrap();
+        tokio::spawn(connection);
+        let request = Request::post("/").body(Full::<Bytes>::default()).unwrap();
+        Error::from_boxed(sender.send_request(request).await.unwrap_err().into())
+    }
+
+    #[tokio::test]
+    async fn network_error_on_established_connection_may_have_arrived() {
+        use io::ErrorKind::{AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable};
+        for kind in [ConnectionRefused, AddrNotAvailable, HostUnreachable, NetworkUnreachable] {
+            let error = failed_read(kind).await;
+            assert!(!error.is_safe_to_resubmit() && !error.is_connect(), "{kind}: {error:?}");
+            // The same kind without a hyper error above it is the failure of a connect.
+            let error = Error::from_boxed(io::Error::from(kind).into());
+            assert!(error.is_safe_to_resubmit() && error.is_connect(), "{kind}: {error:?}");
+        }
     }
 }
