@@ -4,7 +4,6 @@ mod builder;
 mod webhooks;
 
 use std::fmt;
-use std::sync::Arc;
 
 use tower::retry::Retry;
 use tower::{Service, ServiceBuilder, ServiceExt};
@@ -13,9 +12,8 @@ pub use self::builder::ClientBuilder;
 use crate::api::{Api, Call, GetJob, HttpService, JobPage, ListJobs, ListModels, Transport, cancel_job};
 use crate::retry::RetrySubmission;
 use crate::source::WebhookStats;
-use crate::wait::{Wait, WaitLayer, WaitStats};
-use crate::webhook::WebhookListener;
-use crate::{EmbedRequest, EmbedResponse, Error, JobId, JobResult, JobStatus, ModelInfo, Notifier, SubmitRequest};
+use crate::wait::{Wait, WaitLayer, WaitStats, WebhookEndpoint};
+use crate::{EmbedRequest, EmbedResponse, Error, JobId, JobResult, JobStatus, ModelInfo, SubmitRequest};
 
 /// The service of [`Client::jobs`]: a wait around a retry of the submission, which resends where that is safe.
 pub type Jobs<T = Transport> = Wait<Retry<RetrySubmission, Api<T>>, Api<T>>;
@@ -23,8 +21,8 @@ pub type Jobs<T = Transport> = Wait<Retry<RetrySubmission, Api<T>>, Api<T>>;
 /// A client of one daemon: submits jobs and waits for their results, by webhook if it can bind a listener, else by polling.
 ///
 /// It is the default stack of this crate's layers with short methods. [`jobs`](Client::jobs) returns the service, for more layers
-/// above it. Cloning is cheap, and clones share connections, the webhook listener and the statistics. The listener closes with the
-/// last clone.
+/// above it. Cloning is cheap, and clones share connections, the webhook listener and the statistics. The listener closes when the
+/// last clone of the client, the last service of [`jobs`](Client::jobs) and the last wait are gone.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), foreman_client::BoxError> {
@@ -42,9 +40,7 @@ pub type Jobs<T = Transport> = Wait<Retry<RetrySubmission, Api<T>>, Api<T>>;
 pub struct Client<T = Transport> {
     api: Api<T>,
     jobs: Jobs<T>,
-    notifier: Option<Notifier>,
-    webhook_url: Option<Arc<str>>,
-    listener: Option<Arc<WebhookListener>>,
+    webhooks: Option<WebhookEndpoint>,
 }
 
 /// Counts of a [`Client`] and its clones since it was built.
@@ -193,23 +189,19 @@ impl<T> Client<T> {
     /// The URL below which the daemon sends events. `None` if the client only polls.
     #[must_use]
     pub fn webhook_url(&self) -> Option<&str> {
-        self.webhook_url.as_deref()
+        self.webhooks.as_ref().map(WebhookEndpoint::public_url)
     }
 
     /// Counts since the client was built.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let webhooks = self.notifier.as_ref().map(Notifier::stats).unwrap_or_default();
+        let webhooks = self.webhooks.as_ref().map(|endpoint| endpoint.notifier().stats()).unwrap_or_default();
         Stats { waits: self.jobs.stats(), webhooks }
     }
 }
 
 impl<T> fmt::Debug for Client<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client")
-            .field("api", &self.api)
-            .field("webhook_url", &self.webhook_url)
-            .field("listener", &self.listener.as_ref().map(|listener| listener.local_addr()))
-            .finish_non_exhaustive()
+        f.debug_struct("Client").field("api", &self.api).field("webhooks", &self.webhooks).finish_non_exhaustive()
     }
 }

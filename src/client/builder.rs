@@ -229,13 +229,12 @@ impl ClientBuilder {
         }
         // Checked before anything is bound.
         waits.clone().build()?;
-        let open = self.webhooks.open(&base, &self.secrets, self.public_url.as_deref()).await?;
-        let webhook_url = open.endpoint.as_ref().map(|endpoint| endpoint.public_url().into());
-        if let Some(endpoint) = open.endpoint {
-            waits = waits.webhooks(endpoint);
+        let webhooks = self.webhooks.open(&base, &self.secrets, self.public_url.as_deref()).await?;
+        if let Some(endpoint) = &webhooks {
+            waits = waits.webhooks(endpoint.clone());
         }
         let jobs = stack(&api, &waits.build()?, self.retry);
-        Ok(Client { api, jobs, notifier: open.notifier, webhook_url, listener: open.listener })
+        Ok(Client { api, jobs, webhooks })
     }
 }
 

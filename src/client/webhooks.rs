@@ -1,5 +1,4 @@
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::BaseUrl;
@@ -21,29 +20,20 @@ pub(super) enum WebhookMode {
     Mounted(Notifier),
 }
 
-/// The endpoint for a client, and the listener that serves it.
-#[derive(Debug, Default)]
-pub(super) struct OpenWebhooks {
-    pub(super) endpoint: Option<WebhookEndpoint>,
-    pub(super) notifier: Option<Notifier>,
-    pub(super) listener: Option<Arc<WebhookListener>>,
-}
-
 impl WebhookMode {
     pub(super) async fn open(
         self,
         daemon: &BaseUrl,
         secrets: &[String],
         public_url: Option<&str>,
-    ) -> Result<OpenWebhooks, Error> {
+    ) -> Result<Option<WebhookEndpoint>, Error> {
         let address = match self {
-            Self::Off => return Ok(OpenWebhooks::default()),
+            Self::Off => return Ok(None),
             Self::Mounted(notifier) => {
                 let url = public_url.ok_or_else(|| {
                     Error::invalid("public_url", "must be set with a notifier: it is the URL of its receiver")
                 })?;
-                let endpoint = WebhookEndpoint::new(notifier.clone(), url)?;
-                return Ok(OpenWebhooks { endpoint: Some(endpoint), notifier: Some(notifier), listener: None });
+                return Ok(Some(WebhookEndpoint::new(notifier, url)?));
             }
             Self::Listener { address } => address,
         };
@@ -57,14 +47,14 @@ impl WebhookMode {
             Ok(listener) => listener,
             Err(error) => {
                 tracing::warn!(error = &*error as &dyn std::error::Error, "webhooks unavailable; polling instead");
-                return Ok(OpenWebhooks::default());
+                return Ok(None);
             }
         };
         let endpoint = match public {
             Some(endpoint) => endpoint,
-            None => WebhookEndpoint::new(notifier.clone(), format!("http://{}", listener.local_addr()))?,
+            None => WebhookEndpoint::new(notifier, format!("http://{}", listener.local_addr()))?,
         };
-        Ok(OpenWebhooks { endpoint: Some(endpoint), notifier: Some(notifier), listener: Some(Arc::new(listener)) })
+        Ok(Some(endpoint.with_listener(listener)))
     }
 }
 

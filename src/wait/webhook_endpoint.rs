@@ -1,4 +1,7 @@
+use std::sync::Arc;
+
 use crate::api::BaseUrl;
+use crate::webhook::WebhookListener;
 use crate::{Error, Notifier};
 
 /// Where the daemon sends the events of the submissions of a [`WaitLayer`](super::WaitLayer): the registry that they reach, and the
@@ -7,6 +10,7 @@ use crate::{Error, Notifier};
 pub struct WebhookEndpoint {
     pub(super) notifier: Notifier,
     public_url: BaseUrl,
+    listener: Option<Arc<WebhookListener>>,
 }
 
 impl WebhookEndpoint {
@@ -17,7 +21,28 @@ impl WebhookEndpoint {
     ///
     /// [`Error::is_invalid`] if it is not an `http` or `https` URL with a host.
     pub fn new(notifier: Notifier, public_url: impl AsRef<str>) -> Result<Self, Error> {
-        Ok(Self { notifier, public_url: BaseUrl::parse("public_url", public_url.as_ref())? })
+        Ok(Self { notifier, public_url: BaseUrl::parse("public_url", public_url.as_ref())?, listener: None })
+    }
+
+    /// Makes the endpoint own the listener that serves it. The listener stays open as long as a wait service uses the endpoint, or a
+    /// submission whose callback URL it is; otherwise the URL could pass to another process while the daemon still sends events to
+    /// it.
+    #[must_use]
+    pub fn with_listener(mut self, listener: WebhookListener) -> Self {
+        self.listener = Some(Arc::new(listener));
+        self
+    }
+
+    /// The listener that the endpoint owns.
+    #[must_use]
+    pub fn listener(&self) -> Option<&WebhookListener> {
+        self.listener.as_deref()
+    }
+
+    /// The registry that the events reach.
+    #[must_use]
+    pub fn notifier(&self) -> &Notifier {
+        &self.notifier
     }
 
     /// The URL that tokens are appended to, without a trailing `/`.

@@ -2,6 +2,7 @@
 
 mod endpoints;
 mod limits;
+mod listener;
 mod options;
 mod sockets;
 mod tls;
