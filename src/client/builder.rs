@@ -217,7 +217,8 @@ impl ClientBuilder {
         if let Some(bytes) = self.max_response_size {
             api = api.max_response_size(bytes)?;
         }
-        let mut waits = WaitLayer::builder(api.clone()).poll_policy(policy).on_drop(self.on_drop, api.clone());
+        let mut waits = WaitLayer::builder(api.clone()).daemon(base.clone());
+        waits = waits.poll_policy(policy).on_drop(self.on_drop, api.clone());
         if let Some(deadline) = self.deadline {
             waits = waits.deadline(deadline);
         }

@@ -42,6 +42,7 @@ impl Error {
             job_id: inner.job_id.clone(),
             key: inner.key,
             last_state: inner.last_state.clone(),
+            daemon: inner.daemon.clone(),
             waited: inner.waited,
             source: None,
         }))

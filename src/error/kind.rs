@@ -41,6 +41,8 @@ pub(crate) enum Kind {
     Overloaded,
     /// No response to the submission, and no event that names its job.
     Lost,
+    /// The submission belongs to another daemon, which may have it.
+    OtherDaemon,
     /// The job ran and failed.
     Failed(String),
     /// A service in the stack failed with an error that this crate does not know.
@@ -66,6 +68,7 @@ impl Kind {
             | Self::Response(_)
             | Self::TooLarge(_)
             | Self::Lost
+            | Self::OtherDaemon
             | Self::Failed(_)
             | Self::Service => Arrival::Unknown,
         }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::BoxError;
 use super::kind::{Arrival, Kind};
+use crate::api::BaseUrl;
 use crate::{JobId, JobState};
 
 /// The error of a call.
@@ -30,6 +31,7 @@ pub(super) struct Inner {
     pub(super) job_id: Option<JobId>,
     pub(super) key: Option<Uuid>,
     pub(super) last_state: Option<JobState>,
+    pub(super) daemon: Option<BaseUrl>,
     pub(super) waited: Option<Waited>,
     pub(super) source: Option<BoxError>,
 }
@@ -51,6 +53,7 @@ impl Error {
             job_id: None,
             key: None,
             last_state: None,
+            daemon: None,
             waited: None,
             source: None,
         }))
@@ -82,6 +85,11 @@ impl Error {
         self
     }
 
+    pub(crate) fn with_daemon(mut self, daemon: Option<BaseUrl>) -> Self {
+        self.0.daemon = self.0.daemon.take().or(daemon);
+        self
+    }
+
     /// Nothing was sent, whatever the kind suggests.
     pub(crate) fn surely_unsent(mut self) -> Self {
         self.0.arrival = Arrival::Not;
@@ -110,6 +118,13 @@ impl Error {
     #[must_use]
     pub fn job_id(&self) -> Option<&JobId> {
         self.0.job_id.as_ref()
+    }
+
+    /// The base URL of the daemon that the submission was sent to. `None` for an error before that, and for a
+    /// [`WaitLayer`](crate::WaitLayer) that does not know its daemon.
+    #[must_use]
+    pub fn daemon(&self) -> Option<&str> {
+        self.0.daemon.as_ref().map(BaseUrl::as_str)
     }
 
     /// The `Idempotency-Key` of the submission.
@@ -198,8 +213,12 @@ impl fmt::Display for Error {
             Kind::Capacity(limit) => write!(f, "webhook registry full (limit {limit})")?,
             Kind::Overloaded => f.write_str("overloaded")?,
             Kind::Lost => f.write_str("no response to the submission; the job may be running")?,
+            Kind::OtherDaemon => f.write_str("submission belongs to another daemon")?,
             Kind::Failed(reason) => write!(f, "job failed: {reason}")?,
             Kind::Service => f.write_str("a service in the stack failed")?,
+        }
+        if let (Kind::OtherDaemon, Some(daemon)) = (&inner.kind, &inner.daemon) {
+            write!(f, ", {daemon}")?;
         }
         if let Some(id) = &inner.job_id {
             write!(f, " (job {id}")?;
@@ -217,15 +236,16 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, arrival, call, job_id, key, last_state, waited, source } = &*self.0;
+        let Inner { kind, arrival, call, job_id, key, last_state, daemon, waited, source } = &*self.0;
         let mut shown = f.debug_struct("Error");
         shown.field("kind", kind).field("arrival", arrival);
         // Without the fields that are not known, since this is what a panic with an error prints.
-        let known: [(&str, Option<&dyn fmt::Debug>); 6] = [
+        let known: [(&str, Option<&dyn fmt::Debug>); 7] = [
             ("call", call.as_ref().map(|it| it as _)),
             ("job_id", job_id.as_ref().map(|it| it as _)),
             ("idempotency_key", key.as_ref().map(|it| it as _)),
             ("last_state", last_state.as_ref().map(|it| it as _)),
+            ("daemon", daemon.as_ref().map(|it| it as _)),
             ("waited", waited.as_ref().map(|it| it as _)),
             ("source", source.as_ref().map(|it| it as _)),
         ];

@@ -97,6 +97,13 @@ impl Error {
         matches!(self.0.kind, Kind::Response(_) | Kind::TooLarge(_))
     }
 
+    /// The submission belongs to another daemon than the one of this wait: a daemon accepted it, or may have. Nothing was sent here.
+    /// [`Error::daemon`] is that daemon. To run the conversation here too, call with [`renew`](crate::SubmitRequest::renew).
+    #[must_use]
+    pub fn is_other_daemon(&self) -> bool {
+        matches!(self.0.kind, Kind::OtherDaemon)
+    }
+
     /// The job ran and failed (see [`JobResult::into_success`](crate::JobResult::into_success)).
     #[must_use]
     pub fn is_job_failed(&self) -> bool {
@@ -118,6 +125,7 @@ impl Error {
             | Kind::TooLarge(_)
             | Kind::Unsupported { .. }
             | Kind::Bind(_)
+            | Kind::OtherDaemon
             | Kind::Failed(_)
             | Kind::Service => false,
         }

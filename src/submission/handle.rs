@@ -39,6 +39,13 @@ impl Submission {
         self.0.callback_url()
     }
 
+    /// The base URL of the daemon that the submission was sent to, once a wait of that daemon has started. `None` after the last
+    /// request and the last wait are gone, and for a [`WaitLayer`](crate::WaitLayer) that does not know its daemon.
+    #[must_use]
+    pub fn daemon(&self) -> Option<String> {
+        self.0.daemon().map(|daemon| daemon.to_string())
+    }
+
     /// The job id, if it is known by now.
     #[must_use]
     pub fn job_id(&self) -> Option<JobId> {

@@ -8,6 +8,8 @@ use super::drop_policy::DropPolicy;
 use super::handle::Submission;
 use super::shared::SharedSubmission;
 use super::token::CallbackToken;
+use crate::api::BaseUrl;
+use crate::error::Kind;
 use crate::{Error, JobId};
 
 /// Keeps a submission alive. Every clone of a request and every wait has one. The drop of the last one frees the callback token
@@ -26,6 +28,9 @@ pub(crate) trait WaitOwner: fmt::Debug + Send + Sync {
     ///
     /// When the registry is full.
     fn register(&self, submission: &Arc<SharedSubmission>) -> Result<Option<CallbackToken>, Error>;
+
+    /// The base URL of the daemon, if it is known. Two owners with the same one are of the same daemon.
+    fn daemon(&self) -> Option<&BaseUrl>;
 
     /// The URL for the events of that token.
     fn callback_url(&self, token: CallbackToken) -> String;
@@ -52,7 +57,8 @@ pub(crate) struct Released {
     pub(crate) drop_policy: Option<DropPolicy>,
 }
 
-/// The owner that first sent a submission. It stays the same, so that every attempt sends the same bytes.
+/// The owner that sends a submission. It stays the same once the submission may have arrived, so that every attempt sends the same
+/// bytes to the same daemon.
 #[derive(Debug)]
 pub(super) struct Registration {
     pub(super) owner: Arc<dyn WaitOwner>,
@@ -83,28 +89,43 @@ impl KeepAlive {
         Submission::new(Arc::clone(&self.0))
     }
 
-    /// Registers the submission with the service that is about to send it, unless one did before.
+    /// Registers the submission with the service that is about to send it or to poll its job.
+    ///
+    /// A submission belongs to the daemon that may have it. A fresh one moves to the daemon of `owner`; any other stays, and
+    /// fails at the service of another daemon, where its job id means another job or none.
+    ///
+    /// # Errors
+    ///
+    /// When it belongs to another daemon, and when the registry is full.
     pub(crate) fn register(&self, owner: &Arc<dyn WaitOwner>) -> Result<(), Error> {
-        if self.0.registration.get().is_some() {
-            return Ok(());
+        let mut locked = self.0.lock();
+        if let Some(registration) = &locked.registration {
+            if registration.is_of_same_daemon(owner) {
+                return Ok(());
+            }
+            if !locked.state.is_fresh() {
+                let error = Error::new(Kind::OtherDaemon).with_daemon(registration.owner.daemon().cloned());
+                let (job_id, last_state) = (locked.state.job_id().cloned(), locked.state.last_state().cloned());
+                return Err(error.with_job(job_id, self.0.key(), last_state));
+            }
         }
         let token = owner.register(&self.0)?;
-        let registration = Registration { owner: Arc::clone(owner), token };
-        if let Err(second) = self.0.registration.set(registration) {
-            // Two waits started at the same time, and the other one's token is in use.
-            second.owner.released(Released { token: second.token, ..Released::default() });
+        let moved = locked.registration.replace(Registration { owner: Arc::clone(owner), token });
+        drop(locked);
+        if let Some(Registration { owner, token }) = moved {
+            owner.released(Released { token, ..Released::default() });
         }
         Ok(())
     }
 
     /// Whether events of this submission can come.
     pub(crate) fn has_callback(&self) -> bool {
-        self.0.registration.get().is_some_and(|registration| registration.token.is_some())
+        self.0.lock().registration.as_ref().is_some_and(|registration| registration.token.is_some())
     }
 
     /// Whether the daemon that it is sent to is known to support idempotency keys.
     pub(crate) fn supports_idempotency(&self) -> bool {
-        self.0.registration.get().is_some_and(|registration| registration.owner.supports_idempotency())
+        self.0.lock().registration.as_ref().is_some_and(|registration| registration.owner.supports_idempotency())
     }
 
     pub(crate) fn callback_url(&self) -> Option<String> {
@@ -112,11 +133,24 @@ impl KeepAlive {
     }
 }
 
+impl Registration {
+    fn is_of_same_daemon(&self, owner: &Arc<dyn WaitOwner>) -> bool {
+        let same_url = || self.owner.daemon().is_some_and(|daemon| Some(daemon) == owner.daemon());
+        Arc::ptr_eq(&self.owner, owner) || same_url()
+    }
+}
+
 impl SharedSubmission {
     /// `None` until it is registered with an owner that has webhooks.
     pub(super) fn callback_url(&self) -> Option<String> {
-        let registration = self.registration.get()?;
+        let locked = self.lock();
+        let registration = locked.registration.as_ref()?;
         Some(registration.owner.callback_url(registration.token?))
+    }
+
+    /// The daemon that it is sent to, if it was sent by an owner that knows it.
+    pub(crate) fn daemon(&self) -> Option<BaseUrl> {
+        self.lock().registration.as_ref()?.owner.daemon().cloned()
     }
 }
 
@@ -133,10 +167,10 @@ impl Drop for KeepAlive {
         if self.0.holders.fetch_sub(1, AcqRel) != 1 {
             return;
         }
-        let (unfinished, lost) = self.0.update(|state| state.abandon());
-        if let Some(registration) = self.0.registration.get() {
-            let (token, drop_policy) = (registration.token, self.0.drop_policy);
-            Arc::clone(&registration.owner).released(Released { token, unfinished, lost, drop_policy });
+        let ((unfinished, lost), registration) =
+            self.0.update_locked(|locked| (locked.state.abandon(), locked.registration.take()));
+        if let Some(Registration { owner, token }) = registration {
+            owner.released(Released { token, unfinished, lost, drop_policy: self.0.drop_policy });
         }
     }
 }

@@ -1,5 +1,5 @@
 use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use uuid::Uuid;
@@ -18,14 +18,15 @@ pub(crate) struct SharedSubmission {
     /// How many [`KeepAlive`](super::KeepAlive)s there are.
     pub(super) holders: AtomicU32,
     pub(super) drop_policy: Option<DropPolicy>,
-    pub(super) registration: OnceLock<Registration>,
     locked: Mutex<Locked>,
 }
 
 #[derive(Debug)]
-struct Locked {
-    state: SubmissionState,
+pub(super) struct Locked {
+    pub(super) state: SubmissionState,
     wakers: Wakers,
+    /// The owner that sends the submission, or has sent it. `None` before the first wait and after the last.
+    pub(super) registration: Option<Registration>,
 }
 
 impl SharedSubmission {
@@ -35,8 +36,11 @@ impl SharedSubmission {
             key: key.unwrap_or_default(),
             holders: AtomicU32::new(1),
             drop_policy,
-            registration: OnceLock::new(),
-            locked: Mutex::new(Locked { state: SubmissionState::new(job_id), wakers: Wakers::default() }),
+            locked: Mutex::new(Locked {
+                state: SubmissionState::new(job_id),
+                wakers: Wakers::default(),
+                registration: None,
+            }),
         })
     }
 
@@ -53,8 +57,12 @@ impl SharedSubmission {
     /// Wakers run code of whoever made them, which may come back to this submission: they are woken and dropped after the lock is
     /// released.
     pub(crate) fn update<R>(&self, transition: impl FnOnce(&mut SubmissionState) -> R) -> R {
+        self.update_locked(|locked| transition(&mut locked.state))
+    }
+
+    pub(super) fn update_locked<R>(&self, transition: impl FnOnce(&mut Locked) -> R) -> R {
         let mut locked = self.lock();
-        let result = transition(&mut locked.state);
+        let result = transition(&mut locked);
         let woken = locked.state.take_changed().then(|| locked.wakers.take());
         drop(locked);
         woken.into_iter().flatten().for_each(Waker::wake);
@@ -84,11 +92,11 @@ impl SharedSubmission {
 
     /// An event came to this submission's callback URL.
     pub(crate) fn event(&self, status: JobStatus, trust: Trust) -> EventOutcome {
-        self.update(|state| {
-            let outcome = state.event(status, trust);
+        self.update_locked(|locked| {
+            let outcome = locked.state.event(status, trust);
             // Before the waits wake up, since it decides how often they poll.
             if outcome != EventOutcome::WrongJob
-                && let Some(registration) = self.registration.get()
+                && let Some(registration) = &locked.registration
             {
                 registration.owner.webhook_arrived();
             }
@@ -96,7 +104,7 @@ impl SharedSubmission {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Locked> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Locked> {
         self.locked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -302,7 +302,7 @@ where
         let (fresh, job_id, last_state) =
             submission.read(|state| (state.is_fresh(), state.job_id().cloned(), state.last_state().cloned()));
         let error = if fresh { error.surely_unsent() } else { error };
-        let error = error.with_job(job_id, submission.key(), last_state);
+        let error = error.with_job(job_id, submission.key(), last_state).with_daemon(submission.daemon());
         if *this.polls > 0 { error.with_waited(this.started.elapsed(), *this.polls) } else { error }
     }
 }

@@ -8,7 +8,7 @@ use super::machine::WaitLimits;
 use super::service::Wait;
 use super::shared::{Settings, Shared};
 use super::webhook_endpoint::WebhookEndpoint;
-use crate::api::{CancelJob, GetJob, Polled};
+use crate::api::{BaseUrl, CancelJob, GetJob, Polled};
 use crate::source::PollPolicy;
 use crate::submission::DropPolicy;
 use crate::{BoxError, Error, JobStatus};
@@ -33,6 +33,7 @@ impl<P> WaitLayer<P> {
         };
         let poll_policy = PollPolicy::default();
         let settings = Settings {
+            daemon: None,
             deadline: None,
             limits,
             poll_policy,
@@ -66,6 +67,15 @@ pub struct WaitLayerBuilder<P> {
 }
 
 impl<P> WaitLayerBuilder<P> {
+    /// The base URL of the daemon that the services of this layer submit to and poll; not known unless set.
+    ///
+    /// A submission that may have arrived at a daemon never moves to another one ([`Error::is_other_daemon`]). Two layers with the
+    /// same base URL are of the same daemon; without one, a layer is taken for a daemon of its own.
+    pub fn daemon(mut self, base_url: BaseUrl) -> Self {
+        self.layer.settings.daemon = Some(base_url);
+        self
+    }
+
     /// Has the daemon send events to this endpoint. Without one, waits only poll.
     pub fn webhooks(mut self, endpoint: WebhookEndpoint) -> Self {
         self.layer.settings.webhooks = Some(endpoint);

@@ -8,12 +8,14 @@ use super::machine::{Facts, WaitLimits};
 use super::stats::Counters;
 use super::webhook_endpoint::WebhookEndpoint;
 use crate::Error;
+use crate::api::BaseUrl;
 use crate::source::{Pace, PollPolicy, Polling};
 use crate::submission::{CallbackToken, DropPolicy, KeepAlive, Released, SharedSubmission, WaitOwner};
 
 /// The options of a [`WaitLayer`](super::WaitLayer).
 #[derive(Clone)]
 pub(super) struct Settings {
+    pub(super) daemon: Option<BaseUrl>,
     pub(super) deadline: Option<Duration>,
     pub(super) limits: WaitLimits,
     pub(super) poll_policy: PollPolicy,
@@ -24,8 +26,9 @@ pub(super) struct Settings {
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { deadline, limits, poll_policy, webhooks, drop_policy, canceller: _ } = self;
+        let Self { daemon, deadline, limits, poll_policy, webhooks, drop_policy, canceller: _ } = self;
         f.debug_struct("Settings")
+            .field("daemon", daemon)
             .field("deadline", deadline)
             .field("limits", limits)
             .field("poll_policy", poll_policy)
@@ -40,6 +43,7 @@ pub(super) struct Shared {
     pub(super) limits: WaitLimits,
     pub(super) polling: Arc<Polling>,
     pub(super) counters: Arc<Counters>,
+    daemon: Option<BaseUrl>,
     webhooks: Option<WebhookEndpoint>,
     drop_policy: DropPolicy,
     canceller: Option<Arc<dyn CancelOnDrop>>,
@@ -60,11 +64,12 @@ impl WebhookHealth {
 
 impl Shared {
     pub(super) fn new(settings: Settings) -> Self {
-        let Settings { deadline: _, limits, poll_policy, webhooks, drop_policy, canceller } = settings;
+        let Settings { daemon, deadline: _, limits, poll_policy, webhooks, drop_policy, canceller } = settings;
         Self {
             limits,
             polling: Polling::new(poll_policy),
             counters: Arc::default(),
+            daemon,
             webhooks,
             drop_policy,
             canceller,
@@ -107,6 +112,10 @@ impl fmt::Debug for Shared {
 impl WaitOwner for Shared {
     fn register(&self, submission: &Arc<SharedSubmission>) -> Result<Option<CallbackToken>, Error> {
         self.webhooks.as_ref().map(|webhooks| webhooks.notifier.register(submission)).transpose()
+    }
+
+    fn daemon(&self) -> Option<&BaseUrl> {
+        self.daemon.as_ref()
     }
 
     fn callback_url(&self, token: CallbackToken) -> String {

@@ -63,7 +63,10 @@ impl Pushed {
     ) -> Self {
         let (api, daemon) = Daemon::new();
         let push = WebhookEndpoint::new(notifier.clone(), "http://here.test/events/").unwrap();
-        let layer = WaitLayer::builder(api.clone()).poll_policy(exact().build().unwrap()).webhooks(push);
+        let layer = WaitLayer::builder(api.clone())
+            .daemon(api.base_url().clone())
+            .poll_policy(exact().build().unwrap())
+            .webhooks(push);
         let wait = set(layer).build().unwrap().layer(api.clone());
         let receiver = WebhookReceiver::builder(notifier.clone());
         let receiver = if signs { receiver.secret(SECRET) } else { receiver }.build().unwrap();
@@ -80,7 +83,9 @@ impl Pushed {
         &self,
         set: impl FnOnce(WaitLayerBuilder<TestApi>) -> WaitLayerBuilder<TestApi>,
     ) -> TestWait {
-        let layer = WaitLayer::builder(self.api.clone()).poll_policy(exact().build().unwrap());
+        let layer = WaitLayer::builder(self.api.clone())
+            .daemon(self.api.base_url().clone())
+            .poll_policy(exact().build().unwrap());
         set(layer).build().unwrap().layer(self.api.clone())
     }
 

@@ -25,7 +25,7 @@ pub(crate) fn exact() -> PollPolicyBuilder {
 /// Waits by polling alone.
 pub(crate) fn polling(set: impl FnOnce(WaitLayerBuilder<TestApi>) -> WaitLayerBuilder<TestApi>) -> (TestWait, Daemon) {
     let (api, daemon) = Daemon::new();
-    let layer = WaitLayer::builder(api.clone()).poll_policy(exact().build().unwrap());
+    let layer = WaitLayer::builder(api.clone()).daemon(api.base_url().clone()).poll_policy(exact().build().unwrap());
     (set(layer).build().unwrap().layer(api), daemon)
 }
 

@@ -1,6 +1,7 @@
 //! Waits: what they promise, one promise after the other.
 
 mod clones;
+mod daemons;
 mod deadline;
 mod events;
 mod failures;
