@@ -1,6 +1,8 @@
 //! Polling the state of a job: [`PollStream`], and how often it polls ([`PollPolicy`]).
 
 mod attempt;
+mod long_polls;
+mod pacer;
 mod policy;
 mod schedule;
 mod stream;

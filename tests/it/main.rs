@@ -16,6 +16,7 @@ mod forwarder;
 mod gate;
 mod gateway_axum;
 mod gateway_tonic;
+mod hostile;
 mod meanings;
 mod poll;
 mod problem;

@@ -28,7 +28,8 @@ pub struct PollPolicy {
     pub(super) max_retry_after: Duration,
     pub(super) long_poll: Duration,
     pub(super) slow_interval: Duration,
-    pub(super) in_flight: usize,
+    pub(super) max_rate: u32,
+    pub(super) max_long_polls: usize,
 }
 
 impl PollPolicy {
@@ -57,7 +58,8 @@ impl Default for PollPolicy {
             max_retry_after: Duration::from_secs(60),
             long_poll: Duration::from_secs(20),
             slow_interval: Duration::from_secs(30),
-            in_flight: 64,
+            max_rate: 200,
+            max_long_polls: 32,
         }
     }
 }
@@ -113,9 +115,19 @@ impl PollPolicyBuilder {
         self
     }
 
-    /// The limit of polls of one client that are in flight at once; 64 unless set. Half of them, rounded down, may be long polls.
-    pub fn in_flight(mut self, polls: usize) -> Self {
-        self.policy.in_flight = polls;
+    /// The largest rate of the polls of one client, in polls a second, whatever the number of its waits; 200 unless set. A client that
+    /// was idle may send the polls of one second at once.
+    ///
+    /// Polls above the rate are delayed, evenly and in turn. Hints and the final polls at deadlines go before routine polls.
+    pub fn max_rate(mut self, polls_per_second: u32) -> Self {
+        self.policy.max_rate = polls_per_second;
+        self
+    }
+
+    /// The largest number of long polls of one client that are in flight; 32 unless set. Polls above it are ordinary polls. Zero turns
+    /// long polls off.
+    pub fn max_long_polls(mut self, polls: usize) -> Self {
+        self.policy.max_long_polls = polls;
         self
     }
 
@@ -123,10 +135,10 @@ impl PollPolicyBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::is_invalid`], naming the option, for an interval or limit of zero, a growth under 1, a jitter outside 0 to 1, or a
+    /// [`Error::is_invalid`], naming the option, for an interval or rate of zero, a growth under 1, a jitter outside 0 to 1, or a
     /// maximum interval shorter than the first.
     pub fn build(self) -> Result<PollPolicy, Error> {
-        let PollPolicy { interval, growth, max_interval, jitter, slow_interval, in_flight, .. } = self.policy;
+        let PollPolicy { interval, growth, max_interval, jitter, slow_interval, max_rate, .. } = self.policy;
         for (name, value) in [("interval", interval), ("slow_interval", slow_interval)] {
             if value.is_zero() {
                 return Err(Error::invalid(name, "must not be zero"));
@@ -141,8 +153,8 @@ impl PollPolicyBuilder {
         if !(0.0..=1.0).contains(&jitter) {
             return Err(Error::invalid("jitter", "must be from 0 to 1"));
         }
-        if in_flight == 0 {
-            return Err(Error::invalid("in_flight", "must not be zero"));
+        if max_rate == 0 {
+            return Err(Error::invalid("max_rate", "must not be zero"));
         }
         Ok(self.policy)
     }
@@ -163,7 +175,7 @@ mod tests {
             ("growth", policy().growth(f64::NAN)),
             ("jitter", policy().jitter(1.1)),
             ("jitter", policy().jitter(-0.1)),
-            ("in_flight", policy().in_flight(0)),
+            ("max_rate", policy().max_rate(0)),
         ] {
             let error = builder.build().unwrap_err();
             assert!(error.is_invalid() && error.to_string().starts_with(&format!("invalid {name}: ")), "{error}");

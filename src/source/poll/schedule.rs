@@ -33,8 +33,8 @@ impl PollSchedule {
         let first = self.grown.is_none();
         let grown = self.grown.get_or_insert(0);
         if let Some(asked) = retry_after {
-            // Never sooner than the interval, so that `Retry-After: 0` causes no flood of polls.
-            return asked.max(policy.interval).min(policy.max_retry_after);
+            // Never sooner than the interval, so that neither `Retry-After: 0` nor a limit of zero causes a flood of polls.
+            return asked.min(policy.max_retry_after).max(policy.interval);
         }
         let interval = match pace {
             Pace::Slow => policy.slow_interval,
@@ -51,7 +51,7 @@ impl PollSchedule {
         } else {
             1.0 + policy.jitter * (2.0 * self.rng.f64() - 1.0)
         };
-        interval.mul_f64(factor)
+        Duration::try_from_secs_f64(interval.as_secs_f64() * factor).unwrap_or(Duration::MAX)
     }
 
     /// The pause after a response that the daemon held for `held`: none, unless that was less than an interval.
@@ -86,6 +86,27 @@ mod tests {
         let mut schedule = PollSchedule { grown: Some(u16::MAX), rng: Rng::with_seed(1) };
         assert_eq!(schedule.pause(&exact(), Pace::Steady, None), MS(2_000));
         assert_eq!(schedule.pause(&exact(), Pace::Steady, None), MS(2_000));
+    }
+
+    #[test]
+    fn longest_intervals_saturate() {
+        let policy =
+            PollPolicy::builder().interval(Duration::MAX).max_interval(Duration::MAX).slow_interval(Duration::MAX);
+        for policy in [policy.clone().build().unwrap(), policy.jitter(0.0).build().unwrap()] {
+            for seed in 0..20 {
+                let mut schedule = PollSchedule::new(Rng::with_seed(seed));
+                for pace in [Pace::Steady, Pace::Slow, Pace::Slow, Pace::Unproven] {
+                    assert!(schedule.pause(&policy, pace, None) > Duration::from_secs(u64::MAX / 4));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn retry_after_limit_of_zero_means_the_interval() {
+        let mut schedule = PollSchedule::new(Rng::with_seed(1));
+        let policy = PollPolicy::builder().max_retry_after(Duration::ZERO).build().unwrap();
+        assert_eq!(schedule.pause(&policy, Pace::Steady, Some(MS(30_000))), MS(250));
     }
 
     #[test]

@@ -8,11 +8,12 @@ use fastrand::Rng;
 use futures_core::Stream;
 use http::{HeaderValue, StatusCode};
 use pin_project::pin_project;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tower::Service;
 
 use super::PollPolicy;
 use super::attempt::{PollAttempt, PollOutcome, PollParams, Polling};
+use super::pacer::Pacer;
 use super::schedule::{Pace, PollSchedule};
 use crate::api::{GetJob, Polled};
 use crate::{BoxError, Error, JobId, JobStatus};
@@ -69,8 +70,16 @@ pub struct PollStream<P: Service<GetJob>> {
 
 #[pin_project(project = StateProj)]
 enum State<F> {
-    /// The next poll goes out without a pause.
-    Due,
+    /// The next poll goes out without a pause, and an urgent one before the routine polls of other jobs.
+    Due {
+        urgent: bool,
+    },
+    /// It goes out at the moment that it has reserved.
+    Reserved {
+        urgent: bool,
+        #[pin]
+        moment: Sleep,
+    },
     InFlight(Pin<Box<PollAttempt<F>>>),
     /// A response was yielded. The pause is decided when the next one is asked for, by the pace of that moment.
     Yielded(Yielded),
@@ -111,7 +120,7 @@ where
             quick: 0,
             poll_again: false,
             etag: None,
-            state: State::Due,
+            state: State::Due { urgent: false },
         }
     }
 
@@ -131,14 +140,14 @@ where
         let mut this = self.project();
         match this.state.as_mut().project() {
             StateProj::InFlight(_) => *this.poll_again = true,
-            StateProj::Yielded(_) | StateProj::Pausing(_) => this.state.set(State::Due),
-            StateProj::Due | StateProj::Over => {}
+            StateProj::Due { urgent: true } | StateProj::Reserved { urgent: true, .. } | StateProj::Over => {}
+            _ => this.state.set(State::Due { urgent: true }),
         }
     }
 
     /// Whether the next poll goes out without a pause.
     pub(crate) fn is_due(&self) -> bool {
-        matches!(self.state, State::Due)
+        matches!(self.state, State::Due { .. })
     }
 
     /// Drops the poll in flight and polls now, without asking the daemon to hold the response.
@@ -146,7 +155,7 @@ where
         let mut this = self.project();
         *this.pace = Pace::Slow;
         *this.poll_again = false;
-        this.state.set(State::Due);
+        this.state.set(State::Due { urgent: true });
     }
 }
 
@@ -160,8 +169,28 @@ where
         loop {
             let mut this = self.as_mut().project();
             match this.state.as_mut().project() {
-                // Due -> InFlight
-                StateProj::Due => this.state.set(State::InFlight(PollAttempt::new(this.polling))),
+                // Due -> Reserved | InFlight
+                StateProj::Due { urgent } => {
+                    let now = Instant::now();
+                    let moment = this.polling.pacer.reserve(now, *urgent);
+                    let next = if moment > now {
+                        State::Reserved { urgent: *urgent, moment: sleep_until(moment) }
+                    } else {
+                        State::InFlight(PollAttempt::new())
+                    };
+                    this.state.set(next);
+                }
+                // Reserved -> InFlight
+                // Reserved -> Due: the caller polled so late that the moment is lost.
+                StateProj::Reserved { urgent, mut moment } => {
+                    ready!(moment.as_mut().poll(cx));
+                    let next = if Pacer::is_lost(moment.deadline(), Instant::now()) {
+                        State::Due { urgent: *urgent }
+                    } else {
+                        State::InFlight(PollAttempt::new())
+                    };
+                    this.state.set(next);
+                }
                 // InFlight -> Yielded: a response or an error.
                 // InFlight -> Due: `poll_now` was called meanwhile.
                 // InFlight -> Over: the state is terminal.
@@ -173,7 +202,7 @@ where
                     let mut this = self.project();
                     let next = match &response {
                         Ok(status) if status.state.is_terminal() => State::Over,
-                        _ if std::mem::take(this.poll_again) => State::Due,
+                        _ if std::mem::take(this.poll_again) => State::Due { urgent: true },
                         _ => State::Yielded(yielded),
                     };
                     this.state.set(next);
@@ -191,13 +220,14 @@ where
                         Yielded::First => this.schedule.pause(policy, *this.pace, None),
                         Yielded::AtOnce { retry_after } => this.schedule.pause(policy, *this.pace, retry_after),
                     };
-                    let next = if pause.is_zero() { State::Due } else { State::Pausing(sleep(pause)) };
+                    let next =
+                        if pause.is_zero() { State::Due { urgent: false } } else { State::Pausing(sleep(pause)) };
                     this.state.set(next);
                 }
                 // Pausing -> Due
                 StateProj::Pausing(pause) => {
                     ready!(pause.poll(cx));
-                    this.state.set(State::Due);
+                    this.state.set(State::Due { urgent: false });
                 }
                 StateProj::Over => return Poll::Ready(None),
             }
