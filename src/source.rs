@@ -5,7 +5,7 @@ mod poll;
 mod stats;
 
 pub use self::notifier::Notifier;
-pub(crate) use self::notifier::Registered;
+pub(crate) use self::notifier::Recipient;
 pub(crate) use self::poll::{Pace, Polling};
 pub use self::poll::{PollPolicy, PollPolicyBuilder, PollStream};
 pub use self::stats::{RefusalReason, WebhookStats};

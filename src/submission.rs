@@ -39,5 +39,5 @@ pub use self::history::{StateChange, Via};
 pub(crate) use self::keep_alive::{KeepAlive, Released, WaitOwner};
 pub(crate) use self::shared::SharedSubmission;
 pub(crate) use self::state::{EventOutcome, SendState, SubmissionState, Trust};
-pub(crate) use self::token::CallbackToken;
+pub(crate) use self::token::{TokenId, TokenKey};
 pub(crate) use self::wakers::WakerSlot;

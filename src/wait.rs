@@ -32,6 +32,7 @@
 
 mod cancel_on_drop;
 mod future;
+mod health;
 mod layer;
 mod machine;
 mod service;

@@ -1,10 +1,11 @@
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::stats::{RefusalReason, WebhookCounters, WebhookStats};
 use crate::error::Kind;
-use crate::submission::{CallbackToken, EventOutcome, SharedSubmission, Trust};
+use crate::submission::{EventOutcome, SharedSubmission, SubmissionState, TokenId, TokenKey, Trust, WaitOwner};
 use crate::{Error, JobStatus};
 
 /// How many submissions may be registered at once unless set otherwise.
@@ -21,7 +22,14 @@ pub struct Notifier(Arc<Registry>);
 
 struct Registry {
     capacity: usize,
-    submissions: Mutex<HashMap<CallbackToken, Arc<SharedSubmission>>>,
+    /// `None` if the operating system had no random bytes. Then nothing can be registered.
+    key: Option<TokenKey>,
+    submissions: Mutex<HashMap<TokenId, Arc<SharedSubmission>>>,
+    /// Submissions whose result a poll returned, and the service that wants to know if their event still comes. Bounded by that
+    /// service.
+    awaited: Mutex<HashMap<TokenId, Weak<dyn WaitOwner>>>,
+    /// The receiver was closed, and no event has come since.
+    interrupted: AtomicBool,
     counters: WebhookCounters,
 }
 
@@ -36,7 +44,14 @@ impl Notifier {
     /// sent.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
-        Self(Arc::new(Registry { capacity, submissions: Mutex::default(), counters: WebhookCounters::default() }))
+        Self(Arc::new(Registry {
+            capacity,
+            key: TokenKey::random().ok(),
+            submissions: Mutex::default(),
+            awaited: Mutex::default(),
+            interrupted: AtomicBool::new(false),
+            counters: WebhookCounters::default(),
+        }))
     }
 
     /// How many submissions are registered.
@@ -51,27 +66,62 @@ impl Notifier {
         self.0.counters.snapshot()
     }
 
-    /// Makes a token for `submission`.
-    pub(crate) fn register(&self, submission: &Arc<SharedSubmission>) -> Result<CallbackToken, Error> {
-        let token = CallbackToken::random().map_err(|error| Error::new(Kind::Service).with_source(error))?;
+    /// Registers `submission` under a new id.
+    pub(crate) fn register(&self, submission: &Arc<SharedSubmission>) -> Result<TokenId, Error> {
+        let id = TokenId::random().map_err(|error| Error::new(Kind::Service).with_source(error))?;
         let mut submissions = self.submissions();
         if submissions.len() >= self.0.capacity {
             return Err(Error::new(Kind::Capacity(self.0.capacity)));
         }
-        submissions.insert(token, Arc::clone(submission));
-        Ok(token)
+        submissions.insert(id, Arc::clone(submission));
+        Ok(id)
     }
 
-    /// Removes a token.
-    pub(crate) fn release(&self, token: CallbackToken) {
+    /// The last segment of the callback URL of a registered submission.
+    pub(crate) fn token(&self, id: TokenId) -> Option<String> {
+        self.0.key.as_ref().map(|key| key.token(id))
+    }
+
+    /// Removes a submission. Its token is still recognized.
+    pub(crate) fn release(&self, id: TokenId) {
         // The submission is dropped after the lock is released: its drop may run a waker's code.
-        let submission = self.submissions().remove(&token);
+        let submission = self.submissions().remove(&id);
         drop(submission);
     }
 
-    pub(crate) fn find(&self, token: CallbackToken) -> Option<Registered> {
-        let submission = Arc::clone(self.submissions().get(&token)?);
-        Some(Registered { submission, registry: Arc::clone(&self.0) })
+    /// The submission of a token. `None` for a token that this registry has not made.
+    pub(crate) fn find(&self, token: &str) -> Option<Recipient> {
+        let id = self.0.key.as_ref()?.read(token)?;
+        let submission = self.submissions().get(&id).cloned();
+        Some(Recipient { id, submission, registry: Arc::clone(&self.0) })
+    }
+
+    /// Notes that the event of a submission is to come yet. If it does, `owner` is notified.
+    pub(crate) fn await_event(&self, id: TokenId, owner: Weak<dyn WaitOwner>) {
+        self.0.awaited().insert(id, owner);
+    }
+
+    /// Returns whether the event of a submission is still to come, and forgets it.
+    pub(crate) fn is_missing(&self, id: TokenId) -> bool {
+        self.0.awaited().remove(&id).is_some()
+    }
+
+    /// The receiver was closed: no event will come for now, so waits poll as if there were no webhooks. The next event ends that.
+    pub(crate) fn interrupt(&self) {
+        self.0.interrupted.store(true, Relaxed);
+        self.wake_all();
+    }
+
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.0.interrupted.load(Relaxed)
+    }
+
+    /// Wakes every wait, because something changed that decides how often it polls.
+    pub(crate) fn wake_all(&self) {
+        let submissions: Vec<_> = self.submissions().values().cloned().collect();
+        for submission in submissions {
+            submission.update(SubmissionState::touch);
+        }
     }
 
     /// Counts a refused request.
@@ -79,7 +129,7 @@ impl Notifier {
         self.0.counters.refused(reason);
     }
 
-    fn submissions(&self) -> MutexGuard<'_, HashMap<CallbackToken, Arc<SharedSubmission>>> {
+    fn submissions(&self) -> MutexGuard<'_, HashMap<TokenId, Arc<SharedSubmission>>> {
         self.0.submissions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -96,23 +146,63 @@ impl fmt::Debug for Notifier {
     }
 }
 
-/// A registered submission, found by its token.
-pub(crate) struct Registered {
-    submission: Arc<SharedSubmission>,
-    registry: Arc<Registry>,
-}
-
-impl Registered {
-    /// Passes an event to the submission and counts it, except for `EventOutcome::WrongJob`, which the receiver refuses and counts.
-    pub(crate) fn event(&self, status: JobStatus, trust: Trust) -> EventOutcome {
-        let outcome = self.submission.event(status, trust);
-        self.registry.counters.event(outcome);
-        outcome
+impl Registry {
+    fn awaited(&self) -> MutexGuard<'_, HashMap<TokenId, Weak<dyn WaitOwner>>> {
+        self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl fmt::Debug for Registered {
+/// The submission that a token of this registry belongs to, which may be over.
+pub(crate) struct Recipient {
+    id: TokenId,
+    submission: Option<Arc<SharedSubmission>>,
+    registry: Arc<Registry>,
+}
+
+impl Recipient {
+    /// Whether nobody waits for the event any more, so that its body says nothing new.
+    pub(crate) fn is_over(&self) -> bool {
+        self.submission.is_none()
+    }
+
+    /// Passes an event to the submission and counts it, except for `EventOutcome::WrongJob`, which the receiver refuses and counts.
+    pub(crate) fn event(&self, status: JobStatus, trust: Trust) -> EventOutcome {
+        let outcome = match &self.submission {
+            Some(submission) => submission.event(status, trust),
+            None => EventOutcome::Late,
+        };
+        if outcome != EventOutcome::WrongJob {
+            self.arrived();
+        }
+        self.registry.counters.event(outcome);
+        outcome
+    }
+
+    /// A verified event came for a submission that is over.
+    pub(crate) fn late_event(&self) -> EventOutcome {
+        self.arrived();
+        self.registry.counters.event(EventOutcome::Late);
+        EventOutcome::Late
+    }
+
+    /// An event came that cannot be read, because its body is over the limit: a reason to poll.
+    pub(crate) fn oversized_event(&self) {
+        if let Some(submission) = &self.submission {
+            submission.update(|state| state.hint(true));
+        }
+    }
+
+    fn arrived(&self) {
+        self.registry.interrupted.store(false, Relaxed);
+        let owner = self.registry.awaited().remove(&self.id);
+        if let Some(owner) = owner.and_then(|owner| owner.upgrade()) {
+            owner.webhook_arrived();
+        }
+    }
+}
+
+impl fmt::Debug for Recipient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registered").finish_non_exhaustive()
+        f.debug_struct("Recipient").field("over", &self.is_over()).finish_non_exhaustive()
     }
 }

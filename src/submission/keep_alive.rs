@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::drop_policy::DropPolicy;
 use super::handle::Submission;
 use super::shared::SharedSubmission;
-use super::token::CallbackToken;
+use super::token::TokenId;
 use crate::api::BaseUrl;
 use crate::error::Kind;
 use crate::{Error, JobId};
@@ -27,13 +27,13 @@ pub(crate) trait WaitOwner: fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// When the registry is full.
-    fn register(&self, submission: &Arc<SharedSubmission>) -> Result<Option<CallbackToken>, Error>;
+    fn register(&self, submission: &Arc<SharedSubmission>) -> Result<Option<TokenId>, Error>;
 
     /// The base URL of the daemon, if it is known. Two owners with the same one are of the same daemon.
     fn daemon(&self) -> Option<&BaseUrl>;
 
     /// The URL for the events of that token.
-    fn callback_url(&self, token: CallbackToken) -> String;
+    fn callback_url(&self, token: TokenId) -> String;
 
     /// Whether the daemon is known to support idempotency keys.
     fn supports_idempotency(&self) -> bool;
@@ -48,7 +48,7 @@ pub(crate) trait WaitOwner: fmt::Debug + Send + Sync {
 /// What remains of a submission that is abandoned.
 #[derive(Debug, Default)]
 pub(crate) struct Released {
-    pub(crate) token: Option<CallbackToken>,
+    pub(crate) token: Option<TokenId>,
     /// The job, if its id is known and it has not ended.
     pub(crate) unfinished: Option<JobId>,
     /// The submission may have become a job whose id is not known.
@@ -62,7 +62,7 @@ pub(crate) struct Released {
 #[derive(Debug)]
 pub(super) struct Registration {
     pub(super) owner: Arc<dyn WaitOwner>,
-    token: Option<CallbackToken>,
+    token: Option<TokenId>,
 }
 
 impl KeepAlive {
@@ -118,9 +118,14 @@ impl KeepAlive {
         Ok(())
     }
 
+    /// The token of its callback URL, if it is registered for webhooks.
+    pub(crate) fn token(&self) -> Option<TokenId> {
+        self.0.lock().registration.as_ref()?.token
+    }
+
     /// Whether events of this submission can come.
     pub(crate) fn has_callback(&self) -> bool {
-        self.0.lock().registration.as_ref().is_some_and(|registration| registration.token.is_some())
+        self.token().is_some()
     }
 
     /// Whether the daemon that it is sent to is known to support idempotency keys.

@@ -13,6 +13,8 @@ pub(crate) struct SubmissionState {
     may_have_arrived: bool,
     /// No request and no wait is left.
     abandoned: bool,
+    /// An unsigned event said that the job has ended.
+    terminal_hint: bool,
     /// Something changed since [`take_changed`](Self::take_changed).
     changed: bool,
     /// The source of the last state, and of the result.
@@ -84,6 +86,7 @@ pub(crate) struct Snapshot {
     pub(crate) sending: SendState,
     pub(crate) signed_events: u16,
     pub(crate) hints: u16,
+    pub(crate) terminal_hint: bool,
 }
 
 impl SubmissionState {
@@ -93,6 +96,7 @@ impl SubmissionState {
             sending: if job_id.is_some() { SendState::Accepted } else { SendState::Fresh },
             may_have_arrived: false,
             abandoned: false,
+            terminal_hint: false,
             changed: false,
             via: Via::Poll,
             order: 0,
@@ -119,7 +123,13 @@ impl SubmissionState {
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
-        Snapshot { result: self.result(), sending: self.sending, signed_events: self.signed_events, hints: self.hints }
+        Snapshot {
+            result: self.result(),
+            sending: self.sending,
+            signed_events: self.signed_events,
+            hints: self.hints,
+            terminal_hint: self.terminal_hint,
+        }
     }
 
     /// No job id will become known any more.
@@ -228,7 +238,7 @@ impl SubmissionState {
         self.changed = true;
         match trust {
             Trust::TokenOnly => {
-                self.hints = self.hints.wrapping_add(1);
+                self.hint(status.state.is_terminal());
                 EventOutcome::Hint
             }
             Trust::Signed => {
@@ -243,6 +253,19 @@ impl SubmissionState {
                 }
             }
         }
+    }
+
+    /// Something came that is a reason to poll. `terminal`: the job may have ended, so that polls stay frequent until one says so, even
+    /// if the next one returns an older state.
+    pub(crate) fn hint(&mut self, terminal: bool) {
+        self.hints = self.hints.wrapping_add(1);
+        self.terminal_hint |= terminal;
+        self.changed = true;
+    }
+
+    /// Something outside the submission changed that its waits have to react to.
+    pub(crate) fn touch(&mut self) {
+        self.changed = true;
     }
 
     fn learn_job_id(&mut self, job_id: &JobId, trust: Trust) {

@@ -1,43 +1,72 @@
-use std::fmt;
 use std::num::NonZeroU64;
 
-/// The last segment of a callback URL: 128 random bits, which identify a submission and are known to its daemon only.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct CallbackToken {
-    /// Never zero, so that an `Option` takes no further space: there is one for each waiting job.
-    high: NonZeroU64,
-    low: u64,
-}
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
 
-impl CallbackToken {
+/// Identifies a submission in the webhook registry. There is one for each waiting job, so it is small, and an `Option` of it takes no
+/// further space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct TokenId(NonZeroU64);
+
+/// Makes and reads callback tokens: the last segments of callback URLs.
+///
+/// A token is the id of a submission and a MAC of it. The MAC proves that this registry made the token, also long after the submission
+/// is over and forgotten: a late event gets a 204, and a forged one a 404, without memory for either.
+#[derive(Clone)]
+pub(crate) struct TokenKey(Hmac<Sha256>);
+
+/// The length of each part of a token, in hexadecimal digits.
+const ID: usize = 16;
+const MAC: usize = 32;
+
+impl TokenId {
     pub(crate) fn random() -> Result<Self, getrandom::Error> {
         loop {
             // The loop repeats once in 2^64 times.
-            if let Some(high) = NonZeroU64::new(getrandom::u64()?) {
-                return Ok(Self { high, low: getrandom::u64()? });
+            if let Some(id) = NonZeroU64::new(getrandom::u64()?) {
+                return Ok(Self(id));
             }
         }
     }
-
-    /// Reads the format that [`Display`](fmt::Display) writes and no other: each token has one spelling.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let hex = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        let (high, low) = if hex { text.split_at(16) } else { return None };
-        let [high, low] = [high, low].map(|half| u64::from_str_radix(half, 16).ok());
-        Some(Self { high: NonZeroU64::new(high?)?, low: low? })
-    }
 }
 
-impl fmt::Display for CallbackToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}{:016x}", self.high, self.low)
+impl TokenKey {
+    /// # Errors
+    ///
+    /// When the operating system has no random bytes.
+    pub(crate) fn random() -> Result<Self, getrandom::Error> {
+        let mut key = [0; 64];
+        getrandom::fill(&mut key)?;
+        Ok(Self(Hmac::new(&key.into())))
     }
-}
 
-/// A token is a secret: logs show nothing of it.
-impl fmt::Debug for CallbackToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CallbackToken(…)")
+    pub(crate) fn token(&self, id: TokenId) -> String {
+        format!("{:0ID$x}{:0MAC$x}", id.0, self.mac(id))
+    }
+
+    /// Reads the spelling that [`token`](Self::token) writes and no other.
+    pub(crate) fn read(&self, token: &str) -> Option<TokenId> {
+        let hex = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if token.len() != ID + MAC || !token.bytes().all(hex) {
+            return None;
+        }
+        let (id, mac) = token.split_at(ID);
+        let id = TokenId(NonZeroU64::new(u64::from_str_radix(id, 16).ok()?)?);
+        let mac = u128::from_str_radix(mac, 16).ok()?;
+        // In constant time, so that a forger does not learn how much of a guess is right.
+        self.keyed(id).verify_truncated_left(&mac.to_be_bytes()).ok()?;
+        Some(id)
+    }
+
+    fn mac(&self, id: TokenId) -> u128 {
+        let mac: [u8; 32] = self.keyed(id).finalize().into_bytes().into();
+        mac.first_chunk().copied().map_or(0, u128::from_be_bytes)
+    }
+
+    fn keyed(&self, id: TokenId) -> Hmac<Sha256> {
+        let mut mac = self.0.clone();
+        mac.update(&id.0.get().to_be_bytes());
+        mac
     }
 }
 
@@ -46,18 +75,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parse_takes_only_the_displayed_spelling() {
-        let token = CallbackToken::random().unwrap();
-        assert_eq!(CallbackToken::parse(&token.to_string()), Some(token));
-        let text = "0000000000000abc0000000000000def";
-        assert_eq!(CallbackToken::parse(text).unwrap().to_string(), text);
-        let zero_half = "0".repeat(16) + &text[16..];
-        for other in
-            ["", "abc", &text.to_uppercase(), &text[1..], &format!("{text}0"), &format!("+{}", &text[1..]), &zero_half]
-        {
-            assert_eq!(CallbackToken::parse(other), None, "{other}");
+    fn reads_only_tokens_that_it_made() {
+        let (key, other) = (TokenKey::random().unwrap(), TokenKey::random().unwrap());
+        let id = TokenId::random().unwrap();
+        let token = key.token(id);
+        assert_eq!((token.len(), key.read(&token), other.read(&token)), (48, Some(id), None));
+        for at in 0..token.len() {
+            let mut forged = token.clone().into_bytes();
+            forged[at] = if forged[at] == b'0' { b'1' } else { b'0' };
+            assert_eq!(key.read(std::str::from_utf8(&forged).unwrap()), None, "digit {at}");
         }
-        assert_eq!(format!("{token:?}"), "CallbackToken(…)");
-        assert_eq!(size_of::<Option<CallbackToken>>(), 16);
+        let zero = "0".repeat(48);
+        for other in
+            ["", "abc", &token.to_uppercase(), &token[1..], &format!("{token}0"), &format!("+{}", &token[1..]), &zero]
+        {
+            // A token without letters is the same in upper case.
+            assert_eq!(key.read(other), (other == token).then_some(id), "{other}");
+        }
+        assert_eq!(size_of::<Option<TokenId>>(), 8);
     }
 }

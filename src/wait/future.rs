@@ -14,6 +14,7 @@ use super::shared::Shared;
 use super::step::{Sender, Step, StepOutcome};
 use crate::api::{Accepted, GetJob, Polled};
 use crate::error::Kind;
+use crate::source::Pace;
 use crate::submission::{KeepAlive, SendState, SubmissionState, Via, WaitOwner, WakerSlot};
 use crate::{BoxError, Error, JobResult, JobStatus, SubmitRequest};
 
@@ -156,7 +157,9 @@ where
         if this.machine.reacts_to(snapshot.sending) {
             return Poll::Ready((Event::Claimed(shared.update(SubmissionState::claim)), None));
         }
-        let pace = this.machine.pace(this.shared.pace(this.submission));
+        // After a terminal hint the next poll may still return an older state, so the polls after it must not be slow.
+        let usual = if snapshot.terminal_hint { Pace::Steady } else { this.shared.pace(this.submission) };
+        let pace = this.machine.pace(usual);
         match this.step.as_mut().poll_outcome(pace, cx) {
             Poll::Ready(StepOutcome::Sent(response)) => return Poll::Ready((self.sent(response), None)),
             Poll::Ready(StepOutcome::Polled(response)) => return Poll::Ready(self.polled(response)),
@@ -270,16 +273,21 @@ where
 
     fn finish(self: Pin<&mut Self>, result: JobResult, via: Via) -> JobResult {
         let this = self.project();
+        let by_poll = |via: Via| via != Via::Webhook && !this.machine.was_prompted();
+        let token = if by_poll(via) { this.submission.token() } else { None };
+        if let Some(token) = token {
+            // Before the result is stored, since its event may come right after that.
+            this.shared.await_event(token);
+        }
         // Of several waits on one submission, the first to know the result provides it to all.
         let (result, via) = this.submission.shared().update(|state| state.finish(result, via));
         let counters = &this.shared.counters;
-        if via == Via::Webhook || this.machine.was_prompted() {
-            counters.finished_by_webhook.add();
-        } else {
+        if by_poll(via) {
             counters.finished_by_poll.add();
-            if this.shared.webhook_missed(this.submission) {
-                counters.rescued.add();
-                tracing::debug!(job_id = %result.job_id, "no webhook came for a finished job; polling faster until one does");
+        } else {
+            counters.finished_by_webhook.add();
+            if let Some(token) = token {
+                this.shared.await_no_event(token);
             }
         }
         result

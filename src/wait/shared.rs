@@ -1,16 +1,19 @@
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep_until};
+
 use super::cancel_on_drop::{CancelOnDrop, cancel_in_background};
+use super::health::{Awaited, GRACE, WebhookHealth};
 use super::machine::{Facts, WaitLimits};
 use super::stats::Counters;
 use super::webhook_endpoint::WebhookEndpoint;
 use crate::Error;
 use crate::api::BaseUrl;
 use crate::source::{Pace, PollPolicy, Polling};
-use crate::submission::{CallbackToken, DropPolicy, KeepAlive, Released, SharedSubmission, WaitOwner};
+use crate::submission::{DropPolicy, KeepAlive, Released, SharedSubmission, TokenId, WaitOwner};
 
 /// The options of a [`WaitLayer`](super::WaitLayer).
 #[derive(Clone)]
@@ -52,16 +55,6 @@ pub(super) struct Shared {
     supports_idempotency: AtomicBool,
 }
 
-/// Whether webhooks arrive.
-#[derive(Debug)]
-struct WebhookHealth(AtomicU8);
-
-impl WebhookHealth {
-    const UNPROVEN: u8 = 0;
-    const WORKING: u8 = 1;
-    const MISSED: u8 = 2;
-}
-
 impl Shared {
     pub(super) fn new(settings: Settings) -> Self {
         let Settings { daemon, deadline: _, limits, poll_policy, webhooks, drop_policy, canceller } = settings;
@@ -73,7 +66,7 @@ impl Shared {
             webhooks,
             drop_policy,
             canceller,
-            health: WebhookHealth(AtomicU8::new(WebhookHealth::UNPROVEN)),
+            health: WebhookHealth::new(),
             supports_idempotency: AtomicBool::new(false),
         }
     }
@@ -89,17 +82,60 @@ impl Shared {
 
     /// How often to poll a job: slowly while webhooks work, faster while they have not been seen to work or one was missed.
     pub(super) fn pace(&self, submission: &KeepAlive) -> Pace {
-        match (submission.has_callback(), self.health.0.load(Relaxed)) {
-            (false, _) => Pace::Steady,
-            (true, WebhookHealth::WORKING) => Pace::Slow,
-            (true, _) => Pace::Unproven,
+        let interrupted = self.webhooks.as_ref().is_none_or(|webhooks| webhooks.notifier().is_interrupted());
+        match submission.has_callback() && !interrupted {
+            false => Pace::Steady,
+            true if self.health.is_working() => Pace::Slow,
+            true => Pace::Unproven,
         }
     }
 
-    /// A poll returned a result that no event had. Returns whether webhooks were thought to work.
-    pub(super) fn webhook_missed(&self, submission: &KeepAlive) -> bool {
-        let (from, to) = (WebhookHealth::WORKING, WebhookHealth::MISSED);
-        submission.has_callback() && self.health.0.compare_exchange(from, to, Relaxed, Relaxed).is_ok()
+    /// A poll is about to provide the result of a submission that is registered for webhooks. If its event does not come either within
+    /// the grace, webhooks get lost.
+    pub(super) fn await_event(self: &Arc<Self>, token: TokenId) {
+        let Some(webhooks) = &self.webhooks else { return };
+        let awaited = self.health.await_event(token, Instant::now());
+        if awaited == Awaited::No {
+            return;
+        }
+        let owner: Arc<dyn WaitOwner> = Arc::clone(self) as _;
+        webhooks.notifier().await_event(token, Arc::downgrade(&owner));
+        if awaited == Awaited::Only
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(check_awaited(Arc::downgrade(self)));
+        }
+    }
+
+    /// An event provided the result after all.
+    pub(super) fn await_no_event(&self, token: TokenId) {
+        if let Some(webhooks) = &self.webhooks {
+            webhooks.notifier().is_missing(token);
+        }
+    }
+
+    /// Checks the events whose grace is over. Returns when to check again.
+    fn check_awaited(&self) -> Option<Instant> {
+        let notifier = self.webhooks.as_ref()?.notifier();
+        let (missing, next) = self.health.check(Instant::now(), |token| notifier.is_missing(token));
+        if missing > 0 {
+            self.counters.rescued.add_many(missing);
+            tracing::debug!(missing, "no webhook came for finished jobs; polling faster until one does");
+            notifier.wake_all();
+        }
+        next
+    }
+}
+
+/// Runs while events are awaited.
+async fn check_awaited(shared: Weak<Shared>) {
+    let mut next = Instant::now() + GRACE;
+    loop {
+        sleep_until(next).await;
+        match shared.upgrade().and_then(|shared| shared.check_awaited()) {
+            Some(time) => next = time,
+            None => return,
+        }
     }
 }
 
@@ -110,7 +146,7 @@ impl fmt::Debug for Shared {
 }
 
 impl WaitOwner for Shared {
-    fn register(&self, submission: &Arc<SharedSubmission>) -> Result<Option<CallbackToken>, Error> {
+    fn register(&self, submission: &Arc<SharedSubmission>) -> Result<Option<TokenId>, Error> {
         self.webhooks.as_ref().map(|webhooks| webhooks.notifier.register(submission)).transpose()
     }
 
@@ -118,9 +154,9 @@ impl WaitOwner for Shared {
         self.daemon.as_ref()
     }
 
-    fn callback_url(&self, token: CallbackToken) -> String {
-        let base = self.webhooks.as_ref().map_or("", WebhookEndpoint::public_url);
-        format!("{base}/{token}")
+    fn callback_url(&self, token: TokenId) -> String {
+        let url = self.webhooks.as_ref().and_then(|webhooks| webhooks.callback_url(token));
+        url.unwrap_or_default()
     }
 
     fn supports_idempotency(&self) -> bool {
@@ -128,7 +164,7 @@ impl WaitOwner for Shared {
     }
 
     fn webhook_arrived(&self) {
-        self.health.0.store(WebhookHealth::WORKING, Relaxed);
+        self.health.arrived();
     }
 
     fn released(self: Arc<Self>, released: Released) {

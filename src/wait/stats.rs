@@ -14,7 +14,7 @@ pub struct WaitStats {
     pub finished_by_webhook: u64,
     /// Waits that ended with a result because of a poll that no event caused.
     pub finished_by_poll: u64,
-    /// Of these, the ones whose event had not come although webhooks were working.
+    /// Of these, the ones whose event did not come within 5 s either, although webhooks were working.
     pub rescued: u64,
     /// Waits that ended with an error.
     pub failed: u64,
@@ -77,6 +77,10 @@ pub(super) struct Counter(AtomicU64);
 
 impl Counter {
     pub(super) fn add(&self) {
-        self.0.fetch_add(1, Relaxed);
+        self.add_many(1);
+    }
+
+    pub(super) fn add_many(&self, count: u64) {
+        self.0.fetch_add(count, Relaxed);
     }
 }

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use crate::api::BaseUrl;
+use crate::submission::TokenId;
 use crate::webhook::WebhookListener;
 use crate::{Error, Notifier};
 
@@ -43,6 +44,10 @@ impl WebhookEndpoint {
     #[must_use]
     pub fn notifier(&self) -> &Notifier {
         &self.notifier
+    }
+
+    pub(super) fn callback_url(&self, token: TokenId) -> Option<String> {
+        Some(format!("{}/{}", self.public_url, self.notifier.token(token)?))
     }
 
     /// The URL that tokens are appended to, without a trailing `/`.

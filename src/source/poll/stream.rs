@@ -130,9 +130,13 @@ where
         &self.job_id
     }
 
-    /// Sets how long the pauses are from now on.
+    /// Sets how long the pauses are from now on. A slow pause ends when they become shorter.
     pub(crate) fn set_pace(self: Pin<&mut Self>, pace: Pace) {
-        *self.project().pace = pace;
+        let mut this = self.project();
+        let slow = std::mem::replace(this.pace, pace) == Pace::Slow;
+        if slow && pace != Pace::Slow && matches!(*this.state, State::Pausing(_)) {
+            this.state.set(State::Yielded(Yielded::AtOnce { retry_after: None }));
+        }
     }
 
     /// Polls without a pause: now, or as soon as the poll in flight has returned.

@@ -156,8 +156,9 @@ impl WebhookListenerBuilder {
         let socket = TcpListener::bind(address).await.map_err(bind_error)?;
         let address = socket.local_addr().map_err(bind_error)?;
         let (stop, stopping) = watch::channel(false);
+        let notifier = self.receiver.notifier().clone();
         tokio::spawn(accept_loop(socket, self.receiver, self.limits, stopping));
-        Ok(WebhookListener::new(address, stop))
+        Ok(WebhookListener::new(address, stop, notifier))
     }
 }
 

@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use tokio::sync::watch;
 
 use super::builder::WebhookListenerBuilder;
+use crate::Notifier;
 use crate::webhook::WebhookReceiver;
 
 /// Serves a [`WebhookReceiver`] on its own socket.
@@ -22,6 +23,13 @@ pub struct WebhookListener {
     /// Each task of the listener has a receiver of this channel. It stops when the value is `true` or the sender is
     /// dropped.
     stop: watch::Sender<bool>,
+    notifier: Notifier,
+}
+
+impl Drop for WebhookListener {
+    fn drop(&mut self) {
+        self.notifier.interrupt();
+    }
 }
 
 impl WebhookListener {
@@ -30,8 +38,8 @@ impl WebhookListener {
         WebhookListenerBuilder::new(receiver)
     }
 
-    pub(super) fn new(address: SocketAddr, stop: watch::Sender<bool>) -> Self {
-        Self { address, stop }
+    pub(super) fn new(address: SocketAddr, stop: watch::Sender<bool>, notifier: Notifier) -> Self {
+        Self { address, stop, notifier }
     }
 
     /// Returns the local address. If the listener was bound to port 0, it has the port that the system assigned.
@@ -47,6 +55,8 @@ impl WebhookListener {
     ///    request. Their events are delivered.
     /// 3. The connections that remain are aborted.
     ///
+    /// The waits go on, and poll as often as without webhooks until an event comes by another receiver of the notifier.
+    ///
     /// When the future completes, all tasks of the listener have ended. The receiver stays open, since it may also be
     /// mounted elsewhere; [`WebhookReceiver::close`] closes it.
     ///
@@ -56,6 +66,7 @@ impl WebhookListener {
     /// background. Calling `shutdown` again waits for its end.
     pub async fn shutdown(&self) {
         self.stop.send_replace(true);
+        self.notifier.interrupt();
         self.stop.closed().await;
     }
 }

@@ -17,7 +17,7 @@ use super::connection::serve_connection;
 use super::*;
 use crate::error::Kind;
 use crate::source::RefusalReason;
-use crate::submission::{CallbackToken, KeepAlive};
+use crate::submission::KeepAlive;
 use crate::webhook::{Secret, WebhookReceiver};
 use crate::{JobId, JobState, Notifier};
 
@@ -30,14 +30,14 @@ const EVENT: &str = r#"{"job_id":"7","state":"done"}"#;
 struct RegisteredJob {
     notifier: Notifier,
     keep_alive: KeepAlive,
-    token: CallbackToken,
+    token: String,
 }
 
 impl RegisteredJob {
     fn new() -> Self {
         let notifier = Notifier::new();
         let keep_alive = KeepAlive::existing_job(JobId::new("7").unwrap());
-        let token = notifier.register(keep_alive.shared()).unwrap();
+        let token = notifier.token(notifier.register(keep_alive.shared()).unwrap()).unwrap();
         Self { notifier, keep_alive, token }
     }
 
@@ -99,7 +99,7 @@ async fn signed_event_finishes_job() {
 async fn refusals_have_their_status() {
     let job = RegisteredJob::new();
     let listener = listen(WebhookListener::builder(job.receiver())).await;
-    let (head, token) = (job.head(), job.token);
+    let (head, token) = (job.head(), job.token.clone());
     let many: String = (0..33).map(|n| format!("x-{n}: y\r\n")).collect();
     let long = "y".repeat(20_000);
     let unknown = "POST /00000000000000000000000000000000 HTTP/1.1\r\nhost: gateway\r\n";
@@ -156,7 +156,7 @@ async fn signed_invalid_json_is_400_and_wrong_job_401() {
     let listener = listen(WebhookListener::builder(job.receiver())).await;
     for (body, status) in [("{", 400), (r#"{"job_id":"8","state":"done"}"#, 401)] {
         let signature = Secret::new(SECRET).unwrap().sign(body.as_bytes());
-        let (token, length) = (job.token, body.len());
+        let (token, length) = (job.token.clone(), body.len());
         let head =
             format!("POST /{token} HTTP/1.1\r\nx-foreman-signature: {signature}\r\ncontent-length: {length}\r\n");
         assert_status(&send(listener.local_addr(), format!("{head}\r\n{body}")).await, status);

@@ -13,7 +13,7 @@ use pin_project::pin_project;
 use super::body::ReadBody;
 use super::service::WebhookReceiver;
 use crate::BoxError;
-use crate::source::Registered;
+use crate::source::{Recipient, RefusalReason};
 
 /// The response future of a [`WebhookReceiver`].
 ///
@@ -39,7 +39,7 @@ enum State<B> {
     Reading {
         #[pin]
         body: ReadBody<B>,
-        registered: Registered,
+        recipient: Recipient,
         headers: HeaderMap,
         version: Version,
         receiver: WebhookReceiver,
@@ -53,12 +53,12 @@ impl<B> ReceiverFuture<B> {
 
     pub(super) fn reading(
         receiver: WebhookReceiver,
-        registered: Registered,
+        recipient: Recipient,
         headers: HeaderMap,
         version: Version,
         body: ReadBody<B>,
     ) -> Self {
-        Self(State::Reading { body, registered, headers, version, receiver })
+        Self(State::Reading { body, recipient, headers, version, receiver })
     }
 }
 
@@ -72,8 +72,12 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let response = match self.project().0.project() {
             StateProjection::Refused(response) => ready!(response.poll(cx)),
-            StateProjection::Reading { body, registered, headers, version, receiver } => {
-                let outcome = ready!(body.poll(cx)).and_then(|body| receiver.deliver(registered, headers, &body));
+            StateProjection::Reading { body, recipient, headers, version, receiver } => {
+                let body = ready!(body.poll(cx));
+                if matches!(body, Err(RefusalReason::TooLarge)) {
+                    recipient.oversized_event();
+                }
+                let outcome = body.and_then(|body| receiver.deliver(recipient, headers, &body));
                 receiver.respond(outcome, *version)
             }
         };

@@ -17,8 +17,8 @@ use super::body::ReadBody;
 use super::builder::{ReceiverLimits, WebhookReceiverBuilder};
 use super::future::ReceiverFuture;
 use super::response;
-use crate::source::{RefusalReason, Registered};
-use crate::submission::{CallbackToken, EventOutcome, Trust};
+use crate::source::{Recipient, RefusalReason};
+use crate::submission::{EventOutcome, Trust};
 use crate::webhook::verify::Verifier;
 use crate::{BoxError, JobStatus, Notifier};
 
@@ -66,11 +66,10 @@ impl WebhookReceiver {
     /// Each later request gets a 503 with `Retry-After`. A request whose body is being read completes, and its event is
     /// delivered.
     ///
-    /// Closing does not end or wake the waits. They go on polling, at the interval that they have at the time: a wait
-    /// that has relied on webhooks polls every [`slow_interval`](crate::source::PollPolicyBuilder::slow_interval), 30 s
-    /// by default.
+    /// The waits go on, and poll as often as without webhooks until an event comes by another receiver of the notifier.
     pub fn close(&self) {
         self.0.closed.store(true, Relaxed);
+        self.0.notifier.interrupt();
     }
 
     /// Returns the notifier that this receiver passes events to.
@@ -85,8 +84,8 @@ impl WebhookReceiver {
         request: Request<B>,
         deadline: Option<Instant>,
     ) -> ReceiverFuture<B> {
-        let registered = match self.check_head(&request) {
-            Ok(registered) => registered,
+        let recipient = match self.check_head(&request) {
+            Ok(recipient) => recipient,
             Err(reason) => return ReceiverFuture::refused(self.respond(Err(reason), request.version())),
         };
         let (head, body) = request.into_parts();
@@ -94,7 +93,7 @@ impl WebhookReceiver {
         let deadline = [Instant::now().checked_add(limits.read_timeout), deadline].into_iter().flatten().min();
         ReceiverFuture::reading(
             self.clone(),
-            registered,
+            recipient,
             head.headers,
             head.version,
             ReadBody::new(body, limits.max_body, deadline),
@@ -102,15 +101,15 @@ impl WebhookReceiver {
     }
 
     /// Runs the checks that do not need the body, the cheapest first, and finds the submission by its callback token.
-    fn check_head<B: Body>(&self, request: &Request<B>) -> Result<Registered, RefusalReason> {
+    fn check_head<B: Body>(&self, request: &Request<B>) -> Result<Recipient, RefusalReason> {
         if self.0.closed.load(Relaxed) {
             return Err(RefusalReason::Overload);
         }
         if request.method() != Method::POST {
             return Err(RefusalReason::Method);
         }
-        let token = request.uri().path().rsplit('/').next().and_then(CallbackToken::parse);
-        let registered = token.and_then(|token| self.0.notifier.find(token)).ok_or(RefusalReason::UnknownToken)?;
+        let token = request.uri().path().rsplit('/').next();
+        let recipient = token.and_then(|token| self.0.notifier.find(token)).ok_or(RefusalReason::UnknownToken)?;
         // A few bytes of gzip can decompress to gigabytes of JSON.
         let encodings = request.headers().get_all(CONTENT_ENCODING);
         if !encodings.iter().all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
@@ -121,8 +120,9 @@ impl WebhookReceiver {
         let header = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         let declared = request.body().size_hint().lower().max(header.unwrap_or(0));
         if usize::try_from(declared).is_ok_and(|bytes| bytes <= self.0.limits.max_body) {
-            Ok(registered)
+            Ok(recipient)
         } else {
+            recipient.oversized_event();
             Err(RefusalReason::TooLarge)
         }
     }
@@ -131,13 +131,16 @@ impl WebhookReceiver {
     /// not parsed.
     pub(super) fn deliver(
         &self,
-        registered: &Registered,
+        recipient: &Recipient,
         headers: &HeaderMap,
         body: &[u8],
     ) -> Result<EventOutcome, RefusalReason> {
         let trust = self.verify(headers, body)?;
+        if recipient.is_over() {
+            return Ok(recipient.late_event());
+        }
         let status: JobStatus = serde_json::from_slice(body).map_err(|_| RefusalReason::Json)?;
-        match registered.event(status, trust) {
+        match recipient.event(status, trust) {
             EventOutcome::WrongJob => Err(RefusalReason::WrongJob),
             outcome => Ok(outcome),
         }

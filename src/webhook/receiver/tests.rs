@@ -14,7 +14,7 @@ use tower::{Service as _, ServiceExt as _};
 
 use super::*;
 use crate::source::RefusalReason;
-use crate::submission::{CallbackToken, KeepAlive};
+use crate::submission::KeepAlive;
 use crate::webhook::Secret;
 use crate::{BoxError, JobId, JobState, Notifier};
 
@@ -24,7 +24,7 @@ const SECRET: &str = "It's a Secret to Everybody";
 struct RegisteredJob {
     notifier: Notifier,
     keep_alive: KeepAlive,
-    token: CallbackToken,
+    token: String,
 }
 
 impl RegisteredJob {
@@ -34,7 +34,7 @@ impl RegisteredJob {
 
     fn with(keep_alive: KeepAlive) -> Self {
         let notifier = Notifier::new();
-        let token = notifier.register(keep_alive.shared()).unwrap();
+        let token = notifier.token(notifier.register(keep_alive.shared()).unwrap()).unwrap();
         Self { notifier, keep_alive, token }
     }
 
@@ -154,7 +154,7 @@ async fn event_of_abandoned_submission_is_late() {
 #[tokio::test]
 async fn token_is_last_path_segment() {
     let job = RegisteredJob::new();
-    let token = job.token;
+    let token = &job.token;
     for (path, status) in [
         (format!("/{token}"), 204),
         (format!("/a/b/c/{token}"), 204),
@@ -163,7 +163,7 @@ async fn token_is_last_path_segment() {
         (format!("/{token}/"), 404),
         (format!("/{token}/x"), 404),
         (format!("/x?{token}"), 404),
-        (format!("/{}", CallbackToken::random().unwrap()), 404),
+        (format!("/{}", RegisteredJob::new().token), 404),
         ("/".to_owned(), 404),
         ("*".to_owned(), 404),
     ] {

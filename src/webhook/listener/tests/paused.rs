@@ -123,7 +123,7 @@ fn run(
 ) -> (WebhookListener, JoinHandle<()>) {
     let (stop, stopping) = watch::channel(false);
     let running = tokio::spawn(accept_loop(Script(script.into()), job.receiver(), limits, stopping));
-    (WebhookListener::new((Ipv4Addr::LOCALHOST, 1).into(), stop), running)
+    (WebhookListener::new((Ipv4Addr::LOCALHOST, 1).into(), stop, Notifier::new()), running)
 }
 
 #[tokio::test(start_paused = true)]
