@@ -1,4 +1,4 @@
-//! Random worlds: whatever goes wrong, every wait ends, nothing runs twice, and what is said of a job is true.
+//! Random faults of a simulated daemon: every wait ends, no job runs twice, and every error is true.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,50 +14,49 @@ use tower::limit::ConcurrencyLimit;
 use tower::retry::Retry;
 use tower::{ServiceBuilder, ServiceExt as _};
 
-use super::double::{Double, FAULTS, SECRET};
+use crate::support::{FAULTS, SECRET, SimulatedDaemon, millis, request};
 
-const MS: fn(u64) -> Duration = Duration::from_millis;
-/// No wait may take longer, and no event is later.
+/// No wait takes longer, and no event is later.
 const LONG: Duration = Duration::from_secs(3600);
 const SEEDS: u64 = 64;
 
-/// What stands above the wait.
-const STACKS: [&str; 5] =
-    ["nothing", "a retry above a time-out", "two waits", "two waits, one dropped", "called again"];
+/// The callers of the wait.
+const CALLERS: [&str; 5] = ["one wait", "retry above timeout", "two waits", "two waits, one dropped", "repeated calls"];
 
-type Jobs = Wait<Retry<RetrySubmission, ConcurrencyLimit<Api<Double>>>, Api<Double>>;
+type Jobs = Wait<Retry<RetrySubmission, ConcurrencyLimit<Api<SimulatedDaemon>>>, Api<SimulatedDaemon>>;
 
-fn jobs(double: &Double, push: Option<WebhookEndpoint>) -> Jobs {
-    let api = Api::new("http://double".parse().unwrap(), double.clone()).request_timeout(MS(5_000)).unwrap();
+fn jobs(daemon: &SimulatedDaemon, webhooks: Option<WebhookEndpoint>) -> Jobs {
+    let api = Api::new("http://daemon".parse().unwrap(), daemon.clone()).request_timeout(millis(5_000)).unwrap();
     let polls = PollPolicy::builder().long_poll(Duration::ZERO).build().unwrap();
-    let mut waits = WaitLayer::builder(api.clone()).poll_policy(polls).lost_response_window(MS(3_000));
-    if let Some(push) = push {
-        waits = waits.webhooks(push);
+    let mut waits = WaitLayer::builder(api.clone()).poll_policy(polls).lost_response_window(millis(3_000));
+    if let Some(webhooks) = webhooks {
+        waits = waits.webhooks(webhooks);
     }
     let retry = RetrySubmission::builder().jitter(0.0).no_budget().build().unwrap();
     ServiceBuilder::new().layer(waits.build().unwrap()).retry(retry).concurrency_limit(2).service(api)
 }
 
-/// Calls `jobs` as one of [`STACKS`] does, and gives every end there was.
+/// Calls `jobs` as one of [`CALLERS`], and returns the result of each wait that was not dropped.
 async fn call(
-    double: &Double,
+    daemon: &SimulatedDaemon,
     jobs: Jobs,
     request: &SubmitRequest,
-    stack: &'static str,
+    caller: &'static str,
 ) -> Vec<Result<JobResult, Error>> {
     let wait = || jobs.clone().oneshot(request.clone());
-    match stack {
-        "a retry above a time-out" => {
-            let policy = Reattach::builder().backoff(MS(50), MS(1_000)).jitter(0.0).retries(100).build().unwrap();
+    match caller {
+        "retry above timeout" => {
+            let policy =
+                Reattach::builder().backoff(millis(50), millis(1_000)).jitter(0.0).retries(100).build().unwrap();
             let stack = ServiceBuilder::new()
                 .map_err(Error::from_boxed)
                 .retry(policy)
-                .timeout(MS(20 + double.draw(10_000)))
+                .timeout(millis(20 + daemon.draw(10_000)))
                 .service(jobs.clone());
             vec![stack.oneshot(request.clone()).await]
         }
         "two waits" => {
-            let pause = MS(double.draw(2_000));
+            let pause = millis(daemon.draw(2_000));
             let second = async {
                 sleep(pause).await;
                 wait().await
@@ -66,15 +65,15 @@ async fn call(
             vec![first, second]
         }
         "two waits, one dropped" => {
-            let dropped = tokio::spawn(timeout(MS(double.draw(5_000)), wait()));
-            sleep(MS(double.draw(100))).await;
+            let dropped = tokio::spawn(timeout(millis(daemon.draw(5_000)), wait()));
+            sleep(millis(daemon.draw(100))).await;
             let kept = wait().await;
-            // If it was not dropped, its end counts too.
+            // If it ended before it was dropped, its result counts too.
             std::iter::once(kept).chain(dropped.await.unwrap().ok()).collect()
         }
-        "called again" => {
-            for _ in 0..double.draw(5) {
-                let limit = MS(double.draw(1_000));
+        "repeated calls" => {
+            for _ in 0..daemon.draw(5) {
+                let limit = millis(daemon.draw(1_000));
                 if let Ok(end) = timeout(limit, wait()).await {
                     return vec![end];
                 }
@@ -85,54 +84,55 @@ async fn call(
     }
 }
 
-fn check(double: &Double, request: &SubmitRequest, alone: bool, end: &Result<JobResult, Error>) {
+fn check(daemon: &SimulatedDaemon, request: &SubmitRequest, sole_wait: bool, result: &Result<JobResult, Error>) {
     let submission = request.submission();
-    let ran = double.jobs_of(&submission.idempotency_key().to_string());
-    assert!(ran.len() <= 1, "ran as {ran:?}");
-    match end {
+    let jobs = daemon.jobs_of(&submission.idempotency_key().to_string());
+    assert!(jobs.len() <= 1, "ran as {jobs:?}");
+    match result {
         Ok(result) => {
-            assert_eq!(ran.first(), Some(&result.job_id));
-            assert_eq!(result.result.as_ref().unwrap().get(), Double::result_of(&result.job_id));
+            assert_eq!(jobs.first(), Some(&result.job_id));
+            assert_eq!(result.result.as_ref().unwrap().get(), SimulatedDaemon::result_of(&result.job_id));
         }
         Err(error) => {
-            // The daemon knows every job that it has taken.
+            // The daemon knows every job that it has accepted.
             assert!(!error.is_not_found(), "{error}");
             // Another wait may have sent what this one could not.
-            assert!(!alone || !error.is_safe_to_resubmit() || ran.is_empty(), "{ran:?}, and yet: {error}");
-            // A time-out above the wait knows nothing of the job.
+            assert!(!sole_wait || !error.is_safe_to_resubmit() || jobs.is_empty(), "{jobs:?} despite: {error}");
+            // The error of a timeout above the wait has no job.
             let known = error.job_id().is_some() || error.is_safe_to_resubmit() || error.is_maybe_submitted();
             assert!(known || error.is_timeout(), "{error}");
         }
     }
 }
 
-/// What one world was like.
+/// The record of one run.
 struct Run {
     occurred: BTreeMap<&'static str, u32>,
     trace: Vec<String>,
     results: usize,
 }
 
-async fn world(seed: u64) -> Run {
+async fn simulate(seed: u64) -> Run {
     let notifier = Notifier::new();
     let receiver = WebhookReceiver::builder(notifier.clone());
     let signed = seed.is_multiple_of(2);
     let receiver = if signed { receiver.secret(SECRET) } else { receiver }.build().unwrap();
-    let double = Double::new(seed, receiver, signed);
-    let push = (double.draw(4) > 0).then(|| WebhookEndpoint::new(notifier.clone(), "http://gateway/hooks").unwrap());
-    let jobs = jobs(&double, push);
+    let daemon = SimulatedDaemon::new(seed, receiver, signed);
+    let webhooks =
+        (daemon.draw(4) > 0).then(|| WebhookEndpoint::new(notifier.clone(), "http://gateway/hooks").unwrap());
+    let jobs = jobs(&daemon, webhooks);
 
     let callers: Vec<_> = (0..6)
         .map(|_| {
-            let (double, jobs) = (double.clone(), jobs.clone());
+            let (daemon, jobs) = (daemon.clone(), jobs.clone());
             tokio::spawn(async move {
-                let stack = STACKS[usize::try_from(double.draw(STACKS.len() as u64)).unwrap()];
-                sleep(MS(double.draw(20_000))).await;
-                let request = SubmitRequest::builder("m").user("hi").build().unwrap();
-                let ends = timeout(LONG, call(&double, jobs, &request, stack)).await;
-                let ends = ends.unwrap_or_else(|_| panic!("with {stack} above, the wait does not end"));
-                ends.iter().for_each(|end| check(&double, &request, !stack.starts_with("two"), end));
-                ends.iter().filter(|end| end.is_ok()).count()
+                let caller = CALLERS[usize::try_from(daemon.draw(CALLERS.len() as u64)).unwrap()];
+                sleep(millis(daemon.draw(20_000))).await;
+                let request = request();
+                let results = timeout(LONG, call(&daemon, jobs, &request, caller)).await;
+                let results = results.unwrap_or_else(|_| panic!("a wait of {caller} does not end"));
+                results.iter().for_each(|result| check(&daemon, &request, !caller.starts_with("two"), result));
+                results.iter().filter(|result| result.is_ok()).count()
             })
         })
         .collect();
@@ -140,14 +140,14 @@ async fn world(seed: u64) -> Run {
     for caller in callers {
         results += caller.await.unwrap();
     }
-    assert_eq!((notifier.waiting(), jobs.stats().waiting()), (0, 0), "something is left");
-    // The last events find nobody.
+    assert_eq!((notifier.waiting(), jobs.stats().waiting()), (0, 0), "waits are left");
+    // The last events arrive.
     sleep(LONG).await;
-    Run { occurred: double.occurred(), trace: double.trace(), results }
+    Run { occurred: daemon.occurred(), trace: daemon.trace(), results }
 }
 
 fn run(seed: u64) -> Run {
-    /// Tells which world it was that failed.
+    /// Prints the seed if the run fails.
     struct Seed(u64);
 
     impl Drop for Seed {
@@ -158,15 +158,15 @@ fn run(seed: u64) -> Run {
         }
     }
 
-    let _told = Seed(seed);
-    // Where the crate draws by itself, as for the first pause of polls.
+    let _guard = Seed(seed);
+    // For the random numbers of the client, such as the first pause of polls.
     fastrand::seed(seed);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(world(seed))
+    runtime.block_on(simulate(seed))
 }
 
 #[test]
-fn whatever_goes_wrong_every_wait_ends_and_nothing_runs_twice() {
+fn simulated_faults_end_every_wait_with_one_job() {
     let mut occurred = BTreeMap::new();
     let mut results = 0;
     let random = fastrand::Rng::new().u64(SEEDS..);
@@ -179,13 +179,13 @@ fn whatever_goes_wrong_every_wait_ends_and_nothing_runs_twice() {
         }
     }
     let missing: Vec<_> = FAULTS.iter().filter(|fault| !occurred.contains_key(*fault)).collect();
-    assert!(missing.is_empty(), "these runs have shown nothing of {missing:?}: {occurred:?}");
-    // Nor would waits that all fail.
+    assert!(missing.is_empty(), "no run had {missing:?}: {occurred:?}");
+    // Waits that all fail prove nothing either.
     assert!(results > 300, "{results} results");
 }
 
 #[test]
-fn the_same_seed_is_the_same_world() {
+fn same_seed_repeats_run() {
     for seed in [3, 4] {
         assert_eq!(run(seed).trace, run(seed).trace, "seed {seed}");
     }
