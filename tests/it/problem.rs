@@ -5,10 +5,11 @@ use axum::response::IntoResponse as _;
 use serde_json::Value;
 
 use crate::error_table::{DAEMON, Job, rows};
+use crate::support::bounded_paused;
 
 #[tokio::test(start_paused = true)]
 async fn errors_map_to_problem_details() {
-    for row in rows().await {
+    for row in bounded_paused(rows()).await {
         let name = row.name;
         let key = row.error.idempotency_key().map(|key| key.to_string());
         let (head, body) = row.error.into_response().into_parts();

@@ -4,10 +4,11 @@ use foreman_client::tonic::{IDEMPOTENCY_KEY, JOB_ID, LAST_STATE, MAY_BE_RUNNING,
 use tonic::{Code, Status};
 
 use crate::error_table::{DAEMON, Job, rows};
+use crate::support::bounded_paused;
 
 #[tokio::test(start_paused = true)]
 async fn errors_map_to_grpc_statuses() {
-    for row in rows().await {
+    for row in bounded_paused(rows()).await {
         let name = row.name;
         let key = row.error.idempotency_key().map(|key| key.to_string());
         let status = Status::from(row.error);

@@ -8,7 +8,7 @@ use foreman_client::{Api, Client, Error, WaitLayer};
 use http::Method;
 use tower::{ServiceBuilder, ServiceExt as _};
 
-use crate::support::{Exchange, FunctionHttp, function_http, request};
+use crate::support::{Exchange, FunctionHttp, bounded_paused, function_http, request};
 
 const URL: &str = "http://daemon.internal";
 
@@ -47,14 +47,14 @@ async fn refused_retry_after_loss_is_maybe_submitted() {
     let failures = Failures::default();
     let client = Client::builder(URL).polling().build_with(http(&failures)).await.unwrap();
     // The client learns that the daemon supports idempotency keys.
-    client.submit(request()).await.unwrap();
+    bounded_paused(client.submit(request())).await.unwrap();
     lose_then_refuse(&failures);
     let request = request();
-    assert_maybe_submitted(&client.submit(request.clone()).await.unwrap_err());
+    assert_maybe_submitted(&bounded_paused(client.submit(request.clone())).await.unwrap_err());
     assert!(failures.lock().unwrap().len() < 20);
     // The same request is the same submission.
     failures.lock().unwrap().clear();
-    client.submit(request).await.unwrap();
+    bounded_paused(client.submit(request)).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -62,12 +62,12 @@ async fn refused_resend_after_loss_is_maybe_submitted() {
     let failures = Failures::default();
     let api = Api::new(URL.parse().unwrap(), http(&failures));
     let jobs = ServiceBuilder::new().layer(WaitLayer::new(api.clone())).service(api);
-    jobs.clone().oneshot(request()).await.unwrap();
+    bounded_paused(jobs.clone().oneshot(request())).await.unwrap();
     lose_then_refuse(&failures);
     let request = request();
-    assert!(jobs.clone().oneshot(request.clone()).await.unwrap_err().is_maybe_submitted());
-    assert_maybe_submitted(&jobs.clone().oneshot(request.clone()).await.unwrap_err());
+    assert!(bounded_paused(jobs.clone().oneshot(request.clone())).await.unwrap_err().is_maybe_submitted());
+    assert_maybe_submitted(&bounded_paused(jobs.clone().oneshot(request.clone())).await.unwrap_err());
     assert_eq!(failures.lock().unwrap().len(), 19);
     failures.lock().unwrap().clear();
-    jobs.oneshot(request).await.unwrap();
+    bounded_paused(jobs.oneshot(request)).await.unwrap();
 }

@@ -170,7 +170,7 @@ async fn listener_closes_with_last_clone() {
     let address = client.webhook_url().unwrap().strip_prefix("http://").unwrap().to_owned();
     let clone = client.clone();
     drop(client);
-    tokio::net::TcpStream::connect(&address).await.unwrap();
+    bounded(tokio::net::TcpStream::connect(&address)).await.unwrap();
     drop(clone);
     // The address can be bound again once the listener's task has ended.
     let receiver = WebhookReceiver::new(Notifier::new());

@@ -64,11 +64,12 @@ async fn start_gateway(url: &str, configure: impl FnOnce(&mut Settings)) -> Gate
 }
 
 async fn post(gateway: &Gateway, path: &str, body: &str) -> TcpStream {
-    send(gateway.address(), request("POST", path, &["Content-Type: application/json"], body)).await
+    bounded(send(gateway.address(), request("POST", path, &["Content-Type: application/json"], body))).await
 }
 
 async fn get(gateway: &Gateway, id: &JobId) -> Answer {
-    read(send(gateway.address(), request("GET", &format!("/jobs/{id}"), &[], "")).await).await
+    let request = request("GET", &format!("/jobs/{id}"), &[], "");
+    read(bounded(send(gateway.address(), request)).await).await
 }
 
 /// Reads the response on a connection.

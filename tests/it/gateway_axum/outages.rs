@@ -1,7 +1,7 @@
 use foreman_client::retry::Reattach;
 
 use super::{CHAT, assert_result, ended, gated_daemon, post, problem, read, start_gateway};
-use crate::support::{TcpForwarder, eventually, millis};
+use crate::support::{TcpForwarder, bounded, eventually, millis};
 
 /// A URL at which no webhook arrives, since the connection is refused.
 const REFUSED_URL: &str = "http://127.0.0.1:1";
@@ -56,7 +56,7 @@ async fn event_recovers_lost_response() {
 async fn unreachable_daemon_is_bad_gateway() {
     let (_, daemon) = gated_daemon().await;
     let url = daemon.url();
-    daemon.shutdown().await;
+    bounded(daemon.shutdown()).await;
     let once = Reattach::builder().retries(1).backoff(millis(1), millis(2));
     let gateway = start_gateway(&url, |settings| settings.reattach = once.build().unwrap()).await;
     let call = async |path| read(post(&gateway, path, CHAT).await).await;

@@ -59,7 +59,7 @@ async fn start_gateway(url: &str, configure: impl FnOnce(&mut Settings)) -> Gate
 
 async fn connect(gateway: &Gateway) -> ChatClient {
     let url = format!("http://{}", gateway.address());
-    ChatClient::new(Endpoint::from_shared(url).unwrap().connect().await.unwrap())
+    ChatClient::new(bounded(Endpoint::from_shared(url).unwrap().connect()).await.unwrap())
 }
 
 fn chat() -> Request<ChatRequest> {

@@ -45,7 +45,7 @@ async fn event_recovers_lost_response() {
 async fn unreachable_daemon_is_unavailable() {
     let (_, daemon) = gated_daemon().await;
     let url = daemon.url();
-    daemon.shutdown().await;
+    bounded(daemon.shutdown()).await;
     let once = Reattach::builder().retries(1).backoff(millis(1), millis(2));
     let gateway = start_gateway(&url, |settings| settings.reattach = once.build().unwrap()).await;
     let (mut first, mut second) = (connect(&gateway).await, connect(&gateway).await);

@@ -1,5 +1,5 @@
-use foreman_client::DropPolicy;
 use foreman_client::tonic::{LAST_STATE, MAY_BE_RUNNING};
+use foreman_client::{DropPolicy, JobId};
 use tonic::{Code, Request};
 
 use super::gateway::proto::ChatRequest;
@@ -45,10 +45,7 @@ async fn invalid_input_names_field() {
         let status = bounded(harness.caller.chat_events(Request::new(request))).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);
     }
-    assert_eq!(
-        attach(&mut harness.caller, &crate::support::job_id("unknown")).await.unwrap_err().code(),
-        Code::NotFound
-    );
+    assert_eq!(attach(&mut harness.caller, &JobId::new("unknown").unwrap()).await.unwrap_err().code(), Code::NotFound);
     assert_eq!(harness.daemon.stats().accepted, 0);
 }
 

@@ -141,7 +141,7 @@ async fn policy_applies_after_last_clone_and_wait() {
 async fn attached_job_is_detached() {
     let harness = EmbeddedHarness::start().await;
     let jobs = jobs_with(&harness, DropPolicy::Cancel);
-    let Accepted { job_id, .. } = harness.api().oneshot(request()).await.unwrap();
+    let Accepted { job_id, .. } = bounded(harness.api().oneshot(request())).await.unwrap();
     harness.gate.run_started().await;
     let mut waiting = tokio_test::task::spawn(jobs.clone().call(job_id.clone()));
     assert!(waiting.poll().is_pending());

@@ -91,7 +91,7 @@ async fn inner_concurrency_limit_bounds_requests() {
     let waiting: Vec<_> = (0..5).map(|_| tokio::spawn(jobs.clone().oneshot(request()))).collect();
     bounded(async {
         for _ in 0..5 {
-            harness.faults.answered().await;
+            harness.faults.responded().await;
             assert!(harness.posts() as u64 - harness.daemon.stats().accepted <= 2);
             harness.faults.release();
         }

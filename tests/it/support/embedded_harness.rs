@@ -60,7 +60,7 @@ impl EmbeddedHarness {
         self.gate.open(1);
         bounded(jobs.clone().oneshot(request())).await.unwrap();
         self.gate.run_started().await;
-        bounded(self.faults.answered()).await;
+        bounded(self.faults.responded()).await;
     }
 
     /// How many submissions the client has sent.

@@ -41,13 +41,13 @@ pub(crate) struct HttpFaults(Arc<Shared>);
 struct Shared {
     recorded: Mutex<Recorded>,
     /// One permit for each response of the daemon, also for one that was lost.
-    answered: Semaphore,
+    responded: Semaphore,
     released: Semaphore,
 }
 
 impl Default for Shared {
     fn default() -> Self {
-        Self { recorded: Mutex::default(), answered: Semaphore::new(0), released: Semaphore::new(0) }
+        Self { recorded: Mutex::default(), responded: Semaphore::new(0), released: Semaphore::new(0) }
     }
 }
 
@@ -91,8 +91,8 @@ impl HttpFaults {
     }
 
     /// Returns when the daemon has responded to one more submission or cancel request, also if the response was lost.
-    pub(crate) async fn answered(&self) {
-        self.0.answered.acquire().await.unwrap().forget();
+    pub(crate) async fn responded(&self) {
+        self.0.responded.acquire().await.unwrap().forget();
     }
 
     /// The requests of that method that the client has sent, also those that failed.
@@ -173,7 +173,7 @@ where
             }
             let response = http.call(request).await.map_err(Into::into)?;
             if counted {
-                faults.0.answered.add_permits(1);
+                faults.0.responded.add_permits(1);
             }
             match fault {
                 HttpFault::LoseResponse => return Err(connection_reset()),

@@ -11,7 +11,7 @@ async fn listener_responds_until_shutdown() {
     let notifier = Notifier::new();
     let receiver = WebhookReceiver::new(notifier.clone());
     let listener = WebhookListener::builder(receiver).bind(([127, 0, 0, 1], 0).into()).await.unwrap();
-    let mut stream = TcpStream::connect(listener.local_addr()).await.unwrap();
+    let mut stream = bounded(TcpStream::connect(listener.local_addr())).await.unwrap();
     stream.write_all(b"POST /unknown HTTP/1.1\r\nhost: gateway\r\ncontent-length: 100\r\n\r\n").await.unwrap();
     let mut response = String::new();
     bounded(stream.read_to_string(&mut response)).await.unwrap();
@@ -21,7 +21,7 @@ async fn listener_responds_until_shutdown() {
     bounded(listener.shutdown()).await;
     // A second shutdown does nothing.
     bounded(listener.shutdown()).await;
-    TcpStream::connect(listener.local_addr()).await.unwrap_err();
+    bounded(TcpStream::connect(listener.local_addr())).await.unwrap_err();
 }
 
 #[test]
