@@ -29,7 +29,8 @@ async fn main() -> Result<(), BoxError> {
 
     println!("by webhook:");
     let sources = submit(builder(&url).webhook_secret(secret)).await?;
-    assert!(!sources.is_empty());
+    // The webhooks of a daemon elsewhere may not reach this machine.
+    assert!(daemon.is_none() || sources.contains(&Via::Webhook));
     println!("by polling only:");
     let sources = submit(builder(&url).polling()).await?;
     assert!(sources.iter().all(|source| *source == Via::Poll));

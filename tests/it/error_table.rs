@@ -2,7 +2,6 @@
 
 use std::future::pending;
 use std::io;
-use std::time::Duration;
 
 use foreman_client::api::{CancelJob, GetJob};
 use foreman_client::{Api, BoxError, Client, Error, JobResult, Notifier, SubmitRequest};
@@ -10,7 +9,7 @@ use http::Method;
 use tonic::Code;
 use tower::{Service, ServiceBuilder, ServiceExt as _, service_fn};
 
-use crate::support::{Exchange, FunctionHttp, function_http, job_id, request};
+use crate::support::{Exchange, FunctionHttp, function_http, job_id, request, seconds};
 
 /// The daemon's address. No response to a caller may contain it.
 pub(crate) const DAEMON: &str = "daemon.internal:8080";
@@ -118,9 +117,8 @@ async fn boxed_error<S: Service<(), Error = BoxError, Response = ()>>(service: S
 /// All rows. The clock must be paused.
 pub(crate) async fn rows() -> Vec<Row> {
     let never = || service_fn(|()| pending::<Result<(), BoxError>>());
-    let second = Duration::from_secs(1);
-    let deadline = client(ACCEPTED, RUNNING).await.jobs().with_deadline(Some(second)).oneshot(request()).await;
-    let elapsed = boxed_error(ServiceBuilder::new().timeout(second).service(never())).await;
+    let deadline = client(ACCEPTED, RUNNING).await.jobs().with_deadline(Some(seconds(1))).oneshot(request()).await;
+    let elapsed = boxed_error(ServiceBuilder::new().timeout(seconds(1)).service(never())).await;
     let shed = boxed_error(ServiceBuilder::new().load_shed().concurrency_limit(0).service(never())).await;
     let unknown = Error::from_boxed("some other service".into());
     let invalid = SubmitRequest::builder("").build().unwrap_err();

@@ -1,12 +1,10 @@
 //! The requests that the daemon receives.
 
-use std::time::Duration;
-
 use foreman_client::api::{GetJob, ListModels};
 use http::{HeaderValue, Method};
 use tower::ServiceExt;
 
-use crate::support::{MockApi, ReceivedRequest, ScriptedDaemon, job_id, request};
+use crate::support::{MockApi, ReceivedRequest, ScriptedDaemon, job_id, request, seconds};
 
 /// Sends one call and returns the request that the daemon receives, without a response.
 async fn sent<C>(api: MockApi, daemon: &mut ScriptedDaemon, call: C) -> ReceivedRequest
@@ -78,8 +76,7 @@ async fn poll_sends_only_requested_headers() {
     assert_eq!((plain.method, plain.uri.path(), plain.body.len()), (Method::GET, "/jobs/a%20b", 0));
     assert!(plain.headers.is_empty(), "{:?}", plain.headers);
 
-    let long =
-        GetJob::new(job_id("7")).wait(Duration::from_secs(9)).if_none_match(Some(HeaderValue::from_static("\"v3\"")));
+    let long = GetJob::new(job_id("7")).wait(seconds(9)).if_none_match(Some(HeaderValue::from_static("\"v3\"")));
     let long = sent(api, &mut daemon, long).await;
     assert_eq!((long.header("prefer"), long.header("if-none-match")), (Some("wait=9"), Some("\"v3\"")));
 }

@@ -14,7 +14,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use crate::support::{BoundedGate, PROMPT, SECRET, bounded, request};
+use crate::support::{PROMPT, SECRET, bounded, gated_daemon, polling_client, request};
 
 /// Reads states until the job is running.
 async fn next_running(states: &mut States) {
@@ -24,8 +24,7 @@ async fn next_running(states: &mut States) {
 
 #[tokio::test]
 async fn job_completes_by_webhook() {
-    let (gate, backend) = BoundedGate::new();
-    let daemon = Daemon::builder().backend(backend).webhook_secret(SECRET).start().await.unwrap();
+    let (gate, daemon) = gated_daemon(Daemon::builder().webhook_secret(SECRET)).await;
     let client = Client::builder(daemon.url()).webhook_secret(SECRET).build().await.unwrap();
     assert!(client.webhook_url().unwrap().starts_with("http://127.0.0.1:"), "loopback for a daemon on loopback");
 
@@ -58,9 +57,8 @@ async fn unsigned_events_only_trigger_polls() {
 
 #[tokio::test]
 async fn job_completes_by_polling() {
-    let (gate, backend) = BoundedGate::new();
-    let daemon = Daemon::builder().backend(backend).start().await.unwrap();
-    let client = Client::builder(daemon.url()).polling().build().await.unwrap();
+    let (gate, daemon) = gated_daemon(Daemon::builder()).await;
+    let client = polling_client(&daemon).await;
     let request = request();
     let mut states = request.submission().states();
     let wait = tokio::spawn(client.jobs().oneshot(request));
@@ -116,8 +114,7 @@ async fn clients_share_mounted_receiver() {
 
 #[tokio::test]
 async fn other_client_attaches_by_id() {
-    let (gate, backend) = BoundedGate::new();
-    let daemon = Daemon::builder().backend(backend).start().await.unwrap();
+    let (gate, daemon) = gated_daemon(Daemon::builder()).await;
     let first = Client::builder(daemon.url()).build().await.unwrap();
     let request = request();
     let submission = request.submission();
@@ -127,7 +124,7 @@ async fn other_client_attaches_by_id() {
     assert!(bounded(wait).await.unwrap_err().is_cancelled());
     drop(first);
 
-    let second = Client::builder(daemon.url()).polling().build().await.unwrap();
+    let second = polling_client(&daemon).await;
     gate.open(1);
     let result = bounded(second.wait(job_id.clone())).await.unwrap();
     assert_eq!((&result.job_id, daemon.executions(&job_id).await), (&job_id, 1));
@@ -147,8 +144,7 @@ async fn failed_job_is_a_result() {
 
 #[tokio::test]
 async fn dropped_job_is_cancelled_by_policy() {
-    let (gate, backend) = BoundedGate::new();
-    let daemon = Daemon::builder().backend(backend).start().await.unwrap();
+    let (gate, daemon) = gated_daemon(Daemon::builder()).await;
     let client = Client::builder(daemon.url()).on_drop(DropPolicy::Cancel).build().await.unwrap();
     let request = request();
     let submission = request.submission();

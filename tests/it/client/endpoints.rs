@@ -5,7 +5,7 @@ use foreman_client::{Client, EmbedRequest, JobState};
 use foreman_daemon::Daemon;
 use http::Method;
 
-use crate::support::{Exchange, bounded, function_http, job_id, request};
+use crate::support::{Exchange, bounded, function_http, job_id, polling_client, request};
 
 #[tokio::test]
 async fn models_and_embeddings() {
@@ -25,7 +25,7 @@ async fn models_and_embeddings() {
 #[tokio::test]
 async fn status_and_list() {
     let daemon = Daemon::start().await.unwrap();
-    let client = Client::builder(daemon.url()).polling().build().await.unwrap();
+    let client = polling_client(&daemon).await;
     let mut ids = Vec::new();
     for _ in 0..3 {
         ids.push(bounded(client.submit(request())).await.unwrap().job_id.clone());
@@ -43,7 +43,7 @@ async fn status_and_list() {
 #[tokio::test]
 async fn unknown_job_is_not_found() {
     let daemon = Daemon::start().await.unwrap();
-    let client = Client::builder(daemon.url()).polling().build().await.unwrap();
+    let client = polling_client(&daemon).await;
     let unknown = job_id("unknown");
     assert!(bounded(client.status(&unknown)).await.unwrap_err().is_not_found());
     assert!(bounded(client.wait(unknown.clone())).await.unwrap_err().is_not_found());
@@ -54,7 +54,7 @@ async fn unknown_job_is_not_found() {
 #[tokio::test]
 async fn cancel_of_finished_job_is_a_conflict() {
     let daemon = Daemon::start().await.unwrap();
-    let client = Client::builder(daemon.url()).polling().build().await.unwrap();
+    let client = polling_client(&daemon).await;
     let job_id = bounded(client.submit(request())).await.unwrap().job_id.clone();
     assert_eq!(bounded(client.cancel(&job_id)).await.unwrap_err().status().map(|status| status.as_u16()), Some(409));
 }

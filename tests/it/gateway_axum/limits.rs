@@ -1,9 +1,8 @@
-use foreman_client::JobId;
 use tokio::io::AsyncReadExt as _;
 
 use super::{AxumHarness, CHAT, assert_result, problem, read};
 use crate::raw::send;
-use crate::support::{bounded, eventually};
+use crate::support::{bounded, eventually, job_id};
 
 #[tokio::test]
 async fn job_limit_sheds_callers() {
@@ -34,7 +33,7 @@ async fn request_limit_sheds_callers_and_not_events() {
     let harness = AxumHarness::with(|settings| settings.requests = 1).await;
     let first = harness.send("/chat", CHAT).await;
     let id = harness.gate.run_started().await.job_id().clone();
-    let response = harness.get(&JobId::new("7").unwrap()).await;
+    let response = harness.get(&job_id("7")).await;
     assert_eq!(problem(&response, 503)["title"], "overloaded");
     assert_eq!(response.header("retry-after"), Some("1"));
     assert!(response.header("x-request-id").is_some());

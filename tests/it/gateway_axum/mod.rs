@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 
 use self::gateway::{Gateway, Settings};
 use crate::raw::{self, Answer, request, send};
-use crate::support::{BoundedGate, SECRET, bounded};
+use crate::support::{BoundedGate, SECRET, bounded, gated_daemon};
 
 const CHAT: &str = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
 
@@ -32,7 +32,7 @@ impl AxumHarness {
     }
 
     async fn with(configure: impl FnOnce(&mut Settings)) -> Self {
-        let (gate, daemon) = gated_daemon().await;
+        let (gate, daemon) = signing_daemon().await;
         let gateway = start_gateway(&daemon.url(), configure).await;
         Self { gate, daemon, gateway }
     }
@@ -50,10 +50,9 @@ impl AxumHarness {
     }
 }
 
-/// A daemon with a gated backend.
-async fn gated_daemon() -> (BoundedGate, Daemon) {
-    let (gate, backend) = BoundedGate::new();
-    (gate, Daemon::builder().backend(backend).webhook_secret(SECRET).start().await.unwrap())
+/// A gated daemon that signs its events.
+async fn signing_daemon() -> (BoundedGate, Daemon) {
+    gated_daemon(Daemon::builder().webhook_secret(SECRET)).await
 }
 
 async fn start_gateway(url: &str, configure: impl FnOnce(&mut Settings)) -> Gateway {

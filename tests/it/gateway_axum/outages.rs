@@ -1,6 +1,6 @@
 use foreman_client::retry::Reattach;
 
-use super::{CHAT, assert_result, ended, gated_daemon, post, problem, read, start_gateway};
+use super::{CHAT, assert_result, ended, post, problem, read, signing_daemon, start_gateway};
 use crate::support::{TcpForwarder, bounded, eventually, millis};
 
 /// A URL at which no webhook arrives, since the connection is refused.
@@ -8,7 +8,7 @@ const REFUSED_URL: &str = "http://127.0.0.1:1";
 
 #[tokio::test]
 async fn outage_during_job_is_polled_through() {
-    let (gate, daemon) = gated_daemon().await;
+    let (gate, daemon) = signing_daemon().await;
     let forwarder = TcpForwarder::to(daemon.local_addr()).await;
     let gateway = start_gateway(&forwarder.url(), |settings| settings.public_url = Some(REFUSED_URL.to_owned())).await;
     let caller = post(&gateway, "/chat", CHAT).await;
@@ -26,7 +26,7 @@ async fn outage_during_job_is_polled_through() {
 
 #[tokio::test]
 async fn event_completes_wait_during_outage() {
-    let (gate, daemon) = gated_daemon().await;
+    let (gate, daemon) = signing_daemon().await;
     let forwarder = TcpForwarder::to(daemon.local_addr()).await;
     let gateway = start_gateway(&forwarder.url(), |_| ()).await;
     let caller = post(&gateway, "/chat", CHAT).await;
@@ -39,7 +39,7 @@ async fn event_completes_wait_during_outage() {
 
 #[tokio::test]
 async fn event_recovers_lost_response() {
-    let (gate, daemon) = gated_daemon().await;
+    let (gate, daemon) = signing_daemon().await;
     let forwarder = TcpForwarder::to(daemon.local_addr()).await;
     forwarder.lose_responses();
     let gateway = start_gateway(&forwarder.url(), |_| ()).await;
@@ -54,7 +54,7 @@ async fn event_recovers_lost_response() {
 
 #[tokio::test]
 async fn unreachable_daemon_is_bad_gateway() {
-    let (_, daemon) = gated_daemon().await;
+    let (_, daemon) = signing_daemon().await;
     let url = daemon.url();
     bounded(daemon.shutdown()).await;
     let once = Reattach::builder().retries(1).backoff(millis(1), millis(2));

@@ -18,7 +18,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use self::gateway::proto::{AttachRequest, ChatClient, ChatEvent, ChatReply, ChatRequest};
 use self::gateway::{Gateway, Settings};
-use crate::support::{BoundedGate, SECRET, bounded};
+use crate::support::{BoundedGate, SECRET, bounded, gated_daemon};
 
 struct TonicHarness {
     gate: BoundedGate,
@@ -33,7 +33,7 @@ impl TonicHarness {
     }
 
     async fn with(configure: impl FnOnce(&mut Settings)) -> Self {
-        let (gate, daemon) = gated_daemon().await;
+        let (gate, daemon) = signing_daemon().await;
         let gateway = start_gateway(&daemon.url(), configure).await;
         let caller = connect(&gateway).await;
         Self { gate, daemon, gateway, caller }
@@ -44,10 +44,9 @@ impl TonicHarness {
     }
 }
 
-/// A daemon with a gated backend.
-async fn gated_daemon() -> (BoundedGate, Daemon) {
-    let (gate, backend) = BoundedGate::new();
-    (gate, Daemon::builder().backend(backend).webhook_secret(SECRET).start().await.unwrap())
+/// A gated daemon that signs its events.
+async fn signing_daemon() -> (BoundedGate, Daemon) {
+    gated_daemon(Daemon::builder().webhook_secret(SECRET)).await
 }
 
 async fn start_gateway(url: &str, configure: impl FnOnce(&mut Settings)) -> Gateway {

@@ -2,13 +2,15 @@ use foreman_client::retry::Reattach;
 use foreman_client::tonic::MAY_BE_RUNNING;
 use tonic::Code;
 
-use super::{assert_result, chat_error, chat_events, connect, gated_daemon, job_id, spawn_chat, start_gateway, value};
+use super::{
+    assert_result, chat_error, chat_events, connect, job_id, signing_daemon, spawn_chat, start_gateway, value,
+};
 use crate::raw::ended;
 use crate::support::{TcpForwarder, bounded, eventually, millis};
 
 #[tokio::test]
 async fn outage_during_job_is_polled_through() {
-    let (gate, daemon) = gated_daemon().await;
+    let (gate, daemon) = signing_daemon().await;
     let forwarder = TcpForwarder::to(daemon.local_addr()).await;
     // The receiver rejects the events, so that only polls find the end.
     let other_secret = |settings: &mut super::Settings| settings.webhook_secret = Some("another secret".to_owned());
@@ -28,7 +30,7 @@ async fn outage_during_job_is_polled_through() {
 
 #[tokio::test]
 async fn event_recovers_lost_response() {
-    let (gate, daemon) = gated_daemon().await;
+    let (gate, daemon) = signing_daemon().await;
     let forwarder = TcpForwarder::to(daemon.local_addr()).await;
     forwarder.lose_responses();
     let gateway = start_gateway(&forwarder.url(), |_| ()).await;
@@ -43,7 +45,7 @@ async fn event_recovers_lost_response() {
 
 #[tokio::test]
 async fn unreachable_daemon_is_unavailable() {
-    let (_, daemon) = gated_daemon().await;
+    let (_, daemon) = signing_daemon().await;
     let url = daemon.url();
     bounded(daemon.shutdown()).await;
     let once = Reattach::builder().retries(1).backoff(millis(1), millis(2));

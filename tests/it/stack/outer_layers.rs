@@ -12,7 +12,8 @@ use tower::hedge::{Hedge, Policy};
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 
 use crate::support::{
-    EmbeddedHarness, EventEndpoint, FaultyHttp, HttpFault, HttpFaults, bounded, eventually, millis, request,
+    EmbeddedHarness, EventEndpoint, FaultyHttp, HttpFault, HttpFaults, bounded, eventually, millis, polling_client,
+    request,
 };
 
 fn reattach() -> Reattach {
@@ -155,7 +156,7 @@ async fn job_outlives_gateway() {
     harness.gate.run_started().await;
     gateway.shutdown_background();
 
-    let client = Client::builder(harness.daemon.url()).polling().build().await.unwrap();
+    let client = polling_client(&harness.daemon).await;
     harness.gate.open(1);
     let result = bounded(client.wait(job_id.clone())).await.unwrap();
     assert_eq!((result.job_id.clone(), result.state.clone()), (job_id.clone(), JobState::Done));
@@ -222,7 +223,7 @@ async fn failed_job_is_renewed_under_new_key() {
 #[tokio::test]
 async fn failed_job_is_not_renewed_by_default() {
     let daemon = daemon_failing(1).await;
-    let client = Client::builder(daemon.url()).polling().build().await.unwrap();
+    let client = polling_client(&daemon).await;
     let jobs = ServiceBuilder::new().retry(Reattach::default()).service(client.jobs());
     assert_eq!(bounded(jobs.oneshot(request())).await.unwrap().state, JobState::Failed);
     assert_eq!(daemon.stats().executions, 1);

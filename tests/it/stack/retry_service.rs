@@ -11,9 +11,9 @@ use tower::{ServiceBuilder, ServiceExt as _};
 use tower_test::assert_request_eq;
 use tower_test::mock::{self, Handle, Mock};
 
-use crate::support::{bounded_paused, job_id, request};
+use crate::support::{bounded_paused, job_id, millis, request, seconds};
 
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = millis(10);
 
 fn inside() -> RetrySubmission {
     RetrySubmission::builder().backoff(PAUSE, PAUSE).jitter(0.0).build().unwrap()
@@ -92,7 +92,7 @@ async fn reattach_above_timeout_and_load_shed() {
         .map_err(Error::from_boxed)
         .retry(outside())
         .load_shed()
-        .timeout(Duration::from_secs(1))
+        .timeout(seconds(1))
         .service(mock.map_request(key));
     let request = request();
     let same = key(request.clone());
@@ -101,7 +101,7 @@ async fn reattach_above_timeout_and_load_shed() {
     let (first, _unanswered) = bounded_paused(handle.next_request()).await.unwrap();
     assert_eq!(first, same);
     // The timeout expires. The first retry is shed, and the second is sent.
-    tokio::time::advance(Duration::from_secs(1)).await;
+    tokio::time::advance(seconds(1)).await;
     assert_pending!(call.poll());
     tokio::time::advance(PAUSE).await;
     assert_pending!(call.poll());

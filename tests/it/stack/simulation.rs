@@ -1,4 +1,4 @@
-//! Random faults of a simulated daemon: every wait ends, no job runs twice, and every error is true.
+//! Random faults of a simulated daemon: every wait ends, no job runs twice, and every error is accurate.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use tower::limit::ConcurrencyLimit;
 use tower::retry::Retry;
 use tower::{ServiceBuilder, ServiceExt as _};
 
-use crate::support::{FAULTS, SECRET, SimulatedDaemon, millis, request};
+use crate::support::{FAULTS, SECRET, SimulatedDaemon, millis, request, seconds};
 
 /// No wait takes longer, and no event is later.
-const LONG: Duration = Duration::from_secs(3600);
+const LONG: Duration = seconds(3_600);
 const SEEDS: u64 = 64;
 
 /// The callers of the wait.

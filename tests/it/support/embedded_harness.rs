@@ -4,12 +4,12 @@ use foreman_client::retry::RetrySubmission;
 use foreman_client::source::PollPolicy;
 use foreman_client::wait::{WaitLayerBuilder, WebhookEndpoint};
 use foreman_client::webhook::{WebhookListener, WebhookReceiver};
-use foreman_client::{Notifier, WaitLayer};
+use foreman_client::{Client, Notifier, WaitLayer};
 use foreman_daemon::{Builder, Daemon};
 use http::Method;
 use tower::{ServiceBuilder, ServiceExt as _};
 
-use super::{BoundedGate, FaultyHttp, HttpFaults, bounded, millis, request};
+use super::{BoundedGate, FaultyHttp, HttpFaults, bounded, gated_daemon, millis, request};
 
 /// The embedded daemon with a [`BoundedGate`], and clients that reach it by [`FaultyHttp`].
 pub(crate) struct EmbeddedHarness {
@@ -24,8 +24,7 @@ impl EmbeddedHarness {
     }
 
     pub(crate) async fn with(builder: Builder) -> Self {
-        let (gate, backend) = BoundedGate::new();
-        let daemon = builder.backend(backend).start().await.unwrap();
+        let (gate, daemon) = gated_daemon(builder).await;
         Self { daemon, gate, faults: HttpFaults::default() }
     }
 
@@ -99,4 +98,9 @@ pub(crate) fn fast_polls() -> PollPolicy {
 
 pub(crate) fn fast_retries() -> RetrySubmission {
     RetrySubmission::builder().backoff(millis(1), millis(1)).no_budget().build().unwrap()
+}
+
+/// A client of an embedded daemon that polls and binds no listener.
+pub(crate) async fn polling_client(daemon: &Daemon) -> Client {
+    Client::builder(daemon.url()).polling().build().await.unwrap()
 }

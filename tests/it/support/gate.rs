@@ -1,4 +1,4 @@
-use foreman_daemon::{Backend, Chat};
+use foreman_daemon::{Backend, Builder, Chat, Daemon};
 
 use super::bounded;
 use crate::gate::Gate;
@@ -7,7 +7,7 @@ use crate::gate::Gate;
 pub(crate) struct BoundedGate(Gate);
 
 impl BoundedGate {
-    pub(crate) fn new() -> (Self, Backend) {
+    fn new() -> (Self, Backend) {
         let (gate, backend) = Gate::new();
         (Self(gate), backend)
     }
@@ -26,4 +26,10 @@ impl BoundedGate {
     pub(crate) fn open(&self, runs: usize) {
         self.0.open(runs);
     }
+}
+
+/// An embedded daemon with a [`BoundedGate`] for its backend.
+pub(crate) async fn gated_daemon(builder: Builder) -> (BoundedGate, Daemon) {
+    let (gate, backend) = BoundedGate::new();
+    (gate, builder.backend(backend).start().await.unwrap())
 }

@@ -15,13 +15,13 @@ mod waits;
 mod webhook_harness;
 
 pub(crate) use self::bounds::{bounded, bounded_paused, eventually};
-pub(crate) use self::embedded_harness::{EmbeddedHarness, EventEndpoint, fast_polls, fast_retries};
+pub(crate) use self::embedded_harness::{EmbeddedHarness, EventEndpoint, fast_polls, fast_retries, polling_client};
 pub(crate) use self::faulty_http::{FaultyHttp, HttpFault, HttpFaults};
 pub(crate) use self::fixtures::{
     PROMPT, SECRET, error_chain, job_id, job_json, millis, request, seconds, unbound_address,
 };
 pub(crate) use self::function_http::{Exchange, FunctionHttp, function_http};
-pub(crate) use self::gate::BoundedGate;
+pub(crate) use self::gate::{BoundedGate, gated_daemon};
 pub(crate) use self::resetting_proxy::{Cut, ResettingProxy};
 pub(crate) use self::scripted_body::ScriptedBody;
 pub(crate) use self::scripted_daemon::{MockApi, MockHttp, ReceivedRequest, ScriptedDaemon, exchange};

@@ -1,7 +1,6 @@
 //! Random faults of network, daemon and callers: every wait ends, and no job runs twice.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use fastrand::Rng;
 use foreman_client::wait::{WaitLayerBuilder, WaitStats};
@@ -9,7 +8,7 @@ use foreman_client::{Error, JobResult, Notifier, Submission, SubmitRequest};
 use tokio::time::{Instant, sleep, timeout};
 use tower::ServiceExt;
 
-use crate::support::{MockApi, MockWait, ReceivedRequest, WebhookHarness, learn_idempotency, request, seconds};
+use crate::support::{MockApi, MockWait, ReceivedRequest, WebhookHarness, learn_idempotency, millis, request, seconds};
 
 /// The number of runs. The number of a run is its seed, so that a failed run can be repeated alone.
 const RUNS: u64 = 1_000;
@@ -64,12 +63,12 @@ impl RandomScript {
             return;
         }
         let now = Instant::now();
-        let mut at = |within: u64| now + Duration::from_millis(self.rng.u64(..within * 1_000));
+        let mut at = |within: u64| now + millis(self.rng.u64(..within * 1_000));
         let done_at = at(120);
         let mut events = vec![(at(5), "queued"), (at(60), "running"), (done_at, "done"), (done_at, "done")];
         events.retain(|_| self.sends_events && self.rng.u8(..4) != 0);
         for (when, _) in &mut events {
-            *when += Duration::from_millis(self.rng.u64(..2_000));
+            *when += millis(self.rng.u64(..2_000));
         }
         events.sort_by_key(|(when, _)| std::cmp::Reverse(*when));
         self.job = Some(Job { url: post.callback(), done_at, events });
@@ -115,7 +114,7 @@ impl RandomScript {
             _ => return respond(received),
         };
         tokio::spawn(async move {
-            sleep(Duration::from_millis(delay)).await;
+            sleep(millis(delay)).await;
             respond(received);
         });
     }
@@ -153,12 +152,12 @@ impl RandomScript {
 /// Drops some waits, then calls until there is a result or an error that is not safe to resubmit.
 async fn caller(wait: MockWait, request: SubmitRequest, mut rng: Rng) -> Result<JobResult, Error> {
     for _ in 0..rng.u8(..4) {
-        let patience = Duration::from_millis(rng.u64(..20_000));
+        let patience = millis(rng.u64(..20_000));
         let dropped = timeout(patience, wait.clone().oneshot(request.clone()));
         if let Ok(Ok(result)) = dropped.await {
             return Ok(result);
         }
-        sleep(Duration::from_millis(rng.u64(..5_000))).await;
+        sleep(millis(rng.u64(..5_000))).await;
     }
     let mut last = wait.clone().oneshot(request.clone()).await;
     for _ in 0..20 {
