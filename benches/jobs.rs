@@ -1,8 +1,8 @@
-//! Whole jobs over real sockets, by webhook and by polling, next to what a bare exchange costs. Client and daemon share the
-//! machine, and the daemon's echo takes no time: what is measured is everything around a job.
+//! The overhead of a job on real sockets, by webhook and by polling, and of a single HTTP exchange for comparison. Client and
+//! daemon share the machine. The echo backend of the daemon returns at once.
 //!
 //! `cargo bench --bench jobs`
-#![expect(clippy::expect_used, reason = "a bench that cannot go on should end")]
+#![expect(clippy::expect_used, reason = "a bench panics on failure")]
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use foreman_daemon::{Daemon, Echo};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
-const AT_ONCE: u64 = 64;
+const CONCURRENT: u64 = 64;
 
-/// A daemon of its own for each measurement, since what one leaves behind (events of jobs that are over) would be in the next.
+/// A daemon for one measurement. Late events of one measurement would disturb the next.
 async fn daemon() -> Daemon {
     Daemon::builder()
         .backend(Echo::new())
@@ -26,7 +26,7 @@ async fn daemon() -> Daemon {
 }
 
 async fn submit(client: Client) {
-    let request = SubmitRequest::builder("echo").user("Why is the sky blue?").build().expect("it is valid");
+    let request = SubmitRequest::builder("echo").user("Why is the sky blue?").build().expect("the request is valid");
     client.submit(request).await.expect("the job finishes");
 }
 
@@ -35,18 +35,18 @@ fn jobs(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("jobs");
     group.measurement_time(Duration::from_secs(8)).sample_size(20);
 
-    for by in ["webhook", "polling"] {
+    for source in ["webhook", "polling"] {
         let (daemon, client) = runtime.block_on(async {
             let daemon = daemon().await;
             let builder = Client::builder(daemon.url());
-            let builder = if by == "webhook" { builder.webhook_secret("secret") } else { builder.polling() };
+            let builder = if source == "webhook" { builder.webhook_secret("secret") } else { builder.polling() };
             (daemon, builder.build().await.expect("a client"))
         });
-        for at_once in [1, AT_ONCE] {
-            group.throughput(Throughput::Elements(at_once));
-            group.bench_function(format!("{at_once} at once by {by}"), |bencher| {
+        for concurrent in [1, CONCURRENT] {
+            group.throughput(Throughput::Elements(concurrent));
+            group.bench_function(format!("{concurrent} concurrent by {source}"), |bencher| {
                 bencher.to_async(&runtime).iter(|| async {
-                    let tasks: JoinSet<()> = (0..at_once).map(|_| submit(client.clone())).collect();
+                    let tasks: JoinSet<()> = (0..concurrent).map(|_| submit(client.clone())).collect();
                     tasks.join_all().await
                 });
             });
@@ -57,10 +57,15 @@ fn jobs(criterion: &mut Criterion) {
     let daemon = runtime.block_on(daemon());
     let client = runtime.block_on(Client::builder(daemon.url()).polling().build()).expect("a client");
     group.throughput(Throughput::Elements(1));
-    group.bench_function("one exchange (list models)", |bencher| {
+    group.bench_function("single exchange (list models)", |bencher| {
         bencher.to_async(&runtime).iter(|| {
             let client = client.clone();
-            async { tokio::spawn(async move { client.models().await }).await.expect("it ends").expect("models") }
+            async {
+                tokio::spawn(async move { client.models().await })
+                    .await
+                    .expect("the task completes")
+                    .expect("the daemon lists models")
+            }
         });
     });
     group.finish();

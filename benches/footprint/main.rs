@@ -1,7 +1,7 @@
-//! What a waiting job costs: the size of its future, the bytes it has allocated, and the memory that is resident for it.
+//! The memory of a waiting job: the size of its future, its allocated bytes and its resident bytes.
 //!
 //! `cargo bench --bench footprint`
-#![expect(clippy::expect_used, reason = "a bench that cannot go on should end")]
+#![expect(clippy::expect_used, reason = "a bench panics on failure")]
 
 mod measure;
 
@@ -16,17 +16,17 @@ use self::measure::{TARGET, measure};
 
 const JOBS: usize = 100_000;
 
-type Default = JobWait<Retry<RetrySubmission, Api<Transport>>, Api<Transport>>;
-/// So that the type above is the one of the default stack.
-const _: fn(&mut Jobs, SubmitRequest) -> Default = |jobs, request| jobs.call(request);
+type DefaultWait = JobWait<Retry<RetrySubmission, Api<Transport>>, Api<Transport>>;
+/// Asserts that the type above is the future of the default stack.
+const _: fn(&mut Jobs, SubmitRequest) -> DefaultWait = |jobs, request| jobs.call(request);
 
 fn main() -> Result<(), BoxError> {
-    println!("a JobWait of the default stack: {} bytes", size_of::<Default>());
-    let mut over = false;
-    for (push, by) in [(true, "webhook"), (false, "polling")] {
-        let (allocated, resident) = measure(JOBS, push)?;
-        println!("a job that waits by {by}, of {JOBS}: {allocated} bytes allocated, {resident} bytes resident");
-        over |= allocated >= TARGET;
+    println!("JobWait of the default stack: {} bytes", size_of::<DefaultWait>());
+    let mut over_target = false;
+    for (webhooks, source) in [(true, "webhook"), (false, "polling")] {
+        let (allocated, resident) = measure(JOBS, webhooks)?;
+        println!("waiting job by {source}, {JOBS} jobs: {allocated} bytes allocated, {resident} bytes resident");
+        over_target |= allocated >= TARGET;
     }
-    if over { Err(format!("the target is under {TARGET} bytes").into()) } else { Ok(()) }
+    if over_target { Err(format!("target exceeded: {TARGET} bytes allocated per job").into()) } else { Ok(()) }
 }

@@ -1,18 +1,23 @@
-//! A gateway written with axum: `POST /chat` waits for a job and answers its result, `POST /chat/events` tells its states as
-//! server-sent events, `GET /jobs/{id}` waits for a job again.
+//! A gateway written with axum. `POST /chat` waits for a job and returns its result, `POST
+//! /chat/events` streams its states as server-sent events, and `GET /jobs/{id}` waits for a job
+//! again.
 //!
-//! `cargo run --example gateway_axum` starts a daemon and the gateway, calls it, and ends. With `FOREMAN_URL` (and perhaps
-//! `FOREMAN_TOKEN` and `FOREMAN_WEBHOOK_SECRET`) set it uses that daemon and the first model it lists. With `GATEWAY_LISTEN` set,
-//! such as `127.0.0.1:3000`, it serves there until Ctrl-C; `GATEWAY_URL` is then where the daemon reaches it, if that is another
-//! address.
+//! `cargo run --example gateway_axum` starts a daemon and the gateway, calls it, and ends. With
+//! `FOREMAN_URL` (and optionally `FOREMAN_TOKEN` and `FOREMAN_WEBHOOK_SECRET`) it uses that
+//! daemon and the first model that it lists. With `GATEWAY_LISTEN`, such as `127.0.0.1:3000`, it
+//! serves there until Ctrl-C. `GATEWAY_URL` is the URL by which the daemon reaches it, if that is
+//! another address.
+//!
+//! The gateway is in `gateway/`. To copy it, also take `stop.rs` and `progress.rs` from
+//! `../shared/`.
 
+#[path = "../shared/daemon.rs"]
+mod daemon;
 mod gateway;
 
 use std::env::var;
-use std::time::Duration;
 
 use foreman_client::BoxError;
-use foreman_daemon::{Daemon, Echo};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::{Request, Response};
@@ -20,20 +25,15 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 
+use self::daemon::{ExampleDaemon, first_model};
 use self::gateway::{Gateway, Settings};
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let secret = var("FOREMAN_WEBHOOK_SECRET").unwrap_or_else(|_| "a secret that both sides know".to_owned());
-    let echo = Echo::new().delay(Duration::from_millis(300));
-    let daemon = match var("FOREMAN_URL") {
-        Ok(_) => None,
-        Err(_) => Some(Daemon::builder().backend(echo).webhook_secret(&secret).start().await?),
-    };
-    let url = daemon.as_ref().map_or_else(|| var("FOREMAN_URL"), |daemon| Ok(daemon.url()))?;
-    let mut settings = Settings::new(url);
-    settings.webhook_secret = Some(secret);
-    settings.token = var("FOREMAN_TOKEN").ok();
+    let daemon = ExampleDaemon::start().await?;
+    let mut settings = Settings::new(&daemon.url);
+    settings.webhook_secret = Some(daemon.secret.clone());
+    settings.token = daemon.token.clone();
     settings.public_url = var("GATEWAY_URL").ok();
 
     if let Ok(listen) = var("GATEWAY_LISTEN") {
@@ -45,30 +45,30 @@ async fn main() -> Result<(), BoxError> {
         gateway.shutdown().await?;
     } else {
         let gateway = Gateway::start(settings).await?;
-        let models = gateway.client().models().await?;
-        let model = models.first().ok_or("the daemon has no model")?;
-        call(&format!("http://{}", gateway.address()), &model.name).await?;
+        let model = first_model(gateway.client()).await?;
+        call(&format!("http://{}", gateway.address()), &model).await?;
         gateway.shutdown().await?;
     }
-    if let Some(daemon) = daemon {
-        daemon.shutdown().await;
-    }
+    daemon.shutdown().await;
     Ok(())
 }
 
-/// What a caller sees.
+/// Calls each route as a caller does, and asserts the responses.
 async fn call(gateway: &str, model: &str) -> Result<(), BoxError> {
-    let chat = json!({ "model": model, "messages": [{ "role": "user", "content": "Why is the sky blue?" }] });
+    let message = json!({ "role": "user", "content": "Why is the sky blue?" });
+    let chat = json!({ "model": model, "messages": [message] });
 
     println!("POST /chat");
     let (head, body) = exchange(post(&format!("{gateway}/chat"), &chat)?).await?;
     assert_eq!(head.status(), 200, "{body}");
     let first: Value = serde_json::from_str(&body)?;
-    let id = head.headers().get("foreman-job-id").ok_or("no job id")?.to_str()?;
+    let id = head.headers().get("foreman-job-id").ok_or("the response has no job id")?.to_str()?;
+    assert!(first["message"]["content"].is_string(), "{first}");
     println!("  job {id}: {}", first["message"]["content"]);
 
     println!("GET /jobs/{id}");
-    let (head, body) = exchange(Request::get(format!("{gateway}/jobs/{id}")).body(Full::default())?).await?;
+    let get = Request::get(format!("{gateway}/jobs/{id}")).body(Full::default())?;
+    let (head, body) = exchange(get).await?;
     assert_eq!((head.status().as_u16(), serde_json::from_str::<Value>(&body)?), (200, first));
     println!("  the same result");
 
@@ -79,8 +79,9 @@ async fn call(gateway: &str, model: &str) -> Result<(), BoxError> {
     assert_eq!(events.last(), Some(&"result"));
     assert!(events.contains(&"state"));
 
-    println!("POST /chat with a message that is none");
-    let (head, body) = exchange(post(&format!("{gateway}/chat"), &json!({ "model": model, "messages": [7] }))?).await?;
+    println!("POST /chat with an invalid message");
+    let invalid = json!({ "model": model, "messages": [7] });
+    let (head, body) = exchange(post(&format!("{gateway}/chat"), &invalid)?).await?;
     println!("  {} {body}", head.status());
     assert_eq!(head.status(), 400);
     assert!(body.contains("messages"));
@@ -88,7 +89,8 @@ async fn call(gateway: &str, model: &str) -> Result<(), BoxError> {
 }
 
 fn post(url: &str, json: &Value) -> Result<Request<Full<Bytes>>, BoxError> {
-    Ok(Request::post(url).header("content-type", "application/json").body(Full::from(json.to_string()))?)
+    let request = Request::post(url).header("content-type", "application/json");
+    Ok(request.body(Full::from(json.to_string()))?)
 }
 
 async fn exchange(request: Request<Full<Bytes>>) -> Result<(Response<()>, String), BoxError> {

@@ -3,25 +3,26 @@
 use foreman_client::tonic::{IDEMPOTENCY_KEY, JOB_ID, LAST_STATE, MAY_BE_RUNNING, PUSHBACK};
 use tonic::{Code, Status};
 
-use crate::meanings::{DAEMON, Job, rows};
+use crate::error_table::{DAEMON, Job, rows};
+use crate::support::bounded_paused;
 
 #[tokio::test(start_paused = true)]
-async fn each_error_is_the_status_of_its_row() {
-    for row in rows().await {
-        let what = row.what;
+async fn errors_map_to_grpc_statuses() {
+    for row in bounded_paused(rows()).await {
+        let name = row.name;
         let key = row.error.idempotency_key().map(|key| key.to_string());
         let status = Status::from(row.error);
-        assert_eq!(status.code(), row.code, "{what}: {status}");
-        let told = |key| status.metadata().get(key).map(|value| value.to_str().unwrap());
+        assert_eq!(status.code(), row.code, "{name}: {status}");
+        let metadata = |key| status.metadata().get(key).map(|value| value.to_str().unwrap());
         let pushback = row.retry_after.map(|seconds| (seconds * 1_000).to_string());
-        assert_eq!(told(PUSHBACK), pushback.as_deref(), "{what}");
-        assert_eq!(told(IDEMPOTENCY_KEY), key.as_deref(), "{what}");
+        assert_eq!(metadata(PUSHBACK), pushback.as_deref(), "{name}");
+        assert_eq!(metadata(IDEMPOTENCY_KEY), key.as_deref(), "{name}");
         let Job { id, last_state, may_be_running } = row.job;
-        assert_eq!((told(JOB_ID), told(LAST_STATE)), (id, last_state), "{what}: {status}");
-        assert_eq!(told(MAY_BE_RUNNING), may_be_running.then_some("true"), "{what}: {status}");
-        // gRPC clients repeat it by themselves.
-        assert!(!may_be_running || status.code() != Code::Unavailable, "{what}");
-        assert!(row.detail.is_none_or(|detail| status.message().ends_with(detail)), "{what}: {status}");
-        assert!(!format!("{status:?}").contains(DAEMON), "{what}: {status:?}");
+        assert_eq!((metadata(JOB_ID), metadata(LAST_STATE)), (id, last_state), "{name}: {status}");
+        assert_eq!(metadata(MAY_BE_RUNNING), may_be_running.then_some("true"), "{name}: {status}");
+        // gRPC clients retry `Unavailable` by themselves.
+        assert!(!may_be_running || status.code() != Code::Unavailable, "{name}");
+        assert!(row.detail.is_none_or(|detail| status.message().ends_with(detail)), "{name}: {status}");
+        assert!(!format!("{status:?}").contains(DAEMON), "{name}: {status:?}");
     }
 }

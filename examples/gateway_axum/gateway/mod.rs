@@ -1,7 +1,13 @@
-//! A gateway: HTTP callers on one side, a job daemon on the other, and the wait in between.
+//! A gateway with HTTP callers. A handler waits for the job of its request.
 
 mod chat;
+#[allow(clippy::duplicate_mod, reason = "the tests include both gateways")]
+#[path = "../../shared/progress.rs"]
+mod progress;
 mod serve;
+#[allow(clippy::duplicate_mod, reason = "the tests include both gateways")]
+#[path = "../../shared/stop.rs"]
+mod stop;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,38 +22,37 @@ use foreman_client::webhook::WebhookReceiver;
 use foreman_client::{BoxError, Client, DropPolicy, Error, JobResult, Notifier, SubmitRequest};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tower::ServiceBuilder;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::util::BoxCloneSyncService;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::trace::TraceLayer;
 
-/// Where the daemon's events come in, below the gateway's own address.
-const EVENTS: &str = "/foreman";
+use self::stop::Stop;
+
+/// The path of the daemon's webhooks.
+const WEBHOOKS: &str = "/foreman";
 
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) daemon: String,
     pub(crate) token: Option<String>,
-    /// What the daemon signs its events with.
+    /// The secret that signs the daemon's webhooks.
     pub(crate) webhook_secret: Option<String>,
     pub(crate) listen: SocketAddr,
-    /// Where the daemon reaches this gateway; its own address unless set.
+    /// The URL by which the daemon reaches this gateway. By default its own address.
     pub(crate) public_url: Option<String>,
-    /// HTTP requests at once, whatever they ask; over it callers are turned away.
+    /// Limit of concurrent HTTP requests. Requests beyond it are shed.
     pub(crate) requests: usize,
-    /// Jobs that are waited for at once; over it callers are turned away.
+    /// Limit of concurrent jobs. Requests beyond it are shed.
     pub(crate) jobs: usize,
-    /// New jobs a second; over it callers wait their turn.
+    /// Limit of new jobs per second. Requests beyond it wait.
     pub(crate) jobs_per_second: u64,
-    /// How long one caller waits for one job.
+    /// How long a caller waits for a job.
     pub(crate) deadline: Duration,
     pub(crate) reattach: Reattach,
     pub(crate) on_drop: DropPolicy,
-    /// How long a stop waits for the jobs that are waited for.
+    /// How long a shutdown waits for jobs.
     pub(crate) drain: Duration,
 }
 
@@ -70,7 +75,7 @@ impl Settings {
     }
 }
 
-/// Jobs as the handlers see them: a clone is the same stack, with the same limits.
+/// The stack of the handlers. Clones share its limits.
 type Jobs = BoxCloneSyncService<SubmitRequest, JobResult, Error>;
 
 #[derive(Clone)]
@@ -78,15 +83,6 @@ struct App {
     client: Client,
     jobs: Jobs,
     stop: Stop,
-}
-
-/// How it stops: nothing new, then nothing that waits, then nothing at all.
-#[derive(Clone, Default)]
-struct Stop {
-    closing: CancellationToken,
-    detach: CancellationToken,
-    done: CancellationToken,
-    waits: TaskTracker,
 }
 
 pub(crate) struct Gateway {
@@ -99,7 +95,7 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     pub(crate) async fn start(settings: Settings) -> Result<Self, BoxError> {
-        // Bound first: where it listens is in the URL that the daemon gets.
+        // Bound first, since the daemon gets the address in the callback URL.
         let listener = TcpListener::bind(settings.listen).await?;
         let address = listener.local_addr()?;
         let public_url = settings.public_url.unwrap_or_else(|| format!("http://{address}"));
@@ -108,7 +104,7 @@ impl Gateway {
         let mut receiver = WebhookReceiver::builder(notifier.clone());
         let mut client = Client::builder(settings.daemon)
             .notifier(notifier)
-            .public_url(format!("{public_url}{EVENTS}"))
+            .public_url(format!("{public_url}{WEBHOOKS}"))
             .deadline(settings.deadline)
             .on_drop(settings.on_drop);
         if let Some(secret) = settings.webhook_secret {
@@ -122,21 +118,23 @@ impl Gateway {
         let jobs = ServiceBuilder::new()
             .map_err(Error::from_boxed)
             .load_shed()
-            // One semaphore for all clones. It is outside the buffer, so that what waits in there is counted too.
+            // Clones share one semaphore. It is above the buffer, so that it counts waiting
+            // requests.
             .concurrency_limit(settings.jobs)
-            // A rate is counted in one place, so it cannot be cloned: the buffer shares it.
+            // A rate limit cannot be cloned. The buffer shares it.
             .buffer(settings.jobs)
             .rate_limit(settings.jobs_per_second, Duration::from_secs(1))
-            // The wait has its own deadline, which says what became of the job. This bounds the attempts together.
+            // The wait has a deadline of its own, whose error has the job id. This timeout bounds
+            // all attempts together.
             .timeout(settings.deadline.saturating_add(Duration::from_secs(30)))
             .retry(settings.reattach)
             .service(client.jobs());
 
         let stop = Stop::default();
         let app = App { client: client.clone(), jobs: Jobs::new(jobs), stop: stop.clone() };
-        // The events are not behind the limits: they are what makes room.
-        let router = api(app, settings.requests).merge(webhooks(EVENTS, receiver));
-        let server = tokio::spawn(serve::serve(listener, router, stop.done.clone()));
+        // Webhooks bypass the limits, since they end the waits.
+        let router = api(app, settings.requests).merge(webhooks(WEBHOOKS, receiver));
+        let server = tokio::spawn(serve::serve(listener, router, stop.done().clone()));
         Ok(Self { address, client, drain: settings.drain, stop, server })
     }
 
@@ -148,16 +146,11 @@ impl Gateway {
         &self.client
     }
 
-    /// Stops: new jobs are refused, those that are waited for have the drain time to end, and then their callers are told with
-    /// 503 which job goes on without them. The listener stays open so long, since that is where the jobs' ends come in.
+    /// Rejects new jobs and waits up to the drain time for the current ones. Then the remaining
+    /// callers get 503 with the id of their job. The listener stays open that long, since
+    /// webhooks arrive there.
     pub(crate) async fn shutdown(self) -> Result<(), BoxError> {
-        self.stop.closing.cancel();
-        self.stop.waits.close();
-        if timeout(self.drain, self.stop.waits.wait()).await.is_err() {
-            tracing::info!(waits = self.stop.waits.len(), "the drain time is over");
-        }
-        self.stop.detach.cancel();
-        self.stop.done.cancel();
+        self.stop.drain(self.drain).await;
         Ok(self.server.await?)
     }
 }
@@ -173,10 +166,10 @@ fn api(app: App, requests: usize) -> Router {
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(HandleErrorLayer::new(handle_error))
         .load_shed()
-        // Routes are layered one by one: a limit that is not global would be one for each.
+        // Each route has its own layers. A global limit is shared by all of them.
         .layer(GlobalConcurrencyLimitLayer::new(requests));
     Router::new()
-        .route("/chat", post(chat::whole))
+        .route("/chat", post(chat::unary))
         .route("/chat/events", post(chat::events))
         .route("/jobs/{id}", get(chat::attach))
         .layer(DefaultBodyLimit::max(8 * 1024 * 1024))

@@ -1,5 +1,5 @@
-//! Serving, as `axum::serve` does, with what it leaves out: a time for the head of a request, a cap on connections, and a stop
-//! that ends.
+//! A replacement for `axum::serve` with a timeout for the head of a request, a limit of
+//! connections, and a bounded shutdown.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,29 +16,29 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 const CONNECTIONS: usize = 4_096;
-/// For the head of a request; also how long a connection may be idle.
+/// The time limit for the head of a request, and for idle connections.
 const HEADERS: Duration = Duration::from_secs(30);
-/// For the answers that are on their way when it stops.
-const FAREWELL: Duration = Duration::from_secs(2);
-/// When the system has no resources for another connection.
+/// How long a shutdown waits for the last responses.
+const FLUSH: Duration = Duration::from_secs(2);
+/// The pause after a failure to accept, such as that of a system without file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `done`, and at most so much longer as the last answers take to be written.
+/// Serves until `done`, and then up to [`FLUSH`] for the last responses.
 pub(super) async fn serve(listener: TcpListener, router: Router, done: CancellationToken) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     while !done.is_cancelled() {
         let accepting = async {
-            // Never closed, so there is always a place in the end.
-            let place = Arc::clone(&places).acquire_owned().await.ok();
-            (place, listener.accept().await)
+            // The semaphore is never closed.
+            let permit = Arc::clone(&permits).acquire_owned().await.ok();
+            (permit, listener.accept().await)
         };
         tokio::select! {
             () = done.cancelled() => {}
-            (place, accepted) = accepting => match accepted {
+            (permit, accepted) = accepting => match accepted {
                 Ok((stream, _)) => {
                     let connection = connection(stream, router.clone(), done.clone());
-                    connections.spawn(async move { (connection.await, place) });
+                    connections.spawn(async move { (connection.await, permit) });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -49,8 +49,8 @@ pub(super) async fn serve(listener: TcpListener, router: Router, done: Cancellat
         }
     }
     drop(listener);
-    // Dropping the set closes what is left.
-    let _ = timeout(FAREWELL, async { while connections.join_next().await.is_some() {} }).await;
+    // Dropping the set closes the remaining connections.
+    let _ = timeout(FLUSH, async { while connections.join_next().await.is_some() {} }).await;
 }
 
 async fn connection(stream: TcpStream, router: Router, done: CancellationToken) {
@@ -59,14 +59,14 @@ async fn connection(stream: TcpStream, router: Router, done: CancellationToken) 
         .header_read_timeout(HEADERS)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
         () = done.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection broke off");
+    if let Err(error) = result {
+        tracing::debug!(%error, "connection error");
     }
 }

@@ -1,7 +1,13 @@
-//! A gateway: gRPC callers on one side, a job daemon on the other, and the wait in between.
+//! A gateway with gRPC callers. A method waits for the job of its request.
 
 mod chat;
+#[allow(clippy::duplicate_mod, reason = "the tests include both gateways")]
+#[path = "../../shared/progress.rs"]
+mod progress;
 pub(crate) mod proto;
+#[allow(clippy::duplicate_mod, reason = "the tests include both gateways")]
+#[path = "../../shared/stop.rs"]
+mod stop;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,26 +21,27 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tower::limit::GlobalConcurrencyLimitLayer;
 
-use self::chat::{Chat, Stop};
+use self::chat::Chat;
 use self::proto::ChatServer;
+use self::stop::Stop;
 
-/// For the answers that are on their way when it stops.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// How long a shutdown waits for callers to close their connections.
+const FLUSH: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) daemon: String,
     pub(crate) token: Option<String>,
-    /// What the daemon signs its events with.
+    /// The secret that signs the daemon's webhooks.
     pub(crate) webhook_secret: Option<String>,
     pub(crate) listen: SocketAddr,
-    /// Jobs that are waited for at once; over it callers are turned away.
+    /// Limit of concurrent jobs. Requests beyond it are shed.
     pub(crate) jobs: usize,
-    /// How long one caller waits for one job; the caller's own time, if it is shorter.
+    /// How long a caller waits for a job, unless `grpc-timeout` is shorter.
     pub(crate) deadline: Duration,
     pub(crate) reattach: Reattach,
     pub(crate) on_drop: DropPolicy,
-    /// How long a stop waits for the jobs that are waited for.
+    /// How long a shutdown waits for jobs.
     pub(crate) drain: Duration,
 }
 
@@ -67,8 +74,9 @@ impl Gateway {
         let listener = TcpListener::bind(settings.listen).await?;
         let address = listener.local_addr()?;
 
-        // Events come in at a listener of the client's own.
-        let mut client = Client::builder(settings.daemon).deadline(settings.deadline).on_drop(settings.on_drop);
+        // The client binds a webhook listener of its own.
+        let mut client = Client::builder(settings.daemon);
+        client = client.deadline(settings.deadline).on_drop(settings.on_drop);
         if let Some(secret) = settings.webhook_secret {
             client = client.webhook_secret(secret);
         }
@@ -84,14 +92,15 @@ impl Gateway {
             reattach: settings.reattach,
             stop: stop.clone(),
         };
-        // tonic has neither a time for the first bytes of a connection nor a cap on connections: where strangers reach it, a proxy
-        // in front has to have both.
+        // tonic has no timeout for the first bytes of a connection and no limit of connections. A
+        // gateway on a public network needs a proxy that has both.
+        let done = stop.done().clone().cancelled_owned();
         let server = Server::builder()
-            // A caller whose machine has gone is noticed, and its place is free again.
+            // Detects callers that have vanished, so that their permits are released.
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
             .max_concurrent_streams(1_024)
             .add_service(ChatServer(chat))
-            .serve_with_incoming_shutdown(TcpIncoming::from(listener), stop.done.clone().cancelled_owned());
+            .serve_with_incoming_shutdown(TcpIncoming::from(listener), done);
         Ok(Self { address, client, drain: settings.drain, stop, server: tokio::spawn(server) })
     }
 
@@ -103,18 +112,12 @@ impl Gateway {
         &self.client
     }
 
-    /// Stops: new jobs are refused, those that are waited for have the drain time to end, and then their callers are told which
-    /// job goes on without them.
+    /// Rejects new jobs and waits up to the drain time for the current ones. Then the remaining
+    /// callers get `CANCELLED` with the id of their job.
     pub(crate) async fn shutdown(mut self) -> Result<(), BoxError> {
-        self.stop.closing.cancel();
-        self.stop.waits.close();
-        if timeout(self.drain, self.stop.waits.wait()).await.is_err() {
-            tracing::info!(waits = self.stop.waits.len(), "the drain time is over");
-        }
-        self.stop.detach.cancel();
-        self.stop.done.cancel();
+        self.stop.drain(self.drain).await;
         // tonic waits until every caller has closed its connection.
-        match timeout(FAREWELL, &mut self.server).await {
+        match timeout(FLUSH, &mut self.server).await {
             Ok(served) => Ok(served??),
             Err(_) => {
                 self.server.abort();

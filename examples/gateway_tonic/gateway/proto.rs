@@ -1,4 +1,4 @@
-//! What `tonic-build` would make of this, by hand, so that the example needs no `protoc`:
+//! The code that `tonic-build` would generate, by hand, so that the example needs no `protoc`:
 //!
 //! ```proto
 //! package foreman.gateway.v1;
@@ -8,18 +8,23 @@
 //!   rpc ChatEvents(ChatRequest) returns (stream ChatEvent);
 //!   rpc Attach(AttachRequest) returns (ChatReply);
 //! }
-//! message ChatRequest { string model = 1; repeated string messages = 2; optional string options = 3; }
+//! message ChatRequest {
+//!   string model = 1;
+//!   repeated string messages = 2;
+//!   optional string options = 3;
+//! }
 //! message AttachRequest { string job_id = 1; }
 //! message ChatReply { string job_id = 1; string result = 2; }
 //! message ChatEvent { oneof event { string state = 1; ChatReply result = 2; } }
 //! ```
 //!
-//! Messages, options and results are JSON, which the gateway passes on byte for byte.
+//! Messages, options and results are JSON, which the gateway forwards byte for byte.
 
 use std::convert::Infallible;
 use std::task::{Context, Poll};
 
 use tonic::body::Body;
+use tonic::codegen::http::uri::PathAndQuery;
 use tonic::codegen::{BoxFuture, http};
 use tonic::server::NamedService;
 use tonic::transport::Channel;
@@ -32,6 +37,9 @@ use super::chat::Chat;
 const CHAT: &str = "/foreman.gateway.v1.Chat/Chat";
 const CHAT_EVENTS: &str = "/foreman.gateway.v1.Chat/ChatEvents";
 const ATTACH: &str = "/foreman.gateway.v1.Chat/Attach";
+
+type GrpcResult<T> = Result<Response<T>, Status>;
+type EventsResult = GrpcResult<Streaming<ChatEvent>>;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct ChatRequest {
@@ -71,7 +79,7 @@ pub(crate) enum Event {
     Result(ChatReply),
 }
 
-/// The server's side.
+/// The server.
 #[derive(Clone)]
 pub(super) struct ChatServer(pub(super) Chat);
 
@@ -92,13 +100,19 @@ impl Service<http::Request<Body>> for ChatServer {
         let chat = self.0.clone();
         Box::pin(async move {
             Ok(match request.uri().path() {
-                CHAT => server().unary(service_fn(move |request| chat.clone().whole(request)), request).await,
+                CHAT => {
+                    let unary = service_fn(move |request| chat.clone().unary(request));
+                    server().unary(unary, request).await
+                }
                 CHAT_EVENTS => {
                     let events = service_fn(move |request| chat.clone().events(request));
                     server().server_streaming(events, request).await
                 }
-                ATTACH => server().unary(service_fn(move |request| chat.clone().attach(request)), request).await,
-                _ => Status::unimplemented("no such method").into_http(),
+                ATTACH => {
+                    let attach = service_fn(move |request| chat.clone().attach(request));
+                    server().unary(attach, request).await
+                }
+                _ => Status::unimplemented("unknown method").into_http(),
             })
         })
     }
@@ -112,7 +126,7 @@ where
     tonic::server::Grpc::new(ProstCodec::default())
 }
 
-/// The caller's side.
+/// The client.
 #[derive(Clone)]
 pub(crate) struct ChatClient(tonic::client::Grpc<Channel>);
 
@@ -121,23 +135,22 @@ impl ChatClient {
         Self(tonic::client::Grpc::new(channel))
     }
 
-    pub(crate) async fn chat(&mut self, request: Request<ChatRequest>) -> Result<Response<ChatReply>, Status> {
+    pub(crate) async fn chat(&mut self, request: Request<ChatRequest>) -> GrpcResult<ChatReply> {
         self.ready().await?;
-        self.0.unary(request, http::uri::PathAndQuery::from_static(CHAT), ProstCodec::default()).await
+        let path = PathAndQuery::from_static(CHAT);
+        self.0.unary(request, path, ProstCodec::default()).await
     }
 
-    pub(crate) async fn chat_events(
-        &mut self,
-        request: Request<ChatRequest>,
-    ) -> Result<Response<Streaming<ChatEvent>>, Status> {
+    pub(crate) async fn chat_events(&mut self, chat: Request<ChatRequest>) -> EventsResult {
         self.ready().await?;
-        let path = http::uri::PathAndQuery::from_static(CHAT_EVENTS);
-        self.0.server_streaming(request, path, ProstCodec::default()).await
+        let path = PathAndQuery::from_static(CHAT_EVENTS);
+        self.0.server_streaming(chat, path, ProstCodec::default()).await
     }
 
-    pub(crate) async fn attach(&mut self, request: Request<AttachRequest>) -> Result<Response<ChatReply>, Status> {
+    pub(crate) async fn attach(&mut self, job: Request<AttachRequest>) -> GrpcResult<ChatReply> {
         self.ready().await?;
-        self.0.unary(request, http::uri::PathAndQuery::from_static(ATTACH), ProstCodec::default()).await
+        let path = PathAndQuery::from_static(ATTACH);
+        self.0.unary(job, path, ProstCodec::default()).await
     }
 
     async fn ready(&mut self) -> Result<(), Status> {

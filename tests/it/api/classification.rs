@@ -1,10 +1,10 @@
-//! What the predicates say of each way to fail: of a submission, since that is where it matters whether it arrived.
+//! The predicates of each error of a submission, where it matters whether the request arrived.
 
 use std::io;
 
 use foreman_client::Error;
 
-use crate::support::{Asked, begin, polling, request, seconds};
+use crate::support::{ReceivedRequest, polling_wait, request, seconds, spawn_wait};
 
 const UNSENT: &str = "unsent";
 const MAYBE: &str = "maybe_submitted";
@@ -15,7 +15,7 @@ const REJECTED: &str = "rejected";
 const OVERLOADED: &str = "overloaded";
 const CONNECT: &str = "connect";
 
-fn holds(error: &Error) -> Vec<&'static str> {
+fn predicates(error: &Error) -> Vec<&'static str> {
     let all = [
         (UNSENT, error.is_safe_to_resubmit()),
         (MAYBE, error.is_maybe_submitted()),
@@ -26,13 +26,13 @@ fn holds(error: &Error) -> Vec<&'static str> {
         (OVERLOADED, error.is_overloaded()),
         (CONNECT, error.is_connect()),
     ];
-    all.into_iter().filter_map(|(name, holds)| holds.then_some(name)).collect()
+    all.into_iter().filter_map(|(name, is_true)| is_true.then_some(name)).collect()
 }
 
-async fn submitted(answer: impl FnOnce(Asked)) -> Error {
-    let (wait, mut daemon) = polling(|layer| layer);
-    let waiting = begin(&wait, &request());
-    answer(daemon.post().await);
+async fn submission_error(respond: impl FnOnce(ReceivedRequest)) -> Error {
+    let (wait, mut daemon) = polling_wait();
+    let waiting = spawn_wait(&wait, &request());
+    respond(daemon.next_post().await);
     let error = waiting.await.unwrap().unwrap_err();
     assert!(error.idempotency_key().is_some() && error.job_id().is_none(), "{error}");
     assert_eq!(error.may_be_running(), error.is_maybe_submitted(), "{error}");
@@ -40,7 +40,7 @@ async fn submitted(answer: impl FnOnce(Asked)) -> Error {
 }
 
 #[tokio::test(start_paused = true)]
-async fn statuses_mean_what_they_say() {
+async fn statuses_are_classified() {
     let table: [(u16, Option<&str>, &[&str]); 19] = [
         (200, None, &[MAYBE]),
         (302, None, &[UNSENT]),
@@ -63,22 +63,22 @@ async fn statuses_mean_what_they_say() {
         (504, Some("7"), &[MAYBE, RETRY]),
     ];
     for (status, retry_after, expected) in table {
-        let error = submitted(|asked| {
+        let error = submission_error(|request| {
             let mut response = http::Response::builder().status(status);
             if let Some(value) = retry_after {
                 response = response.header("retry-after", value);
             }
-            asked.respond(response.body("{}".into()).unwrap());
+            request.respond_with(response.body("{}".into()).unwrap());
         });
         let error = error.await;
-        assert_eq!(holds(&error), expected, "{status} {retry_after:?}");
+        assert_eq!(predicates(&error), expected, "{status} {retry_after:?}");
         assert_eq!(error.status().unwrap().as_u16(), status);
         assert_eq!(error.retry_after(), retry_after.map(|_| seconds(7)), "{status}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_was_not_made_carried_nothing_and_one_that_broke_may_have() {
+async fn io_errors_are_classified() {
     use io::ErrorKind;
     for (kind, expected) in [
         (ErrorKind::ConnectionRefused, &[UNSENT, RETRY, CONNECT][..]),
@@ -91,37 +91,37 @@ async fn a_connection_that_was_not_made_carried_nothing_and_one_that_broke_may_h
         (ErrorKind::UnexpectedEof, &[MAYBE, RETRY]),
         (ErrorKind::TimedOut, &[MAYBE, RETRY]),
     ] {
-        assert_eq!(holds(&submitted(|asked| asked.fail(kind)).await), expected, "{kind:?}");
+        assert_eq!(predicates(&submission_error(|request| request.fail(kind)).await), expected, "{kind:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_cannot_be_used_may_have_been_a_yes() {
+async fn unusable_202_is_maybe_submitted() {
     for body in ["", "{}", "<html>", r#"{"job_id":"a/b"}"#] {
-        assert_eq!(holds(&submitted(|asked| asked.answer(202, body)).await), [MAYBE, RETRY], "{body}");
+        assert_eq!(predicates(&submission_error(|request| request.respond(202, body)).await), [MAYBE, RETRY], "{body}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_never_comes_may_have_been_a_yes() {
-    let (wait, mut daemon) = polling(|layer| layer);
-    let waiting = begin(&wait, &request());
-    let _asked = daemon.post().await;
+async fn request_timeout_is_maybe_submitted() {
+    let (wait, mut daemon) = polling_wait();
+    let waiting = spawn_wait(&wait, &request());
+    let _post = daemon.next_post().await;
     let error = waiting.await.unwrap().unwrap_err();
-    assert_eq!(holds(&error), [MAYBE, RETRY]);
-    assert!(error.is_timeout() && daemon.clock() == seconds(30));
+    assert_eq!(predicates(&error), [MAYBE, RETRY]);
+    assert!(error.is_timeout() && daemon.elapsed() == seconds(30));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_is_not_ready_has_sent_nothing_that_the_daemon_knows() {
-    let (wait, mut daemon) = polling(|layer| layer);
-    daemon.not_ready(io::Error::from(io::ErrorKind::ConnectionRefused));
-    let error = begin(&wait, &request()).await.unwrap().unwrap_err();
+async fn failed_readiness_is_unsent() {
+    let (wait, mut daemon) = polling_wait();
+    daemon.fail_ready(io::Error::from(io::ErrorKind::ConnectionRefused));
+    let error = spawn_wait(&wait, &request()).await.unwrap().unwrap_err();
     assert!(error.is_safe_to_resubmit() && error.is_connect());
 }
 
 #[test]
-fn errors_of_wire_types_have_a_kind_also_in_a_box() {
+fn wire_type_errors_are_classified() {
     let invalid = || foreman_client::JobId::new("").unwrap_err();
     for error in [Error::from(invalid()), Error::from_boxed(invalid().into())] {
         assert!(error.is_invalid(), "{error}");

@@ -1,4 +1,4 @@
-//! What must hold at compile time.
+//! Properties at compile time: traits and sizes.
 
 use foreman_client::api::{Accepted, Api, ApiFuture, BaseUrl, GetJob, HttpService, Transport};
 use foreman_client::source::{PollPolicy, PollStream, WebhookStats};
@@ -10,16 +10,16 @@ use foreman_client::{
 };
 use tower::{Layer, Service};
 
-use crate::support::{Http, TestApi};
+use crate::support::{MockApi, MockHttp};
 
-type Usual = Api<Transport>;
+type DefaultApi = Api<Transport>;
 
 fn shared<T: Send + Sync + 'static>() {}
 fn sent<T: Send + 'static>() {}
 fn cloned<T: Clone + Send + Sync + 'static>() {}
 
 #[test]
-fn everything_can_be_sent_and_nearly_everything_shared() {
+fn public_types_are_send_and_sync() {
     cloned::<SubmitRequest>();
     cloned::<EmbedRequest>();
     cloned::<Submission>();
@@ -34,47 +34,48 @@ fn everything_can_be_sent_and_nearly_everything_shared() {
     cloned::<WebhookEndpoint>();
     cloned::<PollPolicy>();
     cloned::<BaseUrl>();
-    cloned::<Usual>();
-    cloned::<WaitLayer<Usual>>();
-    cloned::<Wait<Usual, Usual>>();
+    cloned::<DefaultApi>();
+    cloned::<WaitLayer<DefaultApi>>();
+    cloned::<Wait<DefaultApi, DefaultApi>>();
     shared::<Error>();
     sent::<States>();
-    sent::<PollStream<Usual>>();
-    sent::<JobWait<Usual, Usual>>();
-    sent::<<Usual as Service<SubmitRequest>>::Future>();
+    sent::<PollStream<DefaultApi>>();
+    sent::<JobWait<DefaultApi, DefaultApi>>();
+    sent::<<DefaultApi as Service<SubmitRequest>>::Future>();
 }
 
 #[test]
-fn the_wait_fits_where_boxed_services_are_kept() {
-    fn boxed(wait: Wait<TestApi, TestApi>) -> tower::util::BoxCloneSyncService<SubmitRequest, JobResult, Error> {
+fn wait_can_be_boxed() {
+    fn boxed(wait: Wait<MockApi, MockApi>) -> tower::util::BoxCloneSyncService<SubmitRequest, JobResult, Error> {
         tower::util::BoxCloneSyncService::new(wait)
     }
-    fn any_layer<L: Layer<TestApi, Service = Wait<TestApi, TestApi>>>(_: &L) {}
+    fn any_layer<L: Layer<MockApi, Service = Wait<MockApi, MockApi>>>(_: &L) {}
     fn any_http<T: HttpService>() {}
     let _ = boxed;
-    any_layer(&WaitLayer::new(crate::support::Daemon::new().0));
-    any_http::<Http>();
+    any_layer(&WaitLayer::new(crate::support::ScriptedDaemon::new().0));
+    any_http::<MockHttp>();
     any_http::<Transport>();
 }
 
 #[test]
-fn an_error_fits_through_a_boxing_layer_and_back() {
+fn error_survives_boxing() {
     let error = "no such url".parse::<BaseUrl>().unwrap_err();
     let text = error.to_string();
     let boxed: BoxError = error.into();
     assert_eq!(Error::from_boxed(boxed).to_string(), text);
 }
 
-/// A gateway holds one of these for each job that it waits for: growth is to be noticed.
+/// A gateway has one `JobWait` for each job in flight.
 #[test]
-fn a_waiting_job_is_small() {
+fn future_sizes_are_bounded() {
     fn size<T>() -> usize {
         std::mem::size_of::<T>()
     }
     assert_eq!(size::<Error>(), size::<usize>());
     assert_eq!(size::<SubmitRequest>(), 2 * size::<usize>());
     assert_eq!(size::<JobResult>(), size::<usize>());
-    let (exchange, wait) = (size::<<Usual as Service<GetJob>>::Future>(), size::<JobWait<Usual, Usual>>());
+    let (exchange, wait) =
+        (size::<<DefaultApi as Service<GetJob>>::Future>(), size::<JobWait<DefaultApi, DefaultApi>>());
     assert!(exchange <= 512, "an exchange takes {exchange} bytes");
     assert!(wait <= 1024, "a wait takes {wait} bytes");
     let _: fn(ApiFuture<(), (), GetJob>) = drop;

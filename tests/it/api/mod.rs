@@ -1,9 +1,9 @@
-//! The leaf: what goes over the wire, and what is made of every answer.
+//! `Api`: the requests on the wire, and the result or error of each response.
 
-mod answers;
 mod classification;
 mod contracts;
 mod endpoints;
 mod layers;
 mod requests;
+mod responses;
 mod timing;

@@ -1,5 +1,6 @@
-//! The client against the embedded daemon, over real sockets.
+//! `Client` on real sockets, mostly with the embedded daemon.
 
+mod end_to_end;
 mod endpoints;
 mod limits;
 mod listener;
@@ -7,4 +8,16 @@ mod options;
 mod sockets;
 mod tls;
 mod transport;
-mod ways;
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+/// A list of models whose only model is named after the HTTP version of the request.
+async fn version_as_model(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let version = format!("{:?}", request.version());
+    Ok(Response::new(Full::from(format!(r#"{{"models":[{{"name":"{version}"}}]}}"#))))
+}

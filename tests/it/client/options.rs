@@ -1,39 +1,39 @@
-//! Every option that cannot work is refused by name, before anything is bound or sent.
+//! Invalid options and requests are rejected by name, before anything is bound or sent.
 
 use std::time::Duration;
 
 use foreman_client::{Client, ClientBuilder, EmbedRequest, Message, Notifier, SubmitRequest};
 
-async fn refused(field: &str, builder: ClientBuilder) {
+async fn assert_invalid(field: &str, builder: ClientBuilder) {
     let error = builder.build().await.unwrap_err();
     assert!(error.is_invalid() && error.is_safe_to_resubmit(), "{field}: {error}");
     assert!(error.to_string().starts_with(&format!("invalid {field}: ")), "{field}: {error}");
 }
 
 #[tokio::test]
-async fn options_that_cannot_work_are_refused_by_name() {
+async fn invalid_options_are_named() {
     let client = || Client::builder("http://127.0.0.1:9");
     for url in ["", "127.0.0.1:9", "ftp://h", "http://", "http://h?q", "http://user@h"] {
-        refused("base_url", Client::builder(url)).await;
+        assert_invalid("base_url", Client::builder(url)).await;
     }
-    refused("token", client().token("")).await;
-    refused("token", client().token("a\nb")).await;
-    refused("webhook_secret", client().webhook_secret("")).await;
-    refused("webhook_secret", client().webhook_secret("whsec_")).await;
-    refused("webhook_secret", client().webhook_secret("good").webhook_secret("")).await;
-    refused("public_url", client().public_url("http://:80/hooks")).await;
-    refused("public_url", client().public_url("/hooks")).await;
-    refused("public_url", client().notifier(Notifier::new())).await;
-    refused("deadline", client().deadline(Duration::ZERO)).await;
-    refused("interval", client().poll_interval(Duration::ZERO)).await;
-    refused("request_timeout", client().request_timeout(Duration::ZERO)).await;
-    refused("max_response_size", client().max_response_size(0)).await;
+    assert_invalid("token", client().token("")).await;
+    assert_invalid("token", client().token("a\nb")).await;
+    assert_invalid("webhook_secret", client().webhook_secret("")).await;
+    assert_invalid("webhook_secret", client().webhook_secret("whsec_")).await;
+    assert_invalid("webhook_secret", client().webhook_secret("good").webhook_secret("")).await;
+    assert_invalid("public_url", client().public_url("http://:80/hooks")).await;
+    assert_invalid("public_url", client().public_url("/hooks")).await;
+    assert_invalid("public_url", client().notifier(Notifier::new())).await;
+    assert_invalid("deadline", client().deadline(Duration::ZERO)).await;
+    assert_invalid("interval", client().poll_interval(Duration::ZERO)).await;
+    assert_invalid("request_timeout", client().request_timeout(Duration::ZERO)).await;
+    assert_invalid("max_response_size", client().max_response_size(0)).await;
     let transport = foreman_client::api::Transport::builder().connect_timeout(Duration::ZERO);
-    refused("connect_timeout", client().transport(transport)).await;
+    assert_invalid("connect_timeout", client().transport(transport)).await;
 }
 
 #[test]
-fn requests_that_cannot_work_are_refused_by_name() {
+fn invalid_requests_are_named() {
     for (field, error) in [
         ("model", SubmitRequest::builder("").build().unwrap_err()),
         ("messages", Message::from_json("[]").unwrap_err().into()),
@@ -45,7 +45,7 @@ fn requests_that_cannot_work_are_refused_by_name() {
 }
 
 #[tokio::test]
-async fn secrets_are_not_shown() {
+async fn secrets_are_redacted() {
     let builder = Client::builder("http://127.0.0.1:9").token("hunter2").webhook_secret("hunter3").polling();
     assert!(!format!("{builder:?}").contains("hunter"), "{builder:?}");
     let client = builder.build().await.unwrap();

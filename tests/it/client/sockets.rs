@@ -1,19 +1,18 @@
-//! What is bound, looked at from outside the client: in a process of its own, since other tests of this one bind too.
+//! The listening sockets of a client. The test runs in a process of its own, since other tests bind too.
 #![cfg(target_os = "linux")]
 
-use std::process::Command;
-
+use foreman_client::Client;
 use foreman_client::api::HttpService;
-use foreman_client::{Client, SubmitRequest};
-use http::{Method, Request, Response};
-use http_body_util::Full;
-use tower::service_fn;
+use http::Method;
+use tokio::process::Command;
 
-/// Set in the process that is looked at.
+use crate::support::{Exchange, bounded, function_http, request};
+
+/// Set in the child process.
 const CHILD: &str = "FOREMAN_CLIENT_TEST_CHILD";
 
-/// How many sockets of this process listen.
-fn listening() -> usize {
+/// The number of listening sockets of this process.
+fn listening_sockets() -> usize {
     let mine: Vec<_> = std::fs::read_dir("/proc/self/fd")
         .unwrap()
         .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
@@ -27,33 +26,33 @@ fn listening() -> usize {
     lines.filter(|line| line[3] == "0A" && mine.iter().any(|inode| inode == line[9])).count()
 }
 
-async fn finished(client: Client<impl HttpService + Clone>) -> usize {
-    let request = SubmitRequest::builder("m").user("hi").build().unwrap();
-    client.submit(request).await.unwrap();
-    listening()
+async fn sockets_after_job(client: Client<impl HttpService + Clone>) -> usize {
+    bounded(client.submit(request())).await.unwrap();
+    listening_sockets()
 }
 
 #[tokio::test]
-async fn polling_opens_no_socket_to_listen_on() {
+async fn polling_does_not_listen() {
     if std::env::var_os(CHILD).is_none() {
-        let name = "client::sockets::polling_opens_no_socket_to_listen_on";
-        let child =
-            Command::new(std::env::current_exe().unwrap()).args(["--exact", name]).env(CHILD, "1").output().unwrap();
-        let said = String::from_utf8_lossy(&child.stdout);
-        assert!(child.status.success() && said.contains("1 passed"), "{said}");
+        let name = "client::sockets::polling_does_not_listen";
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        let child = child.args(["--exact", name]).env(CHILD, "1").kill_on_drop(true);
+        let child = bounded(child.output()).await.unwrap();
+        let output = String::from_utf8_lossy(&child.stdout);
+        assert!(child.status.success() && output.contains("1 passed"), "{output}");
         return;
     }
-    // A daemon in memory, so that nothing but the client could listen.
-    let daemon = service_fn(|request: Request<Full<bytes::Bytes>>| async move {
+    // The daemon has no socket.
+    let daemon = function_http(|request| {
         let status = if request.method() == Method::POST { 202 } else { 200 };
-        Response::builder().status(status).body(Full::<bytes::Bytes>::from(r#"{"job_id":"7","state":"done"}"#))
+        Exchange::response(status, &[], r#"{"job_id":"7","state":"done"}"#)
     });
     let client = || Client::builder("http://127.0.0.1:9");
-    assert_eq!(listening(), 0);
-    assert_eq!(finished(client().polling().build_with(daemon).await.unwrap()).await, 0, "polling binds nothing");
+    assert_eq!(listening_sockets(), 0);
     assert_eq!(
-        finished(client().build_with(daemon).await.unwrap()).await,
-        1,
-        "and by webhook it is one, so this can be seen"
+        sockets_after_job(client().polling().build_with(daemon.clone()).await.unwrap()).await,
+        0,
+        "polling binds no socket"
     );
+    assert_eq!(sockets_after_job(client().build_with(daemon).await.unwrap()).await, 1, "webhooks bind one socket");
 }

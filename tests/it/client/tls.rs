@@ -1,33 +1,27 @@
-//! `https`, by the roots of the operating system: in a process of its own, whose root is one made here.
+//! `https` with the roots of the operating system. The client runs in a process of its own, with roots of the test.
 
-use std::convert::Infallible;
-use std::process::Command;
 use std::sync::Arc;
 
 use foreman_client::Client;
-use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tokio::net::TcpListener;
+use tokio::process::Command;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-/// Names the URL, in the process that is the client.
+use super::version_as_model;
+use crate::support::bounded;
+
+/// The daemon's URL, set in the child process.
 const URL: &str = "FOREMAN_CLIENT_TEST_TLS_URL";
-/// What the child says of the protocol that was spoken, or of why there was none.
-const SAID: &str = "models said: ";
+/// The prefix of the child's output line: the HTTP version or the error.
+const OUTPUT: &str = "client output: ";
 
-async fn models(request: Request<Incoming>) -> Result<Response<Full<bytes::Bytes>>, Infallible> {
-    let version = format!("{:?}", request.version());
-    Ok(Response::new(Full::from(format!(r#"{{"models":[{{"name":"{version}"}}]}}"#))))
-}
-
-/// Serves one connection with a certificate of its own, speaking what is offered; gives the port and the certificate.
+/// Serves one connection with a new certificate and the ALPN `protocol`. Returns the port and the certificate.
 async fn serve(protocol: &'static str) -> (u16, String) {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
@@ -43,8 +37,8 @@ async fn serve(protocol: &'static str) -> (u16, String) {
     tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
         let Ok(stream) = TlsAcceptor::from(Arc::new(config)).accept(stream).await else { return };
-        let (stream, service) = (TokioIo::new(stream), service_fn(models));
-        // How the connection ends is the client's affair.
+        let (stream, service) = (TokioIo::new(stream), service_fn(version_as_model));
+        // The client closes the connection.
         if protocol == "h2" {
             let _ =
                 hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(stream, service).await;
@@ -55,27 +49,27 @@ async fn serve(protocol: &'static str) -> (u16, String) {
     (port, cert.pem())
 }
 
-/// Runs this test again as a client whose root certificates are `roots`; gives what it said.
+/// Runs this test in a child process with the root certificates `roots`. Returns its output.
 async fn client(port: u16, roots: &str) -> String {
     let file = std::env::temp_dir().join(format!("foreman-client-roots-{}-{port}.pem", std::process::id()));
     std::fs::write(&file, roots).unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "client::tls::https_is_spoken_by_the_roots_of_the_system", "--nocapture"]);
+    child.args(["--exact", "client::tls::https_uses_system_roots", "--nocapture"]);
     child.env(URL, format!("https://localhost:{port}")).env("SSL_CERT_FILE", &file).env_remove("SSL_CERT_DIR");
-    let output = tokio::task::spawn_blocking(move || child.output()).await.unwrap().unwrap();
+    let output = bounded(child.kill_on_drop(true).output()).await.unwrap();
     std::fs::remove_file(file).unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let line = said.lines().find_map(|line| line.split_once(SAID)).unwrap_or_else(|| panic!("{said}"));
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = stdout.lines().find_map(|line| line.split_once(OUTPUT)).unwrap_or_else(|| panic!("{stdout}"));
     line.1.to_owned()
 }
 
 #[tokio::test]
-async fn https_is_spoken_by_the_roots_of_the_system() {
+async fn https_uses_system_roots() {
     if let Ok(url) = std::env::var(URL) {
         let client = Client::builder(url).polling().build().await.unwrap();
-        match client.models().await {
-            Ok(models) => println!("{SAID}{}", models[0].name),
-            Err(error) => println!("{SAID}{error}, unsent {}", error.is_safe_to_resubmit()),
+        match bounded(client.models()).await {
+            Ok(models) => println!("{OUTPUT}{}", models[0].name),
+            Err(error) => println!("{OUTPUT}{error}, unsent {}", error.is_safe_to_resubmit()),
         }
         return;
     }
@@ -84,7 +78,7 @@ async fn https_is_spoken_by_the_roots_of_the_system() {
         assert_eq!(client(port, &certificate).await, version);
     }
     let (port, _) = serve("h2").await;
-    let (_, stranger) = serve("h2").await;
-    let said = client(port, &stranger).await;
-    assert!(said.ends_with("cannot connect to the daemon, unsent true"), "{said}");
+    let (_, other) = serve("h2").await;
+    let output = client(port, &other).await;
+    assert!(output.ends_with("cannot connect to the daemon, unsent true"), "{output}");
 }

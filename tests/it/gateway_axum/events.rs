@@ -2,10 +2,11 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::net::TcpStream;
 
-use super::{CHAT, Rig};
+use super::{AxumHarness, CHAT};
 use crate::raw::submit;
+use crate::support::bounded;
 
-/// Server-sent events as they come.
+/// Reads server-sent events.
 pub(super) struct Events(Lines<BufReader<TcpStream>>);
 
 impl Events {
@@ -16,7 +17,7 @@ impl Events {
     /// The next event and its data; `None` at the end.
     pub(super) async fn next(&mut self) -> Option<(String, Value)> {
         let mut name = None;
-        while let Some(line) = self.0.next_line().await.unwrap() {
+        while let Some(line) = bounded(self.0.next_line()).await.unwrap() {
             if let Some(event) = line.strip_prefix("event: ") {
                 name = Some(event.to_owned());
             } else if let Some(data) = line.strip_prefix("data: ") {
@@ -34,19 +35,19 @@ impl Events {
 }
 
 #[tokio::test]
-async fn the_states_come_as_events_and_behind_them_the_result() {
-    let rig = Rig::new().await;
-    // The one worker has something else to do, so that the job is queued first.
-    submit(&rig.daemon, "a").await;
-    rig.gate.begun().await;
-    let mut events = Events::of(rig.send("/chat/events", CHAT).await);
+async fn stream_yields_states_then_result() {
+    let harness = AxumHarness::new().await;
+    // The only worker is busy, so that the job is queued first.
+    bounded(submit(&harness.daemon, "a")).await;
+    harness.gate.run_started().await;
+    let mut events = Events::of(harness.send("/chat/events", CHAT).await);
     assert_eq!(events.state().await, "queued");
-    rig.gate.open(1);
-    let id = rig.gate.begun().await.job_id().clone();
+    harness.gate.open(1);
+    let id = harness.gate.run_started().await.job_id().clone();
     assert_eq!(events.state().await, "running");
-    rig.gate.open(1);
+    harness.gate.open(1);
     assert_eq!(events.state().await, "done");
     assert_eq!(events.next().await, Some(("result".to_owned(), "passed".into())));
     assert_eq!(events.next().await, None);
-    assert_eq!(rig.daemon.executions(&id).await, 1);
+    assert_eq!(harness.daemon.executions(&id).await, 1);
 }

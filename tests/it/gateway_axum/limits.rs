@@ -1,56 +1,55 @@
-use foreman_client::JobId;
 use tokio::io::AsyncReadExt as _;
 
-use super::{CHAT, Rig, passed, problem};
-use crate::eventually::eventually;
-use crate::raw::{read, send};
+use super::{AxumHarness, CHAT, assert_result, problem, read};
+use crate::raw::send;
+use crate::support::{bounded, eventually, job_id};
 
 #[tokio::test]
-async fn over_the_jobs_in_flight_callers_are_turned_away_and_nothing_is_submitted() {
-    let rig = Rig::with(|settings| settings.jobs = 1).await;
-    let first = rig.send("/chat", CHAT).await;
-    let id = rig.gate.begun().await.job_id().clone();
+async fn job_limit_sheds_callers() {
+    let harness = AxumHarness::with(|settings| settings.jobs = 1).await;
+    let first = harness.send("/chat", CHAT).await;
+    let id = harness.gate.run_started().await.job_id().clone();
     for path in ["/chat", "/chat/events"] {
-        let answer = read(rig.send(path, CHAT).await).await;
-        let problem = problem(&answer, 503);
+        let response = read(harness.send(path, CHAT).await).await;
+        let problem = problem(&response, 503);
         assert_eq!((&problem["title"], &problem["may_be_running"]), (&"overloaded".into(), &false.into()));
-        assert_eq!(answer.header("retry-after"), Some("1"));
-        assert_eq!(answer.header("foreman-job-id"), None);
+        assert_eq!(response.header("retry-after"), Some("1"));
+        assert_eq!(response.header("foreman-job-id"), None);
     }
-    assert_eq!(rig.daemon.stats().accepted, 1);
-    rig.gate.open(1);
-    passed(&read(first).await, &id);
+    assert_eq!(harness.daemon.stats().accepted, 1);
+    harness.gate.open(1);
+    assert_result(&read(first).await, &id);
 
-    // Its place is free again.
-    let next = rig.send("/chat", CHAT).await;
-    let id = rig.gate.begun().await.job_id().clone();
-    rig.gate.open(1);
-    passed(&read(next).await, &id);
-    assert_eq!(rig.daemon.stats().executions, 2);
+    // The permit is free again.
+    let next = harness.send("/chat", CHAT).await;
+    let id = harness.gate.run_started().await.job_id().clone();
+    harness.gate.open(1);
+    assert_result(&read(next).await, &id);
+    assert_eq!(harness.daemon.stats().executions, 2);
 }
 
 #[tokio::test]
-async fn over_the_requests_callers_are_turned_away_whatever_they_ask_and_events_are_not() {
-    let rig = Rig::with(|settings| settings.requests = 1).await;
-    let first = rig.send("/chat", CHAT).await;
-    let id = rig.gate.begun().await.job_id().clone();
-    let answer = rig.get(&JobId::new("7").unwrap()).await;
-    assert_eq!(problem(&answer, 503)["title"], "overloaded");
-    assert_eq!(answer.header("retry-after"), Some("1"));
-    assert!(answer.header("x-request-id").is_some());
-    eventually("delivered", || rig.daemon.stats().webhooks_delivered == 2).await;
-    rig.gate.open(1);
-    passed(&read(first).await, &id);
-    assert_eq!(rig.daemon.executions(&id).await, 1);
+async fn request_limit_sheds_callers_and_not_events() {
+    let harness = AxumHarness::with(|settings| settings.requests = 1).await;
+    let first = harness.send("/chat", CHAT).await;
+    let id = harness.gate.run_started().await.job_id().clone();
+    let response = harness.get(&job_id("7")).await;
+    assert_eq!(problem(&response, 503)["title"], "overloaded");
+    assert_eq!(response.header("retry-after"), Some("1"));
+    assert!(response.header("x-request-id").is_some());
+    eventually("events are delivered", || harness.daemon.stats().webhooks_delivered == 2).await;
+    harness.gate.open(1);
+    assert_result(&read(first).await, &id);
+    assert_eq!(harness.daemon.executions(&id).await, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn peers_that_stop_in_the_middle_of_a_request_are_let_go() {
-    let rig = Rig::new().await;
-    // The paused clock jumps to the time-outs; without them nothing of this would ever return.
-    let mut head = send(rig.gateway.address(), "POST /chat HT").await;
-    let _ = head.read_to_end(&mut Vec::new()).await;
-    let body = send(rig.gateway.address(), "POST /chat HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n{").await;
+async fn stalled_peers_are_disconnected() {
+    let harness = AxumHarness::new().await;
+    // The paused clock advances to the timeouts of the server.
+    let mut head = send(harness.gateway.address(), "POST /chat HT").await;
+    let _ = bounded(head.read_to_end(&mut Vec::new())).await;
+    let body = send(harness.gateway.address(), "POST /chat HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n{").await;
     assert_eq!(read(body).await.status, 408);
-    assert_eq!(rig.daemon.stats().accepted, 0);
+    assert_eq!(harness.daemon.stats().accepted, 0);
 }

@@ -1,11 +1,11 @@
-//! The gateway of the axum example, seen from its callers' sockets.
+//! The gateway of the axum example. Callers use raw sockets.
 
 #[path = "../../../examples/gateway_axum/gateway/mod.rs"]
 mod gateway;
 
 mod events;
-mod faults;
 mod limits;
+mod outages;
 mod stop;
 mod unary;
 
@@ -15,26 +15,25 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 
 use self::gateway::{Gateway, Settings};
-use crate::gate::Gate;
-use crate::raw::{Answer, read, request, send};
+use crate::raw::{self, Answer, request, send};
+use crate::support::{BoundedGate, SECRET, bounded, gated_daemon};
 
-const SECRET: &str = "a secret that both sides know";
 const CHAT: &str = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
 
-struct Rig {
-    gate: Gate,
+struct AxumHarness {
+    gate: BoundedGate,
     daemon: Daemon,
     gateway: Gateway,
 }
 
-impl Rig {
+impl AxumHarness {
     async fn new() -> Self {
         Self::with(|_| ()).await
     }
 
-    async fn with(set: impl FnOnce(&mut Settings)) -> Self {
-        let (gate, daemon) = daemon().await;
-        let gateway = gateway(&daemon.url(), set).await;
+    async fn with(configure: impl FnOnce(&mut Settings)) -> Self {
+        let (gate, daemon) = signing_daemon().await;
+        let gateway = start_gateway(&daemon.url(), configure).await;
         Self { gate, daemon, gateway }
     }
 
@@ -51,39 +50,49 @@ impl Rig {
     }
 }
 
-/// A daemon whose jobs end when they are told to.
-async fn daemon() -> (Gate, Daemon) {
-    let (gate, backend) = Gate::new();
-    (gate, Daemon::builder().backend(backend).webhook_secret(SECRET).start().await.unwrap())
+/// A gated daemon that signs its events.
+async fn signing_daemon() -> (BoundedGate, Daemon) {
+    gated_daemon(Daemon::builder().webhook_secret(SECRET)).await
 }
 
-async fn gateway(url: &str, set: impl FnOnce(&mut Settings)) -> Gateway {
+async fn start_gateway(url: &str, configure: impl FnOnce(&mut Settings)) -> Gateway {
     let mut settings = Settings::new(url);
     settings.webhook_secret = Some(SECRET.to_owned());
-    set(&mut settings);
+    configure(&mut settings);
     Gateway::start(settings).await.unwrap()
 }
 
 async fn post(gateway: &Gateway, path: &str, body: &str) -> TcpStream {
-    send(gateway.address(), request("POST", path, &["Content-Type: application/json"], body)).await
+    bounded(send(gateway.address(), request("POST", path, &["Content-Type: application/json"], body))).await
 }
 
 async fn get(gateway: &Gateway, id: &JobId) -> Answer {
-    read(send(gateway.address(), request("GET", &format!("/jobs/{id}"), &[], "")).await).await
+    let request = request("GET", &format!("/jobs/{id}"), &[], "");
+    read(bounded(send(gateway.address(), request)).await).await
 }
 
-/// The problem in an answer with that status.
-fn problem(answer: &Answer, status: u16) -> Value {
-    assert_eq!(answer.status, status, "{answer:?}");
-    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{answer:?}");
-    let problem: Value = serde_json::from_str(&answer.body).unwrap();
+/// Reads the response on a connection.
+async fn read(stream: TcpStream) -> Answer {
+    bounded(raw::read(stream)).await
+}
+
+/// The job when it has ended, from the daemon itself.
+async fn ended(daemon: &Daemon, id: &JobId) -> Value {
+    bounded(raw::ended(daemon, id.as_str())).await
+}
+
+/// The problem in a response with that status.
+fn problem(response: &Answer, status: u16) -> Value {
+    assert_eq!(response.status, status, "{response:?}");
+    assert_eq!(response.header("content-type"), Some("application/problem+json"), "{response:?}");
+    let problem: Value = serde_json::from_str(&response.body).unwrap();
     assert_eq!(problem["status"], status, "{problem}");
     problem
 }
 
-/// The result in an answer.
-fn passed(answer: &Answer, id: &JobId) {
-    assert_eq!(answer.status, 200, "{answer:?}");
-    assert_eq!(answer.json(), "passed");
-    assert_eq!(answer.header("foreman-job-id"), Some(id.as_str()));
+/// Asserts that a response has the result of that job.
+fn assert_result(response: &Answer, id: &JobId) {
+    assert_eq!(response.status, 200, "{response:?}");
+    assert_eq!(response.json(), "passed");
+    assert_eq!(response.header("foreman-job-id"), Some(id.as_str()));
 }

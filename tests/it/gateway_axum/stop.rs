@@ -4,55 +4,56 @@ use tokio::net::TcpStream;
 use tokio::task::yield_now;
 
 use super::events::Events;
-use super::{CHAT, Rig, gateway, get, passed, problem};
-use crate::raw::read;
+use super::{AxumHarness, CHAT, assert_result, get, post, problem, read, start_gateway};
+use crate::support::{bounded, eventually};
 
 #[tokio::test]
-async fn a_stop_lets_those_who_wait_finish_and_takes_nothing_new() {
-    let Rig { gate, daemon, gateway } = Rig::new().await;
+async fn shutdown_drains_waits_and_rejects_new_jobs() {
+    let AxumHarness { gate, daemon, gateway } = AxumHarness::new().await;
     let address = gateway.address();
-    let caller = super::post(&gateway, "/chat", CHAT).await;
-    let id = gate.begun().await.job_id().clone();
+    let caller = post(&gateway, "/chat", CHAT).await;
+    let id = gate.run_started().await.job_id().clone();
     let stop = tokio::spawn(gateway.shutdown());
-    // Now it has begun.
+    // The shutdown has started.
     yield_now().await;
     let request = crate::raw::request("POST", "/chat", &["Content-Type: application/json"], CHAT);
-    let answer = read(crate::raw::send(address, request).await).await;
-    assert_eq!(problem(&answer, 503)["title"], "stopping");
-    assert_eq!(answer.header("retry-after"), Some("1"));
+    let response = read(crate::raw::send(address, request).await).await;
+    assert_eq!(problem(&response, 503)["title"], "stopping");
+    assert_eq!(response.header("retry-after"), Some("1"));
     gate.open(1);
-    // By an event, which comes in although it stops.
-    passed(&read(caller).await, &id);
-    stop.await.unwrap().unwrap();
+    // By an event: the webhook route is open during the drain.
+    assert_result(&read(caller).await, &id);
+    bounded(stop).await.unwrap().unwrap();
     assert!(TcpStream::connect(address).await.is_err());
     assert_eq!((daemon.executions(&id).await, daemon.stats().accepted), (1, 1));
 }
 
 #[tokio::test]
-async fn past_the_drain_callers_are_told_which_job_goes_on_and_another_gateway_attaches() {
-    let Rig { gate, daemon, gateway: first } = Rig::with(|settings| settings.drain = Duration::ZERO).await;
-    let caller = super::post(&first, "/chat", CHAT).await;
-    let id = gate.begun().await.job_id().clone();
-    // The gateway knows the id when it says so.
-    crate::eventually::eventually("polling", || daemon.stats().polls > 0).await;
-    first.shutdown().await.unwrap();
-    let answer = read(caller).await;
-    assert_eq!(problem(&answer, 503)["job_id"], id.as_str());
-    assert_eq!(answer.header("foreman-job-id"), Some(id.as_str()));
+async fn drain_timeout_returns_job_id_to_attach() {
+    let AxumHarness { gate, daemon, gateway: first } =
+        AxumHarness::with(|settings| settings.drain = Duration::ZERO).await;
+    let caller = post(&first, "/chat", CHAT).await;
+    let id = gate.run_started().await.job_id().clone();
+    // The gateway needs the job id for its response.
+    eventually("the job is polled", || daemon.stats().polls > 0).await;
+    bounded(first.shutdown()).await.unwrap();
+    let response = read(caller).await;
+    assert_eq!(problem(&response, 503)["job_id"], id.as_str());
+    assert_eq!(response.header("foreman-job-id"), Some(id.as_str()));
 
-    let second = gateway(&daemon.url(), |_| ()).await;
+    let second = start_gateway(&daemon.url(), |_| ()).await;
     gate.open(1);
-    passed(&get(&second, &id).await, &id);
+    assert_result(&get(&second, &id).await, &id);
     assert_eq!((daemon.executions(&id).await, daemon.stats().accepted), (1, 1));
 }
 
 #[tokio::test]
-async fn past_the_drain_a_stream_ends_with_a_problem() {
-    let Rig { gate, daemon, gateway } = Rig::with(|settings| settings.drain = Duration::ZERO).await;
-    let mut events = Events::of(super::post(&gateway, "/chat/events", CHAT).await);
-    let id = gate.begun().await.job_id().clone();
+async fn drain_timeout_ends_stream_with_problem() {
+    let AxumHarness { gate, daemon, gateway } = AxumHarness::with(|settings| settings.drain = Duration::ZERO).await;
+    let mut events = Events::of(post(&gateway, "/chat/events", CHAT).await);
+    let id = gate.run_started().await.job_id().clone();
     while events.state().await != "running" {}
-    gateway.shutdown().await.unwrap();
+    bounded(gateway.shutdown()).await.unwrap();
     let (name, problem) = events.next().await.unwrap();
     assert_eq!((name.as_str(), &problem["job_id"]), ("problem", &id.as_str().into()));
     assert_eq!(events.next().await, None);

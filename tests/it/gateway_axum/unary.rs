@@ -1,34 +1,31 @@
-use std::time::Duration;
-
 use foreman_client::DropPolicy;
 
-use super::{CHAT, Rig, passed, problem};
-use crate::eventually::eventually;
-use crate::raw::{ended, read};
+use super::{AxumHarness, CHAT, assert_result, ended, problem, read};
+use crate::support::{eventually, job_id, seconds};
 
 #[tokio::test]
-async fn a_chat_is_answered_with_the_result_and_the_id() {
-    let rig = Rig::new().await;
+async fn chat_returns_result_and_job_id() {
+    let harness = AxumHarness::new().await;
     let body = r#"{"model":"m","messages":[{"b" : 1.0}],"options":{ "t":1e0 },"think":"high","stream":true,"x":1}"#;
-    let caller = rig.send("/chat", body).await;
-    let chat = rig.gate.begun().await;
-    // What the caller said reached the model as it was.
+    let caller = harness.send("/chat", body).await;
+    let chat = harness.gate.run_started().await;
+    // The backend receives the fields of the request unchanged.
     assert_eq!((chat.model(), chat.messages()[0].as_json()), ("m", r#"{"b" : 1.0}"#));
     assert_eq!((chat.options().unwrap().get(), chat.think().unwrap().get()), (r#"{ "t":1e0 }"#, r#""high""#));
-    // The daemon's events come in by the same server: queued and running.
-    eventually("delivered", || rig.daemon.stats().webhooks_delivered == 2).await;
-    rig.gate.open(1);
-    let answer = read(caller).await;
-    passed(&answer, chat.job_id());
-    assert_eq!(answer.header("location"), Some(format!("/jobs/{}", chat.job_id()).as_str()));
-    assert!(answer.header("x-request-id").is_some());
-    assert_eq!(rig.daemon.executions(chat.job_id()).await, 1);
+    // The events (queued, running) arrive at the same server.
+    eventually("events are delivered", || harness.daemon.stats().webhooks_delivered == 2).await;
+    harness.gate.open(1);
+    let response = read(caller).await;
+    assert_result(&response, chat.job_id());
+    assert_eq!(response.header("location"), Some(format!("/jobs/{}", chat.job_id()).as_str()));
+    assert!(response.header("x-request-id").is_some());
+    assert_eq!(harness.daemon.executions(chat.job_id()).await, 1);
 }
 
 #[tokio::test]
-async fn bad_input_is_a_problem_that_names_the_field_and_nothing_is_submitted() {
-    let rig = Rig::new().await;
-    for (body, named) in [
+async fn invalid_input_is_a_problem_with_field() {
+    let harness = AxumHarness::new().await;
+    for (body, field) in [
         (r#"{"model":"","messages":[]}"#, "model"),
         (r#"{"messages":[]}"#, "model"),
         (r#"{"model":"m","messages":[7]}"#, "messages"),
@@ -38,60 +35,60 @@ async fn bad_input_is_a_problem_that_names_the_field_and_nothing_is_submitted() 
         ("{", "body"),
     ] {
         for path in ["/chat", "/chat/events"] {
-            let problem = problem(&read(rig.send(path, body).await).await, 400);
-            assert!(problem["detail"].as_str().unwrap().contains(named), "{body}: {problem}");
+            let problem = problem(&read(harness.send(path, body).await).await, 400);
+            assert!(problem["detail"].as_str().unwrap().contains(field), "{body}: {problem}");
         }
     }
-    assert_eq!(rig.daemon.stats().accepted, 0);
+    assert_eq!(harness.daemon.stats().accepted, 0);
 }
 
 #[tokio::test]
-async fn a_job_that_is_not_known_is_not_found() {
-    let rig = Rig::new().await;
-    let id = crate::raw::id("nowhere");
-    assert_eq!(problem(&rig.get(&id).await, 404)["job_id"], "nowhere");
+async fn unknown_job_is_not_found() {
+    let harness = AxumHarness::new().await;
+    let id = job_id("unknown");
+    assert_eq!(problem(&harness.get(&id).await, 404)["job_id"], "unknown");
 }
 
 #[tokio::test]
-async fn a_caller_whose_time_is_over_is_told_which_job_goes_on_and_attaches() {
-    // Long enough for the submission on a machine that has much else to do.
-    let rig = Rig::with(|settings| settings.deadline = Duration::from_secs(3)).await;
-    let answer = read(rig.send("/chat", CHAT).await).await;
-    let id = rig.gate.begun().await.job_id().clone();
-    let told = problem(&answer, 504);
-    assert_eq!((&told["job_id"], &told["last_state"]), (&id.as_str().into(), &"running".into()));
-    assert_eq!(told["may_be_running"], true);
-    assert_eq!(answer.header("location"), Some(format!("/jobs/{id}").as_str()));
-    rig.gate.open(1);
-    passed(&rig.get(&id).await, &id);
-    assert_eq!((rig.daemon.executions(&id).await, rig.daemon.stats().accepted), (1, 1));
+async fn deadline_returns_job_id_to_attach() {
+    // Long enough for the submission on a busy machine.
+    let harness = AxumHarness::with(|settings| settings.deadline = seconds(3)).await;
+    let response = read(harness.send("/chat", CHAT).await).await;
+    let id = harness.gate.run_started().await.job_id().clone();
+    let problem = problem(&response, 504);
+    assert_eq!((&problem["job_id"], &problem["last_state"]), (&id.as_str().into(), &"running".into()));
+    assert_eq!(problem["may_be_running"], true);
+    assert_eq!(response.header("location"), Some(format!("/jobs/{id}").as_str()));
+    harness.gate.open(1);
+    assert_result(&harness.get(&id).await, &id);
+    assert_eq!((harness.daemon.executions(&id).await, harness.daemon.stats().accepted), (1, 1));
 }
 
 #[tokio::test]
-async fn a_caller_that_goes_leaves_the_job_to_itself() {
-    let rig = Rig::new().await;
-    for (gone, path) in [(1, "/chat"), (2, "/chat/events")] {
-        let caller = rig.send(path, CHAT).await;
-        let id = rig.gate.begun().await.job_id().clone();
+async fn disconnect_detaches_job() {
+    let harness = AxumHarness::new().await;
+    for (dropped, path) in [(1, "/chat"), (2, "/chat/events")] {
+        let caller = harness.send(path, CHAT).await;
+        let id = harness.gate.run_started().await.job_id().clone();
         drop(caller);
-        eventually("dropped", || rig.client().stats().waits.dropped == gone).await;
-        rig.gate.open(1);
-        passed(&rig.get(&id).await, &id);
-        assert_eq!(rig.daemon.executions(&id).await, 1);
+        eventually("the wait is dropped", || harness.client().stats().waits.dropped == dropped).await;
+        harness.gate.open(1);
+        assert_result(&harness.get(&id).await, &id);
+        assert_eq!(harness.daemon.executions(&id).await, 1);
     }
-    assert_eq!(rig.daemon.stats().cancelled, 0);
+    assert_eq!(harness.daemon.stats().cancelled, 0);
 }
 
 #[tokio::test]
-async fn a_caller_that_goes_takes_the_job_along_where_that_is_the_policy() {
-    let rig = Rig::with(|settings| settings.on_drop = DropPolicy::Cancel).await;
+async fn disconnect_cancels_job_by_policy() {
+    let harness = AxumHarness::with(|settings| settings.on_drop = DropPolicy::Cancel).await;
     for path in ["/chat", "/chat/events"] {
-        let caller = rig.send(path, CHAT).await;
-        let id = rig.gate.begun().await.job_id().clone();
+        let caller = harness.send(path, CHAT).await;
+        let id = harness.gate.run_started().await.job_id().clone();
         drop(caller);
-        rig.gate.dropped().await;
-        assert_eq!(ended(&rig.daemon, id.as_str()).await["error"], "cancelled");
-        assert_eq!(rig.daemon.executions(&id).await, 1);
+        harness.gate.run_dropped().await;
+        assert_eq!(ended(&harness.daemon, &id).await["error"], "cancelled");
+        assert_eq!(harness.daemon.executions(&id).await, 1);
     }
-    assert_eq!(rig.daemon.stats().cancelled, 2);
+    assert_eq!(harness.daemon.stats().cancelled, 2);
 }

@@ -1,34 +1,35 @@
 use tonic::Streaming;
 
 use super::gateway::proto::{ChatEvent, ChatReply, Event};
-use super::{Rig, chat, job_id};
+use super::{TonicHarness, chat_events, job_id};
 use crate::raw::submit;
+use crate::support::bounded;
 
 pub(super) async fn state(events: &mut Streaming<ChatEvent>) -> String {
-    match events.message().await.unwrap().unwrap().event.unwrap() {
+    match bounded(events.message()).await.unwrap().unwrap().event.unwrap() {
         Event::State(state) => state,
         other => panic!("{other:?}"),
     }
 }
 
 #[tokio::test]
-async fn the_states_come_as_a_stream_and_behind_them_the_result() {
-    let mut rig = Rig::new().await;
-    // The one worker has something else to do, so that the job is queued first.
-    submit(&rig.daemon, "a").await;
-    rig.gate.begun().await;
-    let response = rig.caller.chat_events(chat()).await.unwrap();
-    let told = job_id(response.metadata()).unwrap().to_owned();
+async fn stream_yields_states_then_result() {
+    let mut harness = TonicHarness::new().await;
+    // The only worker is busy, so that the job is queued first.
+    bounded(submit(&harness.daemon, "a")).await;
+    harness.gate.run_started().await;
+    let response = chat_events(&mut harness.caller).await.unwrap();
+    let metadata_id = job_id(response.metadata()).unwrap().to_owned();
     let mut events = response.into_inner();
     assert_eq!(state(&mut events).await, "queued");
-    rig.gate.open(1);
-    let id = rig.gate.begun().await.job_id().clone();
-    assert_eq!(told, id.as_str());
+    harness.gate.open(1);
+    let id = harness.gate.run_started().await.job_id().clone();
+    assert_eq!(metadata_id, id.as_str());
     assert_eq!(state(&mut events).await, "running");
-    rig.gate.open(1);
+    harness.gate.open(1);
     assert_eq!(state(&mut events).await, "done");
-    let last = events.message().await.unwrap().unwrap().event.unwrap();
-    assert_eq!(last, Event::Result(ChatReply { job_id: told, result: r#""passed""#.to_owned() }));
-    assert_eq!(events.message().await.unwrap(), None);
-    assert_eq!(rig.daemon.executions(&id).await, 1);
+    let last = bounded(events.message()).await.unwrap().unwrap().event.unwrap();
+    assert_eq!(last, Event::Result(ChatReply { job_id: metadata_id, result: r#""passed""#.to_owned() }));
+    assert_eq!(bounded(events.message()).await.unwrap(), None);
+    assert_eq!(harness.daemon.executions(&id).await, 1);
 }

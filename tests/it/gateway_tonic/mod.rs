@@ -1,11 +1,11 @@
-//! The gateway of the tonic example, seen by its callers.
+//! The gateway of the tonic example. Callers use its gRPC client.
 
 #[path = "../../../examples/gateway_tonic/gateway/mod.rs"]
 mod gateway;
 
 mod events;
-mod faults;
 mod limits;
+mod outages;
 mod stop;
 mod unary;
 
@@ -14,30 +14,28 @@ use foreman_client::{Client, JobId};
 use foreman_daemon::Daemon;
 use tonic::metadata::MetadataMap;
 use tonic::transport::Endpoint;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
-use self::gateway::proto::{AttachRequest, ChatClient, ChatReply, ChatRequest};
+use self::gateway::proto::{AttachRequest, ChatClient, ChatEvent, ChatReply, ChatRequest};
 use self::gateway::{Gateway, Settings};
-use crate::gate::Gate;
+use crate::support::{BoundedGate, SECRET, bounded, gated_daemon};
 
-const SECRET: &str = "a secret that both sides know";
-
-struct Rig {
-    gate: Gate,
+struct TonicHarness {
+    gate: BoundedGate,
     daemon: Daemon,
     gateway: Gateway,
     caller: ChatClient,
 }
 
-impl Rig {
+impl TonicHarness {
     async fn new() -> Self {
         Self::with(|_| ()).await
     }
 
-    async fn with(set: impl FnOnce(&mut Settings)) -> Self {
-        let (gate, daemon) = daemon().await;
-        let gateway = gateway(&daemon.url(), set).await;
-        let caller = caller(&gateway).await;
+    async fn with(configure: impl FnOnce(&mut Settings)) -> Self {
+        let (gate, daemon) = signing_daemon().await;
+        let gateway = start_gateway(&daemon.url(), configure).await;
+        let caller = connect(&gateway).await;
         Self { gate, daemon, gateway, caller }
     }
 
@@ -46,22 +44,21 @@ impl Rig {
     }
 }
 
-/// A daemon whose jobs end when they are told to.
-async fn daemon() -> (Gate, Daemon) {
-    let (gate, backend) = Gate::new();
-    (gate, Daemon::builder().backend(backend).webhook_secret(SECRET).start().await.unwrap())
+/// A gated daemon that signs its events.
+async fn signing_daemon() -> (BoundedGate, Daemon) {
+    gated_daemon(Daemon::builder().webhook_secret(SECRET)).await
 }
 
-async fn gateway(url: &str, set: impl FnOnce(&mut Settings)) -> Gateway {
+async fn start_gateway(url: &str, configure: impl FnOnce(&mut Settings)) -> Gateway {
     let mut settings = Settings::new(url);
     settings.webhook_secret = Some(SECRET.to_owned());
-    set(&mut settings);
+    configure(&mut settings);
     Gateway::start(settings).await.unwrap()
 }
 
-async fn caller(gateway: &Gateway) -> ChatClient {
+async fn connect(gateway: &Gateway) -> ChatClient {
     let url = format!("http://{}", gateway.address());
-    ChatClient::new(Endpoint::from_shared(url).unwrap().connect().await.unwrap())
+    ChatClient::new(bounded(Endpoint::from_shared(url).unwrap().connect()).await.unwrap())
 }
 
 fn chat() -> Request<ChatRequest> {
@@ -69,25 +66,36 @@ fn chat() -> Request<ChatRequest> {
     Request::new(ChatRequest { model: "m".to_owned(), messages: vec![message], options: None })
 }
 
-/// A call under way.
-fn call(caller: &ChatClient) -> tokio::task::JoinHandle<Result<Response<ChatReply>, Status>> {
+/// A call in a task of its own.
+fn spawn_chat(caller: &ChatClient) -> tokio::task::JoinHandle<Result<Response<ChatReply>, Status>> {
     let mut caller = caller.clone();
-    tokio::spawn(async move { caller.chat(chat()).await })
+    tokio::spawn(async move { bounded(caller.chat(chat())).await })
+}
+
+/// The error of a unary call.
+async fn chat_error(caller: &mut ChatClient) -> Status {
+    bounded(caller.chat(chat())).await.unwrap_err()
+}
+
+/// The stream of a call.
+async fn chat_events(caller: &mut ChatClient) -> Result<Response<Streaming<ChatEvent>>, Status> {
+    bounded(caller.chat_events(chat())).await
 }
 
 async fn attach(caller: &mut ChatClient, id: &JobId) -> Result<Response<ChatReply>, Status> {
-    caller.attach(Request::new(AttachRequest { job_id: id.to_string() })).await
+    bounded(caller.attach(Request::new(AttachRequest { job_id: id.to_string() }))).await
 }
 
-fn passed(reply: Result<Response<ChatReply>, Status>, id: &JobId) {
+/// Asserts that a reply has the result of that job.
+fn assert_result(reply: Result<Response<ChatReply>, Status>, id: &JobId) {
     let reply = reply.unwrap().into_inner();
     assert_eq!((reply.job_id.as_str(), reply.result.as_str()), (id.as_str(), r#""passed""#));
 }
 
-fn told<'a>(metadata: &'a MetadataMap, key: &str) -> Option<&'a str> {
+fn value<'a>(metadata: &'a MetadataMap, key: &str) -> Option<&'a str> {
     Some(metadata.get(key)?.to_str().unwrap())
 }
 
 fn job_id(metadata: &MetadataMap) -> Option<&str> {
-    told(metadata, JOB_ID)
+    value(metadata, JOB_ID)
 }

@@ -1,100 +1,98 @@
-use std::time::Duration;
-
-use foreman_client::DropPolicy;
 use foreman_client::tonic::{LAST_STATE, MAY_BE_RUNNING};
+use foreman_client::{DropPolicy, JobId};
 use tonic::{Code, Request};
 
 use super::gateway::proto::ChatRequest;
-use super::{Rig, attach, call, chat, job_id, passed, told};
-use crate::eventually::eventually;
-use crate::raw::{ended, id};
+use super::{TonicHarness, assert_result, attach, chat, chat_events, job_id, spawn_chat, value};
+use crate::raw::ended;
+use crate::support::{bounded, eventually, seconds};
 
 #[tokio::test]
-async fn a_chat_is_answered_with_the_result_and_the_id() {
-    let rig = Rig::new().await;
-    let mut caller = rig.caller.clone();
-    let said = ChatRequest {
+async fn chat_returns_result_and_job_id() {
+    let harness = TonicHarness::new().await;
+    let mut caller = harness.caller.clone();
+    let request = ChatRequest {
         model: "m".to_owned(),
         messages: vec![r#"{"b" : 1.0}"#.to_owned()],
         options: Some(r#"{ "t":1e0 }"#.to_owned()),
     };
-    let call = tokio::spawn(async move { caller.chat(Request::new(said)).await });
-    let begun = rig.gate.begun().await;
-    // What the caller said reached the model as it was.
+    let call = tokio::spawn(async move { caller.chat(Request::new(request)).await });
+    let begun = harness.gate.run_started().await;
+    // The backend receives the fields of the request unchanged.
     assert_eq!((begun.messages()[0].as_json(), begun.options().unwrap().get()), (r#"{"b" : 1.0}"#, r#"{ "t":1e0 }"#));
-    rig.gate.open(1);
-    passed(call.await.unwrap(), begun.job_id());
-    assert_eq!(rig.daemon.executions(begun.job_id()).await, 1);
+    harness.gate.open(1);
+    assert_result(bounded(call).await.unwrap(), begun.job_id());
+    assert_eq!(harness.daemon.executions(begun.job_id()).await, 1);
 }
 
 #[tokio::test]
-async fn bad_input_is_an_invalid_argument_that_names_the_field_and_nothing_is_submitted() {
-    let mut rig = Rig::new().await;
+async fn invalid_input_names_field() {
+    let mut harness = TonicHarness::new().await;
     let request = |model: &str, message: &str, options: Option<&str>| ChatRequest {
         model: model.to_owned(),
         messages: vec![message.to_owned()],
         options: options.map(str::to_owned),
     };
-    for (request, named) in [
+    for (request, field) in [
         (request("", "{}", None), "model"),
         (request("m", "7", None), "messages"),
         (request("m", "{", None), "messages"),
         (request("m", "{}", Some("{")), "options"),
     ] {
-        let status = rig.caller.chat(Request::new(request.clone())).await.unwrap_err();
+        let status = bounded(harness.caller.chat(Request::new(request.clone()))).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);
-        assert!(status.message().contains(named), "{status}");
-        let status = rig.caller.chat_events(Request::new(request)).await.unwrap_err();
+        assert!(status.message().contains(field), "{status}");
+        let status = bounded(harness.caller.chat_events(Request::new(request))).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);
     }
-    assert_eq!(attach(&mut rig.caller, &id("nowhere")).await.unwrap_err().code(), Code::NotFound);
-    assert_eq!(rig.daemon.stats().accepted, 0);
+    assert_eq!(attach(&mut harness.caller, &JobId::new("unknown").unwrap()).await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(harness.daemon.stats().accepted, 0);
 }
 
 #[tokio::test]
-async fn a_caller_whose_time_is_over_is_told_which_job_goes_on_and_attaches() {
-    let mut rig = Rig::new().await;
+async fn deadline_returns_job_id_to_attach() {
+    let mut harness = TonicHarness::new().await;
     let mut request = chat();
-    // Long enough for the submission on a machine that has much else to do.
-    request.set_timeout(Duration::from_secs(5));
-    let status = rig.caller.chat(request).await.unwrap_err();
-    let id = rig.gate.begun().await.job_id().clone();
+    // Long enough for the submission on a busy machine.
+    request.set_timeout(seconds(5));
+    let status = bounded(harness.caller.chat(request)).await.unwrap_err();
+    let id = harness.gate.run_started().await.job_id().clone();
     assert_eq!((status.code(), job_id(status.metadata())), (Code::DeadlineExceeded, Some(id.as_str())));
-    assert_eq!(told(status.metadata(), LAST_STATE), Some("running"));
-    assert_eq!(told(status.metadata(), MAY_BE_RUNNING), Some("true"));
-    rig.gate.open(1);
-    passed(attach(&mut rig.caller, &id).await, &id);
-    assert_eq!((rig.daemon.executions(&id).await, rig.daemon.stats().accepted), (1, 1));
+    assert_eq!(value(status.metadata(), LAST_STATE), Some("running"));
+    assert_eq!(value(status.metadata(), MAY_BE_RUNNING), Some("true"));
+    harness.gate.open(1);
+    assert_result(attach(&mut harness.caller, &id).await, &id);
+    assert_eq!((harness.daemon.executions(&id).await, harness.daemon.stats().accepted), (1, 1));
 }
 
 #[tokio::test]
-async fn a_caller_that_goes_leaves_the_job_to_itself() {
-    let mut rig = Rig::new().await;
-    let call = call(&rig.caller);
-    let first = rig.gate.begun().await.job_id().clone();
+async fn disconnect_detaches_job() {
+    let mut harness = TonicHarness::new().await;
+    let call = spawn_chat(&harness.caller);
+    let first = harness.gate.run_started().await.job_id().clone();
     call.abort();
-    eventually("dropped", || rig.client().stats().waits.dropped == 1).await;
-    rig.gate.open(1);
-    passed(attach(&mut rig.caller, &first).await, &first);
+    eventually("the wait is dropped", || harness.client().stats().waits.dropped == 1).await;
+    harness.gate.open(1);
+    assert_result(attach(&mut harness.caller, &first).await, &first);
 
-    let events = rig.caller.chat_events(chat()).await.unwrap();
-    let second = rig.gate.begun().await.job_id().clone();
+    let events = chat_events(&mut harness.caller).await.unwrap();
+    let second = harness.gate.run_started().await.job_id().clone();
     assert_eq!(job_id(events.metadata()), Some(second.as_str()));
     drop(events);
-    eventually("dropped", || rig.client().stats().waits.dropped == 2).await;
-    rig.gate.open(1);
-    passed(attach(&mut rig.caller, &second).await, &second);
-    assert_eq!((rig.daemon.executions(&first).await, rig.daemon.executions(&second).await), (1, 1));
-    assert_eq!(rig.daemon.stats().cancelled, 0);
+    eventually("the wait is dropped", || harness.client().stats().waits.dropped == 2).await;
+    harness.gate.open(1);
+    assert_result(attach(&mut harness.caller, &second).await, &second);
+    assert_eq!((harness.daemon.executions(&first).await, harness.daemon.executions(&second).await), (1, 1));
+    assert_eq!(harness.daemon.stats().cancelled, 0);
 }
 
 #[tokio::test]
-async fn a_caller_that_goes_takes_the_job_along_where_that_is_the_policy() {
-    let rig = Rig::with(|settings| settings.on_drop = DropPolicy::Cancel).await;
-    let call = call(&rig.caller);
-    let id = rig.gate.begun().await.job_id().clone();
+async fn disconnect_cancels_job_by_policy() {
+    let harness = TonicHarness::with(|settings| settings.on_drop = DropPolicy::Cancel).await;
+    let call = spawn_chat(&harness.caller);
+    let id = harness.gate.run_started().await.job_id().clone();
     call.abort();
-    rig.gate.dropped().await;
-    assert_eq!(ended(&rig.daemon, id.as_str()).await["error"], "cancelled");
-    assert_eq!((rig.daemon.executions(&id).await, rig.daemon.stats().cancelled), (1, 1));
+    harness.gate.run_dropped().await;
+    assert_eq!(bounded(ended(&harness.daemon, id.as_str())).await["error"], "cancelled");
+    assert_eq!((harness.daemon.executions(&id).await, harness.daemon.stats().cancelled), (1, 1));
 }

@@ -1,36 +1,46 @@
-//! When a poll stream asks, and when it ends.
+//! When a `PollStream` polls, and when it ends.
 
+mod intervals;
 mod long_poll;
-mod pace;
 mod poll_now;
 
 use std::pin::Pin;
 use std::time::Duration;
 
 use foreman_client::source::{PollPolicy, PollStream};
-use foreman_client::{Error, JobId, JobStatus};
+use foreman_client::{Error, JobStatus};
 use futures_util::StreamExt;
 
-use crate::support::{Asked, Daemon, TestApi};
+use crate::support::{MockApi, ReceivedRequest, ScriptedDaemon, bounded_paused, job_id};
 
 type Item = Option<Result<JobStatus, Error>>;
+type Stream = Pin<Box<PollStream<MockApi>>>;
 
-/// A stream for job 7.
-fn stream(policy: PollPolicy) -> (Pin<Box<PollStream<TestApi>>>, Daemon) {
-    let (api, daemon) = Daemon::new();
-    (Box::pin(PollStream::new(api, JobId::new("7").unwrap(), policy)), daemon)
+/// The poll stream of job 7 and its daemon.
+fn stream_of(policy: PollPolicy) -> (Stream, ScriptedDaemon) {
+    let (api, daemon) = ScriptedDaemon::new();
+    (Box::pin(PollStream::new(api, job_id("7"), policy)), daemon)
 }
 
-/// One poll: what the stream yields, and when the poll went out.
-async fn turn(
-    stream: &mut Pin<Box<PollStream<TestApi>>>,
-    daemon: &mut Daemon,
-    answer: impl FnOnce(Asked),
+/// The next item.
+async fn next(stream: &mut Stream) -> Item {
+    bounded_paused(stream.next()).await
+}
+
+/// Responds to one poll. Returns the item that the stream yields, and when the poll arrived.
+async fn respond_once(
+    stream: &mut Stream,
+    daemon: &mut ScriptedDaemon,
+    respond: impl FnOnce(ReceivedRequest),
 ) -> (Item, Duration) {
-    tokio::join!(stream.next(), async {
-        let asked = daemon.get().await;
-        let at = asked.at;
-        answer(asked);
+    tokio::join!(next(stream), async {
+        let request = daemon.next_get().await;
+        let at = request.at;
+        respond(request);
         at
     })
+}
+
+fn respond_running(request: ReceivedRequest) {
+    request.respond_state("running");
 }

@@ -1,13 +1,10 @@
-//! Stacks of layers around a wait, and the proof that none of them runs a job twice: the daemon counts the runs while what
-//! is between it and the client fails in every way that matters.
+//! Stacks of layers around a wait. The daemon counts the runs of each job while the HTTP client, the connections and the
+//! webhooks fail: no stack runs a job twice.
 
-mod chaos;
-mod double;
-mod drops;
-mod fault;
-mod lost;
-mod outside;
+mod drop_policy;
+mod lost_responses;
+mod outer_layers;
 mod policies;
-mod retried;
-mod rig;
+mod retry_service;
+mod simulation;
 mod sockets;

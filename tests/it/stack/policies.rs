@@ -1,4 +1,4 @@
-//! The two policies for `tower::retry`: what they repeat, when, and how often.
+//! The two policies for `tower::retry`: which errors they retry, when, and how often.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicIsize, Ordering::Relaxed};
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use foreman_client::api::{Accepted, Call, GetJob, Polled};
 use foreman_client::retry::{Reattach, RetrySubmission};
 use foreman_client::wait::WebhookEndpoint;
-use foreman_client::{BoxError, Error, JobId, JobResult, JobState, JobStatus, Notifier, SubmitRequest, WaitLayer};
+use foreman_client::{BoxError, Error, JobResult, JobState, JobStatus, Notifier, SubmitRequest, WaitLayer};
 use http::Response;
 use tokio::time::{Instant, Sleep};
 use tower::retry::Policy;
@@ -17,21 +17,15 @@ use tower::retry::budget::Budget;
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 
-use super::rig::request;
+use crate::support::{job_id, millis, request, seconds};
 
-const MS: fn(u64) -> Duration = Duration::from_millis;
-
-pub(crate) fn id(id: &str) -> JobId {
-    JobId::new(id).unwrap()
-}
-
-/// The error for an answer with that status.
+/// The error for a response with that status.
 fn status(status: u16, retry_after: Option<u64>) -> Error {
-    let mut answer = Response::builder().status(status);
+    let mut response = Response::builder().status(status);
     if let Some(seconds) = retry_after {
-        answer = answer.header("retry-after", seconds);
+        response = response.header("retry-after", seconds);
     }
-    request().response(answer.body(Bytes::new()).unwrap()).unwrap_err()
+    request().response(response.body(Bytes::new()).unwrap()).unwrap_err()
 }
 
 fn io(kind: std::io::ErrorKind) -> Error {
@@ -42,7 +36,7 @@ fn boxed(error: impl Into<BoxError>) -> Error {
     Error::from_boxed(error.into())
 }
 
-/// Every kind of error: its name, whether it surely did not arrive, whether it may pass.
+/// Every kind of error: its name, whether the submission is unsent, whether the error is transient.
 fn errors() -> Vec<(&'static str, Error, bool, bool)> {
     use std::io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset};
     vec![
@@ -52,7 +46,7 @@ fn errors() -> Vec<(&'static str, Error, bool, bool)> {
         ("elapsed", boxed(tower::timeout::error::Elapsed::new()), false, true),
         ("shed", boxed(tower::load_shed::error::Overloaded::new()), true, true),
         ("unknown", boxed("a layer of the caller's"), false, false),
-        ("bad answer", status(202, None), false, true),
+        ("unusable 202", status(202, None), false, true),
         ("302", status(302, None), true, false),
         ("400", status(400, None), true, false),
         ("401", status(401, None), true, false),
@@ -70,32 +64,33 @@ fn errors() -> Vec<(&'static str, Error, bool, bool)> {
     ]
 }
 
-/// What the policy says of a failed submission.
-fn submission(policy: &mut RetrySubmission, request: &SubmitRequest, error: Error) -> Option<Sleep> {
+/// The pause before the retry of a failed submission.
+fn submission_retry(policy: &mut RetrySubmission, request: &SubmitRequest, error: Error) -> Option<Sleep> {
     policy.retry(&mut request.clone(), &mut Err::<Accepted, _>(error))
 }
 
-fn job(policy: &mut Reattach, result: Result<JobResult, Error>) -> Option<Sleep> {
+/// The pause before a wait is called again.
+fn job_retry(policy: &mut Reattach, result: Result<JobResult, Error>) -> Option<Sleep> {
     policy.retry(&mut request(), &mut { result })
 }
 
-fn ended(state: JobState) -> JobResult {
-    JobResult::new(JobStatus::new(id("7"), state)).unwrap()
+fn finished(state: JobState) -> JobResult {
+    JobResult::new(JobStatus::new(job_id("7"), state)).unwrap()
 }
 
-/// How long a pause is.
-fn pause(sleep: Option<Sleep>) -> Duration {
+/// The length of a pause.
+fn length(sleep: Option<Sleep>) -> Duration {
     sleep.unwrap().deadline() - Instant::now()
 }
 
 type Submitted = Pin<Box<dyn Future<Output = Result<Accepted, Error>> + Send>>;
-type Answer = Arc<dyn Fn() -> Option<Accepted> + Send + Sync>;
+type NextAccepted = Arc<dyn Fn() -> Option<Accepted> + Send + Sync>;
 type Jobs = BoxCloneSyncService<SubmitRequest, JobResult, Error>;
 
-/// A wait whose daemon accepts as `answer` says, `None` being never, and whose jobs are done at the first poll.
-fn jobs(answer: Answer, webhooks: Option<WebhookEndpoint>) -> Jobs {
+/// A wait over a submit service that returns `next`, or is pending if it is `None`. Jobs are done at the first poll.
+fn jobs(next: NextAccepted, webhooks: Option<WebhookEndpoint>) -> Jobs {
     let submit = service_fn(move |_: SubmitRequest| -> Submitted {
-        match answer() {
+        match next() {
             Some(accepted) => Box::pin(std::future::ready(Ok(accepted))),
             None => Box::pin(std::future::pending()),
         }
@@ -108,21 +103,21 @@ fn jobs(answer: Answer, webhooks: Option<WebhookEndpoint>) -> Jobs {
     BoxCloneSyncService::new(ServiceBuilder::new().layer(waits.build().unwrap()).service(submit))
 }
 
-/// A service and its daemon, whose next answer is `Some(supports idempotency keys)`.
-fn daemon(webhooks: Option<WebhookEndpoint>) -> (Jobs, Arc<Mutex<Option<bool>>>) {
+/// A wait, and whether the daemon accepts the next submission with an idempotency key. `None` is no response.
+fn wait_and_next(webhooks: Option<WebhookEndpoint>) -> (Jobs, Arc<Mutex<Option<bool>>>) {
     let next = Arc::new(Mutex::new(None));
-    let answer = {
+    let accepted = {
         let next = Arc::clone(&next);
         move || {
             let keys = next.lock().unwrap().take()?;
-            let accepted = Accepted::new(id("1"));
+            let accepted = Accepted::new(job_id("1"));
             Some(if keys { accepted.with_idempotency() } else { accepted })
         }
     };
-    (jobs(Arc::new(answer), webhooks), next)
+    (jobs(Arc::new(accepted), webhooks), next)
 }
 
-/// A request that a wait is sending, after the daemon has accepted one and shown whether it supports keys.
+/// A request that is being sent, after the wait has learned whether the daemon supports keys.
 async fn in_flight(jobs: &Jobs, next: &Mutex<Option<bool>>, keys: bool) -> (SubmitRequest, impl Sized + use<>) {
     *next.lock().unwrap() = Some(keys);
     jobs.clone().oneshot(request()).await.unwrap();
@@ -134,11 +129,11 @@ async fn in_flight(jobs: &Jobs, next: &Mutex<Option<bool>>, keys: bool) -> (Subm
 
 #[tokio::test(start_paused = true)]
 async fn lost_submission_is_resent_only_with_idempotency() {
-    let (jobs, next) = daemon(None);
+    let (jobs, next) = wait_and_next(None);
     for keys in [false, true, false] {
         let (request, _wait) = in_flight(&jobs, &next, keys).await;
         for (name, error, unsent, transient) in errors() {
-            let resent = submission(&mut RetrySubmission::default(), &request, error).is_some();
+            let resent = submission_retry(&mut RetrySubmission::default(), &request, error).is_some();
             assert_eq!(resent, transient && (unsent || keys), "{name}, keys: {keys}");
         }
     }
@@ -147,7 +142,7 @@ async fn lost_submission_is_resent_only_with_idempotency() {
 #[tokio::test(start_paused = true)]
 async fn lost_submission_without_wait_is_not_resent() {
     for (name, error, unsent, transient) in errors() {
-        let resent = submission(&mut RetrySubmission::default(), &request(), error).is_some();
+        let resent = submission_retry(&mut RetrySubmission::default(), &request(), error).is_some();
         assert_eq!(resent, transient && unsent, "{name}");
     }
 }
@@ -155,53 +150,58 @@ async fn lost_submission_without_wait_is_not_resent() {
 #[tokio::test(start_paused = true)]
 async fn lost_submission_with_webhooks_is_left_to_wait() {
     let endpoint = WebhookEndpoint::new(Notifier::new(), "http://127.0.0.1:1").unwrap();
-    let (jobs, next) = daemon(Some(endpoint));
+    let (jobs, next) = wait_and_next(Some(endpoint));
     let (request, _wait) = in_flight(&jobs, &next, true).await;
     for (name, error, unsent, transient) in errors() {
-        let resent = submission(&mut RetrySubmission::default(), &request, error).is_some();
+        let resent = submission_retry(&mut RetrySubmission::default(), &request, error).is_some();
         assert_eq!(resent, unsent && transient, "{name}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn pauses_double_up_to_the_longest() {
-    let mut inside =
-        RetrySubmission::builder().backoff(MS(100), MS(500)).jitter(0.0).retries(5).no_budget().build().unwrap();
-    let mut outside = Reattach::builder().backoff(MS(100), MS(500)).jitter(0.0).retries(5).build().unwrap();
+async fn backoff_doubles_to_maximum() {
+    let mut inside = RetrySubmission::builder()
+        .backoff(millis(100), millis(500))
+        .jitter(0.0)
+        .retries(5)
+        .no_budget()
+        .build()
+        .unwrap();
+    let mut outside = Reattach::builder().backoff(millis(100), millis(500)).jitter(0.0).retries(5).build().unwrap();
     for expected in [100, 200, 400, 500, 500] {
         let refused = || status(429, None);
-        assert_eq!(pause(submission(&mut inside, &request(), refused())), MS(expected));
-        assert_eq!(pause(job(&mut outside, Err(refused()))), MS(expected));
+        assert_eq!(length(submission_retry(&mut inside, &request(), refused())), millis(expected));
+        assert_eq!(length(job_retry(&mut outside, Err(refused()))), millis(expected));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_after_is_obeyed_up_to_a_minute() {
+async fn retry_after_is_capped_at_a_minute() {
     let (mut inside, mut outside) = (RetrySubmission::default(), Reattach::default());
-    for (asked, paused) in [(0, 0), (7, 7), (60, 60), (u64::MAX, 60)] {
-        let busy = || status(503, Some(asked));
-        assert_eq!(pause(submission(&mut inside, &request(), busy())), Duration::from_secs(paused));
-        assert_eq!(pause(job(&mut outside, Err(busy()))), Duration::from_secs(paused));
+    for (retry_after, pause) in [(0, 0), (7, 7), (60, 60), (u64::MAX, 60)] {
+        let busy = || status(503, Some(retry_after));
+        assert_eq!(length(submission_retry(&mut inside, &request(), busy())), seconds(pause));
+        assert_eq!(length(job_retry(&mut outside, Err(busy()))), seconds(pause));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_number_of_retries_is_bounded_for_each_request() {
+async fn retries_are_counted_per_request() {
     let inside = RetrySubmission::builder().retries(3).build().unwrap();
     let outside = Reattach::builder().retries(3).build().unwrap();
     for _ in 0..2 {
         let (mut inside, mut outside) = (inside.clone(), outside.clone());
         for retry in 0..5 {
-            assert_eq!(submission(&mut inside, &request(), status(429, None)).is_some(), retry < 3);
-            assert_eq!(job(&mut outside, Err(status(429, None))).is_some(), retry < 3);
+            assert_eq!(submission_retry(&mut inside, &request(), status(429, None)).is_some(), retry < 3);
+            assert_eq!(job_retry(&mut outside, Err(status(429, None))).is_some(), retry < 3);
         }
     }
 }
 
 #[derive(Debug)]
-struct Purse(AtomicIsize);
+struct CountedBudget(AtomicIsize);
 
-impl Budget for Purse {
+impl Budget for CountedBudget {
     fn deposit(&self) {
         self.0.fetch_add(1, Relaxed);
     }
@@ -212,72 +212,72 @@ impl Budget for Purse {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retries_are_drawn_from_a_budget_that_successes_fill() {
-    let purse = Arc::new(Purse(AtomicIsize::new(1)));
-    let policy = RetrySubmission::builder().budget(Arc::clone(&purse) as _).build().unwrap();
-    let refused = || submission(&mut policy.clone(), &request(), status(429, None)).is_some();
+async fn retries_withdraw_from_budget() {
+    let budget = Arc::new(CountedBudget(AtomicIsize::new(1)));
+    let policy = RetrySubmission::builder().budget(Arc::clone(&budget) as _).build().unwrap();
+    let refused = || submission_retry(&mut policy.clone(), &request(), status(429, None)).is_some();
     assert!(refused());
     assert!(!refused());
-    purse.0.store(0, Relaxed);
-    assert!(policy.clone().retry(&mut request(), &mut Ok::<_, Error>(Accepted::new(id("1")))).is_none());
-    assert_eq!(purse.0.load(Relaxed), 1);
-    // What would not be repeated costs nothing.
-    assert!(submission(&mut policy.clone(), &request(), status(422, None)).is_none());
+    budget.0.store(0, Relaxed);
+    assert!(policy.clone().retry(&mut request(), &mut Ok::<_, Error>(Accepted::new(job_id("1")))).is_none());
+    assert_eq!(budget.0.load(Relaxed), 1);
+    // An error that is not retried withdraws nothing.
+    assert!(submission_retry(&mut policy.clone(), &request(), status(422, None)).is_none());
     assert!(refused());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_is_called_again_after_what_may_pass() {
-    for (name, error, _, passes) in errors() {
-        assert_eq!(job(&mut Reattach::default(), Err(error)).is_some(), passes, "{name}");
+async fn reattach_retries_transient_errors() {
+    for (name, error, _, transient) in errors() {
+        assert_eq!(job_retry(&mut Reattach::default(), Err(error)).is_some(), transient, "{name}");
     }
     for state in [JobState::Done, JobState::Failed] {
-        assert!(job(&mut Reattach::default(), Ok(ended(state))).is_none());
+        assert!(job_retry(&mut Reattach::default(), Ok(finished(state))).is_none());
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_is_not_called_again_after_its_own_deadline() {
+async fn reattach_does_not_retry_deadline() {
     let submit = service_fn(|_: SubmitRequest| std::future::pending::<Result<Accepted, Error>>());
     let polls = service_fn(|_: GetJob| std::future::pending::<Result<Polled, Error>>());
-    let waits = WaitLayer::builder(polls).deadline(MS(5)).build().unwrap();
+    let waits = WaitLayer::builder(polls).deadline(millis(5)).build().unwrap();
     let error = ServiceBuilder::new().layer(waits).service(submit).oneshot(request()).await.unwrap_err();
     assert!(error.is_deadline());
-    assert!(job(&mut Reattach::default(), Err(error)).is_none());
+    assert!(job_retry(&mut Reattach::default(), Err(error)).is_none());
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_failed_jobs_that_are_worth_it_are_renewed_and_a_renewal_is_no_retry() {
+async fn renewals_are_filtered_and_not_retries() {
     let policy = Reattach::builder().retries(1).renew_failed(2, |result| result.error.is_none()).build().unwrap();
-    let mut seen = policy.clone();
+    let mut used = policy.clone();
     let mut request = request();
     let mut keys = vec![request.submission().idempotency_key()];
     for renewed in [true, true, false] {
-        let again = seen.retry(&mut request, &mut Ok::<_, Error>(ended(JobState::Failed)));
-        assert_eq!(again.is_some(), renewed);
+        let retry = used.retry(&mut request, &mut Ok::<_, Error>(finished(JobState::Failed)));
+        assert_eq!(retry.is_some(), renewed);
         keys.push(request.submission().idempotency_key());
     }
     assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[2] == keys[3]);
-    assert!(job(&mut seen, Err(status(429, None))).is_some());
+    assert!(job_retry(&mut used, Err(status(429, None))).is_some());
 
-    let mut unworthy = JobStatus::new(id("7"), JobState::Failed);
-    unworthy.error = Some("cancelled".into());
-    assert!(job(&mut policy.clone(), Ok(JobResult::new(unworthy).unwrap())).is_none());
-    assert!(job(&mut policy.clone(), Ok(ended(JobState::Done))).is_none());
+    let mut cancelled = JobStatus::new(job_id("7"), JobState::Failed);
+    cancelled.error = Some("cancelled".into());
+    assert!(job_retry(&mut policy.clone(), Ok(JobResult::new(cancelled).unwrap())).is_none());
+    assert!(job_retry(&mut policy.clone(), Ok(finished(JobState::Done))).is_none());
 }
 
 #[test]
-fn what_cannot_work_is_refused_by_name() {
+fn invalid_settings_are_named() {
     let (inside, outside) = (RetrySubmission::builder, Reattach::builder);
     for (name, error) in [
         ("retries", inside().retries(0).build().err()),
-        ("backoff", inside().backoff(MS(0), MS(0)).build().err()),
-        ("backoff", inside().backoff(MS(2), MS(1)).build().err()),
+        ("backoff", inside().backoff(millis(0), millis(0)).build().err()),
+        ("backoff", inside().backoff(millis(2), millis(1)).build().err()),
         ("backoff", inside().jitter(f64::NAN).build().err()),
         ("backoff", inside().jitter(-1.0).build().err()),
         ("retries", outside().retries(0).build().err()),
-        ("backoff", outside().backoff(MS(0), MS(0)).build().err()),
-        ("backoff", outside().backoff(MS(2), MS(1)).build().err()),
+        ("backoff", outside().backoff(millis(0), millis(0)).build().err()),
+        ("backoff", outside().backoff(millis(2), millis(1)).build().err()),
         ("backoff", outside().jitter(f64::INFINITY).build().err()),
         ("renew_failed", outside().renew_failed(0, |_| true).build().err()),
     ] {

@@ -1,11 +1,33 @@
-//! What the tests stand on: a daemon played by a mock of the HTTP client, waits over it, and events without sockets.
+//! Fixtures, limits and test doubles. The table in the binary's docs lists the doubles.
 
-mod body;
-mod daemon;
-mod push;
+mod bounds;
+mod embedded_harness;
+mod faulty_http;
+mod fixtures;
+mod function_http;
+mod gate;
+mod resetting_proxy;
+mod scripted_body;
+mod scripted_daemon;
+mod simulated_daemon;
+mod tcp_forwarder;
 mod waits;
+mod webhook_harness;
 
-pub(crate) use self::body::AnswerBody;
-pub(crate) use self::daemon::{Asked, Daemon, Http, NEVER, TestApi, exchange, seconds};
-pub(crate) use self::push::Pushed;
-pub(crate) use self::waits::{TestWait, attach, begin, called, exact, polling, request};
+pub(crate) use self::bounds::{bounded, bounded_paused, eventually};
+pub(crate) use self::embedded_harness::{EmbeddedHarness, EventEndpoint, fast_polls, fast_retries, polling_client};
+pub(crate) use self::faulty_http::{FaultyHttp, HttpFault, HttpFaults};
+pub(crate) use self::fixtures::{
+    PROMPT, SECRET, error_chain, job_id, job_json, millis, request, seconds, unbound_address,
+};
+pub(crate) use self::function_http::{Exchange, FunctionHttp, function_http};
+pub(crate) use self::gate::{BoundedGate, gated_daemon};
+pub(crate) use self::resetting_proxy::{Cut, ResettingProxy};
+pub(crate) use self::scripted_body::ScriptedBody;
+pub(crate) use self::scripted_daemon::{MockApi, MockHttp, ReceivedRequest, ScriptedDaemon, exchange};
+pub(crate) use self::simulated_daemon::{FAULTS, SimulatedDaemon};
+pub(crate) use self::tcp_forwarder::TcpForwarder;
+pub(crate) use self::waits::{
+    MockWait, call_wait, exact_polls, learn_idempotency, polling_wait, polling_wait_with, spawn_attach, spawn_wait,
+};
+pub(crate) use self::webhook_harness::WebhookHarness;

@@ -2,18 +2,17 @@ use std::time::Duration;
 
 use foreman_client::source::{PollPolicy, PollPolicyBuilder};
 use foreman_client::wait::{Wait, WaitLayerBuilder};
-use foreman_client::{Error, JobId, JobResult, JobWait, SubmitRequest, WaitLayer};
+use foreman_client::{Error, JobResult, JobWait, SubmitRequest, WaitLayer};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 use tower::{Layer, Service, ServiceExt};
 
-use super::{Daemon, NEVER, TestApi};
+use super::{MockApi, ScriptedDaemon, bounded_paused, job_id, request};
 
-pub(crate) type TestWait = Wait<TestApi, TestApi>;
-pub(crate) type Waiting = JoinHandle<Result<JobResult, Error>>;
+pub(crate) type MockWait = Wait<MockApi, MockApi>;
+pub(crate) type WaitTask = JoinHandle<Result<JobResult, Error>>;
 
-/// Every second to begin with, then every other, 4, 8 and no more, without chance and without long polls.
-pub(crate) fn exact() -> PollPolicyBuilder {
+/// Polls at 0, 1, 3, 7, 15, 23 s and then every 8 s, without jitter and without long polls.
+pub(crate) fn exact_polls() -> PollPolicyBuilder {
     PollPolicy::builder()
         .interval(Duration::from_secs(1))
         .growth(2.0)
@@ -22,33 +21,40 @@ pub(crate) fn exact() -> PollPolicyBuilder {
         .long_poll(Duration::ZERO)
 }
 
-/// Waits by polling alone.
-pub(crate) fn polling(set: impl FnOnce(WaitLayerBuilder<TestApi>) -> WaitLayerBuilder<TestApi>) -> (TestWait, Daemon) {
-    let (api, daemon) = Daemon::new();
-    let layer = WaitLayer::builder(api.clone()).daemon(api.base_url().clone()).poll_policy(exact().build().unwrap());
-    (set(layer).build().unwrap().layer(api), daemon)
+/// A wait by polling only, over a scripted daemon.
+pub(crate) fn polling_wait() -> (MockWait, ScriptedDaemon) {
+    polling_wait_with(|layer| layer)
 }
 
-pub(crate) fn request() -> SubmitRequest {
-    SubmitRequest::builder("m").user("hi").build().unwrap()
+pub(crate) fn polling_wait_with(
+    configure: impl FnOnce(WaitLayerBuilder<MockApi>) -> WaitLayerBuilder<MockApi>,
+) -> (MockWait, ScriptedDaemon) {
+    let (api, daemon) = ScriptedDaemon::new();
+    let layer =
+        WaitLayer::builder(api.clone()).daemon(api.base_url().clone()).poll_policy(exact_polls().build().unwrap());
+    (configure(layer).build().unwrap().layer(api), daemon)
 }
 
 /// Submits a clone and waits, in a task of its own.
-pub(crate) fn begin(wait: &TestWait, request: &SubmitRequest) -> Waiting {
-    bounded(wait.clone().oneshot(request.clone()))
+pub(crate) fn spawn_wait(wait: &MockWait, request: &SubmitRequest) -> WaitTask {
+    tokio::spawn(bounded_paused(wait.clone().oneshot(request.clone())))
 }
 
 /// Waits for a job by its id, in a task of its own.
-pub(crate) fn attach(wait: &TestWait, job: &str) -> Waiting {
-    bounded(wait.clone().oneshot(JobId::new(job).unwrap()))
+pub(crate) fn spawn_attach(wait: &MockWait, job: &str) -> WaitTask {
+    tokio::spawn(bounded_paused(wait.clone().oneshot(job_id(job))))
 }
 
-fn bounded(waiting: impl Future<Output = Result<JobResult, Error>> + Send + 'static) -> Waiting {
-    tokio::spawn(async { timeout(NEVER, waiting).await.expect("the wait does not end") })
-}
-
-/// The future itself, not polled yet.
-pub(crate) async fn called(wait: &TestWait, request: SubmitRequest) -> JobWait<TestApi, TestApi> {
+/// The wait itself, not polled so far.
+pub(crate) async fn call_wait(wait: &MockWait, request: SubmitRequest) -> JobWait<MockApi, MockApi> {
     let mut wait = wait.clone();
     ServiceExt::<SubmitRequest>::ready(&mut wait).await.unwrap().call(request)
+}
+
+/// Runs job 1, so that the wait learns that the daemon supports idempotency keys.
+pub(crate) async fn learn_idempotency(wait: &MockWait, daemon: &mut ScriptedDaemon) {
+    let waiting = spawn_wait(wait, &request());
+    daemon.next_post().await.accept_with_key("1");
+    daemon.next_get().await.respond_state("done");
+    assert!(waiting.await.unwrap().is_ok());
 }

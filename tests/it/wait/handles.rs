@@ -1,11 +1,11 @@
-//! What a handle on a submission sees.
+//! `Submission` handles.
 
 use foreman_client::{JobState, StateChange, Via};
 use futures_util::{FutureExt, StreamExt};
 
-use crate::support::{Pushed, begin, called, polling, request};
+use crate::support::{WebhookHarness, bounded_paused, call_wait, polling_wait, request, spawn_wait};
 
-fn seen(changes: &[StateChange]) -> Vec<(String, Via)> {
+fn states_of(changes: &[StateChange]) -> Vec<(String, Via)> {
     changes.iter().map(|change| (change.state.to_string(), change.via)).collect()
 }
 
@@ -14,145 +14,148 @@ fn expected(states: &[(&str, Via)]) -> Vec<(String, Via)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_jobs_id_comes_with_the_202() {
-    let (wait, mut daemon) = polling(|layer| layer);
+async fn accepted_resolves_with_the_202() {
+    let (wait, mut daemon) = polling_wait();
     let request = request();
     let submission = request.submission();
     let accepted = tokio::spawn({
         let submission = submission.clone();
         async move { submission.accepted().await }
     });
-    let waiting = begin(&wait, &request);
-    let post = daemon.post().await;
+    let waiting = spawn_wait(&wait, &request);
+    let post = daemon.next_post().await;
     assert_eq!((submission.job_id(), submission.last_state()), (None, None));
     post.accept("7");
-    assert_eq!(accepted.await.unwrap().unwrap().as_str(), "7");
-    daemon.get().await.tell("done");
+    assert_eq!(bounded_paused(accepted).await.unwrap().unwrap().as_str(), "7");
+    daemon.next_get().await.respond_state("done");
     assert!(waiting.await.unwrap().is_ok());
     drop(request);
-    assert_eq!(submission.accepted().await.unwrap().as_str(), "7");
+    assert_eq!(bounded_paused(submission.accepted()).await.unwrap().as_str(), "7");
     assert_eq!(submission.last_state(), Some(JobState::Done));
 }
 
 #[tokio::test(start_paused = true)]
-async fn states_come_once_each_with_what_told_them_first() {
-    let mut it = Pushed::signed();
+async fn states_are_deduplicated_with_first_source() {
+    let mut harness = WebhookHarness::signed();
     let request = request();
     let states = request.submission().states();
-    let waiting = begin(&it.wait, &request);
-    let post = it.daemon.post().await;
+    let waiting = spawn_wait(&harness.wait, &request);
+    let post = harness.daemon.next_post().await;
     let url = post.callback().unwrap();
     post.accept("7");
-    it.daemon.get().await.tell("queued");
-    it.daemon.settle().await;
-    it.event(&url, "7", "queued").await;
-    it.daemon.get().await.tell("queued");
-    it.event(&url, "7", "running").await;
-    it.daemon.get().await.tell("running");
-    it.daemon.settle().await;
-    it.event(&url, "7", "running").await;
-    it.daemon.get().await.tell("done");
+    harness.daemon.next_get().await.respond_state("queued");
+    harness.daemon.settle().await;
+    harness.event(&url, "7", "queued").await;
+    harness.daemon.next_get().await.respond_state("queued");
+    harness.event(&url, "7", "running").await;
+    harness.daemon.next_get().await.respond_state("running");
+    harness.daemon.settle().await;
+    harness.event(&url, "7", "running").await;
+    harness.daemon.next_get().await.respond_state("done");
     assert!(waiting.await.unwrap().is_ok());
-    it.event(&url, "7", "done").await;
-    let changes: Vec<_> = states.collect().await;
-    assert_eq!(seen(&changes), expected(&[("queued", Via::Poll), ("running", Via::Webhook), ("done", Via::Poll)]));
+    harness.event(&url, "7", "done").await;
+    let changes: Vec<_> = bounded_paused(states.collect()).await;
+    assert_eq!(states_of(&changes), expected(&[("queued", Via::Poll), ("running", Via::Webhook), ("done", Via::Poll)]));
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_out_of_order_do_not_turn_states_back() {
-    let mut it = Pushed::signed();
+async fn reordered_events_do_not_revert_state() {
+    let mut harness = WebhookHarness::signed();
     let request = request();
     let submission = request.submission();
     let states = submission.states();
-    let waiting = begin(&it.wait, &request);
-    let post = it.daemon.post().await;
+    let waiting = spawn_wait(&harness.wait, &request);
+    let post = harness.daemon.next_post().await;
     let url = post.callback().unwrap();
-    it.event(&url, "7", "running").await;
-    it.event(&url, "7", "queued").await;
+    harness.event(&url, "7", "running").await;
+    harness.event(&url, "7", "queued").await;
     assert_eq!(submission.last_state(), Some(JobState::Running));
-    it.event(&url, "7", "done").await;
-    it.event(&url, "7", "running").await;
+    harness.event(&url, "7", "done").await;
+    harness.event(&url, "7", "running").await;
     assert!(waiting.await.unwrap().is_ok());
-    let changes: Vec<_> = states.collect().await;
-    assert_eq!(seen(&changes), expected(&[("running", Via::Webhook), ("done", Via::Webhook)]));
+    let changes: Vec<_> = bounded_paused(states.collect()).await;
+    assert_eq!(states_of(&changes), expected(&[("running", Via::Webhook), ("done", Via::Webhook)]));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_that_is_started_again_goes_through_its_states_again() {
-    let (wait, mut daemon) = polling(|layer| layer);
+async fn new_attempt_repeats_states() {
+    let (wait, mut daemon) = polling_wait();
     let request = request();
     let states = request.submission().states();
-    let waiting = begin(&wait, &request);
-    daemon.post().await.accept("7");
+    let waiting = spawn_wait(&wait, &request);
+    daemon.next_post().await.accept("7");
     for (state, attempt) in [("queued", 0), ("running", 1), ("queued", 1), ("running", 2), ("running", 1), ("done", 2)]
     {
         let body = format!(r#"{{"job_id":"7","state":"{state}","attempt":{attempt}}}"#);
-        daemon.get().await.answer(200, body);
+        daemon.next_get().await.respond(200, body);
     }
     assert!(waiting.await.unwrap().is_ok());
-    let changes: Vec<_> = states.map(|change| change.state.to_string()).collect().await;
+    let changes: Vec<_> = bounded_paused(states.map(|change| change.state.to_string()).collect()).await;
     assert_eq!(changes, ["queued", "running", "queued", "running", "done"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_comes_late_sees_the_state_known_by_now_with_what_told_it() {
-    let mut it = Pushed::signed();
+async fn late_stream_starts_at_current_state() {
+    let mut harness = WebhookHarness::signed();
     let request = request();
-    let waiting = begin(&it.wait, &request);
-    let post = it.daemon.post().await;
-    it.event(&post.callback().unwrap(), "7", "running").await;
+    let waiting = spawn_wait(&harness.wait, &request);
+    let post = harness.daemon.next_post().await;
+    harness.event(&post.callback().unwrap(), "7", "running").await;
     let mut late = request.submission().states();
-    let first = late.next().await.unwrap();
+    let first = bounded_paused(late.next()).await.unwrap();
     assert_eq!((first.state, first.via), (JobState::Running, Via::Webhook));
     post.accept("7");
-    it.daemon.get().await.tell("done");
+    harness.daemon.next_get().await.respond_state("done");
     assert!(waiting.await.unwrap().is_ok());
-    assert_eq!(late.next().await.unwrap().state, JobState::Done);
-    assert!(late.next().await.is_none());
+    assert_eq!(bounded_paused(late.next()).await.unwrap().state, JobState::Done);
+    assert!(bounded_paused(late.next()).await.is_none());
 
     let mut later = request.submission().states();
-    assert_eq!(later.next().await.unwrap().via, Via::Webhook);
-    let results = [later.next().await.map(|change| change.state), later.next().await.map(|change| change.state)];
+    assert_eq!(bounded_paused(later.next()).await.unwrap().via, Via::Webhook);
+    let results = [
+        bounded_paused(later.next()).await.map(|change| change.state),
+        bounded_paused(later.next()).await.map(|change| change.state),
+    ];
     assert_eq!(results, [Some(JobState::Done), None]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn several_streams_see_the_same() {
-    let (wait, mut daemon) = polling(|layer| layer);
+async fn all_streams_yield_all_states() {
+    let (wait, mut daemon) = polling_wait();
     let request = request();
     let streams: Vec<_> = (0..3).map(|_| request.submission().states()).collect();
-    let waiting = begin(&wait, &request);
-    daemon.post().await.accept("7");
+    let waiting = spawn_wait(&wait, &request);
+    daemon.next_post().await.accept("7");
     for state in ["queued", "running", "done"] {
-        daemon.get().await.tell(state);
+        daemon.next_get().await.respond_state(state);
     }
     assert!(waiting.await.unwrap().is_ok());
     for states in streams {
-        let states: Vec<_> = states.map(|change| change.state.to_string()).collect().await;
+        let states: Vec<_> = bounded_paused(states.map(|change| change.state.to_string()).collect()).await;
         assert_eq!(states, ["queued", "running", "done"]);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn handles_keep_nothing_alive_and_end_with_the_last_of_those_who_do() {
+async fn handles_end_with_last_request_and_wait() {
     for sent in [false, true] {
-        let mut it = Pushed::signed();
+        let mut harness = WebhookHarness::signed();
         let request = request();
         let submission = request.submission();
         let (accepted, states) = (submission.accepted(), submission.states().collect::<Vec<_>>());
         let mut both = tokio_test::task::spawn(futures_util::future::join(accepted, states));
         assert!(both.poll().is_pending());
-        let mut waiting = tokio_test::task::spawn(called(&it.wait, request.clone()).await);
+        let mut waiting = tokio_test::task::spawn(call_wait(&harness.wait, request.clone()).await);
         if sent {
             assert!(waiting.poll().is_pending());
-            let _post = it.daemon.post().await;
+            let _post = harness.daemon.next_post().await;
         }
         drop(request);
-        assert!(both.poll().is_pending() && it.notifier.waiting() == 1);
+        assert!(both.poll().is_pending() && harness.notifier.waiting() == 1);
         drop(waiting);
         assert!(both.is_woken());
         assert_eq!(both.now_or_never(), Some((None, Vec::new())));
-        assert_eq!(it.notifier.waiting(), 0);
+        assert_eq!(harness.notifier.waiting(), 0);
         assert_eq!(submission.job_id(), None);
     }
 }

@@ -1,19 +1,22 @@
-//! Layers on either side of a wait.
+//! Layers above and below a wait.
 
+use foreman_client::wait::WebhookEndpoint;
 use foreman_client::{BoxError, Error, JobResult, Notifier, SubmitRequest, WaitLayer};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
-use crate::support::{Daemon, Pushed, TestApi, exact, polling, request, seconds};
+use crate::support::{
+    MockApi, ScriptedDaemon, WebhookHarness, bounded_paused, exact_polls, polling_wait, request, seconds,
+};
 
-/// Everything at once: load is shed, jobs and requests are limited, both are bounded in time.
+/// Load shed, a limit of jobs, and timeouts for jobs and submissions.
 fn stack(
-    api: TestApi,
+    api: MockApi,
 ) -> impl Service<SubmitRequest, Response = JobResult, Error = BoxError, Future: Send> + Clone + Send + Sync {
     ServiceBuilder::new()
         .load_shed()
         .concurrency_limit(2)
         .timeout(seconds(60))
-        .layer(WaitLayer::builder(api.clone()).poll_policy(exact().build().unwrap()).build().unwrap())
+        .layer(WaitLayer::builder(api.clone()).poll_policy(exact_polls().build().unwrap()).build().unwrap())
         .timeout(seconds(5))
         .service(api)
 }
@@ -23,22 +26,23 @@ fn assert_send<T: Send>(value: T) -> T {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_whole_stack_compiles_is_send_and_works() {
-    let (api, mut daemon) = Daemon::new();
+async fn full_stack_is_send_and_completes() {
+    let (api, mut daemon) = ScriptedDaemon::new();
     let stack = stack(api);
     let (one, other) = (request(), request());
-    let jobs = [&one, &other].map(|request| tokio::spawn(assert_send(stack.clone().oneshot(request.clone()))));
+    let jobs =
+        [&one, &other].map(|request| tokio::spawn(assert_send(bounded_paused(stack.clone().oneshot(request.clone())))));
     for job in ["7", "8"] {
-        daemon.post().await.accept(job);
+        daemon.next_post().await.accept(job);
     }
     for _ in 0..2 {
-        daemon.get().await.tell("running");
+        daemon.next_get().await.respond_state("running");
     }
-    // The permits live as long as the jobs.
+    // The permits are held until the jobs end.
     let shed = Error::from_boxed(stack.clone().oneshot(request()).await.unwrap_err());
     assert!(shed.is_overloaded() && shed.is_safe_to_resubmit());
     for _ in 0..2 {
-        daemon.get().await.tell("done");
+        daemon.next_get().await.respond_state("done");
     }
     for job in jobs {
         assert!(job.await.unwrap().is_ok());
@@ -46,105 +50,106 @@ async fn a_whole_stack_compiles_is_send_and_works() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_time_out_inside_bounds_the_submission_and_one_outside_the_job() {
-    let (api, mut daemon) = Daemon::new();
+async fn inner_timeout_bounds_submission_and_outer_the_job() {
+    let (api, mut daemon) = ScriptedDaemon::new();
     let stack = stack(api);
     let first = request();
     let submission = first.submission();
-    let waiting = tokio::spawn(stack.clone().oneshot(first.clone()));
-    let _post = daemon.post().await;
+    let waiting = tokio::spawn(bounded_paused(stack.clone().oneshot(first.clone())));
+    let _post = daemon.next_post().await;
     let error = Error::from_boxed(waiting.await.unwrap().unwrap_err());
-    assert_eq!(daemon.clock(), seconds(5));
+    assert_eq!(daemon.elapsed(), seconds(5));
     assert!(error.is_timeout() && error.is_maybe_submitted() && !error.is_deadline(), "{error:?}");
     assert_eq!(error.idempotency_key(), Some(submission.idempotency_key()));
 
     let second = request();
     let submission = second.submission();
-    let waiting = tokio::spawn(stack.clone().oneshot(second));
-    daemon.post().await.accept("7");
-    let answers = async {
+    let waiting = tokio::spawn(bounded_paused(stack.clone().oneshot(second)));
+    daemon.next_post().await.accept("7");
+    let respond = async {
         loop {
-            daemon.get().await.tell("running");
+            daemon.next_get().await.respond_state("running");
         }
     };
     let error = tokio::select! {
-        ended = waiting => Error::from_boxed(ended.unwrap().unwrap_err()),
-        () = answers => panic!("it never ends"),
+        result = waiting => Error::from_boxed(result.unwrap().unwrap_err()),
+        () = respond => unreachable!(),
     };
     assert!(error.is_timeout() && !error.is_deadline());
-    // The error of a layer outside knows nothing of the job; the handle does.
+    // The error of an outer layer has no job id. The handle has it.
     assert_eq!(submission.job_id().unwrap().as_str(), "7");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_above_a_time_out_attaches_to_the_same_job() {
-    let (wait, mut daemon) = polling(|layer| layer);
+async fn retry_above_timeout_attaches() {
+    let (wait, mut daemon) = polling_wait();
     let request = request();
     for at in [0, 30, 60] {
         let bounded = tower::timeout::Timeout::new(wait.clone(), seconds(30));
         let waiting = tokio::spawn(bounded.oneshot(request.clone()));
         if at == 0 {
-            daemon.post().await.accept("7");
+            daemon.next_post().await.accept("7");
         }
-        let polled = async {
+        let respond = async {
             loop {
-                daemon.get().await.tell("running");
+                daemon.next_get().await.respond_state("running");
             }
         };
         tokio::select! {
-            ended = waiting => assert!(Error::from_boxed(ended.unwrap().unwrap_err()).is_timeout()),
-            () = polled => panic!("it never ends"),
+            result = waiting => assert!(Error::from_boxed(result.unwrap().unwrap_err()).is_timeout()),
+            () = respond => unreachable!(),
         }
-        assert_eq!(daemon.clock(), seconds(at + 30));
+        assert_eq!(daemon.elapsed(), seconds(at + 30));
     }
     assert_eq!((wait.stats().submitted, wait.stats().attached, wait.stats().dropped), (1, 2, 3));
 }
 
-/// A wait that stands behind another does not keep the place that the other needs to send.
+/// A wait for another wait does not hold the permit that the other needs to send.
 #[tokio::test(start_paused = true)]
-async fn waits_on_one_submission_share_a_single_place_without_blocking_each_other() {
-    let it = Pushed::new(Notifier::new(), true, |layer| layer);
-    let (api, mut daemon) = Daemon::new();
-    let push = foreman_client::wait::WebhookEndpoint::new(it.notifier.clone(), "http://here.test/events").unwrap();
-    let layer = WaitLayer::builder(api.clone()).poll_policy(exact().build().unwrap()).webhooks(push).build().unwrap();
+async fn clones_share_one_permit() {
+    let harness = WebhookHarness::new(Notifier::new(), true, |layer| layer);
+    let (api, mut daemon) = ScriptedDaemon::new();
+    let webhooks = WebhookEndpoint::new(harness.notifier.clone(), "http://here.test/events").unwrap();
+    let layer =
+        WaitLayer::builder(api.clone()).poll_policy(exact_polls().build().unwrap()).webhooks(webhooks).build().unwrap();
     let wait = layer.layer(ServiceBuilder::new().concurrency_limit(1).service(api));
 
-    // It keeps keys.
-    let waiting = tokio::spawn(wait.clone().oneshot(request()));
-    daemon.post().await.accept_with_key("1");
-    daemon.get().await.tell("done");
+    // The daemon supports idempotency keys.
+    let waiting = tokio::spawn(bounded_paused(wait.clone().oneshot(request())));
+    daemon.next_post().await.accept_with_key("1");
+    daemon.next_get().await.respond_state("done");
     assert!(waiting.await.unwrap().is_ok());
 
     let request = request();
-    let one = tokio::spawn(wait.clone().oneshot(request.clone()));
-    daemon.post().await.reset();
+    let one = tokio::spawn(bounded_paused(wait.clone().oneshot(request.clone())));
+    daemon.next_post().await.reset();
     daemon.quiet_for(seconds(1)).await;
-    let other = tokio::spawn(wait.clone().oneshot(request.clone()));
+    let other = tokio::spawn(bounded_paused(wait.clone().oneshot(request.clone())));
     daemon.quiet_for(seconds(1)).await;
-    daemon.post().await.accept_with_key("7");
-    daemon.get().await.tell("done");
+    daemon.next_post().await.accept_with_key("7");
+    daemon.next_get().await.respond_state("done");
     assert!(one.await.unwrap().is_ok() && other.await.unwrap().is_ok());
 }
 
-/// So does one that waits for an event after a lost answer.
+/// A wait in the window of a lost response does not hold a permit either.
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_sends_nothing_leaves_its_place_to_other_submissions() {
-    let it = Pushed::new(Notifier::new(), true, |layer| layer);
-    let (api, mut daemon) = Daemon::new();
-    let push = foreman_client::wait::WebhookEndpoint::new(it.notifier.clone(), "http://here.test/events").unwrap();
-    let layer = WaitLayer::builder(api.clone()).webhooks(push).build().unwrap();
+async fn idle_wait_releases_permit() {
+    let harness = WebhookHarness::new(Notifier::new(), true, |layer| layer);
+    let (api, mut daemon) = ScriptedDaemon::new();
+    let webhooks = WebhookEndpoint::new(harness.notifier.clone(), "http://here.test/events").unwrap();
+    let layer = WaitLayer::builder(api.clone()).webhooks(webhooks).build().unwrap();
     let wait = layer.layer(ServiceBuilder::new().concurrency_limit(1).service(api));
     let lost = request();
-    let one = tokio::spawn(wait.clone().oneshot(lost.clone()));
-    daemon.post().await.reset();
+    let one = tokio::spawn(bounded_paused(wait.clone().oneshot(lost.clone())));
+    daemon.next_post().await.reset();
     daemon.settle().await;
-    let two = tokio::spawn(wait.clone().oneshot(lost.clone()));
+    let two = tokio::spawn(bounded_paused(wait.clone().oneshot(lost.clone())));
     daemon.settle().await;
-    let other = tokio::spawn(wait.clone().oneshot(request()));
-    let post = daemon.post().await;
+    let other = tokio::spawn(bounded_paused(wait.clone().oneshot(request())));
+    let post = daemon.next_post().await;
     assert_eq!(post.at, seconds(0));
     post.accept("8");
-    daemon.get().await.tell("done");
+    daemon.next_get().await.respond_state("done");
     assert!(other.await.unwrap().is_ok());
     assert!(one.await.unwrap().is_err() && two.await.unwrap().is_err());
 }

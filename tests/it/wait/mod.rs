@@ -1,4 +1,4 @@
-//! Waits: what they promise, one promise after the other.
+//! The promises of a wait, on paused time over a scripted daemon.
 
 mod clones;
 mod daemons;
@@ -6,9 +6,9 @@ mod deadline;
 mod events;
 mod failures;
 mod handles;
+mod intervals;
 mod layers;
-mod lost;
-mod pace;
+mod lost_responses;
 mod polling;
 mod random;
 mod slots;

@@ -1,10 +1,10 @@
-//! What the counters say after each kind of end.
+//! `WaitStats` after each kind of end.
 
 use foreman_client::wait::WaitStats;
 
-use crate::support::{Pushed, attach, begin, request};
+use crate::support::{WebhookHarness, call_wait, request, spawn_attach, spawn_wait};
 
-/// What has been counted beside `expected`, which names what is not zero.
+/// Asserts that the counters are those in `expected`, and that all others are zero.
 fn assert_counted(stats: WaitStats, expected: &[(&str, u64)]) {
     let all = [
         ("started", stats.started),
@@ -25,83 +25,83 @@ fn assert_counted(stats: WaitStats, expected: &[(&str, u64)]) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_an_event_ended() {
-    let mut it = Pushed::signed();
-    let waiting = begin(&it.wait, &request());
-    let post = it.daemon.post().await;
+async fn event_counts_as_finished_by_webhook() {
+    let mut harness = WebhookHarness::signed();
+    let waiting = spawn_wait(&harness.wait, &request());
+    let post = harness.daemon.next_post().await;
     let url = post.callback().unwrap();
     post.accept("7");
-    it.daemon.get().await.tell("running");
-    it.daemon.settle().await;
-    assert_eq!(it.wait.stats().waiting(), 1);
-    it.event(&url, "7", "done").await;
+    harness.daemon.next_get().await.respond_state("running");
+    harness.daemon.settle().await;
+    assert_eq!(harness.wait.stats().waiting(), 1);
+    harness.event(&url, "7", "done").await;
     assert!(waiting.await.unwrap().is_ok());
-    assert_counted(it.wait.stats(), &[("started", 1), ("submitted", 1), ("finished_by_webhook", 1), ("polls", 1)]);
+    assert_counted(harness.wait.stats(), &[("started", 1), ("submitted", 1), ("finished_by_webhook", 1), ("polls", 1)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_a_poll_ended() {
-    let mut it = Pushed::signed();
-    let waiting = begin(&it.wait, &request());
-    it.daemon.post().await.accept("7");
-    it.daemon.get().await.answer(500, "");
-    it.daemon.get().await.tell("done");
+async fn poll_counts_as_finished_by_poll() {
+    let mut harness = WebhookHarness::signed();
+    let waiting = spawn_wait(&harness.wait, &request());
+    harness.daemon.next_post().await.accept("7");
+    harness.daemon.next_get().await.respond(500, "");
+    harness.daemon.next_get().await.respond_state("done");
     assert!(waiting.await.unwrap().is_ok());
     let expected = [("started", 1), ("submitted", 1), ("finished_by_poll", 1), ("polls", 1), ("poll_failures", 1)];
-    assert_counted(it.wait.stats(), &expected);
+    assert_counted(harness.wait.stats(), &expected);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_polling_rescued() {
-    let mut it = Pushed::signed();
-    let waiting = begin(&it.wait, &request());
-    let post = it.daemon.post().await;
-    it.event(&post.callback().unwrap(), "7", "running").await;
+async fn missed_event_counts_as_rescued() {
+    let mut harness = WebhookHarness::signed();
+    let waiting = spawn_wait(&harness.wait, &request());
+    let post = harness.daemon.next_post().await;
+    harness.event(&post.callback().unwrap(), "7", "running").await;
     post.accept("7");
-    it.daemon.get().await.tell("running");
-    it.daemon.get().await.tell("done");
+    harness.daemon.next_get().await.respond_state("running");
+    harness.daemon.next_get().await.respond_state("done");
     assert!(waiting.await.unwrap().is_ok());
     let expected = [("started", 1), ("submitted", 1), ("finished_by_poll", 1), ("rescued", 1), ("polls", 2)];
-    assert_counted(it.wait.stats(), &expected);
+    assert_counted(harness.wait.stats(), &expected);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_by_id() {
-    let mut it = Pushed::signed();
-    let waiting = attach(&it.wait, "7");
-    it.daemon.get().await.tell("done");
+async fn wait_by_id_counts_as_attached() {
+    let mut harness = WebhookHarness::signed();
+    let waiting = spawn_attach(&harness.wait, "7");
+    harness.daemon.next_get().await.respond_state("done");
     assert!(waiting.await.unwrap().is_ok());
-    assert_counted(it.wait.stats(), &[("started", 1), ("attached", 1), ("finished_by_poll", 1), ("polls", 1)]);
+    assert_counted(harness.wait.stats(), &[("started", 1), ("attached", 1), ("finished_by_poll", 1), ("polls", 1)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn waits_that_failed() {
-    let mut it = Pushed::signed();
-    let waiting = begin(&it.wait, &request());
-    it.daemon.post().await.answer(400, "");
+async fn errors_count_as_failed() {
+    let mut harness = WebhookHarness::signed();
+    let waiting = spawn_wait(&harness.wait, &request());
+    harness.daemon.next_post().await.respond(400, "");
     assert!(waiting.await.unwrap().is_err());
-    assert_counted(it.wait.stats(), &[("started", 1), ("submitted", 1), ("failed", 1)]);
+    assert_counted(harness.wait.stats(), &[("started", 1), ("submitted", 1), ("failed", 1)]);
 
-    let waiting = begin(&it.wait, &request());
-    it.daemon.post().await.reset();
+    let waiting = spawn_wait(&harness.wait, &request());
+    harness.daemon.next_post().await.reset();
     assert!(waiting.await.unwrap().is_err());
-    assert_counted(it.wait.stats(), &[("started", 2), ("submitted", 2), ("failed", 2), ("lost_responses", 1)]);
+    assert_counted(harness.wait.stats(), &[("started", 2), ("submitted", 2), ("failed", 2), ("lost_responses", 1)]);
 
-    let waiting = begin(&it.wait, &request());
-    it.daemon.post().await.accept("7");
-    it.daemon.get().await.answer(401, "");
+    let waiting = spawn_wait(&harness.wait, &request());
+    harness.daemon.next_post().await.accept("7");
+    harness.daemon.next_get().await.respond(401, "");
     assert!(waiting.await.unwrap().is_err());
     let expected = [("started", 3), ("submitted", 3), ("failed", 3), ("poll_failures", 1), ("lost_responses", 1)];
-    assert_counted(it.wait.stats(), &expected);
+    assert_counted(harness.wait.stats(), &expected);
 }
 
 #[tokio::test(start_paused = true)]
-async fn waits_that_were_dropped() {
-    let mut it = Pushed::signed();
-    drop(crate::support::called(&it.wait, request()).await);
-    let waiting = begin(&it.wait, &request());
-    let _post = it.daemon.post().await;
+async fn drops_count_as_dropped() {
+    let mut harness = WebhookHarness::signed();
+    drop(call_wait(&harness.wait, request()).await);
+    let waiting = spawn_wait(&harness.wait, &request());
+    let _post = harness.daemon.next_post().await;
     waiting.abort();
     assert!(waiting.await.is_err());
-    assert_counted(it.wait.stats(), &[("started", 2), ("submitted", 1), ("dropped", 2)]);
+    assert_counted(harness.wait.stats(), &[("started", 2), ("submitted", 1), ("dropped", 2)]);
 }

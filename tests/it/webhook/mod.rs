@@ -1,4 +1,4 @@
-//! What a user sees of the webhook side.
+//! The webhook receiver and the listener on their own.
 
 mod listener;
 mod mounted;

@@ -1,11 +1,11 @@
-//! The whole way of a job: by webhook, by polling, and when no receiver can be bound.
+//! Whole jobs on real sockets: by webhook, by polling, and where no listener can be bound.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 
 use foreman_client::api::{CancelJob, GetJob};
 use foreman_client::webhook::{WebhookListener, WebhookReceiver};
-use foreman_client::{Client, DropPolicy, JobState, Notifier, SubmitRequest, Via};
+use foreman_client::{Client, DropPolicy, JobState, Notifier, States, Via};
 use foreman_daemon::{Daemon, Echo};
 use futures_util::StreamExt;
 use tokio::net::TcpListener;
@@ -14,86 +14,84 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use crate::gate::Gate;
+use crate::support::{PROMPT, SECRET, bounded, gated_daemon, polling_client, request};
 
-const SECRET: &str = "It's a Secret to Everybody";
-
-fn request() -> SubmitRequest {
-    SubmitRequest::builder("echo").user("Why is the sky blue?").build().unwrap()
+/// Reads states until the job is running.
+async fn next_running(states: &mut States) {
+    let running = async { while states.next().await.unwrap().state != JobState::Running {} };
+    bounded(running).await;
 }
 
 #[tokio::test]
-async fn by_webhook() {
-    let (gate, backend) = Gate::new();
-    let daemon = Daemon::builder().backend(backend).webhook_secret(SECRET).start().await.unwrap();
+async fn job_completes_by_webhook() {
+    let (gate, daemon) = gated_daemon(Daemon::builder().webhook_secret(SECRET)).await;
     let client = Client::builder(daemon.url()).webhook_secret(SECRET).build().await.unwrap();
     assert!(client.webhook_url().unwrap().starts_with("http://127.0.0.1:"), "loopback for a daemon on loopback");
 
     let request = request();
     let (submission, mut states) = (request.submission(), request.submission().states());
     let wait = tokio::spawn(client.jobs().oneshot(request));
-    // Running is told before the job may end, so webhooks have been seen to work by then.
-    while states.next().await.unwrap().state != JobState::Running {}
-    let job_id = submission.accepted().await.unwrap();
+    // An event reports `Running` before the job ends, so webhooks work by then.
+    next_running(&mut states).await;
+    let job_id = bounded(submission.accepted()).await.unwrap();
     gate.open(1);
-    let result = wait.await.unwrap().unwrap();
+    let result = bounded(wait).await.unwrap().unwrap();
 
     assert_eq!((&result.job_id, &result.state), (&job_id, &JobState::Done));
-    assert_eq!(states.next().await.unwrap().state, JobState::Done);
-    assert!(states.next().await.is_none(), "the states end with the terminal one");
+    assert_eq!(bounded(states.next()).await.unwrap().state, JobState::Done);
+    assert!(bounded(states.next()).await.is_none(), "the states end with the terminal one");
     assert_eq!(daemon.executions(&job_id).await, 1);
     let stats = client.stats();
     assert_eq!((stats.waits.started, stats.waits.waiting(), stats.webhooks.refusals()), (1, 0, 0), "{stats:?}");
 }
 
 #[tokio::test]
-async fn without_a_secret_events_only_make_it_ask() {
+async fn unsigned_events_only_trigger_polls() {
     let daemon = Daemon::builder().backend(Echo::new()).start().await.unwrap();
     let client = Client::builder(daemon.url()).build().await.unwrap();
-    let result = client.submit(request()).await.unwrap();
-    assert!(result.content().unwrap().ends_with("Why is the sky blue?"));
-    assert_eq!(client.stats().webhooks.finished, 0, "nothing an unsigned event says is believed");
+    let result = bounded(client.submit(request())).await.unwrap();
+    assert!(result.content().unwrap().ends_with(PROMPT));
+    assert_eq!(client.stats().webhooks.finished, 0, "an unsigned event completes no wait");
     assert!(daemon.stats().polls > 0);
 }
 
 #[tokio::test]
-async fn by_polling() {
-    let (gate, backend) = Gate::new();
-    let daemon = Daemon::builder().backend(backend).start().await.unwrap();
-    let client = Client::builder(daemon.url()).polling().build().await.unwrap();
+async fn job_completes_by_polling() {
+    let (gate, daemon) = gated_daemon(Daemon::builder()).await;
+    let client = polling_client(&daemon).await;
     let request = request();
     let mut states = request.submission().states();
     let wait = tokio::spawn(client.jobs().oneshot(request));
-    gate.begun().await;
-    while states.next().await.unwrap().state != JobState::Running {}
+    gate.run_started().await;
+    next_running(&mut states).await;
     gate.open(1);
-    let result = wait.await.unwrap().unwrap();
+    let result = bounded(wait).await.unwrap().unwrap();
     assert_eq!(result.deserialize::<String>().unwrap(), "passed");
-    let last = states.next().await.unwrap();
+    let last = bounded(states.next()).await.unwrap();
     assert_eq!((last.state, last.via), (JobState::Done, Via::Poll));
     assert_eq!(daemon.stats().webhook_attempts, 0);
     assert_eq!((client.webhook_url(), client.stats().waits.finished_by_poll), (None, 1));
 }
 
 #[tokio::test]
-async fn a_receiver_that_cannot_bind_means_polling_said_once() {
+async fn bind_failure_falls_back_to_polling_with_one_warning() {
     let daemon = Daemon::start().await.unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let warnings = Warnings::default();
     let guard = tracing::subscriber::set_default(warnings.clone());
     let client = Client::builder(daemon.url()).listen(taken.local_addr().unwrap()).build().await.unwrap();
     for _ in 0..3 {
-        client.submit(request()).await.unwrap().into_success().unwrap();
+        bounded(client.submit(request())).await.unwrap().into_success().unwrap();
     }
     drop(guard);
-    let said = warnings.0.lock().unwrap().clone();
-    assert_eq!(said.len(), 1, "{said:?}");
-    assert!(said[0].contains("polling instead") && said[0].contains("cannot bind"), "{said:?}");
+    let warnings = warnings.0.lock().unwrap().clone();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("polling instead") && warnings[0].contains("cannot bind"), "{warnings:?}");
     assert_eq!((client.webhook_url(), daemon.stats().webhook_attempts), (None, 0));
 }
 
 #[tokio::test]
-async fn clients_share_the_notifier_of_a_receiver_that_is_mounted() {
+async fn clients_share_mounted_receiver() {
     let daemon = Daemon::builder().webhook_secret(SECRET).start().await.unwrap();
     let notifier = Notifier::new();
     let receiver = WebhookReceiver::builder(notifier.clone()).secret(SECRET).build().unwrap();
@@ -106,87 +104,85 @@ async fn clients_share_the_notifier_of_a_receiver_that_is_mounted() {
         let builder = Client::builder(daemon.url()).notifier(notifier.clone()).public_url(&url);
         let client = builder.build().await.unwrap();
         assert_eq!(client.webhook_url(), Some(url.trim_end_matches('/')));
-        client.submit(request()).await.unwrap().into_success().unwrap();
+        bounded(client.submit(request())).await.unwrap().into_success().unwrap();
         assert_eq!(client.stats().waits.waiting(), 0);
     }
-    assert_eq!(notifier.waiting(), 0, "every slot is freed");
+    assert_eq!(notifier.waiting(), 0, "a slot is left");
     assert_eq!(daemon.stats().accepted, 2);
     server.abort();
 }
 
 #[tokio::test]
-async fn a_job_is_attached_to_by_its_id_from_another_client() {
-    let (gate, backend) = Gate::new();
-    let daemon = Daemon::builder().backend(backend).start().await.unwrap();
+async fn other_client_attaches_by_id() {
+    let (gate, daemon) = gated_daemon(Daemon::builder()).await;
     let first = Client::builder(daemon.url()).build().await.unwrap();
     let request = request();
     let submission = request.submission();
     let wait = tokio::spawn(first.jobs().oneshot(request));
-    let job_id = submission.accepted().await.unwrap();
+    let job_id = bounded(submission.accepted()).await.unwrap();
     wait.abort();
-    assert!(wait.await.unwrap_err().is_cancelled());
+    assert!(bounded(wait).await.unwrap_err().is_cancelled());
     drop(first);
 
-    let second = Client::builder(daemon.url()).polling().build().await.unwrap();
+    let second = polling_client(&daemon).await;
     gate.open(1);
-    let result = second.wait(job_id.clone()).await.unwrap();
+    let result = bounded(second.wait(job_id.clone())).await.unwrap();
     assert_eq!((&result.job_id, daemon.executions(&job_id).await), (&job_id, 1));
     assert_eq!(second.stats().waits.attached, 1);
 }
 
 #[tokio::test]
-async fn a_job_that_fails_is_an_answer() {
+async fn failed_job_is_a_result() {
     let backend = tower::service_fn(|_| async { Err::<foreman_daemon::ChatAnswer, _>("out of memory") });
     let daemon = Daemon::builder().backend(foreman_daemon::Backend::new(backend)).start().await.unwrap();
     let client = Client::builder(daemon.url()).build().await.unwrap();
-    let result = client.submit(request()).await.unwrap();
+    let result = bounded(client.submit(request())).await.unwrap();
     assert_eq!(result.state, JobState::Failed);
     let error = result.into_success().unwrap_err();
     assert!(error.is_job_failed() && error.reason().unwrap().contains("out of memory"), "{error}");
 }
 
 #[tokio::test]
-async fn a_job_let_go_is_cancelled_if_the_client_says_so() {
-    let (gate, backend) = Gate::new();
-    let daemon = Daemon::builder().backend(backend).start().await.unwrap();
+async fn dropped_job_is_cancelled_by_policy() {
+    let (gate, daemon) = gated_daemon(Daemon::builder()).await;
     let client = Client::builder(daemon.url()).on_drop(DropPolicy::Cancel).build().await.unwrap();
     let request = request();
     let submission = request.submission();
     let wait = tokio::spawn(client.jobs().oneshot(request));
-    let job_id = submission.accepted().await.unwrap();
-    gate.begun().await;
+    let job_id = bounded(submission.accepted()).await.unwrap();
+    gate.run_started().await;
     wait.abort();
-    gate.dropped().await;
-    let status = client.api().oneshot(GetJob::new(job_id.clone())).await.unwrap().status;
+    gate.run_dropped().await;
+    let status = bounded(client.api().oneshot(GetJob::new(job_id.clone()))).await.unwrap().status;
     assert_eq!((status.state, status.error.as_deref()), (JobState::Failed, Some("cancelled")));
-    let again = client.api().oneshot(CancelJob(job_id)).await.unwrap_err();
+    let again = bounded(client.api().oneshot(CancelJob(job_id))).await.unwrap_err();
     assert_eq!(again.status().map(|status| status.as_u16()), Some(409));
 }
 
 #[tokio::test]
-async fn the_listener_closes_with_the_last_clone() {
+async fn listener_closes_with_last_clone() {
     let daemon = Daemon::start().await.unwrap();
     let client = Client::builder(daemon.url()).build().await.unwrap();
     let address = client.webhook_url().unwrap().strip_prefix("http://").unwrap().to_owned();
     let clone = client.clone();
     drop(client);
-    tokio::net::TcpStream::connect(&address).await.unwrap();
+    bounded(tokio::net::TcpStream::connect(&address)).await.unwrap();
     drop(clone);
-    // The address can be bound again as soon as the listener's task has let go of it.
+    // The address can be bound again once the listener's task has ended.
     let receiver = WebhookReceiver::new(Notifier::new());
-    let mut turns = 0;
-    let listener = loop {
-        match WebhookListener::builder(receiver.clone()).bind(address.parse().unwrap()).await {
-            Ok(listener) => break listener,
-            Err(error) => assert!(turns < 10_000, "{error}"),
+    let rebind = async {
+        loop {
+            match WebhookListener::builder(receiver.clone()).bind(address.parse().unwrap()).await {
+                Ok(listener) => break listener,
+                Err(_) => tokio::task::yield_now().await,
+            }
         }
-        turns += 1;
-        tokio::task::yield_now().await;
     };
-    listener.shutdown().await;
+    let listener = bounded(rebind).await;
+    bounded(listener.shutdown()).await;
 }
 
-/// Keeps what is said at `warn`.
+/// Records the log lines of the client at `warn`.
 #[derive(Clone, Default)]
 struct Warnings(Arc<Mutex<Vec<String>>>);
 

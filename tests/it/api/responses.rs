@@ -1,30 +1,19 @@
-//! Answers that cannot be used, and what the error says of them.
+//! Unusable responses and the text of their errors.
 
 use foreman_client::api::{GetJob, ListModels};
-use foreman_client::{Error, JobId};
 use http::Response;
 
-use crate::support::{AnswerBody, Daemon, exchange, request};
 use tower::ServiceExt;
 
-fn poll() -> GetJob {
-    GetJob::new(JobId::new("7").unwrap())
-}
+use crate::support::{ScriptedBody, ScriptedDaemon, bounded_paused, error_chain, exchange, job_id, request};
 
-/// The text of the error, and those of its causes.
-fn told(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
+fn poll() -> GetJob {
+    GetJob::new(job_id("7"))
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bad_answer_to_a_poll_says_what_was_asked_and_what_came() {
-    for (body, why) in [
+async fn unusable_poll_response_names_url_and_reason() {
+    for (body, reason) in [
         ("<html>Bad Gateway</html>", "not JSON, starting with \"<html>Bad Gateway</html>\""),
         (r#"{"job_id":"7","sta"#, "truncated JSON"),
         ("", "truncated JSON"),
@@ -36,16 +25,16 @@ async fn a_bad_answer_to_a_poll_says_what_was_asked_and_what_came() {
         (r#"{"job_id":"8","state":"done"}"#, "it is of job 8"),
         (r#"{"job_id":"7","state":"done"} x"#, "not JSON"),
     ] {
-        let error = exchange(poll(), |asked| asked.answer(200, body)).await.unwrap_err();
-        let text = told(&error);
+        let error = exchange(poll(), |request| request.respond(200, body)).await.unwrap_err();
+        let text = error_chain(&error);
         assert!(text.starts_with("GET http://daemon.test/jobs/7: unusable response from the daemon: "), "{text}");
-        assert!(text.contains(why), "{body}: {text}");
+        assert!(text.contains(reason), "{body}: {text}");
         assert!(error.is_bad_response() && error.is_retryable() && !error.is_safe_to_resubmit(), "{body}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_202_without_a_usable_job_id_says_so() {
+async fn unusable_job_id_in_202_is_reported() {
     for body in [
         "{}",
         r#"{"job_id":null}"#,
@@ -56,44 +45,44 @@ async fn a_202_without_a_usable_job_id_says_so() {
         r#"{"job_id":"a\nb"}"#,
         "accepted",
     ] {
-        let error = exchange(request(), |asked| asked.answer(202, body)).await.unwrap_err();
-        let text = told(&error);
+        let error = exchange(request(), |request| request.respond(202, body)).await.unwrap_err();
+        let text = error_chain(&error);
         assert!(text.starts_with("POST http://daemon.test/jobs: unusable response from the daemon"), "{text}");
         assert!(error.is_bad_response() && !error.is_safe_to_resubmit(), "{body}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_breaks_off_is_a_broken_exchange() {
-    let cut = AnswerBody::from(r#"{"job_id":"7","#).then_broken();
-    let error = exchange(poll(), |asked| asked.answer(200, cut)).await.unwrap_err();
-    assert_eq!(told(&error), "GET http://daemon.test/jobs/7: connection to the daemon lost: connection reset");
+async fn truncated_body_is_a_lost_connection() {
+    let cut = ScriptedBody::from(r#"{"job_id":"7","#).then_reset();
+    let error = exchange(poll(), |request| request.respond(200, cut)).await.unwrap_err();
+    assert_eq!(error_chain(&error), "GET http://daemon.test/jobs/7: connection to the daemon lost: connection reset");
     assert!(error.is_retryable() && !error.is_safe_to_resubmit() && !error.is_bad_response());
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_body_may_come_in_pieces() {
-    let pieces = AnswerBody::from(r#"{"job_id""#).then("").then(r#":"7","state":"#).then(r#""running"}"#);
-    let polled = exchange(poll(), |asked| asked.answer(200, pieces)).await.unwrap();
+async fn body_in_pieces_is_joined() {
+    let pieces = ScriptedBody::from(r#"{"job_id""#).then("").then(r#":"7","state":"#).then(r#""running"}"#);
+    let polled = exchange(poll(), |request| request.respond(200, pieces)).await.unwrap();
     assert_eq!(polled.status.state.as_str(), "running");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_may_be_as_large_as_the_limit_and_no_larger() {
+async fn response_beyond_limit_fails() {
     let whole = r#"{"job_id":"7","state":"done"}"#;
     for (limit, body, fits) in [
-        (whole.len(), AnswerBody::from(whole), true),
-        (whole.len() - 1, AnswerBody::from(whole), false),
-        // By its declaration: nothing of it is read.
-        (whole.len(), AnswerBody::default().then_silence().declared(whole.len() as u64 + 1), false),
-        // By its bytes, whatever it declares.
-        (whole.len() - 1, AnswerBody::from(&whole[..9]).then(&whole[9..]).then_silence(), false),
-        (1, AnswerBody::from("x").then("y").declared(1), false),
+        (whole.len(), ScriptedBody::from(whole), true),
+        (whole.len() - 1, ScriptedBody::from(whole), false),
+        // The declared size is too large. The body is not read.
+        (whole.len(), ScriptedBody::default().then_silence().declared(whole.len() as u64 + 1), false),
+        // The body is too large, whatever size it declares.
+        (whole.len() - 1, ScriptedBody::from(&whole[..9]).then(&whole[9..]).then_silence(), false),
+        (1, ScriptedBody::from("x").then("y").declared(1), false),
     ] {
-        let (api, mut daemon) = Daemon::new();
+        let (api, mut daemon) = ScriptedDaemon::new();
         let api = api.max_response_size(limit).unwrap();
-        let served = async { daemon.next().await.answer(200, body) };
-        let (result, ()) = tokio::join!(api.oneshot(poll()), served);
+        let serve = async { daemon.next().await.respond(200, body) };
+        let (result, ()) = bounded_paused(async { tokio::join!(api.oneshot(poll()), serve) }).await;
         match result {
             Ok(_) => assert!(fits, "{limit}"),
             Err(error) => {
@@ -106,11 +95,11 @@ async fn an_answer_may_be_as_large_as_the_limit_and_no_larger() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_redirect_is_not_followed_and_says_where_it_leads() {
+async fn redirect_is_an_error_with_location() {
     for status in [301, 302, 303, 307, 308] {
-        let error = exchange(ListModels, |asked| {
+        let error = exchange(ListModels, |request| {
             let to = Response::builder().status(status).header("location", "https://elsewhere.test/");
-            asked.respond(to.body(AnswerBody::default()).unwrap());
+            request.respond_with(to.body(ScriptedBody::default()).unwrap());
         });
         assert_eq!(
             error.await.unwrap_err().to_string(),
@@ -122,13 +111,13 @@ async fn a_redirect_is_not_followed_and_says_where_it_leads() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_daemons_reason_is_told_and_never_too_long() {
+async fn daemon_reason_is_truncated() {
     let long = format!(r#"{{"error":"{}"}}"#, "x".repeat(10_000));
-    let error = exchange(ListModels, |asked| asked.answer(500, long)).await.unwrap_err();
+    let error = exchange(ListModels, |request| request.respond(500, long)).await.unwrap_err();
     assert_eq!(error.reason().map(str::len), Some(500));
 
     for body in ["", "oops", "{}", r#"{"error":7}"#, r#"{"error":null}"#] {
-        let error = exchange(ListModels, |asked| asked.answer(500, body)).await.unwrap_err();
+        let error = exchange(ListModels, |request| request.respond(500, body)).await.unwrap_err();
         assert_eq!(error.reason(), None, "{body}");
         assert_eq!(error.to_string(), "GET http://daemon.test/api/tags: daemon returned 500 Internal Server Error");
     }

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use foreman_client::BoxError;
 use http_body::{Body, Frame, SizeHint};
 
-/// The body of an answer, piece by piece, so that it can break off, never end, or lie about its size.
+/// A response body in pieces. It can break off, never end, or declare a wrong size.
 #[derive(Debug, Default)]
-pub(crate) struct AnswerBody {
+pub(crate) struct ScriptedBody {
     pieces: VecDeque<Piece>,
     declared: Option<u64>,
 }
@@ -17,42 +17,42 @@ pub(crate) struct AnswerBody {
 #[derive(Debug)]
 enum Piece {
     Data(Bytes),
-    Broken,
+    Reset,
     Silence,
 }
 
-impl AnswerBody {
+impl ScriptedBody {
     pub(crate) fn then(mut self, data: impl Into<Bytes>) -> Self {
         self.pieces.push_back(Piece::Data(data.into()));
         self
     }
 
-    /// The connection breaks here.
-    pub(crate) fn then_broken(mut self) -> Self {
-        self.pieces.push_back(Piece::Broken);
+    /// The connection is reset here.
+    pub(crate) fn then_reset(mut self) -> Self {
+        self.pieces.push_back(Piece::Reset);
         self
     }
 
-    /// Nothing comes any more, and no end.
+    /// No more data and no end.
     pub(crate) fn then_silence(mut self) -> Self {
         self.pieces.push_back(Piece::Silence);
         self
     }
 
-    /// As by `Content-Length`.
+    /// The size in `Content-Length`.
     pub(crate) fn declared(mut self, bytes: u64) -> Self {
         self.declared = Some(bytes);
         self
     }
 }
 
-impl<T: Into<Bytes>> From<T> for AnswerBody {
+impl<T: Into<Bytes>> From<T> for ScriptedBody {
     fn from(whole: T) -> Self {
         Self::default().then(whole)
     }
 }
 
-impl Body for AnswerBody {
+impl Body for ScriptedBody {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -60,7 +60,7 @@ impl Body for AnswerBody {
         match self.pieces.pop_front() {
             None => Poll::Ready(None),
             Some(Piece::Data(data)) => Poll::Ready(Some(Ok(Frame::data(data)))),
-            Some(Piece::Broken) => Poll::Ready(Some(Err(io::Error::from(io::ErrorKind::ConnectionReset).into()))),
+            Some(Piece::Reset) => Poll::Ready(Some(Err(io::Error::from(io::ErrorKind::ConnectionReset).into()))),
             Some(Piece::Silence) => {
                 self.pieces.push_front(Piece::Silence);
                 Poll::Pending

@@ -1,4 +1,4 @@
-//! The two policies in `tower::retry`, over services that are played by hand, and over layers that box errors.
+//! The two policies in `tower::retry`, over mock services and over layers that box errors.
 
 use std::time::Duration;
 
@@ -11,10 +11,9 @@ use tower::{ServiceBuilder, ServiceExt as _};
 use tower_test::assert_request_eq;
 use tower_test::mock::{self, Handle, Mock};
 
-use super::policies::id;
-use super::rig::request;
+use crate::support::{bounded_paused, job_id, millis, request, seconds};
 
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = millis(10);
 
 fn inside() -> RetrySubmission {
     RetrySubmission::builder().backoff(PAUSE, PAUSE).jitter(0.0).build().unwrap()
@@ -28,20 +27,20 @@ fn refused() -> std::io::Error {
     std::io::ErrorKind::ConnectionRefused.into()
 }
 
-/// A request by its key, since a clone is the same submission.
-type Seen = uuid::Uuid;
+/// Identifies a request, since a clone is the same submission.
+type Key = uuid::Uuid;
 
-fn submissions<T>() -> (Mock<Seen, T>, Handle<Seen, T>) {
+fn submissions<T>() -> (Mock<Key, T>, Handle<Key, T>) {
     mock::pair()
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "`map_request` gives it away")]
-fn key(request: SubmitRequest) -> Seen {
+#[expect(clippy::needless_pass_by_value, reason = "`map_request` passes it by value")]
+fn key(request: SubmitRequest) -> Key {
     request.submission().idempotency_key()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_submission_is_repeated_under_its_key_over_our_errors_and_over_boxed_ones() {
+async fn retry_keeps_key_over_plain_and_boxed_errors() {
     for boxed in [true, false] {
         let (mock, mut handle) = submissions();
         let mock = mock.map_request(key);
@@ -62,19 +61,19 @@ async fn a_submission_is_repeated_under_its_key_over_our_errors_and_over_boxed_o
             tokio::time::advance(PAUSE).await;
         }
         assert_pending!(call.poll());
-        assert_request_eq!(handle, same).send_response(Accepted::new(id("7")));
-        assert_eq!(assert_ready_ok!(call.poll()).job_id, id("7"));
+        assert_request_eq!(handle, same).send_response(Accepted::new(job_id("7")));
+        assert_eq!(assert_ready_ok!(call.poll()).job_id, job_id("7"));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_error_is_the_callers() {
+async fn last_error_is_returned() {
     let (mock, mut handle) = submissions::<JobResult>();
     let retry = Retry::new(outside(), mock.map_request(key));
     let mut call = task::spawn(retry.oneshot(request()));
     for text in ["first", "second", "last"] {
         assert_pending!(call.poll());
-        let (_, respond) = handle.next_request().await.unwrap();
+        let (_, respond) = bounded_paused(handle.next_request()).await.unwrap();
         respond.send_error(std::io::Error::new(std::io::ErrorKind::ConnectionReset, text));
         let last = call.poll();
         if text == "last" {
@@ -86,31 +85,31 @@ async fn the_last_error_is_the_callers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_is_called_again_above_a_timeout_and_a_load_shed() {
+async fn reattach_above_timeout_and_load_shed() {
     let (mock, mut handle) = submissions::<JobResult>();
     handle.allow(1);
     let stack = ServiceBuilder::new()
         .map_err(Error::from_boxed)
         .retry(outside())
         .load_shed()
-        .timeout(Duration::from_secs(1))
+        .timeout(seconds(1))
         .service(mock.map_request(key));
     let request = request();
     let same = key(request.clone());
     let mut call = task::spawn(stack.oneshot(request));
     assert_pending!(call.poll());
-    let (first, _unanswered) = handle.next_request().await.unwrap();
+    let (first, _unanswered) = bounded_paused(handle.next_request()).await.unwrap();
     assert_eq!(first, same);
-    // The time-out passes: it is called again, finds no room, and then does.
-    tokio::time::advance(Duration::from_secs(1)).await;
+    // The timeout expires. The first retry is shed, and the second is sent.
+    tokio::time::advance(seconds(1)).await;
     assert_pending!(call.poll());
     tokio::time::advance(PAUSE).await;
     assert_pending!(call.poll());
     handle.allow(1);
     tokio::time::advance(PAUSE).await;
     assert_pending!(call.poll());
-    let (second, respond) = handle.next_request().await.unwrap();
+    let (second, respond) = bounded_paused(handle.next_request()).await.unwrap();
     assert_eq!(second, same);
-    respond.send_response(JobResult::new(JobStatus::new(id("7"), JobState::Done)).unwrap());
-    assert_eq!(assert_ready_ok!(call.poll()).job_id, id("7"));
+    respond.send_response(JobResult::new(JobStatus::new(job_id("7"), JobState::Done)).unwrap());
+    assert_eq!(assert_ready_ok!(call.poll()).job_id, job_id("7"));
 }

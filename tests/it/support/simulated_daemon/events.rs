@@ -1,4 +1,4 @@
-//! The events of the daemon: lost, late, twice, out of order, or not its own.
+//! The events of the simulated daemon: on time, lost, late, duplicated, out of order or forged.
 
 use bytes::Bytes;
 use foreman_client::webhook::Secret;
@@ -7,9 +7,10 @@ use http_body_util::Full;
 use tokio::time::{Instant, sleep_until};
 use tower::ServiceExt as _;
 
-use super::{Double, MS, SECRET, State, told};
+use super::{SimulatedDaemon, State, status_json};
+use crate::support::{SECRET, millis};
 
-impl Double {
+impl SimulatedDaemon {
     pub(super) fn plan_events(&self, state: &mut State, at: usize, url: &str) {
         let job = &state.jobs[at];
         for (order, due) in [(1, job.starts), (2, job.ends)] {
@@ -21,17 +22,17 @@ impl Double {
                 _ => (1, 0),
             };
             match copies {
-                0 => state.note("an event lost"),
-                2 => state.note("an event twice"),
+                0 => state.note("event lost"),
+                2 => state.note("event duplicated"),
                 _ => {}
             }
             for copy in 0..copies {
-                self.send(url, due + MS(delay + copy * 700), at, order, false);
+                self.send(url, due + millis(delay + copy * 700), at, order, false);
             }
         }
         if state.rng.u64(0..4) == 0 {
-            let due = Instant::now() + MS(state.rng.u64(0..20_000));
-            state.note("an event forged");
+            let due = Instant::now() + millis(state.rng.u64(0..20_000));
+            state.note("event forged");
             self.send(url, due, at, 2, true);
         }
     }
@@ -45,32 +46,32 @@ impl Double {
                 let state = this.state();
                 (state.receiver.clone(), state.signed)
             };
-            // Whoever forges it does not have the secret. Without one, only the daemon is believed, which is asked.
-            let body = if forged { told(at, order).replace("done", "failed") } else { told(at, order) };
+            // A forger does not have the secret. An unsigned event only causes a poll.
+            let body = if forged { status_json(at, order).replace("done", "failed") } else { status_json(at, order) };
             let mut event = Request::post(url);
             if signed {
                 let secret = Secret::new(if forged { "a guess" } else { SECRET }).unwrap();
                 event = event.header("x-foreman-signature", secret.sign(body.as_bytes()));
             }
             let event = event.body(Full::new(Bytes::from(body))).unwrap();
-            let answer = receiver.oneshot(event).await.unwrap().status().as_u16();
+            let response = receiver.oneshot(event).await.unwrap().status().as_u16();
             let mut state = this.state();
-            state.log(&format!("job-{at} event {order} forged: {forged}: {answer}"));
+            state.log(&format!("job-{at} event {order} forged: {forged}: {response}"));
             if forged {
-                assert!(if signed { [401, 404].contains(&answer) } else { [204, 404].contains(&answer) });
+                assert!(if signed { [401, 404].contains(&response) } else { [204, 404].contains(&response) });
                 return;
             }
-            assert!([204, 404].contains(&answer), "{answer}");
-            if answer == 404 {
-                state.note("an event late");
+            assert!([204, 404].contains(&response), "{response}");
+            if response == 404 {
+                state.note("event late");
             }
-            if !state.jobs[at].answered {
-                state.note("an event before the answer to the submission");
+            if !state.jobs[at].accepted {
+                state.note("event before the 202");
             }
-            if order < state.jobs[at].told {
-                state.note("an event out of order");
+            if order < state.jobs[at].reported {
+                state.note("event out of order");
             }
-            state.jobs[at].told = order;
+            state.jobs[at].reported = order;
         });
     }
 }

@@ -1,0 +1,110 @@
+//! How often a wait polls while webhooks work, and after they stop.
+
+use foreman_client::{Notifier, WaitLayer};
+use tower::Layer;
+
+use crate::support::{ScriptedDaemon, WebhookHarness, exact_polls, request, seconds, spawn_attach, spawn_wait};
+
+/// Runs a job with an event for each state. Returns the times of its polls in seconds.
+async fn polls_with_events(harness: &mut WebhookHarness) -> Vec<u64> {
+    let start = harness.daemon.elapsed();
+    let waiting = spawn_wait(&harness.wait, &request());
+    let post = harness.daemon.next_post().await;
+    let url = post.callback().unwrap();
+    post.accept("7");
+    let mut polls = Vec::new();
+    for nth in 0..4 {
+        let poll = harness.daemon.next_get().await;
+        polls.push((poll.at - start).as_secs());
+        poll.respond_state("running");
+        if nth == 0 {
+            harness.event(&url, "7", "running").await;
+        }
+    }
+    harness.event(&url, "7", "done").await;
+    assert!(waiting.await.unwrap().is_ok());
+    polls
+}
+
+/// Runs a job without events. Returns the times of its polls in seconds.
+async fn polls_without_events(harness: &mut WebhookHarness) -> Vec<u64> {
+    let start = harness.daemon.elapsed();
+    let waiting = spawn_wait(&harness.wait, &request());
+    harness.daemon.next_post().await.accept("7");
+    let mut polls = Vec::new();
+    for state in ["running", "running", "running", "done"] {
+        let poll = harness.daemon.next_get().await;
+        polls.push((poll.at - start).as_secs());
+        poll.respond_state(state);
+    }
+    assert!(waiting.await.unwrap().is_ok());
+    polls
+}
+
+#[tokio::test(start_paused = true)]
+async fn polls_slow_down_while_webhooks_work() {
+    let mut harness = WebhookHarness::signed();
+    // Before the first event: regular intervals.
+    assert_eq!(polls_without_events(&mut harness).await, [0, 1, 3, 7]);
+    assert_eq!(harness.wait.stats().rescued, 0);
+    // The first event proves that webhooks work.
+    assert_eq!(polls_with_events(&mut harness).await, [0, 30, 60, 90]);
+    assert_eq!(polls_with_events(&mut harness).await, [0, 30, 60, 90]);
+    // Webhooks stop. Slow polls find the end of the first job, regular polls those of the next jobs.
+    assert_eq!(polls_without_events(&mut harness).await, [0, 30, 60, 90]);
+    assert_eq!(harness.wait.stats().rescued, 1);
+    assert_eq!(polls_without_events(&mut harness).await, [0, 1, 3, 7]);
+    assert_eq!(polls_without_events(&mut harness).await, [0, 1, 3, 7]);
+    assert_eq!(harness.wait.stats().rescued, 1);
+    // Webhooks work again.
+    assert_eq!(polls_with_events(&mut harness).await, [0, 30, 60, 90]);
+    assert_eq!(harness.wait.stats().finished_by_webhook, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn attached_job_is_polled_at_normal_interval() {
+    let mut harness = WebhookHarness::signed();
+    polls_with_events(&mut harness).await;
+    let start = harness.daemon.elapsed();
+    let waiting = spawn_attach(&harness.wait, "9");
+    for at in [0, 1, 3] {
+        let poll = harness.daemon.next_get().await;
+        assert_eq!(poll.at - start, seconds(at));
+        poll.respond_state(if at < 3 { "running" } else { "done" });
+    }
+    assert!(waiting.await.unwrap().is_ok());
+    assert_eq!(harness.wait.stats().rescued, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_long_polls_while_webhooks_work() {
+    let mut harness = WebhookHarness::new(Notifier::new(), true, |layer| {
+        layer.poll_policy(exact_polls().long_poll(seconds(20)).build().unwrap())
+    });
+    let waiting = spawn_wait(&harness.wait, &request());
+    let post = harness.daemon.next_post().await;
+    let url = post.callback().unwrap();
+    post.accept("7");
+    harness.daemon.next_get().await.respond_state("running");
+    let long = harness.daemon.next_get().await;
+    assert_eq!((long.at, long.header("prefer")), (seconds(1), Some("wait=20")));
+    harness.event(&url, "7", "running").await;
+    long.respond_state_with("running", &[("preference-applied", "wait=20")]);
+    for at in [2, 32, 62] {
+        let poll = harness.daemon.next_get().await;
+        assert_eq!((poll.at, poll.header("prefer")), (seconds(at), None));
+        poll.respond_state("running");
+    }
+    waiting.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_of_one_layer_share_no_state() {
+    let (api, _daemon) = ScriptedDaemon::new();
+    let layer = WaitLayer::new(api.clone());
+    let (one, other) = (layer.layer(api.clone()), layer.layer(api));
+    let waiting = spawn_wait(&one, &request());
+    tokio::task::yield_now().await;
+    assert_eq!((one.stats().started, other.stats().started), (1, 0));
+    waiting.abort();
+}

@@ -1,0 +1,250 @@
+//! Submissions whose response was lost.
+
+use foreman_client::SubmitRequest;
+
+use crate::support::{ReceivedRequest, WebhookHarness, learn_idempotency, polling_wait, request, seconds, spawn_wait};
+
+/// Asserts that a repeated submission is identical to the first one.
+fn assert_identical(again: &ReceivedRequest, request: &SubmitRequest, callback: Option<&str>) {
+    assert_eq!(again.header("idempotency-key"), Some(&*request.submission().idempotency_key().to_string()));
+    assert_eq!(again.body, request.body());
+    assert_eq!(again.callback().as_deref(), callback);
+}
+
+#[tokio::test(start_paused = true)]
+async fn first_event_names_job() {
+    for signed in [true, false] {
+        for state in ["queued", "running"] {
+            let mut harness = if signed { WebhookHarness::signed() } else { WebhookHarness::unsigned() };
+            let request = request();
+            let waiting = spawn_wait(&harness.wait, &request);
+            let post = harness.daemon.next_post().await;
+            let url = post.callback().unwrap();
+            post.reset();
+            harness.daemon.quiet_for(seconds(9)).await;
+            assert_eq!(harness.event(&url, "7", state).await, 204);
+            let poll = harness.daemon.next_get().await;
+            assert_eq!((poll.at, poll.uri.path()), (seconds(9), "/jobs/7"));
+            assert_eq!(request.submission().job_id().unwrap().as_str(), "7");
+            poll.respond_state("done");
+            assert!(waiting.await.unwrap().is_ok());
+            let stats = harness.wait.stats();
+            assert_eq!((stats.submitted, stats.attached, stats.lost_responses), (1, 0, 1));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn signed_terminal_event_completes_wait() {
+    let mut harness = WebhookHarness::signed();
+    let waiting = spawn_wait(&harness.wait, &request());
+    let post = harness.daemon.next_post().await;
+    let url = post.callback().unwrap();
+    post.reset();
+    harness.daemon.quiet_for(seconds(3)).await;
+    harness.event(&url, "7", "done").await;
+    assert_eq!(waiting.await.unwrap().unwrap().content().unwrap(), "from an event");
+    harness.daemon.quiet_for(seconds(100)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn event_before_loss_names_job() {
+    for new in [WebhookHarness::signed, WebhookHarness::unsigned] {
+        let mut harness = new();
+        let waiting = spawn_wait(&harness.wait, &request());
+        let post = harness.daemon.next_post().await;
+        harness.event(&post.callback().unwrap(), "7", "running").await;
+        harness.daemon.quiet_for(seconds(1)).await;
+        post.reset();
+        let poll = harness.daemon.next_get().await;
+        assert_eq!((poll.at, poll.uri.path()), (seconds(1), "/jobs/7"));
+        poll.respond_state("done");
+        assert!(waiting.await.unwrap().is_ok());
+    }
+}
+
+/// The response can come from a proxy. The event proves that the submission arrived.
+#[tokio::test(start_paused = true)]
+async fn event_overrides_404() {
+    for new in [WebhookHarness::signed, WebhookHarness::unsigned] {
+        let mut harness = new();
+        let waiting = spawn_wait(&harness.wait, &request());
+        let post = harness.daemon.next_post().await;
+        harness.event(&post.callback().unwrap(), "7", "running").await;
+        harness.daemon.quiet_for(seconds(1)).await;
+        post.respond(404, "not found on this replica");
+        let poll = harness.daemon.next_get().await;
+        assert_eq!(poll.uri.path(), "/jobs/7");
+        poll.respond_state("done");
+        assert!(waiting.await.unwrap().is_ok());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn unusable_202_is_a_lost_response() {
+    for body in ["", "{}", r#"{"job_id":"a/b"}"#] {
+        let mut harness = WebhookHarness::signed();
+        let waiting = spawn_wait(&harness.wait, &request());
+        let post = harness.daemon.next_post().await;
+        let url = post.callback().unwrap();
+        post.respond(202, body);
+        harness.daemon.quiet_for(seconds(1)).await;
+        harness.event(&url, "7", "done").await;
+        assert!(waiting.await.unwrap().is_ok(), "{body}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_resend_without_keys() {
+    let mut harness = WebhookHarness::signed();
+    let request = request();
+    let waiting = spawn_wait(&harness.wait, &request);
+    harness.daemon.next_post().await.reset();
+    let error = waiting.await.unwrap().unwrap_err();
+    assert_eq!(harness.daemon.elapsed(), seconds(10));
+    assert!(error.is_maybe_submitted() && error.may_be_running() && !error.is_safe_to_resubmit(), "{error}");
+    assert_eq!(error.idempotency_key(), Some(request.submission().idempotency_key()));
+    harness.daemon.quiet_for(seconds(1_000)).await;
+
+    // An event can still arrive. A clone then finds the job.
+    let url = WebhookHarness::callback(&request);
+    let waiting = spawn_wait(&harness.wait, &request);
+    harness.daemon.quiet_for(seconds(1)).await;
+    harness.event(&url, "7", "done").await;
+    assert!(waiting.await.unwrap().is_ok());
+    assert_eq!(harness.wait.stats().submitted, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn resend_with_keys_is_identical() {
+    let mut harness = WebhookHarness::signed();
+    learn_idempotency(&harness.wait, &mut harness.daemon).await;
+    let request = request();
+    let waiting = spawn_wait(&harness.wait, &request);
+    let post = harness.daemon.next_post().await;
+    let url = post.callback();
+    assert_identical(&post, &request, url.as_deref());
+    post.reset();
+    let again = harness.daemon.next_post().await;
+    assert_eq!(again.at, seconds(10));
+    assert_identical(&again, &request, url.as_deref());
+    again.accept_with_key("7");
+    harness.daemon.next_get().await.respond_state("done");
+    assert_eq!(waiting.await.unwrap().unwrap().job_id.as_str(), "7");
+}
+
+#[tokio::test(start_paused = true)]
+async fn resends_are_limited() {
+    let mut harness = WebhookHarness::signed();
+    learn_idempotency(&harness.wait, &mut harness.daemon).await;
+    let waiting = spawn_wait(&harness.wait, &request());
+    let responses: [fn(ReceivedRequest); 4] = [
+        ReceivedRequest::reset,
+        |request| request.fail(std::io::ErrorKind::ConnectionRefused),
+        |request| request.respond(422, r#"{"error":"another body"}"#),
+        |request| request.respond(503, ""),
+    ];
+    for respond in responses {
+        respond(harness.daemon.next_post().await);
+    }
+    let error = waiting.await.unwrap().unwrap_err();
+    assert!(error.is_maybe_submitted(), "{error:?}");
+    assert_eq!(harness.daemon.elapsed(), seconds(40));
+    harness.daemon.quiet_for(seconds(1_000)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn polling_without_keys_fails_at_once() {
+    let (wait, mut daemon) = polling_wait();
+    let request = request();
+    let waiting = spawn_wait(&wait, &request);
+    daemon.next_post().await.reset();
+    let error = waiting.await.unwrap().unwrap_err();
+    assert!(error.is_maybe_submitted());
+    assert_eq!(error.to_string(), "POST http://daemon.test/jobs: connection to the daemon lost");
+    assert_eq!(daemon.elapsed(), seconds(0));
+
+    // A clone does not send it again without keys.
+    let error = spawn_wait(&wait, &request).await.unwrap().unwrap_err();
+    assert!(error.is_maybe_submitted(), "{error:?}");
+    daemon.quiet_for(seconds(1_000)).await;
+
+    // A renewed request is another job.
+    let waiting = spawn_wait(&wait, &request.renew());
+    let post = daemon.next_post().await;
+    assert_ne!(post.header("idempotency-key"), Some(&*request.submission().idempotency_key().to_string()));
+    post.accept("8");
+    daemon.next_get().await.respond_state("done");
+    assert!(waiting.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn polling_with_keys_clone_resends() {
+    let (wait, mut daemon) = polling_wait();
+    learn_idempotency(&wait, &mut daemon).await;
+    let request = request();
+    let waiting = spawn_wait(&wait, &request);
+    daemon.next_post().await.reset();
+    assert!(waiting.await.unwrap().unwrap_err().is_maybe_submitted());
+    let waiting = spawn_wait(&wait, &request);
+    let again = daemon.next_post().await;
+    assert_identical(&again, &request, None);
+    again.accept_with_key("7");
+    daemon.next_get().await.respond_state("done");
+    assert!(waiting.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn unsent_resend_is_still_maybe_submitted() {
+    let (wait, mut daemon) = polling_wait();
+    learn_idempotency(&wait, &mut daemon).await;
+    let request = request();
+    let waiting = spawn_wait(&wait, &request);
+    daemon.next_post().await.reset();
+    assert!(waiting.await.unwrap().unwrap_err().is_maybe_submitted());
+    for kind in [std::io::ErrorKind::ConnectionRefused, std::io::ErrorKind::ConnectionReset] {
+        let waiting = spawn_wait(&wait, &request);
+        daemon.next_post().await.fail(kind);
+        let error = waiting.await.unwrap().unwrap_err();
+        assert!(error.is_maybe_submitted() && !error.is_safe_to_resubmit() && error.is_retryable(), "{error:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_readiness_is_unsent() {
+    let (wait, mut daemon) = polling_wait();
+    let request = request();
+    let (one, other) = (spawn_wait(&wait, &request), spawn_wait(&wait, &request));
+    let post = daemon.next_post().await;
+    daemon.allow(0);
+    post.respond(429, "");
+    assert!(one.await.unwrap().unwrap_err().is_safe_to_resubmit());
+    daemon.quiet_for(seconds(1)).await;
+    daemon.fail_ready("the pool is closed");
+    let error = other.await.unwrap().unwrap_err();
+    assert!(error.is_safe_to_resubmit() && !error.is_maybe_submitted(), "{error:?}");
+    daemon.allow(100);
+    let waiting = spawn_wait(&wait, &request);
+    daemon.next_post().await.accept("7");
+    daemon.next_get().await.respond_state("done");
+    assert!(waiting.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn clone_resends_unsent_request() {
+    for new in [WebhookHarness::signed, WebhookHarness::unsigned] {
+        let mut harness = new();
+        let request = request();
+        let waiting = spawn_wait(&harness.wait, &request);
+        let first = harness.daemon.next_post().await;
+        let url = first.callback();
+        first.fail(std::io::ErrorKind::ConnectionRefused);
+        assert!(waiting.await.unwrap().unwrap_err().is_safe_to_resubmit());
+        let waiting = spawn_wait(&harness.wait, &request);
+        let again = harness.daemon.next_post().await;
+        assert_identical(&again, &request, url.as_deref());
+        again.accept("7");
+        harness.daemon.next_get().await.respond_state("done");
+        assert!(waiting.await.unwrap().is_ok());
+    }
+}
