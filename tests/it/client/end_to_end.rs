@@ -74,7 +74,7 @@ async fn job_completes_by_polling() {
 }
 
 #[tokio::test]
-async fn bind_failure_falls_back_to_polling_with_one_warning() {
+async fn bind_failure_falls_back_to_polling() {
     let daemon = Daemon::start().await.unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let warnings = Warnings::default();

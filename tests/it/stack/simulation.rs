@@ -87,7 +87,7 @@ async fn call(
 fn check(daemon: &SimulatedDaemon, request: &SubmitRequest, sole_wait: bool, result: &Result<JobResult, Error>) {
     let submission = request.submission();
     let jobs = daemon.jobs_of(&submission.idempotency_key().to_string());
-    assert!(jobs.len() <= 1, "ran as {jobs:?}");
+    assert!(jobs.len() <= 1, "more than one job: {jobs:?}");
     match result {
         Ok(result) => {
             assert_eq!(jobs.first(), Some(&result.job_id));

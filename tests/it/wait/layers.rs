@@ -50,7 +50,7 @@ async fn full_stack_is_send_and_completes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn inner_timeout_bounds_submission_and_outer_the_job() {
+async fn timeouts_bound_submission_and_job() {
     let (api, mut daemon) = ScriptedDaemon::new();
     let stack = stack(api);
     let first = request();

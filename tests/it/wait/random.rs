@@ -77,7 +77,7 @@ impl RandomScript {
     fn respond_to_post(&mut self, post: ReceivedRequest, seed: u64) {
         let sent = (post.body.clone(), post.header("idempotency-key").unwrap().to_owned());
         let first = self.first.get_or_insert_with(|| sent.clone());
-        assert_eq!(*first, sent, "run {seed}: a re-send is the same bytes under the same key");
+        assert_eq!(*first, sent, "run {seed}: a repeated submission differs");
         let chance = self.rng.u8(..10);
         if chance > 2 {
             self.create_job(&post);
