@@ -66,6 +66,10 @@ impl WebhookHarness {
         self.receiver.clone().oneshot(event).await.unwrap().status()
     }
 
+    pub(crate) fn close_receiver(&self) {
+        self.receiver.close();
+    }
+
     /// A wait without webhooks on the same daemon.
     pub(crate) fn without_webhooks(
         &self,

@@ -10,7 +10,7 @@ async fn signed_event_completes_wait_without_poll() {
     let waiting = spawn_wait(&harness.wait, &request());
     let post = harness.daemon.next_post().await;
     let url = post.callback().unwrap();
-    assert!(url.starts_with("http://here.test/events/") && url.len() == 24 + 32, "{url}");
+    assert!(url.starts_with("http://here.test/events/") && url.len() == 24 + 48, "{url}");
     post.accept("7");
     harness.daemon.next_get().await.respond_state("running");
     assert_eq!(harness.event(&url, "7", "done").await, 204);
@@ -176,7 +176,8 @@ async fn events_after_end_change_nothing() {
     let again = spawn_wait(&harness.wait, &request).await.unwrap().unwrap();
     assert_eq!((again.state.as_str(), again.content()), ("done", first.content()));
     drop(request);
-    assert_eq!(harness.event(&url, "7", "done").await, 404);
+    assert_eq!((harness.event(&url, "7", "done").await, harness.notifier.stats().late), (204.try_into().unwrap(), 1));
+    assert_eq!(harness.forged_event(&url, "7", "done").await, 401);
 }
 
 #[tokio::test(start_paused = true)]

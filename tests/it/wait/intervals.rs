@@ -52,6 +52,7 @@ async fn polls_slow_down_while_webhooks_work() {
     assert_eq!(polls_with_events(&mut harness).await, [0, 30, 60, 90]);
     // Webhooks stop. Slow polls find the end of the first job, regular polls those of the next jobs.
     assert_eq!(polls_without_events(&mut harness).await, [0, 30, 60, 90]);
+    harness.daemon.quiet_for(seconds(6)).await;
     assert_eq!(harness.wait.stats().rescued, 1);
     assert_eq!(polls_without_events(&mut harness).await, [0, 1, 3, 7]);
     assert_eq!(polls_without_events(&mut harness).await, [0, 1, 3, 7]);

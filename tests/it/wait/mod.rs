@@ -9,6 +9,7 @@ mod handles;
 mod intervals;
 mod layers;
 mod lost_responses;
+mod missed_events;
 mod polling;
 mod random;
 mod slots;

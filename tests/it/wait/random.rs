@@ -11,7 +11,7 @@ use tower::ServiceExt;
 use crate::support::{MockApi, MockWait, ReceivedRequest, WebhookHarness, learn_idempotency, millis, request, seconds};
 
 /// The number of runs. The number of a run is its seed, so that a failed run can be repeated alone.
-const RUNS: u64 = 1_000;
+const RUNS: u64 = 2_000;
 
 /// The state of the daemon, and the rules by which it responds to requests.
 struct RandomScript {
@@ -184,8 +184,8 @@ async fn run(seed: u64) -> Occurred {
     let hedges: Vec<_> = (0..rng.u8(1..3)).map(|_| caller(wait.clone(), request.clone(), rng.fork())).collect();
     let callers = async {
         let results = timeout(seconds(50_000), futures_util::future::join_all(hedges)).await;
-        // For late events.
-        sleep(seconds(5)).await;
+        // For late events, and for the grace of missing ones.
+        sleep(seconds(10)).await;
         drop(stop_sender);
         results.unwrap_or_else(|_| panic!("run {seed}: a wait did not end"))
     };

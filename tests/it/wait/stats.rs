@@ -2,7 +2,7 @@
 
 use foreman_client::wait::WaitStats;
 
-use crate::support::{WebhookHarness, call_wait, request, spawn_attach, spawn_wait};
+use crate::support::{WebhookHarness, call_wait, request, seconds, spawn_attach, spawn_wait};
 
 /// Asserts that the counters are those in `expected`, and that all others are zero.
 fn assert_counted(stats: WaitStats, expected: &[(&str, u64)]) {
@@ -61,6 +61,7 @@ async fn missed_event_counts_as_rescued() {
     harness.daemon.next_get().await.respond_state("running");
     harness.daemon.next_get().await.respond_state("done");
     assert!(waiting.await.unwrap().is_ok());
+    harness.daemon.quiet_for(seconds(6)).await;
     let expected = [("started", 1), ("submitted", 1), ("finished_by_poll", 1), ("rescued", 1), ("polls", 2)];
     assert_counted(harness.wait.stats(), &expected);
 }

@@ -1,0 +1,135 @@
+//! Events that come late, not at all, or too large, and receivers that close.
+
+use std::time::Duration;
+
+use foreman_client::webhook::WebhookReceiver;
+use http::{Request, StatusCode};
+use http_body_util::Full;
+use tower::ServiceExt as _;
+
+use crate::support::{WebhookHarness, bounded_paused, millis, request, seconds, spawn_wait};
+
+/// Runs a job by webhook, after which webhooks count as working.
+async fn prove_webhooks(harness: &mut WebhookHarness) {
+    let waiting = spawn_wait(&harness.wait, &request());
+    let post = harness.daemon.next_post().await;
+    let url = post.callback().unwrap();
+    post.accept("1");
+    harness.event(&url, "1", "running").await;
+    harness.daemon.next_get().await.respond_state("running");
+    harness.event(&url, "1", "done").await;
+    assert!(waiting.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn event_shortly_after_poll_is_not_missed() {
+    let mut harness = WebhookHarness::signed();
+    prove_webhooks(&mut harness).await;
+    for delay in [0, 1, 4_900] {
+        // The first poll returns the result, and the event comes a moment later, when the wait and the request are gone.
+        let waiting = spawn_wait(&harness.wait, &request());
+        let post = harness.daemon.next_post().await;
+        let url = post.callback().unwrap();
+        post.accept("7");
+        harness.daemon.next_get().await.respond_state("done");
+        assert!(waiting.await.unwrap().is_ok());
+        assert_eq!(harness.notifier.waiting(), 0);
+        harness.daemon.quiet_for(millis(delay)).await;
+        assert_eq!(harness.event(&url, "7", "done").await, StatusCode::NO_CONTENT);
+        harness.daemon.quiet_for(seconds(20)).await;
+    }
+    let (waits, webhooks) = (harness.wait.stats(), harness.notifier.stats());
+    assert_eq!((waits.finished_by_poll, waits.rescued, webhooks.refusals(), webhooks.late), (3, 0, 0, 3));
+
+    // Webhooks still count as working: a running job is polled slowly.
+    let waiting = spawn_wait(&harness.wait, &request());
+    harness.daemon.next_post().await.accept("7");
+    harness.daemon.next_get().await.respond_state("running");
+    harness.daemon.quiet_for(seconds(29)).await;
+    waiting.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn missed_event_shortens_slow_pauses_of_other_waits() {
+    let mut harness = WebhookHarness::signed();
+    prove_webhooks(&mut harness).await;
+    let long = spawn_wait(&harness.wait, &request());
+    harness.daemon.next_post().await.accept("8");
+    harness.daemon.next_get().await.respond_state("running");
+
+    let quick = spawn_wait(&harness.wait, &request());
+    harness.daemon.next_post().await.accept("9");
+    harness.daemon.next_get().await.respond_state("done");
+    assert!(quick.await.unwrap().is_ok());
+    let start = harness.daemon.elapsed();
+    let poll = harness.daemon.next_get().await;
+    // After the grace of 5 s, and an interval of 1 s.
+    assert_eq!((poll.job().as_str(), poll.at - start), ("8", seconds(6)));
+    assert_eq!(harness.wait.stats().rescued, 1);
+    poll.respond_state("done");
+    assert!(long.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn oversized_event_is_a_hint() {
+    for declared in [true, false] {
+        let mut harness = WebhookHarness::signed();
+        prove_webhooks(&mut harness).await;
+        let waiting = spawn_wait(&harness.wait, &request());
+        let post = harness.daemon.next_post().await;
+        let url = post.callback().unwrap();
+        post.accept("7");
+        harness.daemon.next_get().await.respond_state("running");
+        let receiver = WebhookReceiver::builder(harness.notifier.clone()).max_body(1_000).build().unwrap();
+        let body = Full::<bytes::Bytes>::from("x".repeat(1_001));
+        let event = Request::post(&url);
+        let event = if declared { event.header("content-length", 1_001) } else { event };
+        let response = receiver.oneshot(event.body(body).unwrap()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+        let start = harness.daemon.elapsed();
+        let poll = harness.daemon.next_get().await;
+        assert_eq!(poll.at - start, Duration::ZERO);
+        poll.respond_state("done");
+        assert!(waiting.await.unwrap().is_ok());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn stale_poll_after_terminal_hint_is_repeated_soon() {
+    let mut harness = WebhookHarness::unsigned();
+    let waiting = spawn_wait(&harness.wait, &request());
+    let post = harness.daemon.next_post().await;
+    let url = post.callback().unwrap();
+    post.accept("7");
+    harness.daemon.next_get().await.respond_state("running");
+    harness.event(&url, "7", "running").await;
+    harness.daemon.next_get().await.respond_state("running");
+    harness.event(&url, "7", "done").await;
+    // A replica that lags behind the one that sent the event.
+    harness.daemon.next_get().await.respond_state("running");
+    let start = harness.daemon.elapsed();
+    let poll = harness.daemon.next_get().await;
+    assert!(poll.at - start <= seconds(2), "{:?}", poll.at - start);
+    poll.respond_state("done");
+    assert!(waiting.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_receiver_makes_waits_poll() {
+    let mut harness = WebhookHarness::signed();
+    prove_webhooks(&mut harness).await;
+    let waiting = spawn_wait(&harness.wait, &request());
+    let post = harness.daemon.next_post().await;
+    let url = post.callback().unwrap();
+    post.accept("7");
+    harness.daemon.next_get().await.respond_state("running");
+    harness.daemon.quiet_for(seconds(10)).await;
+    // A graceful stop: the receiver closes, the event is refused, the wait goes on.
+    let start = harness.daemon.elapsed();
+    harness.close_receiver();
+    assert_eq!(harness.event(&url, "7", "done").await, StatusCode::SERVICE_UNAVAILABLE);
+    let poll = harness.daemon.next_get().await;
+    assert_eq!(poll.at - start, seconds(1));
+    poll.respond_state("done");
+    assert!(bounded_paused(waiting).await.unwrap().is_ok());
+}
