@@ -12,19 +12,19 @@ use crate::store::Delivery;
 #[derive(Debug)]
 pub(super) struct EventGate {
     faults: Faults,
-    opens: Opens,
+    condition: Condition,
     released: watch::Receiver<()>,
 }
 
-/// When a gate opens.
+/// The condition that opens a gate.
 #[derive(Debug)]
-enum Opens {
-    AfterDelay(Duration),
+enum Condition {
+    Delay(Duration),
     /// Once the job has another event.
-    WithNextEvent,
+    NextEvent,
 }
 
-/// How an event goes on once its gate is open.
+/// What happens to an event once its gate is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Opened {
     Send,
@@ -38,27 +38,27 @@ impl Faults {
         let is_terminal = delivery.status.state.is_terminal();
         let mut state = self.state();
         let may_reorder = !is_terminal && !state.reordered.contains(&delivery.event_id);
-        let opens = if may_reorder && state.of_event(is_terminal, |events| events.reorder.take()).is_some() {
+        let condition = if may_reorder && state.of_event(is_terminal, |events| events.reorder.take()).is_some() {
             state.reordered.insert(delivery.event_id.clone());
-            Opens::WithNextEvent
+            Condition::NextEvent
         } else {
-            Opens::AfterDelay(state.of_event(is_terminal, |events| events.delay.take())?)
+            Condition::Delay(state.of_event(is_terminal, |events| events.delay.take())?)
         };
         let released = state.events_released.subscribe();
         drop(state);
-        if let Opens::AfterDelay(_) = opens {
+        if let Condition::Delay(_) = condition {
             self.record(|seen| seen.delayed_events += 1);
         }
-        Some(EventGate { faults: self.clone(), opens, released })
+        Some(EventGate { faults: self.clone(), condition, released })
     }
 }
 
 impl EventGate {
-    /// Returns when the gate is open: by its fault, because the faults are cleared, or because the daemon ends.
+    /// Waits until the condition is met, the faults are cleared or the daemon ends.
     pub(super) async fn opened(mut self, jobs: &Jobs, delivery: &Delivery, ended: &CancellationToken) -> Opened {
         let opened = tokio::select! {
             biased;
-            opened = self.opens.wait(jobs, delivery) => opened,
+            opened = self.condition.wait(jobs, delivery) => opened,
             _ = self.released.changed() => Opened::Send,
             () = ended.cancelled() => Opened::Send,
         };
@@ -69,14 +69,14 @@ impl EventGate {
     }
 }
 
-impl Opens {
+impl Condition {
     async fn wait(&self, jobs: &Jobs, delivery: &Delivery) -> Opened {
         match self {
-            Self::AfterDelay(delay) => {
+            Self::Delay(delay) => {
                 sleep(*delay).await;
                 Opened::Send
             }
-            Self::WithNextEvent => {
+            Self::NextEvent => {
                 let mut watch = jobs.watch(&delivery.job_id);
                 loop {
                     match jobs.progress(&delivery.job_id).await {

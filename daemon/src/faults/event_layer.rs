@@ -18,7 +18,7 @@ use crate::failure::failure;
 use crate::jobs::Jobs;
 use crate::store::Delivery;
 
-/// The outcome of an event that the daemon takes for delivered.
+/// The outcome of an event that the daemon counts as delivered without sending it.
 const DELIVERED: DeliveryOutcome = DeliveryOutcome::Response { status: StatusCode::NO_CONTENT, retry_after: None };
 
 /// Adds the faults of events to the delivery of webhooks.
@@ -32,8 +32,8 @@ pub(crate) struct EventLayer {
 
 /// The service of an [`EventLayer`].
 ///
-/// An event that is held back is a future that is pending. It gives back the readiness of the inner service first, which may be a
-/// permit that other events need.
+/// The future of an event that is held back is pending. It drops the ready inner service first, because that may have a permit
+/// that other events need.
 #[derive(Debug, Clone)]
 pub(crate) struct FaultyDelivery<S> {
     context: Arc<DeliveryContext>,
@@ -79,45 +79,43 @@ where
         let context = Arc::clone(&self.context);
         let clone = self.inner.clone();
         let ready = mem::replace(&mut self.inner, clone);
-        Box::pin(async move {
-            Ok(context.deliver(ready, webhook.delivery).await.unwrap_or_else(|error| {
-                tracing::error!(error = %failure(error.as_ref()), "cannot inject a fault");
-                DeliveryOutcome::Failed
-            }))
-        })
+        Box::pin(async move { Ok(context.deliver(ready, webhook.delivery).await) })
     }
 }
 
 impl DeliveryContext {
-    async fn deliver<S>(&self, mut inner: S, delivery: Delivery) -> Result<DeliveryOutcome, BoxError>
+    async fn deliver<S>(&self, mut inner: S, delivery: Delivery) -> DeliveryOutcome
     where
         S: Service<Webhook, Response = DeliveryOutcome, Error = Infallible> + Clone,
     {
         let EventLayer { faults, jobs, ended, .. } = &self.layer;
         if let Some(gate) = faults.gate(&delivery) {
-            // A clone is not ready: it has no permit.
+            // The clone is not ready, so it has no permit.
             inner = inner.clone();
             match gate.opened(jobs, &delivery, ended).await {
                 Opened::Send => {}
                 Opened::AfterNext => {
                     self.reordered.push(delivery);
-                    return Ok(DELIVERED);
+                    return DELIVERED;
                 }
             }
         }
 
-        // First the event, then those that were put after it. The outcome is the first failure, so that the dispatcher retries
-        // what is left.
+        // First the event, then those that were put after it. The first failure is the outcome of all, so that the dispatcher
+        // retries the rest.
         let mut queue = self.reordered.take(delivery);
         while let Some(next) = queue.front() {
-            let outcome = self.send(&mut inner, next).await?;
+            let outcome = self.send(&mut inner, next).await.unwrap_or_else(|error| {
+                tracing::error!(job_id = %next.job_id, error = %failure(error.as_ref()), "cannot inject a fault");
+                DeliveryOutcome::Failed
+            });
             if !is_success(&outcome) {
                 self.reordered.put_back(queue);
-                return Ok(outcome);
+                return outcome;
             }
             queue.pop_front();
         }
-        Ok(DELIVERED)
+        DELIVERED
     }
 
     /// Sends an event, unless it is silenced, with its faults.
@@ -129,7 +127,7 @@ impl DeliveryContext {
         if faults.silences(delivery) {
             return Ok(DELIVERED);
         }
-        // Signed anew, since the event may have been held back for longer than receivers accept its timestamp.
+        // Signed again for a current timestamp: receivers reject old ones, and the event may have been held back for hours.
         let webhook = faults.tamper(signer.sign(delivery.clone())?, signer)?;
         let outcome = attempt(inner, webhook).await;
         if is_success(&outcome) && faults.duplicates(delivery) {

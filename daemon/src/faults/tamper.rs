@@ -21,7 +21,7 @@ pub enum Forgery {
     /// The event is that of another job, which does not exist, with valid signatures.
     ///
     /// A client that waits for the response to its submission does not know the id of its job, and accepts any signed event.
-    /// Forge later events, such as the terminal one of a job that is [stalled](super::JobFaults::stall) meanwhile.
+    /// Forge later events, such as the terminal event of a job that was [stalled](super::JobFaults::stall).
     Job,
 }
 

@@ -5,7 +5,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderMap, HeaderValue};
 
 use super::gate::Gate;
-use super::raw::{accepted, delete, ended, post, status, submit_to};
+use super::raw::{accepted, delete, ended, post, status, submit, submit_to};
 use super::receiver::{Event, Receiver};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -130,6 +130,30 @@ async fn event_between_attempts_delays_no_other_job() {
     // Shutdown does not wait for the next attempt.
     daemon.shutdown().await;
     assert!(broken.is_empty());
+}
+
+#[tokio::test]
+async fn full_disk_stops_further_webhooks() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut receiver, mut other) = (Receiver::start(&[]).await, Receiver::start(&[]).await);
+    let file = folder.path().join("jobs.db");
+    let daemon = Daemon::builder().store(&file).webhooks_at_once(1).start().await.unwrap();
+    let disk = rusqlite::Connection::open(&file).unwrap();
+    let full = "CREATE TRIGGER full BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'full'); END";
+    disk.execute_batch(full).unwrap();
+    submit_to(&daemon, &receiver.url).await;
+    assert_eq!(receiver.event().await.state(), "queued");
+    submit_to(&daemon, &other.url).await;
+    // Each submission waits for the store's earlier transactions.
+    for _ in 0..20 {
+        submit(&daemon, "go").await;
+    }
+    assert!(other.is_empty());
+    disk.execute_batch("DROP TRIGGER full").unwrap();
+    assert_eq!(receiver.states(2).await, ["running", "done"]);
+    assert_eq!(other.states(3).await, ["queued", "running", "done"]);
+    daemon.shutdown().await;
+    assert!(receiver.is_empty() && other.is_empty());
 }
 
 #[tokio::test]
