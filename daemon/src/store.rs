@@ -23,7 +23,7 @@ pub(crate) use self::job::{
     Cancelled, Key, NewJob, Next, Outcome, Output, Page, Progress, Query, Refusal, Submitted, Taken,
 };
 pub(crate) use self::memory::Memory;
-pub(crate) use self::outbox::{Address, Claim, Mail, Verdict};
+pub(crate) use self::outbox::{Address, Claim, Delivery, Verdict};
 #[cfg(feature = "sqlite")]
 pub(crate) use self::sqlite::{OpenError, Sqlite};
 use super::owner::Owner;

@@ -41,9 +41,9 @@ pub(crate) struct Address {
     pub(crate) traceparent: Option<HeaderValue>,
 }
 
-/// An event to be sent now.
+/// One attempt to deliver an event, due now.
 #[derive(Debug, Clone)]
-pub(crate) struct Mail {
+pub(crate) struct Delivery {
     pub(crate) job_id: JobId,
     /// The same at each attempt, so that a receiver can tell a repetition.
     pub(crate) event_id: Box<str>,
@@ -56,7 +56,7 @@ pub(crate) struct Mail {
 /// What there is to send.
 #[derive(Debug)]
 pub(crate) enum Claim {
-    Now(Mail),
+    Now(Delivery),
     /// Nothing before then.
     At(Instant),
     Nothing,
@@ -68,8 +68,6 @@ pub(crate) enum Verdict {
     Delivered,
     /// Send it again at that time.
     Again(Instant),
-    /// Send it after the others of the job that there are.
-    Behind,
     /// Leave this one and go on with the next.
     GiveUp,
     /// Leave all events of the job.
@@ -113,7 +111,7 @@ impl Outbox {
             let Some(mailbox) = self.boxes.get_mut(&job_id) else { continue };
             let Some(event) = mailbox.events.front() else { continue };
             mailbox.attempts = mailbox.attempts.saturating_add(1);
-            return Claim::Now(Mail {
+            return Claim::Now(Delivery {
                 event_id: event.id.clone(),
                 status: Arc::clone(&event.status),
                 to: Arc::clone(&mailbox.to),
@@ -130,10 +128,6 @@ impl Outbox {
             Verdict::Again(at) => return self.schedule(job_id.clone(), *at),
             Verdict::Delivered | Verdict::GiveUp => {
                 mailbox.events.pop_front();
-                mailbox.attempts = 0;
-            }
-            Verdict::Behind => {
-                mailbox.events.rotate_left(1.min(mailbox.events.len()));
                 mailbox.attempts = 0;
             }
             Verdict::Stop => {

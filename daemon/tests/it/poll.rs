@@ -53,7 +53,8 @@ async fn a_held_poll_is_answered_when_the_state_is_another_than_the_one_seen() {
 #[tokio::test(start_paused = true)]
 async fn a_held_poll_is_answered_when_the_time_is_up() {
     let (gate, backend) = Gate::new();
-    let daemon = Daemon::builder().backend(backend).max_hold(std::time::Duration::from_secs(9)).start().await.unwrap();
+    let daemon =
+        Daemon::builder().backend(backend).max_long_poll(std::time::Duration::from_secs(9)).start().await.unwrap();
     let id = submit(&daemon, "a").await;
     gate.begun().await;
     for (wait, applied) in [("0", "wait=0"), ("5", "wait=5"), ("3600", "wait=9")] {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use foreman_client::Client;
 use foreman_client::retry::RetrySubmission;
 use foreman_daemon::Daemon;
-use foreman_daemon::faults::{Faults, Refusal, Times};
+use foreman_daemon::faults::{Faults, InjectedResponse, Times};
 
 use crate::support::{bounded, millis, request};
 
@@ -17,19 +17,19 @@ async fn daemon_with_faults() -> (Daemon, Faults) {
 #[tokio::test]
 async fn submission_retries_are_limited() {
     let (daemon, faults) = daemon_with_faults().await;
-    let busy = Refusal::new(503).unwrap().retry_after(Duration::ZERO);
-    faults.submissions().refuse(busy, Times::UntilCleared);
+    let busy = InjectedResponse::new(503).unwrap().retry_after(Duration::ZERO);
+    faults.submissions().reject(busy, Times::UntilCleared);
     let twice = RetrySubmission::builder().retries(2).backoff(millis(1), millis(1)).build().unwrap();
     let client = Client::builder(daemon.url()).polling().retry(twice).build().await.unwrap();
     let error = bounded(client.submit(request())).await.unwrap_err();
     assert!(error.is_safe_to_resubmit() && error.is_overloaded(), "{error}");
-    assert_eq!((faults.seen().refused_submissions, daemon.stats().accepted), (3, 0));
+    assert_eq!((faults.seen().rejected_submissions, daemon.stats().accepted), (3, 0));
 }
 
 #[tokio::test]
 async fn failure_budget_ends_wait() {
     let (daemon, faults) = daemon_with_faults().await;
-    faults.polls().refuse(Refusal::new(500).unwrap(), Times::UntilCleared);
+    faults.polls().reject(InjectedResponse::new(500).unwrap(), Times::UntilCleared);
     let client = Client::builder(daemon.url()).polling().failure_budget(Duration::ZERO).build().await.unwrap();
     let error = bounded(client.submit(request())).await.unwrap_err();
     assert_eq!(error.status().unwrap(), 500);
@@ -45,8 +45,8 @@ async fn lost_response_window_triggers_resend() {
     // The client learns that the daemon supports idempotency keys.
     bounded(client.submit(request())).await.unwrap();
     faults.events().silence(Times::UntilCleared);
-    faults.submissions().lose_answers(Times::Next(1));
+    faults.submissions().lose_responses(Times::Next(1));
     bounded(client.submit(request())).await.unwrap().into_success().unwrap();
-    assert_eq!(faults.seen().lost_answers, 1);
+    assert_eq!(faults.seen().lost_responses, 1);
     assert_eq!((daemon.stats().accepted, daemon.stats().replayed, daemon.stats().executions), (2, 1, 2));
 }
