@@ -49,7 +49,7 @@ impl Verifier {
 
     fn foreman(&self, signature: &[u8], body: &[u8]) -> Result<(), RefusalReason> {
         let theirs = Signature::from_hex(signature).ok_or(RefusalReason::Signature)?;
-        let matches = self.secrets.iter().any(|secret| secret.foreman(body).matches(&theirs));
+        let matches = self.secrets.iter().any(|secret| secret.foreman_signature(body).matches(&theirs));
         if matches { Ok(()) } else { Err(RefusalReason::Signature) }
     }
 
@@ -64,7 +64,7 @@ impl Verifier {
         }
         // One pass over the body for each secret, however many signatures a forger lists.
         let matches = self.secrets.iter().any(|secret| {
-            let ours = secret.standard(id, timestamp, body);
+            let ours = secret.standard_signature(id, timestamp, body);
             theirs.iter().any(|theirs| ours.matches(theirs))
         });
         if matches { Ok(()) } else { Err(RefusalReason::Signature) }
