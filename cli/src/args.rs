@@ -11,7 +11,7 @@ use crate::status::Status;
 use crate::submit::Submit;
 use crate::wait::Wait;
 
-/// Run a daemon that queues jobs for language models, submit jobs to it, and wait for their results
+/// Run a daemon that queues jobs for language models, submit jobs to it, and wait for the results
 #[derive(Parser)]
 #[command(name = "foreman", version, after_help = AFTER_HELP)]
 pub(crate) struct Cli {

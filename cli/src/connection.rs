@@ -11,7 +11,7 @@ use crate::{backend, output};
 /// The daemon to use, and the token for it.
 #[derive(Debug, Args)]
 pub(crate) struct ConnectionArgs {
-    /// The daemon's URL, such as http://127.0.0.1:11435
+    /// The daemon's URL, such as http://127.0.0.1:11435. Without it, `submit`, `models` and `embed` use an embedded daemon
     #[arg(long, env = "FOREMAN_URL", hide_env_values = true)]
     url: Option<String>,
     #[command(flatten)]

@@ -12,7 +12,7 @@ use crate::secret::Secret;
 /// The bearer token for requests to the daemon.
 #[derive(Debug, Args)]
 pub(crate) struct TokenArgs {
-    /// The bearer token. Other users of this machine can read it; prefer --token-file or FOREMAN_TOKEN
+    /// The bearer token [default: none]. Other users of this machine can read it; prefer --token-file or FOREMAN_TOKEN
     #[arg(long, value_name = "TOKEN")]
     token: Option<Secret>,
     /// A file with the bearer token. Overrides FOREMAN_TOKEN and FOREMAN_TOKEN_FILE
@@ -29,12 +29,11 @@ impl TokenArgs {
 /// The secret that the daemon signs its webhooks with.
 #[derive(Debug, Args)]
 pub(crate) struct WebhookSecretArgs {
-    /// The secret that signs the daemon's webhooks. Other users of this machine can read it; prefer --webhook-secret-file or
-    /// FOREMAN_WEBHOOK_SECRET
+    /// The secret that signs webhooks, the same for the daemon and its clients [default: unsigned webhooks]. Other users of this
+    /// machine can read it; prefer --webhook-secret-file or FOREMAN_WEBHOOK_SECRET
     #[arg(long, value_name = "SECRET")]
     webhook_secret: Option<Secret>,
-    /// A file with the secret that signs the daemon's webhooks. Overrides FOREMAN_WEBHOOK_SECRET and
-    /// FOREMAN_WEBHOOK_SECRET_FILE
+    /// A file with the secret that signs webhooks. Overrides FOREMAN_WEBHOOK_SECRET and FOREMAN_WEBHOOK_SECRET_FILE
     #[arg(long, value_name = "FILE", conflicts_with = "webhook_secret")]
     webhook_secret_file: Option<PathBuf>,
 }

@@ -9,7 +9,7 @@ use crate::{escape, output};
 /// The maximum number of jobs in one request.
 const PAGE_SIZE: usize = 100;
 
-/// List the jobs of your token, newest first
+/// List the jobs that were submitted with your token, newest first
 #[derive(Args)]
 pub(crate) struct Jobs {
     #[command(flatten)]

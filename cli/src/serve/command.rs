@@ -43,7 +43,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FILE")]
     backend_key_file: Option<PathBuf>,
     /// A bearer token that clients may use; may be repeated. Other users of this machine can read it; prefer --token-file or
-    /// FOREMAN_TOKEN. Without any token, no client needs one
+    /// FOREMAN_TOKEN. [default: clients need no token]
     #[arg(long = "token", value_name = "TOKEN")]
     tokens: Vec<Secret>,
     /// A file with bearer tokens that clients may use, one per line. Overrides FOREMAN_TOKEN and FOREMAN_TOKEN_FILE
@@ -75,7 +75,7 @@ pub(crate) struct Serve {
     /// The maximum number of attempts to run a job; a job is retried after a transient failure and after a crash
     #[arg(long, default_value_t = 3, value_name = "N")]
     attempts: u64,
-    /// How long finished jobs and their idempotency keys are kept, such as 30m or 24h
+    /// How long jobs and their idempotency keys are kept after a job has ended, such as 30m or 24h
     #[arg(long, default_value = "24h", value_parser = duration::parse, value_name = "DURATION")]
     keep: Duration,
     /// How long running jobs may continue after a signal to stop, such as 5s or 1m
