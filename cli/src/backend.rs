@@ -6,27 +6,27 @@ use tower::ServiceExt as _;
 
 use crate::exit::Failure;
 
-/// Where Ollama listens unless it is told otherwise.
-const USUAL: &str = "http://127.0.0.1:11434";
+/// Ollama's default URL.
+const OLLAMA_URL: &str = "http://127.0.0.1:11434";
 
-/// How long Ollama may take to say that it is there.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long [`detect`] waits for Ollama.
+const DETECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What runs the jobs of a daemon.
+/// The value of `--backend`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Choice {
+pub(crate) enum BackendSpec {
     Echo,
     Ollama(String),
     OpenAi(String),
 }
 
-impl FromStr for Choice {
+impl FromStr for BackendSpec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once('=') {
             None if text == "echo" => Ok(Self::Echo),
-            None if text == "ollama" => Ok(Self::Ollama(USUAL.to_owned())),
+            None if text == "ollama" => Ok(Self::Ollama(OLLAMA_URL.to_owned())),
             Some(("ollama", url)) => Ok(Self::Ollama(url.to_owned())),
             Some(("openai", url)) => Ok(Self::OpenAi(url.to_owned())),
             _ => Err("must be echo, ollama, ollama=URL or openai=URL".to_owned()),
@@ -34,11 +34,11 @@ impl FromStr for Choice {
     }
 }
 
-impl Choice {
-    /// The backend, with the key that a server with OpenAI's API asks for.
+impl BackendSpec {
+    /// Builds the backend. Only `openai` takes a key.
     pub(crate) fn build(&self, key: Option<String>) -> Result<Backend, Failure> {
         if key.is_some() && !matches!(self, Self::OpenAi(_)) {
-            return Err(Failure::Usage("only the backend openai=URL has a key".to_owned()));
+            return Err(Failure::Usage("a backend key requires --backend openai=URL".to_owned()));
         }
         Ok(match self {
             Self::Echo => Echo::new().into(),
@@ -51,20 +51,21 @@ impl Choice {
     }
 }
 
-/// What a daemon uses that nobody chose anything for: Ollama if one answers (where `OLLAMA_HOST` says, or on its usual port), else
-/// an echo; and in words which.
-pub(crate) async fn found() -> (Backend, String) {
-    let url = std::env::var("OLLAMA_HOST").ok().and_then(|host| url_of(&host)).unwrap_or_else(|| USUAL.to_owned());
-    if let Ok(ollama) = Ollama::builder(&url).connect_timeout(PATIENCE).build()
-        && let Ok(Ok(_)) = tokio::time::timeout(PATIENCE, ollama.clone().oneshot(ListModels::default())).await
+/// The backend of an embedded daemon, and its description: Ollama if it responds at `OLLAMA_HOST` or its default URL, and an echo
+/// otherwise.
+pub(crate) async fn detect() -> (Backend, String) {
+    let url =
+        std::env::var("OLLAMA_HOST").ok().and_then(|host| ollama_url(&host)).unwrap_or_else(|| OLLAMA_URL.to_owned());
+    if let Ok(ollama) = Ollama::builder(&url).connect_timeout(DETECT_TIMEOUT).build()
+        && let Ok(Ok(_)) = tokio::time::timeout(DETECT_TIMEOUT, ollama.clone().oneshot(ListModels::default())).await
     {
-        return (ollama.into(), format!("asks Ollama at {url}"));
+        return (ollama.into(), format!("Ollama at {url}"));
     }
-    (Echo::new().into(), format!("echoes, without a model, since no Ollama answers at {url}"))
+    (Echo::new().into(), format!("the echo backend, without a model (Ollama is not reachable at {url})"))
 }
 
-/// What `OLLAMA_HOST` means: a URL, or `HOST:PORT` with the usual port left out.
-fn url_of(host: &str) -> Option<String> {
+/// The URL for a value of `OLLAMA_HOST`, which is a URL, `HOST:PORT` or `HOST`.
+fn ollama_url(host: &str) -> Option<String> {
     let host = host.trim();
     if host.is_empty() {
         return None;
@@ -72,9 +73,9 @@ fn url_of(host: &str) -> Option<String> {
     if host.contains("://") {
         return Some(host.to_owned());
     }
-    let bare = host.rsplit_once(':').is_none_or(|(_, port)| port.ends_with(']'));
+    let has_no_port = host.rsplit_once(':').is_none_or(|(_, port)| port.ends_with(']'));
     let host = host.replace("0.0.0.0", "127.0.0.1");
-    Some(if bare { format!("http://{host}:11434") } else { format!("http://{host}") })
+    Some(if has_no_port { format!("http://{host}:11434") } else { format!("http://{host}") })
 }
 
 #[cfg(test)]
@@ -82,24 +83,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn backends_are_chosen_by_name_and_url() {
-        assert_eq!("echo".parse(), Ok(Choice::Echo));
-        assert_eq!("ollama".parse(), Ok(Choice::Ollama(USUAL.to_owned())));
-        assert_eq!("ollama=http://h:1".parse(), Ok(Choice::Ollama("http://h:1".to_owned())));
-        assert_eq!("openai=http://h:1/v1?a=b".parse(), Ok(Choice::OpenAi("http://h:1/v1?a=b".to_owned())));
-        for wrong in ["", "echo=1", "openai", "llama=http://h", "http://h"] {
-            assert!(wrong.parse::<Choice>().is_err(), "{wrong}");
+    fn specs_are_parsed() {
+        assert_eq!("echo".parse(), Ok(BackendSpec::Echo));
+        assert_eq!("ollama".parse(), Ok(BackendSpec::Ollama(OLLAMA_URL.to_owned())));
+        assert_eq!("ollama=http://h:1".parse(), Ok(BackendSpec::Ollama("http://h:1".to_owned())));
+        assert_eq!("openai=http://h:1/v1?a=b".parse(), Ok(BackendSpec::OpenAi("http://h:1/v1?a=b".to_owned())));
+        for invalid in ["", "echo=1", "openai", "llama=http://h", "http://h"] {
+            assert!(invalid.parse::<BackendSpec>().is_err(), "{invalid}");
         }
     }
 
     #[test]
-    fn a_key_is_refused_where_it_would_not_be_sent() {
-        assert!(matches!(Choice::Echo.build(Some("k".to_owned())), Err(Failure::Usage(_))));
-        assert!(Choice::OpenAi("http://h".to_owned()).build(Some("k".to_owned())).is_ok());
+    fn key_requires_openai() {
+        assert!(matches!(BackendSpec::Echo.build(Some("k".to_owned())), Err(Failure::Usage(_))));
+        assert!(BackendSpec::OpenAi("http://h".to_owned()).build(Some("k".to_owned())).is_ok());
     }
 
     #[test]
-    fn ollamas_variable_is_read_as_ollama_reads_it() {
+    fn ollama_host_is_parsed() {
         for (host, url) in [
             ("gpu", Some("http://gpu:11434")),
             ("gpu:80", Some("http://gpu:80")),
@@ -109,7 +110,7 @@ mod tests {
             ("https://gpu", Some("https://gpu")),
             (" ", None),
         ] {
-            assert_eq!(url_of(host).as_deref(), url, "{host}");
+            assert_eq!(ollama_url(host).as_deref(), url, "{host}");
         }
     }
 }

@@ -1,25 +1,25 @@
 use clap::Args;
 use foreman_client::{ClientBuilder, JobId};
 
-use crate::connection::Connection;
+use crate::connection::ConnectionArgs;
 use crate::exit::Failure;
 use crate::status;
 
-/// Cancel a job, which then ends as failed, and print where it is
+/// Cancel a queued or running job and print its status; its state becomes failed
 #[derive(Args)]
 pub(crate) struct Cancel {
     #[command(flatten)]
-    connection: Connection,
+    connection: ConnectionArgs,
     /// Print the job as one line of JSON
     #[arg(long)]
     json: bool,
-    /// The job
+    /// The job's id
     id: JobId,
 }
 
 impl Cancel {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let client = self.connection.named(ClientBuilder::polling).await?;
-        status::tell(&client.cancel(&self.id).await?, self.json)
+        let client = self.connection.connect(ClientBuilder::polling).await?;
+        status::print(&client.cancel(&self.id).await?, self.json)
     }
 }

@@ -4,68 +4,68 @@ use clap::Args;
 use foreman_client::{Client, ClientBuilder};
 use foreman_daemon::Daemon;
 
-use crate::credentials::Token;
+use crate::credentials::TokenArgs;
 use crate::exit::Failure;
 use crate::{backend, output};
 
-/// Which daemon, and as whom.
+/// The daemon to use, and the token for it.
 #[derive(Debug, Args)]
-pub(crate) struct Connection {
-    /// The daemon, such as http://127.0.0.1:11435
+pub(crate) struct ConnectionArgs {
+    /// The daemon's URL, such as http://127.0.0.1:11435. Without it, `submit`, `models` and `embed` use an embedded daemon
     #[arg(long, env = "FOREMAN_URL", hide_env_values = true)]
     url: Option<String>,
     #[command(flatten)]
-    token: Token,
+    token: TokenArgs,
 }
 
-/// A client, and the daemon that was started for it if none was named.
-pub(crate) struct Connected {
+/// A client, and its embedded daemon if no URL was set.
+pub(crate) struct Connection {
     pub(crate) client: Client,
-    /// Ends when this is dropped.
+    /// Stops when it is dropped.
     embedded: Option<Daemon>,
 }
 
-impl Connected {
-    /// Whether the daemon ends with this command, and its jobs with it.
+impl Connection {
+    /// Whether the daemon, and so its jobs, end with this process.
     pub(crate) fn is_embedded(&self) -> bool {
         self.embedded.is_some()
     }
 }
 
-impl Connection {
-    /// The URL, if it was given by a flag alone.
-    pub(crate) fn flagged(&self) -> Option<String> {
-        let is_known = |url: &String| env::var("FOREMAN_URL").is_ok_and(|known| known == *url);
-        self.url.clone().filter(|url| !is_known(url))
+impl ConnectionArgs {
+    /// The URL, if `FOREMAN_URL` does not set the same one.
+    pub(crate) fn url_from_flag(&self) -> Option<String> {
+        let is_in_environment = |url: &String| env::var("FOREMAN_URL").is_ok_and(|value| value == *url);
+        self.url.clone().filter(|url| !is_in_environment(url))
     }
 
-    /// The daemon that was named, or one in this process.
-    pub(crate) async fn or_embedded(
+    /// Connects to the daemon at the URL, or starts an embedded daemon if there is no URL.
+    pub(crate) async fn connect_or_embed(
         mut self,
         options: impl FnOnce(ClientBuilder) -> ClientBuilder,
-    ) -> Result<Connected, Failure> {
+    ) -> Result<Connection, Failure> {
         if let Some(url) = self.take_url() {
-            return Ok(Connected { client: self.connect(url, options).await?, embedded: None });
+            return Ok(Connection { client: self.build_client(url, options).await?, embedded: None });
         }
-        let (backend, what) = backend::found().await;
-        output::note(&format!("foreman: no --url and no FOREMAN_URL: a daemon in this process {what}"));
+        let (backend, description) = backend::detect().await;
+        output::note(&format!("foreman: no --url or FOREMAN_URL; using an embedded daemon with {description}"));
         let daemon = Daemon::builder().backend(backend).start().await?;
         let client = options(Client::builder(daemon.url())).build().await?;
-        Ok(Connected { client, embedded: Some(daemon) })
+        Ok(Connection { client, embedded: Some(daemon) })
     }
 
-    /// The daemon that was named.
-    pub(crate) async fn named(
+    /// Connects to the daemon at the URL.
+    pub(crate) async fn connect(
         mut self,
         options: impl FnOnce(ClientBuilder) -> ClientBuilder,
     ) -> Result<Client, Failure> {
         let Some(url) = self.take_url() else {
-            return Err(Failure::Usage("which daemon? Set --url or FOREMAN_URL".to_owned()));
+            return Err(Failure::Usage("no daemon URL; set --url or FOREMAN_URL".to_owned()));
         };
-        self.connect(url, options).await
+        self.build_client(url, options).await
     }
 
-    async fn connect(
+    async fn build_client(
         self,
         url: String,
         options: impl FnOnce(ClientBuilder) -> ClientBuilder,
@@ -77,7 +77,7 @@ impl Connection {
         Ok(builder.build().await?)
     }
 
-    /// A variable that is empty counts as unset.
+    /// An empty value counts as unset.
     fn take_url(&mut self) -> Option<String> {
         self.url.take().filter(|url| !url.is_empty())
     }

@@ -1,22 +1,24 @@
 use clap::Args;
 use foreman_client::{ClientBuilder, EmbedRequest};
 
-use crate::connection::Connection;
+use crate::connection::ConnectionArgs;
 use crate::exit::Failure;
 use crate::{input, output};
 
-/// Print the embedding of each text, its numbers in one line
+/// Print the embedding of each text, as numbers in one line
+///
+/// Without --url and FOREMAN_URL, uses an embedded daemon; see `foreman submit --help`.
 #[derive(Args)]
 pub(crate) struct Embed {
     #[command(flatten)]
-    connection: Connection,
-    /// The model that is asked
+    connection: ConnectionArgs,
+    /// The model's name
     #[arg(long)]
     model: String,
-    /// Print the daemon's answer as one line of JSON
+    /// Print the daemon's response as one line of JSON
     #[arg(long)]
     json: bool,
-    /// What is embedded, or a single `-` for stdin
+    /// The texts to embed, or a single `-` to read one from stdin
     #[arg(required = true, value_name = "TEXT")]
     texts: Vec<String>,
 }
@@ -25,15 +27,15 @@ impl Embed {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let mut texts = self.texts;
         if let [text] = &mut *texts {
-            *text = input::given(std::mem::take(text)).await?;
+            *text = input::argument(std::mem::take(text)).await?;
         }
         let request = EmbedRequest::new(self.model, texts)?;
-        let connected = self.connection.or_embedded(ClientBuilder::polling).await?;
-        let answer = connected.client.embed(request).await?;
+        let connection = self.connection.connect_or_embed(ClientBuilder::polling).await?;
+        let response = connection.client.embed(request).await?;
         if self.json {
-            return output::json(&answer);
+            return output::json(&response);
         }
-        answer.embeddings.iter().try_for_each(|vector| {
+        response.embeddings.iter().try_for_each(|vector| {
             let numbers: Vec<_> = vector.iter().map(f32::to_string).collect();
             output::text(&numbers.join(" "))
         })

@@ -4,27 +4,27 @@ use std::process::ExitCode;
 use foreman_client::job::ArtifactError;
 use foreman_client::{Error, InvalidValue};
 
-use crate::{output, plain};
+use crate::{escape, output};
 
-/// Why the command did not do what was asked.
+/// An error of the command, which determines its exit status.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// What was given cannot work.
+    /// An argument, option or input file is invalid.
     Usage(String),
-    /// The client's error.
+    /// The client failed.
     Client(Error),
-    /// The daemon cannot be started.
+    /// The daemon did not start.
     Daemon(foreman_daemon::Error),
-    /// What the daemon answered cannot be used.
-    Answer(String),
-    /// Reading or writing failed, here and not at the daemon.
+    /// The daemon's response cannot be used.
+    Response(String),
+    /// A local input or output error.
     Io(io::Error),
-    /// Ctrl-C; what became of the job has been said.
+    /// Ctrl-C. The state of the job has been reported.
     Interrupted,
 }
 
 impl Failure {
-    /// Says it on stderr.
+    /// Prints the message to stderr, and returns the exit status.
     pub(crate) fn report(&self) -> ExitCode {
         if let Some(message) = self.message() {
             output::note(&format!("foreman: {message}"));
@@ -37,9 +37,9 @@ impl Failure {
             Self::Usage(_) => 2,
             Self::Client(error) => code(error),
             Self::Daemon(error) if error.is_invalid_config() => 2,
-            // A port that is in use, a store that is locked: this machine's doing.
+            // For example, the port is in use or the store is locked.
             Self::Daemon(_) => 74,
-            Self::Answer(_) => 3,
+            Self::Response(_) => 3,
             Self::Io(_) => 74,
             Self::Interrupted => 130,
         }
@@ -47,12 +47,12 @@ impl Failure {
 
     fn message(&self) -> Option<String> {
         match self {
-            Self::Usage(why) | Self::Answer(why) => Some(plain::line(why)),
+            Self::Usage(message) | Self::Response(message) => Some(escape::single_line(message)),
             Self::Client(error) => Some(chain(error)),
             Self::Daemon(error) => Some(chain(error)),
-            // Whoever read the output has had enough.
+            // The reader of the output has closed the pipe, which needs no message.
             Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
-            Self::Io(error) => Some(plain::line(&error.to_string())),
+            Self::Io(error) => Some(escape::single_line(&error.to_string())),
             Self::Interrupted => None,
         }
     }
@@ -70,7 +70,7 @@ fn code(error: &Error) -> u8 {
     }
 }
 
-/// The error and its causes in one line.
+/// The error and its causes, in one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
@@ -78,7 +78,7 @@ fn chain(error: &dyn std::error::Error) -> String {
         line.push_str(&format!(": {error}"));
         cause = error.source();
     }
-    plain::line(&line)
+    escape::single_line(&line)
 }
 
 impl From<Error> for Failure {
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_failure_has_its_status() {
+    fn failures_map_to_exit_statuses() {
         let mut status = JobStatus::new(JobId::new("7").unwrap(), JobState::Failed);
         status.error = Some("no\u{1b}[2J memory".to_owned());
         let failed = Failure::from(JobResult::new(status).unwrap().into_success().unwrap_err());
@@ -130,8 +130,8 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_left_is_not_complained_about() {
-        let gone = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
-        assert_eq!((gone.code(), gone.message()), (74, None));
+    fn broken_pipe_has_no_message() {
+        let failure = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!((failure.code(), failure.message()), (74, None));
     }
 }

@@ -6,38 +6,38 @@ use tokio::io::AsyncReadExt as _;
 
 use crate::exit::Failure;
 
-/// What is read at most, in bytes: more than daemons take, and less than the machine's memory.
-const MOST: u64 = 256 << 20;
+/// The maximum size of an input, in bytes. A daemon accepts less.
+const MAX_BYTES: u64 = 256 << 20;
 
-/// The text of a file that was named.
+/// Reads a text file.
 pub(crate) fn file(path: &Path) -> Result<String, Failure> {
     let name = path.display().to_string();
     let mut read = Vec::new();
     File::open(path)
-        .and_then(|file| file.take(MOST + 1).read_to_end(&mut read))
-        .map_err(|error| Failure::Usage(format!("{name} cannot be read: {error}")))?;
-    text(&name, read, MOST)
+        .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut read))
+        .map_err(|error| Failure::Usage(format!("cannot read {name}: {error}")))?;
+    text(&name, read, MAX_BYTES)
 }
 
-/// All of stdin.
+/// Reads stdin to its end.
 pub(crate) async fn stdin() -> Result<String, Failure> {
     let mut read = Vec::new();
-    let ended = tokio::io::stdin().take(MOST + 1).read_to_end(&mut read).await;
-    ended.map_err(|error| io::Error::new(error.kind(), format!("stdin cannot be read: {error}")))?;
-    text("stdin", read, MOST)
+    let ended = tokio::io::stdin().take(MAX_BYTES + 1).read_to_end(&mut read).await;
+    ended.map_err(|error| io::Error::new(error.kind(), format!("cannot read stdin: {error}")))?;
+    text("stdin", read, MAX_BYTES)
 }
 
-/// What was given, or stdin for `-`.
-pub(crate) async fn given(text: String) -> Result<String, Failure> {
+/// The text of an argument, or stdin if it is `-`.
+pub(crate) async fn argument(text: String) -> Result<String, Failure> {
     if text == "-" { stdin().await } else { Ok(text) }
 }
 
-/// The text without the byte order mark that some editors begin their files with.
-fn text(name: &str, bytes: Vec<u8>, most: u64) -> Result<String, Failure> {
-    if u64::try_from(bytes.len()).is_ok_and(|length| length > most) {
-        return Err(Failure::Usage(format!("{name} is longer than {most} bytes")));
+/// Decodes UTF-8, and removes a leading byte order mark.
+fn text(name: &str, bytes: Vec<u8>, max_bytes: u64) -> Result<String, Failure> {
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > max_bytes) {
+        return Err(Failure::Usage(format!("{name} is larger than {max_bytes} bytes")));
     }
-    let text = String::from_utf8(bytes).map_err(|_| Failure::Usage(format!("{name} is not UTF-8")))?;
+    let text = String::from_utf8(bytes).map_err(|_| Failure::Usage(format!("{name} is not valid UTF-8")))?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
@@ -46,11 +46,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_utf_8_and_no_longer_than_can_be_held() {
+    fn text_is_utf_8_and_limited() {
         assert_eq!(text("a", b"\xef\xbb\xbfhi\r\n".to_vec(), 9).unwrap(), "hi\r\n");
         assert_eq!(text("a", Vec::new(), 9).unwrap(), "");
-        let why = |bytes: &[u8], most| text("stdin", bytes.to_vec(), most).unwrap_err();
-        assert!(matches!(why(b"a\xff", 9), Failure::Usage(why) if why == "stdin is not UTF-8"));
-        assert!(matches!(why(b"abc", 2), Failure::Usage(why) if why == "stdin is longer than 2 bytes"));
+        let error = |bytes: &[u8], max_bytes| text("stdin", bytes.to_vec(), max_bytes).unwrap_err();
+        assert!(matches!(error(b"a\xff", 9), Failure::Usage(message) if message == "stdin is not valid UTF-8"));
+        assert!(matches!(error(b"abc", 2), Failure::Usage(message) if message == "stdin is larger than 2 bytes"));
     }
 }

@@ -1,84 +1,86 @@
+//! Ctrl-C during a wait: prompt, detach or cancel.
+
 use std::io::{self, IsTerminal as _, Write as _};
 
 use foreman_client::JobId;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use crate::attend::Attendant;
 use crate::exit::Failure;
+use crate::monitor::Monitor;
 use crate::output;
-use crate::signal::Interrupts;
+use crate::signal::SignalListener;
 
-/// Whether the job is to be cancelled: asked of whoever sits at a terminal, if there is a job that could go on.
-pub(crate) async fn is_to_cancel(
-    attendant: &Attendant<'_>,
+/// Whether to cancel the job. Prompts only on a terminal, and only for a job that can continue without this process.
+pub(crate) async fn confirm_cancel(
+    monitor: &Monitor<'_>,
     job_id: Option<&JobId>,
-    interrupts: &mut Interrupts,
+    interrupts: &mut SignalListener,
 ) -> bool {
-    let may_go_on = job_id.is_some() && !attendant.embedded;
-    may_go_on && io::stdin().is_terminal() && io::stderr().is_terminal() && wants_to_cancel(interrupts).await
+    let can_continue = job_id.is_some() && !monitor.embedded;
+    can_continue && io::stdin().is_terminal() && io::stderr().is_terminal() && prompt(interrupts).await
 }
 
-/// Leaves the job or cancels it, and says which.
-pub(crate) async fn leave(
-    attendant: &Attendant<'_>,
+/// Leaves the job running or cancels it, and reports which.
+pub(crate) async fn detach_or_cancel(
+    monitor: &Monitor<'_>,
     job_id: Option<&JobId>,
     cancel: bool,
-    interrupts: &mut Interrupts,
+    interrupts: &mut SignalListener,
 ) -> Failure {
-    if attendant.embedded {
-        output::note("foreman: the daemon in this process ends, and the job with it");
+    if monitor.embedded {
+        output::note("foreman: interrupted; the job ends with the embedded daemon");
         return Failure::Interrupted;
     }
     let Some(job_id) = job_id else {
-        output::note("foreman: interrupted before the daemon had answered; a job may have been submitted");
+        output::note("foreman: interrupted before the daemon responded; a job may have been submitted");
         return Failure::Interrupted;
     };
     if !cancel {
-        output::note(&format!("foreman: the job goes on; to wait for it again: {}", attendant.again(job_id)));
+        output::note(&format!("foreman: the job continues; resume with: {}", monitor.resume_command(job_id)));
         return Failure::Interrupted;
     }
     tokio::select! {
-        cancelled = attendant.client.cancel(job_id) => match cancelled {
+        cancelled = monitor.client.cancel(job_id) => match cancelled {
             Ok(_) => {
-                output::note("foreman: the job is cancelled");
+                output::note("foreman: job cancelled");
                 Failure::Interrupted
             }
             Err(error) => error.into(),
         },
-        () = interrupts.next() => {
-            output::note("foreman: interrupted before the daemon had said that the job is cancelled");
+        () = interrupts.recv() => {
+            output::note("foreman: interrupted before the daemon confirmed the cancellation");
             Failure::Interrupted
         }
     }
 }
 
-/// Asks once; a second Ctrl-C, the end of the input and any other answer leave the job alone.
-async fn wants_to_cancel(interrupts: &mut Interrupts) -> bool {
-    _ = write!(io::stderr(), "\nLeave the job running, or cancel it? [L/c] ");
-    let mut answer = String::new();
+/// Prompts once. A second Ctrl-C, the end of the input and any other reply leave the job running.
+async fn prompt(interrupts: &mut SignalListener) -> bool {
+    _ = write!(io::stderr(), "\nLeave the job running or cancel it? [L/c] ");
+    let mut reply = String::new();
     let mut input = BufReader::new(tokio::io::stdin());
     tokio::select! {
-        read = input.read_line(&mut answer) => read.is_ok() && means_cancel(&answer),
-        () = interrupts.next() => {
+        read = input.read_line(&mut reply) => read.is_ok() && is_cancel(&reply),
+        () = interrupts.recv() => {
             output::note("");
             false
         }
     }
 }
 
-fn means_cancel(answer: &str) -> bool {
-    matches!(answer.trim().to_ascii_lowercase().as_str(), "c" | "cancel")
+fn is_cancel(reply: &str) -> bool {
+    matches!(reply.trim().to_ascii_lowercase().as_str(), "c" | "cancel")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::means_cancel;
+    use super::is_cancel;
 
     #[test]
-    fn only_a_clear_answer_cancels() {
-        assert!(means_cancel("c\n") && means_cancel("Cancel"));
+    fn only_c_and_cancel_cancel() {
+        assert!(is_cancel("c\n") && is_cancel("Cancel"));
         for other in ["", "\n", "l\n", "no", "y"] {
-            assert!(!means_cancel(other), "{other:?}");
+            assert!(!is_cancel(other), "{other:?}");
         }
     }
 }

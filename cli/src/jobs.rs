@@ -2,22 +2,22 @@ use clap::Args;
 use foreman_client::api::ListJobs;
 use foreman_client::{ClientBuilder, JobState, JobStatus};
 
-use crate::connection::Connection;
+use crate::connection::ConnectionArgs;
 use crate::exit::Failure;
-use crate::{output, plain};
+use crate::{escape, output};
 
-/// The most jobs that are asked for at once.
-const PAGE: usize = 100;
+/// The maximum number of jobs in one request.
+const PAGE_SIZE: usize = 100;
 
-/// List jobs, newest first
+/// List the jobs that were submitted with your token, newest first
 #[derive(Args)]
 pub(crate) struct Jobs {
     #[command(flatten)]
-    connection: Connection,
-    /// Only those in this state: queued, running, done or failed
+    connection: ConnectionArgs,
+    /// List only jobs in this state: queued, running, done or failed
     #[arg(long, value_parser = |state: &str| Ok::<_, std::convert::Infallible>(JobState::from(state)))]
     state: Option<JobState>,
-    /// At most so many
+    /// The maximum number of jobs to list
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
     /// Print each job as one line of JSON
@@ -27,7 +27,7 @@ pub(crate) struct Jobs {
 
 impl Jobs {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let client = self.connection.named(ClientBuilder::polling).await?;
+        let client = self.connection.connect(ClientBuilder::polling).await?;
         let mut jobs = Vec::new();
         let mut cursor = None;
         let more = loop {
@@ -35,7 +35,7 @@ impl Jobs {
             if left == 0 {
                 break cursor.is_some();
             }
-            let mut list = ListJobs::new().limit(u32::try_from(left.min(PAGE)).unwrap_or(u32::MAX));
+            let mut list = ListJobs::new().limit(u32::try_from(left.min(PAGE_SIZE)).unwrap_or(u32::MAX));
             if let Some(state) = &self.state {
                 list = list.state(state.clone());
             }
@@ -48,7 +48,7 @@ impl Jobs {
                 break false;
             }
             if page.next_cursor == cursor {
-                return Err(Failure::Answer("the daemon's list of jobs does not go on".to_owned()));
+                return Err(Failure::Response("invalid job list: the cursor does not advance".to_owned()));
             }
             cursor = page.next_cursor;
         };
@@ -56,10 +56,10 @@ impl Jobs {
             jobs.iter().try_for_each(output::json)?;
         } else {
             let rows: Vec<_> = jobs.iter().map(row).collect();
-            output::table(["ID", "STATE", "PLACE", "MODEL", "CREATED", "ERROR"], &rows)?;
+            output::table(["ID", "STATE", "POSITION", "MODEL", "CREATED", "ERROR"], &rows)?;
         }
         if more {
-            output::note(&format!("foreman: there are more than {}; see --limit", self.limit));
+            output::note(&format!("foreman: more jobs exist (limit {}); see --limit", self.limit));
         }
         Ok(())
     }
@@ -69,19 +69,19 @@ fn row(job: &JobStatus) -> [String; 6] {
     let created = job.created_at.and_then(|at| at.round(jiff::Unit::Second).ok());
     [
         job.job_id.to_string(),
-        plain::line(job.state.as_str()),
+        escape::single_line(job.state.as_str()),
         job.position.map(|position| position.to_string()).unwrap_or_default(),
-        plain::line(&job.model),
+        escape::single_line(&job.model),
         created.map(|at| at.to_string()).unwrap_or_default(),
-        job.error.as_deref().map(short).unwrap_or_default(),
+        job.error.as_deref().map(truncate).unwrap_or_default(),
     ]
 }
 
-/// As much of an error as leaves the table a table.
-fn short(error: &str) -> String {
-    const MOST: usize = 60;
-    let error = plain::line(error);
-    match error.char_indices().nth(MOST) {
+/// The beginning of an error, so that a row of the table stays short.
+fn truncate(error: &str) -> String {
+    const MAX_CHARS: usize = 60;
+    let error = escape::single_line(error);
+    match error.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{}…", &error[..end]),
         None => error,
     }
@@ -92,8 +92,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_error_is_cut_between_letters() {
-        assert_eq!(short("no\nmemory"), r"no\nmemory");
-        assert_eq!(short(&"ä".repeat(61)), format!("{}…", "ä".repeat(60)));
+    fn long_error_is_truncated_at_a_character() {
+        assert_eq!(truncate("no\nmemory"), r"no\nmemory");
+        assert_eq!(truncate(&"ä".repeat(61)), format!("{}…", "ä".repeat(60)));
     }
 }

@@ -1,32 +1,33 @@
-//! The command `foreman`: serves jobs, submits them, waits for them.
-#![allow(clippy::doc_markdown, reason = "the docs of flags are what `--help` prints, as plain text")]
+//! The command `foreman`: runs the daemon, submits jobs and waits for their results.
+#![allow(clippy::doc_markdown, reason = "`--help` prints the docs of flags as plain text")]
 
-mod again;
 mod args;
 mod artifacts;
-mod attend;
 mod backend;
 mod cancel;
 mod completions;
 mod connection;
 mod credentials;
+mod duration;
 mod embed;
+mod escape;
 mod exit;
 mod input;
 mod interrupt;
 mod jobs;
-mod logs;
+mod logging;
 mod man;
 mod models;
+mod monitor;
 mod output;
-mod plain;
 mod progress;
+mod result_output;
+mod resume_command;
 mod secret;
 mod serve;
 mod signal;
 mod status;
 mod submit;
-mod time;
 mod wait;
 
 use std::process::ExitCode;
@@ -42,19 +43,19 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return Failure::from(error).report(),
     };
-    let ended = runtime.block_on(run(cli.command));
-    // A read of stdin that nobody waits for any more would hold up an orderly end of the runtime.
+    let result = runtime.block_on(run(cli.command));
+    // Dropping the runtime would block on a pending read of stdin.
     runtime.shutdown_background();
-    match ended {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
 }
 
 async fn run(command: Command) -> Result<(), Failure> {
-    // A daemon says by its flags how it logs.
+    // `serve` has a flag for the format of its log.
     if !matches!(command, Command::Serve(_)) {
-        logs::of_a_client();
+        logging::init_client();
     }
     match command {
         Command::Serve(serve) => serve.run().await,

@@ -4,23 +4,25 @@ use crate::args::Cli;
 use crate::exit::Failure;
 use crate::output;
 
-/// Print the manual page, of the command or of one of its subcommands, for `man -l -`
+/// Print the manual page of foreman or of a subcommand
+///
+/// To read it: foreman man submit | man -l -
 #[derive(Args)]
 pub(crate) struct Man {
-    /// The subcommand
+    /// A subcommand, such as submit [default: foreman itself]
     command: Option<String>,
 }
 
 impl Man {
     pub(crate) fn run(&self) -> Result<(), Failure> {
-        // With what subcommands inherit, such as how they are called.
+        // Adds what subcommands inherit, such as their full names.
         let mut foreman = Cli::command();
         foreman.build();
         let command = match &self.command {
             None => &foreman,
-            Some(name) => foreman
-                .find_subcommand(name)
-                .ok_or_else(|| Failure::Usage(format!("there is no subcommand {name:?}")))?,
+            Some(name) => {
+                foreman.find_subcommand(name).ok_or_else(|| Failure::Usage(format!("no such subcommand: {name:?}")))?
+            }
         };
         let mut page = Vec::new();
         clap_mangen::Man::new(command.clone().disable_help_subcommand(true)).render(&mut page)?;

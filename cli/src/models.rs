@@ -1,15 +1,17 @@
 use clap::Args;
 use foreman_client::{ClientBuilder, ModelInfo};
 
-use crate::connection::Connection;
+use crate::connection::ConnectionArgs;
 use crate::exit::Failure;
-use crate::{output, plain};
+use crate::{escape, output};
 
 /// List the models that the daemon can run
+///
+/// Without --url and FOREMAN_URL, lists those of an embedded daemon; see `foreman submit --help`.
 #[derive(Args)]
 pub(crate) struct Models {
     #[command(flatten)]
-    connection: Connection,
+    connection: ConnectionArgs,
     /// Print each model as one line of JSON
     #[arg(long)]
     json: bool,
@@ -17,8 +19,8 @@ pub(crate) struct Models {
 
 impl Models {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let connected = self.connection.or_embedded(ClientBuilder::polling).await?;
-        let models = connected.client.models().await?;
+        let connection = self.connection.connect_or_embed(ClientBuilder::polling).await?;
+        let models = connection.client.models().await?;
         if self.json {
             return models.iter().try_for_each(output::json);
         }
@@ -29,5 +31,5 @@ impl Models {
 
 fn row(model: &ModelInfo) -> [String; 3] {
     let modified = model.modified_at.map(|time| time.to_string()).unwrap_or_default();
-    [plain::line(&model.name), model.size.to_string(), modified]
+    [escape::single_line(&model.name), model.size.to_string(), modified]
 }

@@ -2,10 +2,10 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use serde::Serialize;
 
+use crate::escape;
 use crate::exit::Failure;
-use crate::plain;
 
-/// Writes a text to stdout, with a line end if it has none.
+/// Writes text to stdout, and adds a line end if there is none.
 pub(crate) fn text(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
@@ -15,28 +15,28 @@ pub(crate) fn text(text: &str) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
-/// Writes a line to stderr. Where it cannot be written, nobody reads it, and the command goes on.
+/// Writes a line to stderr. A failure is ignored: the command does not depend on its messages.
 pub(crate) fn note(line: &str) {
     _ = writeln!(io::stderr(), "{line}");
 }
 
-/// Writes what a model said to stdout: as it is, but for what a terminal would obey.
-pub(crate) fn said(content: &str) -> Result<(), Failure> {
-    if io::stdout().is_terminal() { text(&plain::lines(content)) } else { text(content) }
+/// Writes the text of a model to stdout. On a terminal, control characters are escaped.
+pub(crate) fn content(content: &str) -> Result<(), Failure> {
+    if io::stdout().is_terminal() { text(&escape::multi_line(content)) } else { text(content) }
 }
 
-/// Writes a value to stdout as JSON in one line.
+/// Writes a value to stdout as one line of JSON.
 pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     text(&one_line(value)?)
 }
 
 fn one_line(value: &impl Serialize) -> Result<String, Failure> {
-    // What a daemon sent byte for byte may hold line ends, but in JSON they only stand between tokens.
+    // A raw value may contain line ends. In valid JSON they occur only between tokens.
     let json = serde_json::to_string(value).map_err(io::Error::from)?;
     Ok(json.replace(['\n', '\r'], " "))
 }
 
-/// Writes rows to stdout in columns as wide as they need.
+/// Writes a table to stdout. Each column is as wide as its widest cell.
 pub(crate) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> Result<(), Failure> {
     text(&columns(head, rows))
 }
@@ -66,13 +66,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_is_one_line_whatever_the_daemon_wrote() {
+    fn raw_json_is_printed_in_one_line() {
         let raw: Box<RawValue> = serde_json::from_str("{\r\n  \"a\": \"b\\nc\"\n}").unwrap();
         assert_eq!(one_line(&raw).unwrap(), r#"{    "a": "b\nc" }"#);
     }
 
     #[test]
-    fn columns_are_as_wide_as_their_widest_cell() {
+    fn columns_fit_widest_cell() {
         let rows = [["1".to_owned(), "running".to_owned()], ["a long id".to_owned(), String::new()]];
         assert_eq!(columns(["ID", "STATE"], &rows), "ID         STATE\n1          running\na long id\n");
     }

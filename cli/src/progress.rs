@@ -4,9 +4,11 @@ use std::time::Duration;
 use foreman_client::JobStatus;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::{output, plain};
+use crate::{escape, output};
 
-/// A spinner with state, place in the queue and elapsed time on a terminal, and nothing in a pipe. Gone when it is dropped.
+/// A spinner on stderr with the job's state, its position in the queue and the elapsed time.
+///
+/// It is shown on a terminal only, and removed on drop.
 pub(crate) struct Progress(Option<ProgressBar>);
 
 impl Progress {
@@ -14,7 +16,7 @@ impl Progress {
         if !std::io::stderr().is_terminal() {
             return Self(None);
         }
-        let spinner = ProgressBar::new_spinner().with_message("asking the daemon");
+        let spinner = ProgressBar::new_spinner().with_message("contacting the daemon");
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
             spinner.set_style(style);
         }
@@ -22,31 +24,30 @@ impl Progress {
         Self(Some(spinner))
     }
 
-    pub(crate) fn is_shown(&self) -> bool {
+    pub(crate) fn is_visible(&self) -> bool {
         self.0.is_some()
     }
 
-    pub(crate) fn show(&self, status: &JobStatus) {
+    pub(crate) fn show_status(&self, status: &JobStatus) {
         if let Some(spinner) = &self.0 {
-            spinner.set_message(words(status));
+            spinner.set_message(describe(status));
         }
     }
 
-    /// Nothing is known, for now.
-    pub(crate) fn show_silence(&self) {
+    pub(crate) fn show_no_response(&self) {
         if let Some(spinner) = &self.0 {
-            spinner.set_message("the daemon does not answer");
+            spinner.set_message("the daemon does not respond");
         }
     }
 
-    /// Gone for good.
+    /// Removes the spinner.
     pub(crate) fn clear(&self) {
         if let Some(spinner) = &self.0 {
             spinner.finish_and_clear();
         }
     }
 
-    /// A line on stderr that stays.
+    /// Prints a line to stderr above the spinner.
     pub(crate) fn note(&self, line: &str) {
         match &self.0 {
             Some(spinner) => spinner.suspend(|| output::note(line)),
@@ -61,10 +62,10 @@ impl Drop for Progress {
     }
 }
 
-fn words(status: &JobStatus) -> String {
-    let state = plain::line(status.state.as_str());
+fn describe(status: &JobStatus) -> String {
+    let state = escape::single_line(status.state.as_str());
     match status.position {
-        Some(position) => format!("{state}, number {position} in the queue"),
+        Some(position) => format!("{state}, position {position}"),
         None if status.attempt > 1 => format!("{state}, attempt {}", status.attempt),
         None => state,
     }
@@ -77,15 +78,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_words_say_state_and_place_and_attempt() {
+    fn description_has_state_position_and_attempt() {
         let mut status = JobStatus::new(JobId::new("7").unwrap(), JobState::Queued);
         status.position = Some(3);
-        assert_eq!(words(&status), "queued, number 3 in the queue");
+        assert_eq!(describe(&status), "queued, position 3");
         let mut status = JobStatus::new(JobId::new("7").unwrap(), JobState::Running);
         status.attempt = 1;
-        assert_eq!(words(&status), "running");
+        assert_eq!(describe(&status), "running");
         status.attempt = 2;
-        assert_eq!(words(&status), "running, attempt 2");
-        assert_eq!(words(&JobStatus::new(JobId::new("7").unwrap(), JobState::from("odd\u{1b}c"))), r"odd\u{1b}c");
+        assert_eq!(describe(&status), "running, attempt 2");
+        assert_eq!(describe(&JobStatus::new(JobId::new("7").unwrap(), JobState::from("odd\u{1b}c"))), r"odd\u{1b}c");
     }
 }

@@ -2,12 +2,12 @@ use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
-/// A text that is not shown.
+/// A token or secret from a flag. `Debug` does not print it.
 #[derive(Clone)]
 pub(crate) struct Secret(String);
 
 impl Secret {
-    /// The text itself, for whoever has to send it.
+    /// The text.
     pub(crate) fn reveal(self) -> String {
         self.0
     }

@@ -1,6 +1,6 @@
-//! `foreman serve`: a daemon until it is told to end.
+//! `foreman serve`: runs a daemon until a signal stops it.
 
 mod command;
-mod place;
+mod store_location;
 
 pub(crate) use self::command::Serve;

@@ -1,50 +1,59 @@
 use std::io;
 
 #[cfg(unix)]
-use tokio::signal::unix::{Signal as Interrupt, Signal as Terminate, SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 #[cfg(windows)]
-use tokio::signal::windows::{CtrlBreak as Terminate, CtrlC as Interrupt};
+use tokio::signal::windows::{CtrlBreak, CtrlC, ctrl_break, ctrl_c};
 
-/// Ctrl-C, listened to from the moment this is made: it does not kill the process any more.
-pub(crate) struct Interrupts(Interrupt);
+/// Receives one kind of signal. From its creation on, the signal does not end the process by default any more.
+pub(crate) struct SignalListener(Signal);
 
-/// What service managers send (SIGTERM, or Ctrl-Break), likewise.
-pub(crate) struct Terminations(Terminate);
+#[cfg(windows)]
+enum Signal {
+    Interrupt(CtrlC),
+    Terminate(CtrlBreak),
+}
 
-impl Interrupts {
-    pub(crate) fn new() -> io::Result<Self> {
-        #[cfg(unix)]
-        let listening = signal(SignalKind::interrupt());
-        #[cfg(windows)]
-        let listening = tokio::signal::windows::ctrl_c();
-        listening.map(Self)
-    }
-
-    pub(crate) async fn next(&mut self) {
-        // It does not end.
-        _ = self.0.recv().await;
-    }
-
-    /// From now on it kills the process again, as it did before: to stop listening is not enough for that.
-    pub(crate) fn kill(mut self) {
-        tokio::spawn(async move {
-            self.next().await;
-            std::process::exit(130);
-        });
+#[cfg(windows)]
+impl Signal {
+    async fn recv(&mut self) -> Option<()> {
+        match self {
+            Self::Interrupt(signal) => signal.recv().await,
+            Self::Terminate(signal) => signal.recv().await,
+        }
     }
 }
 
-impl Terminations {
-    pub(crate) fn new() -> io::Result<Self> {
+impl SignalListener {
+    /// Listens for Ctrl-C (SIGINT).
+    pub(crate) fn interrupt() -> io::Result<Self> {
         #[cfg(unix)]
-        let listening = signal(SignalKind::terminate());
+        let listening = signal(SignalKind::interrupt());
         #[cfg(windows)]
-        let listening = tokio::signal::windows::ctrl_break();
+        let listening = ctrl_c().map(Signal::Interrupt);
         listening.map(Self)
     }
 
-    pub(crate) async fn next(&mut self) {
-        // It does not end.
+    /// Listens for the signal of service managers: SIGTERM, or Ctrl-Break on Windows.
+    pub(crate) fn terminate() -> io::Result<Self> {
+        #[cfg(unix)]
+        let listening = signal(SignalKind::terminate());
+        #[cfg(windows)]
+        let listening = ctrl_break().map(Signal::Terminate);
+        listening.map(Self)
+    }
+
+    /// Waits for the next signal.
+    pub(crate) async fn recv(&mut self) {
+        // The stream of signals does not end.
         _ = self.0.recv().await;
+    }
+
+    /// Ends the process with status 130 on the next signal. Dropping the listener does not restore the default action.
+    pub(crate) fn exit_on_next(mut self) {
+        tokio::spawn(async move {
+            self.recv().await;
+            std::process::exit(130);
+        });
     }
 }

@@ -1,31 +1,33 @@
 use clap::Args;
 use foreman_client::{ClientBuilder, JobId, JobStatus};
 
-use crate::connection::Connection;
+use crate::connection::ConnectionArgs;
 use crate::exit::Failure;
-use crate::{output, plain};
+use crate::{escape, output};
 
-/// Print where a job is; a job that failed is no failure of this command
+/// Print the status of a job
+///
+/// The exit status is 0 also for a job that failed.
 #[derive(Args)]
 pub(crate) struct Status {
     #[command(flatten)]
-    connection: Connection,
+    connection: ConnectionArgs,
     /// Print the job as one line of JSON
     #[arg(long)]
     json: bool,
-    /// The job
+    /// The job's id
     id: JobId,
 }
 
 impl Status {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let client = self.connection.named(ClientBuilder::polling).await?;
-        tell(&client.status(&self.id).await?, self.json)
+        let client = self.connection.connect(ClientBuilder::polling).await?;
+        print(&client.status(&self.id).await?, self.json)
     }
 }
 
-/// Writes a status, for people or as JSON.
-pub(crate) fn tell(status: &JobStatus, json: bool) -> Result<(), Failure> {
+/// Prints a status, as text or as JSON.
+pub(crate) fn print(status: &JobStatus, json: bool) -> Result<(), Failure> {
     if json { output::json(status) } else { output::text(&lines(status)) }
 }
 
@@ -42,8 +44,8 @@ fn lines(status: &JobStatus) -> String {
         ("attempt", (status.attempt > 0).then(|| status.attempt.to_string())),
         ("error", status.error.clone()),
     ];
-    let known = fields.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    known.map(|(name, value)| format!("{name:<10} {}\n", plain::line(&value))).collect()
+    let present = fields.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    present.map(|(name, value)| format!("{name:<10} {}\n", escape::single_line(&value))).collect()
 }
 
 #[cfg(test)]
@@ -53,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_known_has_a_line_and_what_the_daemon_says_cannot_add_one() {
+    fn each_present_field_is_one_line() {
         let mut status = JobStatus::new(JobId::new("7").unwrap(), JobState::from("odd\u{1b}c"));
         status.error = Some("no\nstate      done".to_owned());
         assert_eq!(lines(&status), "job        7\nstate      odd\\u{1b}c\nerror      no\\nstate      done\n");

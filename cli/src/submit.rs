@@ -5,44 +5,44 @@ use clap::Args;
 use foreman_client::SubmitRequest;
 use serde_json::value::RawValue;
 
-use crate::attend::Attendant;
-use crate::connection::Connection;
-use crate::credentials::WebhookSecret;
+use crate::connection::ConnectionArgs;
+use crate::credentials::WebhookSecretArgs;
 use crate::exit::Failure;
-use crate::wait::Telling;
-use crate::{input, time};
+use crate::monitor::Monitor;
+use crate::result_output::ResultOutput;
+use crate::{duration, input};
 
-/// Submit a job, wait for it and print what the assistant said
+/// Submit a job, wait for it and print the assistant's response
 ///
-/// Without a daemon named, one in this process does it: with Ollama, if it answers where OLLAMA_HOST says or on its usual port,
-/// else as an echo.
+/// Without --url and FOREMAN_URL, an embedded daemon runs the job in this process. It uses Ollama if Ollama responds at OLLAMA_HOST
+/// (default: http://127.0.0.1:11434), and an echo backend otherwise.
 #[derive(Args)]
 pub(crate) struct Submit {
     #[command(flatten)]
-    connection: Connection,
+    connection: ConnectionArgs,
     #[command(flatten)]
-    webhook_secret: WebhookSecret,
-    /// The model that is asked
+    webhook_secret: WebhookSecretArgs,
+    /// The model's name; required unless --request is set
     #[arg(long, required_unless_present = "request")]
     model: Option<String>,
-    /// What the model is told beforehand
+    /// A system message, sent before the prompt
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
-    /// The model's options as JSON, such as {"temperature": 0, "num_predict": 100}
+    /// The model's options as a JSON object, such as {"temperature": 0, "num_predict": 100}
     #[arg(long, value_name = "JSON", value_parser = options)]
     options: Option<Box<RawValue>>,
-    /// A whole request as JSON, from a file or `-` for stdin: model, messages, stream, tools, options, think
+    /// Read the whole request from a JSON file, or from stdin with `-`; fields: model, messages, stream, tools, options, think
     #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "system", "options", "prompt"])]
     request: Option<PathBuf>,
-    /// Wait by polling alone, for a daemon that cannot reach this machine
+    /// Wait by polling only, for a daemon that cannot send webhooks to this machine
     #[arg(long)]
     polling: bool,
-    /// How long to wait, such as 90s or 10m; the job goes on after it
-    #[arg(long, value_parser = time::parse, value_name = "TIME")]
+    /// Stop waiting after this time, such as 90s or 10m; the job continues [default: no deadline]
+    #[arg(long, value_parser = duration::parse, value_name = "DURATION")]
     deadline: Option<Duration>,
     #[command(flatten)]
-    telling: Telling,
-    /// What the user says, or `-` for stdin
+    output: ResultOutput,
+    /// The user message, or `-` to read it from stdin; required unless --request is set
     #[arg(required_unless_present = "request")]
     prompt: Option<String>,
 }
@@ -56,15 +56,15 @@ impl Submit {
                 let builder = SubmitRequest::builder(self.model.unwrap_or_default());
                 let builder = self.system.iter().fold(builder, |builder, system| builder.system(system));
                 let builder = self.options.iter().fold(builder, |builder, options| builder.options(options));
-                builder.user(input::given(prompt.unwrap_or_default()).await?).build()?
+                builder.user(input::argument(prompt.unwrap_or_default()).await?).build()?
             }
         };
         let secret = self.webhook_secret.read()?;
-        self.telling.prepare()?;
-        let url = self.connection.flagged();
-        let connected = self
+        self.output.prepare()?;
+        let url = self.connection.url_from_flag();
+        let connection = self
             .connection
-            .or_embedded(|mut builder| {
+            .connect_or_embed(|mut builder| {
                 if self.polling {
                     builder = builder.polling();
                 }
@@ -78,9 +78,9 @@ impl Submit {
             })
             .await?;
         let submission = request.submission();
-        let attendant = Attendant { client: &connected.client, url, embedded: connected.is_embedded() };
-        let result = attendant.attend(submission.accepted(), connected.client.submit(request)).await?;
-        self.telling.tell(result)
+        let monitor = Monitor { client: &connection.client, url, embedded: connection.is_embedded() };
+        let result = monitor.run(submission.accepted(), connection.client.submit(request)).await?;
+        self.output.write(result)
     }
 }
 
@@ -88,6 +88,6 @@ fn options(json: &str) -> Result<Box<RawValue>, String> {
     match serde_json::from_str::<Box<RawValue>>(json) {
         Ok(options) if options.get().starts_with('{') => Ok(options),
         Ok(_) => Err("must be a JSON object".to_owned()),
-        Err(error) => Err(format!("is not JSON: {error}")),
+        Err(error) => Err(format!("invalid JSON: {error}")),
     }
 }

@@ -1,92 +1,44 @@
 use std::future::ready;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use foreman_client::{JobId, JobResult, JobState};
+use foreman_client::JobId;
 
-use crate::attend::Attendant;
-use crate::connection::Connection;
+use crate::connection::ConnectionArgs;
+use crate::duration;
 use crate::exit::Failure;
-use crate::{artifacts, output, time};
+use crate::monitor::Monitor;
+use crate::result_output::ResultOutput;
 
-/// Wait for a job that was submitted before and print what the assistant said
+/// Wait for a submitted job and print the assistant's response
 ///
-/// A daemon that does not answer is asked again for some minutes, or until --deadline, for it may be starting anew.
+/// Polls the daemon. Failed polls are retried for 2 minutes, for example while the daemon restarts.
 #[derive(Args)]
 pub(crate) struct Wait {
     #[command(flatten)]
-    connection: Connection,
-    /// How long to wait, such as 90s or 10m; the job goes on after it
-    #[arg(long, value_parser = time::parse, value_name = "TIME")]
+    connection: ConnectionArgs,
+    /// Stop waiting after this time, such as 90s or 10m; the job continues [default: no deadline]
+    #[arg(long, value_parser = duration::parse, value_name = "DURATION")]
     deadline: Option<Duration>,
     #[command(flatten)]
-    telling: Telling,
-    /// The job
+    output: ResultOutput,
+    /// The job's id
     id: JobId,
-}
-
-/// What is done with a job that has ended.
-#[derive(Args)]
-pub(crate) struct Telling {
-    /// Print the finished job as one line of JSON
-    #[arg(long)]
-    json: bool,
-    /// Save the job's artifacts below this directory; no file that is there is overwritten, and no link followed
-    #[arg(long, value_name = "DIR")]
-    artifacts: Option<PathBuf>,
 }
 
 impl Wait {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        self.telling.prepare()?;
-        let url = self.connection.flagged();
+        self.output.prepare()?;
+        let url = self.connection.url_from_flag();
         let client = self
             .connection
-            .named(|builder| match self.deadline {
+            .connect(|builder| match self.deadline {
                 Some(deadline) => builder.polling().deadline(deadline),
                 None => builder.polling(),
             })
             .await?;
-        let attendant = Attendant { client: &client, url, embedded: false };
-        let result = attendant.attend(ready(Some(self.id.clone())), client.wait(self.id)).await?;
-        self.telling.tell(result)
-    }
-}
-
-impl Telling {
-    /// Before there is a result that would be lost.
-    pub(crate) fn prepare(&self) -> Result<(), Failure> {
-        self.artifacts.as_deref().map_or(Ok(()), artifacts::prepare)
-    }
-
-    /// Writes the result and its artifacts, each whether or not the other can be written. That the job failed comes first.
-    pub(crate) fn tell(&self, result: JobResult) -> Result<(), Failure> {
-        let printed = self.print(&result);
-        let directory = self.artifacts.as_deref();
-        let saved = directory.map_or(Ok(()), |directory| artifacts::save(&result.artifacts, directory));
-        let succeeded = result.into_success().map(drop).map_err(Failure::from);
-        // The first is what it exits with; the others are said.
-        let mut failures = [succeeded, printed, saved].into_iter().filter_map(Result::err);
-        let first = failures.next();
-        for failure in failures {
-            failure.report();
-        }
-        first.map_or(Ok(()), Err)
-    }
-
-    /// The assistant's text, or everything.
-    fn print(&self, result: &JobResult) -> Result<(), Failure> {
-        if self.json {
-            output::json(&**result)
-        } else if result.state == JobState::Done {
-            match result.content() {
-                Some(content) if !content.is_empty() => output::said(&content),
-                // Such as a call of a tool.
-                _ => output::json(&result.result),
-            }
-        } else {
-            Ok(())
-        }
+        let monitor = Monitor { client: &client, url, embedded: false };
+        let result = monitor.run(ready(Some(self.id.clone())), client.wait(self.id)).await?;
+        self.output.write(result)
     }
 }

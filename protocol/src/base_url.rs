@@ -6,10 +6,10 @@ use http::uri::Scheme;
 
 use crate::InvalidValue;
 
-/// Where a daemon is: scheme, host, and perhaps a port and a path below which its endpoints are.
+/// The base URL of a daemon: scheme, host, optional port and optional path. The path is the prefix of the daemon's endpoints.
 ///
-/// A trailing `/` is trimmed. Refused: anything but `http` and `https`, no host, user and password (there is a token for
-/// that), a query, a fragment.
+/// The scheme is `http` or `https`. User information (`user:password@`), a query and a fragment are not allowed; set the
+/// token in place of a user. Trailing slashes are removed.
 ///
 /// ```
 /// # fn main() -> Result<(), foreman_protocol::InvalidValue> {
@@ -29,35 +29,35 @@ pub struct BaseUrl {
 }
 
 impl BaseUrl {
-    /// Checks the URL that the option `field` was given.
+    /// Parses the URL given for the option `field`.
     ///
     /// # Errors
     ///
-    /// [`InvalidValue`], naming `field`, for a URL that is none of a daemon.
+    /// [`InvalidValue`], naming `field`, if `url` is not a valid base URL.
     pub fn parse(field: &'static str, url: &str) -> Result<Self, InvalidValue> {
-        // Where nobody may be named, somebody may have been, with a password.
+        // The message repeats the URL without what precedes the last `@`, which may be a password.
         let shown = url.rsplit_once('@').map_or_else(|| url.to_owned(), |(_, host)| format!("..@{host}"));
-        let wrong = |why: &str| InvalidValue::new(field, format!("{shown:?} {why}"));
-        let uri: Uri = url.parse().map_err(|error| wrong("is not a URL").with_source(error))?;
+        let invalid = |reason: &str| InvalidValue::new(field, format!("{shown:?} {reason}"));
+        let uri: Uri = url.parse().map_err(|error| invalid("is not a URL").with_source(error))?;
         let https = match uri.scheme() {
             Some(scheme) if *scheme == Scheme::HTTP => false,
             Some(scheme) if *scheme == Scheme::HTTPS => true,
-            _ => return Err(wrong("must begin with http:// or https://")),
+            _ => return Err(invalid("must begin with http:// or https://")),
         };
         let authority = uri.authority().map_or("", |authority| authority.as_str());
         if authority.contains('@') {
-            return Err(wrong("must not hold a user or a password; there is an option for the token"));
+            return Err(invalid("must not contain user information; set the token instead"));
         }
         let host = uri.host().unwrap_or_default();
         if host.is_empty() {
-            return Err(wrong("has no host"));
+            return Err(invalid("has no host"));
         }
         if uri.query().is_some() || url.contains('#') {
-            return Err(wrong("must not have a query or a fragment"));
+            return Err(invalid("must not have a query or a fragment"));
         }
         let port = match authority.rsplit_once(':') {
             Some((_, port)) if !port.ends_with(']') => {
-                port.parse().map_err(|error| wrong("has a port that is none").with_source(error))?
+                port.parse().map_err(|error| invalid("has an invalid port").with_source(error))?
             }
             _ if https => 443,
             _ => 80,
@@ -67,25 +67,25 @@ impl BaseUrl {
         Ok(Self { text: text.into(), https, host: host.into(), port })
     }
 
-    /// Whether it begins with `https`.
+    /// Whether the scheme is `https`.
     #[must_use]
     pub fn is_https(&self) -> bool {
         self.https
     }
 
-    /// The host, an IPv6 address in brackets.
+    /// The host. An IPv6 address is in brackets.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port, 80 or 443 if the URL names none.
+    /// The port. Without one in the URL, 80 for `http` and 443 for `https`.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The URL without a trailing `/`.
+    /// The URL, without trailing slashes.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -117,8 +117,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_kept_and_trailing_slashes_are_trimmed() {
-        for (given, kept) in [
+    fn path_is_kept_without_trailing_slashes() {
+        for (url, expected) in [
             ("http://h", "http://h"),
             ("http://h/", "http://h"),
             ("HTTP://h:8080//", "http://h:8080"),
@@ -126,22 +126,22 @@ mod tests {
             ("http://[::1]:9", "http://[::1]:9"),
             ("http://[::1]", "http://[::1]"),
         ] {
-            assert_eq!(given.parse::<BaseUrl>().unwrap().as_str(), kept);
+            assert_eq!(url.parse::<BaseUrl>().unwrap().as_str(), expected);
         }
     }
 
     #[test]
-    fn the_port_is_the_schemes_unless_named() {
-        for (given, port) in
+    fn port_defaults_by_scheme() {
+        for (url, port) in
             [("http://h", 80), ("https://h", 443), ("http://h:81", 81), ("https://[::1]:82", 82), ("http://[::1]", 80)]
         {
-            assert_eq!(given.parse::<BaseUrl>().unwrap().port(), port, "{given}");
+            assert_eq!(url.parse::<BaseUrl>().unwrap().port(), port, "{url}");
         }
     }
 
     #[test]
-    fn what_is_no_base_url_is_refused_by_name() {
-        for (url, why) in [
+    fn invalid_url_names_option_and_reason() {
+        for (url, reason) in [
             ("", "is not a URL"),
             ("h", "must begin with"),
             ("h:80", "must begin with"),
@@ -149,21 +149,21 @@ mod tests {
             ("ftp://h", "must begin with"),
             ("http://", "is not a URL"),
             ("http://:80", "has no host"),
-            ("http://u:p@h", "must not hold a user"),
+            ("http://u:p@h", "must not contain user information"),
             ("http://h?a=b", "must not have a query"),
             ("http://h#a", "must not have a query"),
-            ("http://h:port", "has a port that is none"),
+            ("http://h:port", "has an invalid port"),
             ("http://h:99999", "port"),
             ("http://h h", "is not a URL"),
         ] {
             let error = url.parse::<BaseUrl>().unwrap_err();
             let text = error.to_string();
-            assert!(text.starts_with("invalid base_url: ") && text.contains(why), "{url}: {text}");
+            assert!(text.starts_with("invalid base_url: ") && text.contains(reason), "{url}: {text}");
         }
     }
 
     #[test]
-    fn a_password_is_not_repeated() {
+    fn error_omits_password() {
         for url in ["http://u:secret@h", "u:secret@h:80", "ftp://u:secret@h", "http://u:sec ret@h", "http://secret@h@h"]
         {
             let error = url.parse::<BaseUrl>().unwrap_err();

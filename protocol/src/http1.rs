@@ -1,4 +1,4 @@
-//! What the HTTP/1 servers of client and daemon have in common.
+//! Code that the client's webhook listener and the daemon's HTTP/1 server share.
 
 use std::future::poll_fn;
 use std::io;
@@ -11,32 +11,33 @@ use hyper_util::rt::TokioTimer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
-/// How long a peer may take to close its side after the last response.
+/// How long [`lingering_close`] waits for the peer: 1 second.
 pub const LINGER: Duration = Duration::from_secs(1);
 
-/// The longest header time-out that hyper gets: hyper adds it to a time without a check for overflow.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// The upper bound of the header timeout. hyper adds the timeout to an instant without an overflow check.
+const MAX_HEADER_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// A server for one connection, with a timer and a limit on the time in which a request's head must arrive.
+/// A connection builder with a timer. A request's head must arrive within `header_timeout`, which is capped at 7 days.
 #[must_use]
 pub fn builder(header_timeout: Duration) -> http1::Builder {
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(header_timeout.min(LONGEST));
+    builder.timer(TokioTimer::new()).header_read_timeout(header_timeout.min(MAX_HEADER_TIMEOUT));
     builder
 }
 
-/// Whether an error of `accept` is about one connection, which the peer gave up while it waited to be accepted, and not about
-/// the listener.
+/// Whether an error from `accept` concerns one connection only, such as one that the peer closed before it was accepted.
+///
+/// Other errors, such as a lack of file descriptors, concern the listener.
 #[must_use]
 pub fn is_connection_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-/// Closes our side, then reads and discards until the peer has closed its own, for at most [`LINGER`].
+/// Shuts down the write side, then discards input until the peer closes the connection, for at most [`LINGER`].
 ///
-/// Without this, closing a socket over bytes that nobody read, such as a request body that was refused, resets the connection,
-/// and the response is lost.
+/// A socket that is closed with unread input, such as the body of a rejected request, resets the connection, and the peer
+/// may lose the response.
 ///
 /// # Cancel safety
 ///
@@ -46,7 +47,7 @@ pub async fn lingering_close<I: AsyncRead + AsyncWrite + Unpin>(mut io: I) {
 }
 
 fn poll_close<I: AsyncRead + AsyncWrite + Unpin>(io: &mut I, cx: &mut Context<'_>) -> Poll<()> {
-    // hyper has done so unless it met an error; a second time has no effect.
+    // After an error, hyper has not shut down the connection. A second shutdown has no effect.
     let _ = ready!(Pin::new(&mut *io).poll_shutdown(cx));
     let mut scratch = [0; 4096];
     loop {
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn lingering_close_reads_until_the_peer_closes() {
+    async fn lingering_close_reads_until_peer_closes() {
         let (ours, mut theirs) = duplex(16);
         let sending = async move {
             theirs.write_all(&[0; 10_000]).await.unwrap();
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn lingering_close_ends_although_the_peer_does_not() {
+    async fn lingering_close_times_out() {
         let (ours, _theirs) = duplex(16);
         let before = Instant::now();
         lingering_close(ours).await;
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lack_of_resources_is_not_about_one_connection() {
+    fn lack_of_memory_is_not_a_connection_error() {
         assert!(is_connection_error(&io::ErrorKind::ConnectionAborted.into()));
         assert!(!is_connection_error(&io::ErrorKind::OutOfMemory.into()));
     }

@@ -4,9 +4,9 @@ use std::fmt;
 
 use crate::BoxError;
 
-/// A value that the protocol does not allow, or that cannot be written as JSON.
+/// A value is not valid in the protocol, or cannot be serialized as JSON.
 ///
-/// `Display` is `invalid {field}: {reason}`, without the cause; the cause is in [`source`](Error::source).
+/// `Display` prints `invalid {field}: {reason}`. The cause, if there is one, is the [`source`](Error::source).
 #[derive(Debug)]
 pub struct InvalidValue {
     field: &'static str,
@@ -15,32 +15,32 @@ pub struct InvalidValue {
 }
 
 impl InvalidValue {
-    /// An error about `field`, a field on the wire or an option.
+    /// Creates an error about `field`, which is the name of a wire field or of an option.
     #[must_use]
     pub fn new(field: &'static str, reason: impl Into<Cow<'static, str>>) -> Self {
         Self { field, reason: reason.into(), source: None }
     }
 
-    /// The same error with a cause.
+    /// Adds the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// The field on the wire, or the option.
+    /// The name of the wire field or of the option.
     #[must_use]
     pub fn field(&self) -> &'static str {
         self.field
     }
 
-    /// Why the value is refused.
+    /// Why the value is invalid.
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.reason
     }
 
-    /// The field, the reason and the cause, for an error type that includes this one.
+    /// Field, reason and cause, for conversion into another error type.
     #[must_use]
     pub fn into_parts(self) -> (&'static str, Cow<'static, str>, Option<Box<dyn Error + Send + Sync>>) {
         (self.field, self.reason, self.source)

@@ -1,4 +1,4 @@
-//! Jobs as the daemon describes them.
+//! Jobs, in the JSON that the daemon sends.
 
 mod artifact;
 mod id;

@@ -1,25 +1,27 @@
-//! How JSON is read and written on both sides.
+//! Helpers for reading and writing JSON.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::InvalidValue;
 
-/// Writes any value as the JSON text that goes over the wire; a [`RawValue`] stays byte for byte what it is.
+/// Serializes a value as JSON text. A [`RawValue`] is kept byte for byte.
 ///
 /// # Errors
 ///
-/// [`InvalidValue`], naming `field`, if the value cannot be written as JSON.
+/// [`InvalidValue`], naming `field`, if the value cannot be serialized as JSON.
 pub fn raw(field: &'static str, value: &(impl Serialize + ?Sized)) -> Result<Box<RawValue>, InvalidValue> {
     serde_json::value::to_raw_value(value)
-        .map_err(|error| InvalidValue::new(field, "cannot be JSON").with_source(error))
+        .map_err(|error| InvalidValue::new(field, "cannot be serialized as JSON").with_source(error))
 }
 
-/// Reads `null` as the default, which is what an absent field reads as: for `#[serde(default, deserialize_with = "…")]`.
+/// Deserializes `null` as the type's default, so that `null` and an absent field have the same meaning.
+///
+/// Use it as `#[serde(default, deserialize_with = "null_is_absent")]`.
 ///
 /// # Errors
 ///
-/// As the deserializer.
+/// The deserializer's error if the value is neither `null` nor a valid `T`.
 pub fn null_is_absent<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

@@ -4,18 +4,19 @@ use serde_json::value::RawValue;
 use crate::InvalidValue;
 use crate::json::raw;
 
-/// One message of a conversation (an element of `messages` on the wire, in Ollama's shape).
+/// A message of a chat (an element of `messages` in `POST /jobs`, in the shape of Ollama's `POST /api/chat`).
 ///
-/// It is the JSON text of an object, and goes to the daemon byte for byte; the helpers write the usual ones.
+/// A message is the text of a JSON object, which is sent byte for byte. The constructors named after roles write `role`,
+/// `content` and `images`; [`from_json`](Self::from_json) and [`from_value`](Self::from_value) take any object.
 ///
 /// ```
 /// # fn main() -> Result<(), foreman_protocol::InvalidValue> {
 /// use foreman_protocol::Message;
 ///
-/// let plain = Message::user("Why is the sky blue?");
-/// let own = Message::from_json(r#"{ "role": "user", "content": "…", "x": 1.0 }"#)?;
-/// assert_eq!(plain.as_json(), r#"{"role":"user","content":"Why is the sky blue?"}"#);
-/// assert_eq!(own.as_json(), r#"{ "role": "user", "content": "…", "x": 1.0 }"#);
+/// let text = Message::user("Why is the sky blue?");
+/// let custom = Message::from_json(r#"{ "role": "user", "content": "…", "x": 1.0 }"#)?;
+/// assert_eq!(text.as_json(), r#"{"role":"user","content":"Why is the sky blue?"}"#);
+/// assert_eq!(custom.as_json(), r#"{ "role": "user", "content": "…", "x": 1.0 }"#);
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, Serialize)]
@@ -23,31 +24,31 @@ use crate::json::raw;
 pub struct Message(Box<RawValue>);
 
 impl Message {
-    /// What the user says.
+    /// A message with the role `user`.
     #[must_use]
     pub fn user(content: impl AsRef<str>) -> Self {
-        Self::of("user", content.as_ref())
+        Self::with_role("user", content.as_ref())
     }
 
-    /// What the model is told beforehand.
+    /// A message with the role `system`: instructions to the model.
     #[must_use]
     pub fn system(content: impl AsRef<str>) -> Self {
-        Self::of("system", content.as_ref())
+        Self::with_role("system", content.as_ref())
     }
 
-    /// What the model said before.
+    /// A message with the role `assistant`: an earlier response of the model.
     #[must_use]
     pub fn assistant(content: impl AsRef<str>) -> Self {
-        Self::of("assistant", content.as_ref())
+        Self::with_role("assistant", content.as_ref())
     }
 
-    /// What a tool gave.
+    /// A message with the role `tool`: the output of a tool.
     #[must_use]
     pub fn tool(content: impl AsRef<str>) -> Self {
-        Self::of("tool", content.as_ref())
+        Self::with_role("tool", content.as_ref())
     }
 
-    /// What the user says, with images; they are base64 on the wire.
+    /// A message with the role `user` and with images (`images`, base64 on the wire).
     #[must_use]
     pub fn user_with_images<I>(content: impl AsRef<str>, images: I) -> Self
     where
@@ -56,27 +57,27 @@ impl Message {
     {
         use base64::Engine as _;
         let images = images.into_iter().map(|image| base64::engine::general_purpose::STANDARD.encode(image)).collect();
-        Self::written(&Said { role: "user", content: content.as_ref(), images })
+        Self::serialize_fields(&Fields { role: "user", content: content.as_ref(), images })
     }
 
-    /// A message given as JSON text, kept byte for byte (but for white space around it).
+    /// Creates a message from JSON text. Leading and trailing white space is removed, and the rest is kept byte for byte.
     ///
     /// # Errors
     ///
-    /// [`InvalidValue`] if it is not a JSON object.
+    /// [`InvalidValue`] for the field `messages` if the text is not a JSON object.
     pub fn from_json(json: impl Into<String>) -> Result<Self, InvalidValue> {
         let json = RawValue::from_string(json.into())
             .map_err(|error| InvalidValue::new("messages", "a message is not JSON").with_source(error))?;
-        Self::checked(json)
+        Self::from_raw(json)
     }
 
-    /// A message given as any value that is an object in JSON; a [`RawValue`] is kept byte for byte.
+    /// Creates a message from a value that serializes as a JSON object. A [`RawValue`] is kept byte for byte.
     ///
     /// # Errors
     ///
-    /// [`InvalidValue`] if it is not an object.
+    /// [`InvalidValue`] for the field `messages` if the value does not serialize as a JSON object.
     pub fn from_value(value: &(impl Serialize + ?Sized)) -> Result<Self, InvalidValue> {
-        Self::checked(raw("messages", value)?)
+        Self::from_raw(raw("messages", value)?)
     }
 
     /// The JSON text.
@@ -85,34 +86,31 @@ impl Message {
         self.0.get()
     }
 
-    fn checked(json: Box<RawValue>) -> Result<Self, InvalidValue> {
+    fn from_raw(json: Box<RawValue>) -> Result<Self, InvalidValue> {
         if json.get().starts_with('{') {
             return Ok(Self(json));
         }
-        Err(InvalidValue::new(
-            "messages",
-            format!("a message must be a JSON object, and this is {}", kind_of(json.get())),
-        ))
+        Err(InvalidValue::new("messages", format!("a message must be a JSON object, not {}", kind_of(json.get()))))
     }
 
-    fn of(role: &'static str, content: &str) -> Self {
-        Self::written(&Said { role, content, images: Vec::new() })
+    fn with_role(role: &'static str, content: &str) -> Self {
+        Self::serialize_fields(&Fields { role, content, images: Vec::new() })
     }
 
     #[expect(clippy::expect_used, reason = "a struct of strings is always JSON")]
-    fn written(said: &Said<'_>) -> Self {
-        Self(raw("messages", said).expect("strings are JSON"))
+    fn serialize_fields(fields: &Fields<'_>) -> Self {
+        Self(raw("messages", fields).expect("strings are JSON"))
     }
 }
 
 impl<'de> Deserialize<'de> for Message {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::checked(Box::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+        Self::from_raw(Box::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
 }
 
 #[derive(Serialize)]
-struct Said<'a> {
+struct Fields<'a> {
     role: &'static str,
     content: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -134,15 +132,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_that_is_no_object_is_refused_by_name() {
-        for (json, what) in
+    fn message_that_is_not_an_object_is_rejected() {
+        for (json, kind) in
             [("[]", "an array"), ("\"a\"", "a string"), ("null", "null"), ("true", "a boolean"), ("7", "a number")]
         {
             let error = Message::from_json(json).unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                format!("invalid messages: a message must be a JSON object, and this is {what}")
-            );
+            assert_eq!(error.to_string(), format!("invalid messages: a message must be a JSON object, not {kind}"));
         }
         assert!(Message::from_json("{").unwrap_err().to_string().contains("not JSON"));
         assert_eq!(Message::from_value(&7).unwrap_err().field(), "messages");
@@ -157,9 +152,9 @@ mod tests {
 
     #[test]
     fn json_is_kept_byte_for_byte() {
-        let odd = r#"{"b":1.0e5,  "a":"\u00e4","a":2}"#;
-        assert_eq!(Message::from_json(odd).unwrap().as_json(), odd);
-        let array: Vec<Message> = serde_json::from_str(&format!("[{odd}]")).unwrap();
-        assert_eq!(serde_json::to_string(&array).unwrap(), format!("[{odd}]"));
+        let json = r#"{"b":1.0e5,  "a":"\u00e4","a":2}"#;
+        assert_eq!(Message::from_json(json).unwrap().as_json(), json);
+        let array: Vec<Message> = serde_json::from_str(&format!("[{json}]")).unwrap();
+        assert_eq!(serde_json::to_string(&array).unwrap(), format!("[{json}]"));
     }
 }

@@ -1,4 +1,4 @@
-//! Models and embeddings, which are asked for directly and not queued.
+//! Models and embeddings. The daemon answers these requests directly, without a job.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -7,32 +7,35 @@ use serde_json::value::RawValue;
 use crate::InvalidValue;
 use crate::json::raw;
 
-/// A model the daemon can run (an entry of `models` in `GET /api/tags`, as Ollama has it).
+/// A model that the daemon can run (an element of `models` in the response to Ollama's `GET /api/tags`).
+///
+/// An absent field has its default: an empty string, 0 or `None`. A `null` is allowed for `modified_at` and `details` only.
+/// Unknown fields are ignored.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ModelInfo {
-    /// The name to submit with.
+    /// `name`: the name to use in a request.
     #[serde(default)]
     pub name: String,
-    /// The same, as newer servers call it.
+    /// `model`: the same name. Newer versions of Ollama send both fields.
     #[serde(default)]
     pub model: String,
-    /// When the model last changed.
+    /// `modified_at`: when the model was last modified, an RFC 3339 string on the wire.
     #[serde(default)]
     pub modified_at: Option<Timestamp>,
-    /// Its size in bytes.
+    /// `size`: the size in bytes.
     #[serde(default)]
     pub size: u64,
-    /// Its digest.
+    /// `digest`: the digest of the model.
     #[serde(default)]
     pub digest: String,
-    /// Whatever else the server tells, byte for byte.
+    /// `details`: further properties of the model, byte for byte as received.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Box<RawValue>>,
 }
 
 impl ModelInfo {
-    /// A model of that name and nothing else known.
+    /// Creates a model with a name. The other fields are empty, `None` or 0.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         let name = name.into();
@@ -40,14 +43,17 @@ impl ModelInfo {
     }
 }
 
-/// Texts to embed (`POST /api/embed`).
+/// A request for embeddings (the body of Ollama's `POST /api/embed`).
+///
+/// On the wire: `model`, `input`, and optionally `keep_alive` and `options`.
 ///
 /// ```
 /// # fn main() -> Result<(), foreman_protocol::InvalidValue> {
 /// use foreman_protocol::EmbedRequest;
 ///
 /// let request = EmbedRequest::new("all-minilm", ["a text", "another"])?;
-/// # assert_eq!(serde_json::to_string(&request).unwrap(), r#"{"model":"all-minilm","input":["a text","another"]}"#);
+/// assert_eq!(request.model(), "all-minilm");
+/// assert_eq!(request.input().texts().len(), 2);
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -60,19 +66,19 @@ pub struct EmbedRequest {
     options: Option<Box<RawValue>>,
 }
 
-/// One text or several (`input` on the wire, a string or an array of strings).
+/// The texts of an [`EmbedRequest`] (`input` on the wire: a string or an array of strings).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 #[non_exhaustive]
 pub enum EmbedInput {
-    /// One text.
+    /// One text, a string on the wire.
     One(String),
-    /// Several.
+    /// Any number of texts, an array of strings on the wire.
     Many(Vec<String>),
 }
 
 impl EmbedInput {
-    /// The texts, one or several.
+    /// The texts.
     #[must_use]
     pub fn texts(&self) -> &[String] {
         match self {
@@ -107,11 +113,11 @@ impl<S: Into<String>, const N: usize> From<[S; N]> for EmbedInput {
 }
 
 impl EmbedRequest {
-    /// Asks `model` for the embeddings of one text or several.
+    /// Creates a request for the embeddings of one or more texts.
     ///
     /// # Errors
     ///
-    /// [`InvalidValue`] if the model is empty.
+    /// [`InvalidValue`] for the field `model` if the model is empty.
     pub fn new(model: impl Into<String>, input: impl Into<EmbedInput>) -> Result<Self, InvalidValue> {
         let model = model.into();
         if model.is_empty() {
@@ -120,52 +126,53 @@ impl EmbedRequest {
         Ok(Self { model, input: input.into(), keep_alive: None, options: None })
     }
 
-    /// How long the server keeps the model loaded: Ollama takes seconds as a number, or a text such as `"5m"`.
+    /// Sets `keep_alive`: how long the model server keeps the model loaded. Ollama accepts a number of seconds, or a string such
+    /// as `"5m"`. Absent by default.
     ///
     /// # Errors
     ///
-    /// [`InvalidValue`] if the value cannot be written as JSON.
+    /// [`InvalidValue`] if the value cannot be serialized as JSON.
     pub fn keep_alive(mut self, value: &impl Serialize) -> Result<Self, InvalidValue> {
         self.keep_alive = Some(raw("keep_alive", value)?);
         Ok(self)
     }
 
-    /// The model's options.
+    /// Sets `options`: the model's options, an object in Ollama's format. Absent by default.
     ///
     /// # Errors
     ///
-    /// [`InvalidValue`] if the value cannot be written as JSON.
+    /// [`InvalidValue`] if the value cannot be serialized as JSON.
     pub fn options(mut self, value: &impl Serialize) -> Result<Self, InvalidValue> {
         self.options = Some(raw("options", value)?);
         Ok(self)
     }
 
-    /// The model asked.
+    /// The model.
     #[must_use]
     pub fn model(&self) -> &str {
         &self.model
     }
 
-    /// What is embedded.
+    /// The texts to embed.
     #[must_use]
     pub fn input(&self) -> &EmbedInput {
         &self.input
     }
 }
 
-/// The vectors, one for each text (the answer of `POST /api/embed`).
+/// The embeddings (the response to Ollama's `POST /api/embed`).
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EmbedResponse {
-    /// The model that made them.
+    /// `model`: the model that computed the embeddings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// One vector for each text, in their order.
+    /// `embeddings`: one vector for each text, in the order of the request. Required.
     pub embeddings: Vec<Vec<f32>>,
 }
 
 impl EmbedResponse {
-    /// Vectors without a model's name.
+    /// Creates a response without the name of a model.
     #[must_use]
     pub fn new(embeddings: Vec<Vec<f32>>) -> Self {
         Self { model: None, embeddings }

@@ -3,7 +3,10 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 use http::header::RETRY_AFTER;
 
-/// The response header `Retry-After`: seconds, or an HTTP date as seen from `now`. A date in the past is no time at all.
+/// Parses the response header `Retry-After` (RFC 9110, section 10.2.3): a number of seconds, or an HTTP date.
+///
+/// Returns the time to wait from `now` on, which is zero for a date in the past. Returns `None` if the header is absent or
+/// invalid.
 #[must_use]
 pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
@@ -19,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retry_after_is_seconds_or_a_date() {
+    fn seconds_and_dates_are_parsed() {
         let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
         for (value, expected) in [
             ("0", Some(0)),

@@ -1,12 +1,12 @@
-//! Signatures as the reference library of Standard Webhooks verifies them.
-#![allow(clippy::unwrap_used, reason = ".clippy.toml allows it in tests, but not in what tests share")]
+//! Signatures against the reference library of Standard Webhooks.
+#![allow(clippy::unwrap_used, reason = ".clippy.toml allows it in test functions only")]
 
 use foreman_protocol::webhook::Secret;
 use proptest::prelude::*;
 
 proptest! {
     #[test]
-    fn signs_what_the_library_of_standard_webhooks_verifies(key in "[A-Za-z0-9+/]{32}", id in "[A-Za-z0-9_]{1,40}", body in ".*") {
+    fn reference_library_verifies_signature(key in "[A-Za-z0-9+/]{32}", id in "[A-Za-z0-9_]{1,40}", body in ".*") {
         let text = format!("whsec_{key}");
         let (ours, theirs) = (Secret::new(&text).unwrap(), standardwebhooks::Webhook::new(&text).unwrap());
         let now = jiff::Timestamp::now().as_second();

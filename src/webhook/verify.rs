@@ -56,7 +56,7 @@ impl Verifier {
 
     fn verify_foreman(&self, signature: &[u8], body: &[u8]) -> Result<(), RefusalReason> {
         let received = Signature::from_hex(signature).ok_or(RefusalReason::Signature)?;
-        let valid = self.secrets.iter().any(|secret| secret.foreman(body).matches(&received));
+        let valid = self.secrets.iter().any(|secret| secret.foreman_signature(body).matches(&received));
         if valid { Ok(()) } else { Err(RefusalReason::Signature) }
     }
 
@@ -78,7 +78,7 @@ impl Verifier {
         }
         // One HMAC for each secret, no matter how many signatures the request lists.
         let valid = self.secrets.iter().any(|secret| {
-            let expected = secret.standard(id, timestamp, body);
+            let expected = secret.standard_signature(id, timestamp, body);
             received.iter().any(|received| expected.matches(received))
         });
         if valid { Ok(()) } else { Err(RefusalReason::Signature) }

@@ -1,3 +1,4 @@
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -5,25 +6,25 @@ use std::time::Duration;
 use clap::Args;
 use foreman_daemon::{Builder, Daemon, WebhookHosts};
 
-use super::place::Place;
-use crate::backend::Choice;
-use crate::credentials::{self, WebhookSecret};
+use super::store_location::StoreLocation;
+use crate::backend::BackendSpec;
+use crate::credentials::{self, WebhookSecretArgs};
 use crate::exit::Failure;
-use crate::logs::{self, Form};
+use crate::logging::{self, LogFormat};
 use crate::secret::Secret;
-use crate::signal::{Interrupts, Terminations};
-use crate::{output, time};
+use crate::signal::SignalListener;
+use crate::{duration, output};
 
-/// Run a daemon: take jobs, keep them, have a model server do them
+/// Run a daemon: accept jobs, queue them, and run them on a model server
 ///
-/// The first line on stdout is `listening on http://ADDRESS`; the log is on stderr (RUST_LOG sets what is in it). It ends on SIGTERM
-/// or Ctrl-C: running jobs get the time of --drain, and a second signal ends it at once.
+/// Prints `listening on http://ADDRESS` as the first line on stdout, and its log on stderr (level: info; RUST_LOG overrides it).
+/// SIGTERM and Ctrl-C stop it: running jobs may continue for the time of --drain. A second signal stops it immediately.
 #[derive(Args)]
 pub(crate) struct Serve {
-    // Not in the docs, which would take the brackets for a link.
+    // Not a doc comment, where the brackets would be a link.
     #[arg(
         long,
-        help = "Where to listen, such as 0.0.0.0:11435 or [::]:11435; port 0 is one of the system's choice",
+        help = "The address to listen on, such as 0.0.0.0:11435 or [::]:11435; with port 0 the system selects a free port",
         env = "FOREMAN_LISTEN",
         hide_env_values = true,
         default_value = "127.0.0.1:11435",
@@ -31,93 +32,96 @@ pub(crate) struct Serve {
         value_parser = address
     )]
     listen: SocketAddr,
-    /// Where jobs are kept: a file, or `memory`, from which they are gone with the daemon
+    /// Where jobs are stored: a file, which is created if missing, or `memory`, whose jobs are lost when the daemon stops
     #[arg(long, env = "FOREMAN_STORE", hide_env_values = true, default_value = "memory", value_name = "FILE|memory")]
-    store: Place,
-    /// What runs the jobs: a server with Ollama's API (on its usual port if no URL is given), one with OpenAI's (llama.cpp, vLLM,
-    /// LM Studio), or an echo to try things out
+    store: StoreLocation,
+    /// The backend that runs jobs: a server with Ollama's API (default URL: http://127.0.0.1:11434), a server with OpenAI's API
+    /// (llama.cpp, vLLM, LM Studio), or `echo`, which repeats the prompt without a model
     #[arg(long, env = "FOREMAN_BACKEND", hide_env_values = true, value_name = "echo|ollama[=URL]|openai=URL")]
-    backend: Choice,
-    /// A file with the key that the backend asks for; else FOREMAN_BACKEND_KEY or the file of FOREMAN_BACKEND_KEY_FILE
+    backend: BackendSpec,
+    /// A file with the API key for the backend openai=URL. Overrides FOREMAN_BACKEND_KEY and FOREMAN_BACKEND_KEY_FILE
     #[arg(long, value_name = "FILE")]
     backend_key_file: Option<PathBuf>,
-    /// A bearer token that may ask; may be repeated. Others on this machine can see it, so rather use --token-file or FOREMAN_TOKEN
+    /// A bearer token that clients may use; may be repeated. Other users of this machine can read it; prefer --token-file or
+    /// FOREMAN_TOKEN. [default: clients need no token]
     #[arg(long = "token", value_name = "TOKEN")]
     tokens: Vec<Secret>,
-    /// A file with the bearer tokens that may ask, one in a line; over FOREMAN_TOKEN and FOREMAN_TOKEN_FILE
+    /// A file with bearer tokens that clients may use, one per line. Overrides FOREMAN_TOKEN and FOREMAN_TOKEN_FILE
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
     #[command(flatten)]
-    webhook_secret: WebhookSecret,
-    /// The only hosts that webhooks are sent to, as names, *.names and networks, with commas between them
+    webhook_secret: WebhookSecretArgs,
+    /// Send webhooks to these hosts only: names, wildcards such as *.example.com, addresses and networks such as 10.0.0.0/8,
+    /// separated by commas [default: all hosts]
     #[arg(long, value_name = "HOSTS", value_delimiter = ',')]
     allow_webhook_hosts: Vec<String>,
-    /// Send no webhooks to loopback and private networks: for a daemon that strangers may use
+    /// Send no webhooks to loopback addresses and private networks, for a daemon with untrusted users
     #[arg(long)]
     no_private_webhooks: bool,
-    /// A file with further certificates, as PEM, that receivers of webhooks at https are trusted by
+    /// A PEM file with certificate authorities to trust for https webhooks, in addition to those of the system
     #[cfg(feature = "tls")]
     #[arg(long, value_name = "FILE")]
     webhook_roots: Option<PathBuf>,
-    /// How many jobs run at once
+    /// The number of jobs that run at once
     #[arg(long, default_value_t = 1, value_name = "N")]
     workers: usize,
-    /// How many jobs may be queued; a submission beyond is told to come again later
+    /// The maximum number of queued jobs; further submissions are rejected with 429
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     max_queue: usize,
-    /// How many jobs of one model are taken in a row while others wait, so that a GPU need not load models in turn
+    /// The maximum number of jobs of one model that run in a row while jobs of other models wait, so that a GPU loads models less
+    /// often; 1 is first in, first out
     #[arg(long, default_value_t = 8, value_name = "N")]
     model_batch: usize,
-    /// How often a job is run at most, after failures that may go away and after crashes
+    /// The maximum number of attempts to run a job; a job is retried after a transient failure and after a crash
     #[arg(long, default_value_t = 3, value_name = "N")]
     attempts: u64,
-    /// How long a job that ended is kept, and with it the key it was submitted with
-    #[arg(long, default_value = "24h", value_parser = time::parse, value_name = "TIME")]
+    /// How long jobs and their idempotency keys are kept after a job has ended, such as 30m or 24h
+    #[arg(long, default_value = "24h", value_parser = duration::parse, value_name = "DURATION")]
     keep: Duration,
-    /// How long running jobs may go on when the daemon is told to end
-    #[arg(long, default_value = "5s", value_parser = time::parse, value_name = "TIME")]
+    /// How long running jobs may continue after a signal to stop, such as 5s or 1m
+    #[arg(long, default_value = "5s", value_parser = duration::parse, value_name = "DURATION")]
     drain: Duration,
-    /// How the log is written
-    #[arg(long, value_enum, default_value_t = Form::Human)]
-    log: Form,
+    /// The format of the log
+    #[arg(long, value_enum, default_value_t = LogFormat::Human)]
+    log: LogFormat,
 }
 
 impl Serve {
     pub(crate) async fn run(mut self) -> Result<(), Failure> {
         let log = self.log;
-        let lost = self.store == Place::Memory;
-        // Before there is anything to end: a signal that comes early ends the daemon as it should.
-        let mut ending = (Interrupts::new()?, Terminations::new()?);
-        let tokens = credentials::several(std::mem::take(&mut self.tokens), self.token_file.take(), "FOREMAN_TOKEN")?;
-        let open = tokens.is_empty() && !self.listen.ip().is_loopback();
+        let in_memory = self.store == StoreLocation::Memory;
+        // Before the start, so that an early signal stops the daemon in the same way.
+        let mut stop_signals = StopSignals::listen()?;
+        let tokens = credentials::read_many(std::mem::take(&mut self.tokens), self.token_file.take(), "FOREMAN_TOKEN")?;
+        let is_public = tokens.is_empty() && !self.listen.ip().is_loopback();
         let builder = self.builder()?.tokens(tokens);
-        // Before the start, for jobs that were kept are run at once.
-        logs::of_a_daemon(log);
+        // Before the start, since stored jobs run immediately.
+        logging::init_daemon(log);
         let daemon = builder.start().await?;
         output::text(&format!("listening on http://{}", daemon.local_addr()))?;
         tracing::info!(address = %daemon.local_addr(), "listening");
-        if lost {
-            tracing::warn!("jobs are kept in memory, and lost when the daemon ends; --store FILE keeps them");
+        if in_memory {
+            tracing::warn!("jobs are stored in memory and lost when the daemon stops; use --store FILE to keep them");
         }
-        if open {
+        if is_public {
             tracing::warn!(
-                "there is no token: everybody who reaches this address may submit jobs, and see and cancel those of others"
+                "no token is set: everyone who can reach this address can submit jobs, and read and cancel all jobs"
             );
         }
-        told(&mut ending).await;
-        tracing::info!("ending; a second signal ends it at once");
+        stop_signals.recv().await;
+        tracing::info!("shutting down; a second signal stops the daemon immediately");
         tokio::select! {
             () = daemon.shutdown() => {
-                tracing::info!("ended");
+                tracing::info!("stopped");
                 Ok(())
             }
-            () = told(&mut ending) => Err(Failure::Interrupted),
+            () = stop_signals.recv() => Err(Failure::Interrupted),
         }
     }
 
-    /// All but the tokens.
+    /// The daemon's builder, with every option except the tokens.
     fn builder(self) -> Result<Builder, Failure> {
-        let key = credentials::one(None, self.backend_key_file, "FOREMAN_BACKEND_KEY")?;
+        let key = credentials::read_one(None, self.backend_key_file, "FOREMAN_BACKEND_KEY")?;
         let mut builder = Daemon::builder()
             .listen(self.listen)
             .backend(self.backend.build(key)?)
@@ -128,12 +132,12 @@ impl Serve {
             .keep(self.keep)
             .drain(self.drain)
             .private_webhooks(!self.no_private_webhooks);
-        if let Place::File(path) = self.store {
+        if let StoreLocation::File(path) = self.store {
             if let Some(directory) = path.parent()
                 && !directory.as_os_str().is_empty()
                 && !directory.exists()
             {
-                return Err(Failure::Usage(format!("store: cannot be in {}, which is not there", directory.display())));
+                return Err(Failure::Usage(format!("store: no such directory: {}", directory.display())));
             }
             builder = builder.store(path);
         }
@@ -155,10 +159,22 @@ fn address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse().map_err(|_| "must be an IP address and a port, such as 127.0.0.1:11435")
 }
 
-/// Either of them.
-async fn told((interrupts, terminations): &mut (Interrupts, Terminations)) {
-    tokio::select! {
-        () = interrupts.next() => {}
-        () = terminations.next() => {}
+/// The signals that stop the daemon.
+struct StopSignals {
+    interrupt: SignalListener,
+    terminate: SignalListener,
+}
+
+impl StopSignals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self { interrupt: SignalListener::interrupt()?, terminate: SignalListener::terminate()? })
+    }
+
+    /// Waits for the next signal of either kind.
+    async fn recv(&mut self) {
+        tokio::select! {
+            () = self.interrupt.recv() => {}
+            () = self.terminate.recv() => {}
+        }
     }
 }

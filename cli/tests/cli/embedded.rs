@@ -4,16 +4,16 @@ use tokio::net::TcpListener;
 use crate::support::{foreman, run};
 
 #[tokio::test]
-async fn the_first_command_a_newcomer_types_works_and_says_that_it_echoes() {
-    let ended = run(foreman(&["submit", "--model", "any", "Why is the sky blue?"])).await;
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert_eq!(ended.stdout, "echo (this is no model): Why is the sky blue?\n");
-    assert!(ended.stderr.contains("a daemon in this process echoes, without a model"), "{ended:?}");
-    assert!(!ended.job_id().is_empty() && !ended.stderr.contains("foreman wait"), "{ended:?}");
+async fn submit_without_daemon_uses_echo_backend() {
+    let outcome = run(foreman(&["submit", "--model", "any", "Why is the sky blue?"])).await;
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert_eq!(outcome.stdout, "echo (this is no model): Why is the sky blue?\n");
+    assert!(outcome.stderr.contains("using an embedded daemon with the echo backend, without a model"), "{outcome:?}");
+    assert!(!outcome.job_id().is_empty() && !outcome.stderr.contains("foreman wait"), "{outcome:?}");
 }
 
 #[tokio::test]
-async fn an_ollama_that_answers_is_asked() {
+async fn submit_without_daemon_uses_reachable_ollama() {
     let chat = r#"{"model":"m","message":{"role":"assistant","content":"it is"},"done":true}"#;
     let ollama = axum::Router::new()
         .route("/api/tags", get(async || r#"{"models":[]}"#))
@@ -24,17 +24,20 @@ async fn an_ollama_that_answers_is_asked() {
 
     let mut command = foreman(&["submit", "--model", "m", "Is it?"]);
     command.env("OLLAMA_HOST", &address);
-    let ended = run(command).await;
-    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "it is\n"), "{ended:?}");
-    assert!(ended.stderr.contains(&format!("a daemon in this process asks Ollama at http://{address}")), "{ended:?}");
+    let outcome = run(command).await;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "it is\n"), "{outcome:?}");
+    assert!(
+        outcome.stderr.contains(&format!("using an embedded daemon with Ollama at http://{address}")),
+        "{outcome:?}"
+    );
     server.abort();
 }
 
 #[tokio::test]
-async fn what_needs_a_daemon_that_is_there_asks_for_one() {
+async fn commands_on_existing_jobs_require_url() {
     for args in [&["wait", "7"][..], &["status", "7"], &["cancel", "7"], &["jobs"]] {
-        let ended = run(foreman(args)).await;
-        assert_eq!(ended.code, Some(2), "{ended:?}");
-        assert_eq!(ended.stderr, "foreman: which daemon? Set --url or FOREMAN_URL\n");
+        let outcome = run(foreman(args)).await;
+        assert_eq!(outcome.code, Some(2), "{outcome:?}");
+        assert_eq!(outcome.stderr, "foreman: no daemon URL; set --url or FOREMAN_URL\n");
     }
 }

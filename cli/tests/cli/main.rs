@@ -1,9 +1,9 @@
-//! The command `foreman` as a process: what it prints where, and how it exits.
+//! The command `foreman` as a process: its output and its exit status.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = ".clippy.toml allows them in tests, but not in what tests share"
+    reason = ".clippy.toml allows them in test functions only"
 )]
 
 mod artifacts;

@@ -4,123 +4,126 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tower::service_fn;
 
-use crate::support::{Bench, foreman, run, run_with_stdin, said, unheard};
+use crate::support::{TestDaemon, chat_answer, foreman, run, run_with_stdin, with_closed_stderr};
 
-/// Says its whole conversation as JSON, and the options.
-fn parrot() -> Backend {
+/// A backend that responds with the messages and options of the request, as JSON.
+fn request_backend() -> Backend {
     Backend::new(service_fn(async |chat: Chat| {
         let messages = chat.messages().iter().map(Message::as_json);
-        let heard: Vec<_> = messages.chain(chat.options().map(RawValue::get)).collect();
-        said(&chat, &heard.join(" "))
+        let parts: Vec<_> = messages.chain(chat.options().map(RawValue::get)).collect();
+        chat_answer(&chat, &parts.join(" "))
     }))
 }
 
 #[tokio::test]
-async fn the_prompt_is_an_argument_or_stdin() {
-    let bench = Bench::new(|builder| builder.backend(parrot())).await;
-    let ended = bench.run(&["submit", "--model", "m", "--system", "Be brief.", "hi"]).await;
+async fn prompt_is_argument_or_stdin() {
+    let daemon = TestDaemon::new(|builder| builder.backend(request_backend())).await;
+    let outcome = daemon.run(&["submit", "--model", "m", "--system", "Be brief.", "hi"]).await;
     let sent = r#"{"role":"system","content":"Be brief."} {"role":"user","content":"hi"}"#;
-    assert_eq!((ended.code, ended.stdout), (Some(0), format!("{sent}\n")));
+    assert_eq!((outcome.code, outcome.stdout), (Some(0), format!("{sent}\n")));
 
     let options = r#"{ "num_predict" : 1e1 }"#;
-    let ended = bench.run(&["submit", "--model", "m", "--options", options, "hi"]).await;
-    assert_eq!(ended.stdout, format!("{{\"role\":\"user\",\"content\":\"hi\"}} {options}\n"));
+    let outcome = daemon.run(&["submit", "--model", "m", "--options", options, "hi"]).await;
+    assert_eq!(outcome.stdout, format!("{{\"role\":\"user\",\"content\":\"hi\"}} {options}\n"));
 
-    let ended = run_with_stdin(bench.foreman(&["submit", "--model", "m", "-"]), "from\na pipe").await;
-    assert_eq!(ended.stdout, "{\"role\":\"user\",\"content\":\"from\\na pipe\"}\n");
-    let ended = run_with_stdin(bench.foreman(&["submit", "--model", "m", "-"]), b"\xff").await;
-    assert_eq!((ended.code, ended.stderr.as_str()), (Some(2), "foreman: stdin is not UTF-8\n"));
+    let outcome = run_with_stdin(daemon.foreman(&["submit", "--model", "m", "-"]), "from\na pipe").await;
+    assert_eq!(outcome.stdout, "{\"role\":\"user\",\"content\":\"from\\na pipe\"}\n");
+    let outcome = run_with_stdin(daemon.foreman(&["submit", "--model", "m", "-"]), b"\xff").await;
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(2), "foreman: stdin is not valid UTF-8\n"));
 }
 
 #[tokio::test]
-async fn a_whole_request_is_a_file_or_stdin_and_goes_byte_for_byte() {
-    let bench = Bench::new(|builder| builder.backend(parrot())).await;
+async fn request_file_is_sent_byte_for_byte() {
+    let daemon = TestDaemon::new(|builder| builder.backend(request_backend())).await;
     let request = r#"{"model": "m", "messages": [{ "role":"user",  "content" : "hi" }]}"#;
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&file, request).unwrap();
     let path = file.path().to_str().unwrap();
     let sent = "{ \"role\":\"user\",  \"content\" : \"hi\" }\n";
-    assert_eq!(bench.run(&["submit", "--request", path]).await.stdout, sent);
-    assert_eq!(run_with_stdin(bench.foreman(&["submit", "--request", "-"]), request).await.stdout, sent);
+    assert_eq!(daemon.run(&["submit", "--request", path]).await.stdout, sent);
+    assert_eq!(run_with_stdin(daemon.foreman(&["submit", "--request", "-"]), request).await.stdout, sent);
 
-    let marked = format!("\u{feff}{request}");
-    assert_eq!(run_with_stdin(bench.foreman(&["submit", "--request", "-"]), marked).await.stdout, sent);
+    let with_byte_order_mark = format!("\u{feff}{request}");
+    assert_eq!(run_with_stdin(daemon.foreman(&["submit", "--request", "-"]), with_byte_order_mark).await.stdout, sent);
 
     std::fs::write(&file, r#"{"model": "m", "format": "json"}"#).unwrap();
-    let ended = bench.run(&["submit", "--request", path]).await;
-    assert_eq!(ended.code, Some(2));
-    assert!(ended.stderr.contains("unknown field `format`"), "{ended:?}");
-    assert_eq!(bench.run(&["submit", "--request", "/nowhere"]).await.code, Some(2));
-    assert_eq!(bench.daemon.stats().executions, 3);
+    let outcome = daemon.run(&["submit", "--request", path]).await;
+    assert_eq!(outcome.code, Some(2));
+    assert!(outcome.stderr.contains("unknown field `format`"), "{outcome:?}");
+    assert_eq!(daemon.run(&["submit", "--request", "/nowhere"]).await.code, Some(2));
+    assert_eq!(daemon.handle.stats().executions, 3);
 }
 
 #[tokio::test]
-async fn json_is_the_whole_result_in_one_line() {
-    let bench = Bench::new(|builder| builder).await;
-    let ended = bench.run(&["submit", "--polling", "--model", "m", "--json", "hi"]).await;
-    assert_eq!(ended.code, Some(0));
-    let line = ended.stdout.strip_suffix('\n').unwrap();
+async fn json_is_whole_result_in_one_line() {
+    let daemon = TestDaemon::new(|builder| builder).await;
+    let outcome = daemon.run(&["submit", "--polling", "--model", "m", "--json", "hi"]).await;
+    assert_eq!(outcome.code, Some(0));
+    let line = outcome.stdout.strip_suffix('\n').unwrap();
     assert!(!line.contains('\n'));
     let result: Value = serde_json::from_str(line).unwrap();
-    assert_eq!((&result["state"], &result["job_id"]), (&Value::from("done"), &Value::from(ended.job_id())));
+    assert_eq!((&result["state"], &result["job_id"]), (&Value::from("done"), &Value::from(outcome.job_id())));
     assert_eq!(result["result"]["message"]["content"], "echo (this is no model): hi");
 }
 
 #[tokio::test]
-async fn the_job_is_introduced_with_the_command_that_waits_for_it() {
-    let bench = Bench::new(|builder| builder).await;
-    let ended = bench.run(&["submit", "--model", "m", "hi"]).await;
-    let job_id = ended.job_id();
-    assert_eq!(ended.stderr, format!("foreman: job {job_id}; to wait for it again: foreman wait {job_id}\n"));
+async fn job_id_is_printed_with_command_to_resume() {
+    let daemon = TestDaemon::new(|builder| builder).await;
+    let outcome = daemon.run(&["submit", "--model", "m", "hi"]).await;
+    let job_id = outcome.job_id();
+    assert_eq!(outcome.stderr, format!("foreman: job {job_id}; resume with: foreman wait {job_id}\n"));
 
-    // Where the environment does not name the daemon, the command does.
-    let url = bench.daemon.url();
-    let ended = run(foreman(&["submit", "--url", &url, "--model", "m", "hi"])).await;
-    assert!(ended.stderr.ends_with(&format!(": foreman wait --url {url} {}\n", ended.job_id())), "{ended:?}");
+    // Without FOREMAN_URL, the command contains the URL.
+    let url = daemon.handle.url();
+    let outcome = run(foreman(&["submit", "--url", &url, "--model", "m", "hi"])).await;
+    assert!(outcome.stderr.ends_with(&format!(": foreman wait --url {url} {}\n", outcome.job_id())), "{outcome:?}");
 }
 
 #[tokio::test]
-async fn a_stderr_that_nobody_reads_changes_nothing() {
-    let bench = Bench::new(|builder| builder).await;
-    let ended = run(unheard(bench.foreman(&["submit", "--model", "m", "hi"]))).await;
-    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "echo (this is no model): hi\n"));
-    assert_eq!(run(unheard(bench.foreman(&["wait", "7"]))).await.code, Some(3));
-    let ended = run(unheard(foreman(&["submit", "--model", "m", "hi"]))).await;
-    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "echo (this is no model): hi\n"));
+async fn closed_stderr_does_not_change_result() {
+    let daemon = TestDaemon::new(|builder| builder).await;
+    let outcome = run(with_closed_stderr(daemon.foreman(&["submit", "--model", "m", "hi"]))).await;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "echo (this is no model): hi\n"));
+    assert_eq!(run(with_closed_stderr(daemon.foreman(&["wait", "7"]))).await.code, Some(3));
+    let outcome = run(with_closed_stderr(foreman(&["submit", "--model", "m", "hi"]))).await;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "echo (this is no model): hi\n"));
 }
 
 #[tokio::test]
-async fn an_answer_without_a_text_is_printed_as_json() {
-    let call = service_fn(async |_: Chat| {
+async fn response_without_text_is_printed_as_json() {
+    let backend = service_fn(async |_: Chat| {
         ChatAnswer::from_value(&serde_json::json!({ "message": { "content": "", "tool_calls": [1] } }))
     });
-    let bench = Bench::new(|builder| builder.backend(Backend::new(call))).await;
-    let ended = bench.run(&["submit", "--model", "m", "hi"]).await;
-    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "{\"message\":{\"content\":\"\",\"tool_calls\":[1]}}\n"));
+    let daemon = TestDaemon::new(|builder| builder.backend(Backend::new(backend))).await;
+    let outcome = daemon.run(&["submit", "--model", "m", "hi"]).await;
+    assert_eq!(
+        (outcome.code, outcome.stdout.as_str()),
+        (Some(0), "{\"message\":{\"content\":\"\",\"tool_calls\":[1]}}\n")
+    );
 }
 
 #[tokio::test]
-async fn a_job_that_failed_is_status_1_with_the_reason() {
-    let broken = service_fn(async |_: Chat| Err::<ChatAnswer, BoxError>("no\u{1b}[2J memory".into()));
-    let bench = Bench::new(|builder| builder.backend(Backend::new(broken))).await;
-    let ended = bench.run(&["submit", "--model", "m", "hi"]).await;
-    assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
-    assert!(ended.stderr.contains(r"foreman: job failed: no\u{1b}[2J memory"), "{ended:?}");
+async fn failed_job_exits_with_1_and_prints_error() {
+    let failing = service_fn(async |_: Chat| Err::<ChatAnswer, BoxError>("no\u{1b}[2J memory".into()));
+    let daemon = TestDaemon::new(|builder| builder.backend(Backend::new(failing))).await;
+    let outcome = daemon.run(&["submit", "--model", "m", "hi"]).await;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(1), ""));
+    assert!(outcome.stderr.contains(r"foreman: job failed: no\u{1b}[2J memory"), "{outcome:?}");
 
-    let ended = bench.run(&["submit", "--model", "m", "--json", "hi"]).await;
-    assert_eq!(ended.code, Some(1));
-    assert_eq!(serde_json::from_str::<Value>(&ended.stdout).unwrap()["state"], "failed");
+    let outcome = daemon.run(&["submit", "--model", "m", "--json", "hi"]).await;
+    assert_eq!(outcome.code, Some(1));
+    assert_eq!(serde_json::from_str::<Value>(&outcome.stdout).unwrap()["state"], "failed");
 }
 
 #[tokio::test]
-async fn a_daemon_that_is_not_there_is_status_3() {
-    let ended = run(foreman(&["submit", "--url", "http://127.0.0.1:1", "--model", "m", "hi"])).await;
-    assert_eq!((ended.code, ended.stdout.as_str()), (Some(3), ""), "{ended:?}");
-    assert!(ended.stderr.starts_with("foreman: "), "{ended:?}");
+async fn unreachable_daemon_exits_with_3() {
+    let outcome = run(foreman(&["submit", "--url", "http://127.0.0.1:1", "--model", "m", "hi"])).await;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(3), ""), "{outcome:?}");
+    assert!(outcome.stderr.starts_with("foreman: "), "{outcome:?}");
 }
 
 #[tokio::test]
-async fn wrong_use_is_status_2() {
+async fn invalid_usage_exits_with_2() {
     for args in [
         &[][..],
         &["submit"],
@@ -135,22 +138,22 @@ async fn wrong_use_is_status_2() {
         &["wait", ""],
         &["reap"],
     ] {
-        let ended = run(foreman(args)).await;
-        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{args:?} {ended:?}");
-        assert!(!ended.stderr.is_empty(), "{args:?}");
+        let outcome = run(foreman(args)).await;
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(2), ""), "{args:?} {outcome:?}");
+        assert!(!outcome.stderr.is_empty(), "{args:?}");
     }
 }
 
 #[tokio::test]
-async fn completions_and_the_manual_are_printed() {
+async fn completions_and_manual_are_printed() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let ended = run(foreman(&["completions", shell])).await;
-        assert_eq!(ended.code, Some(0));
-        assert!(ended.stdout.contains("foreman") && ended.stdout.contains("artifacts"), "{shell}");
+        let outcome = run(foreman(&["completions", shell])).await;
+        assert_eq!(outcome.code, Some(0));
+        assert!(outcome.stdout.contains("foreman") && outcome.stdout.contains("artifacts"), "{shell}");
     }
-    let ended = run(foreman(&["man"])).await;
-    assert!(ended.code == Some(0) && ended.stdout.contains(".TH foreman 1"), "{ended:?}");
-    let ended = run(foreman(&["man", "submit"])).await;
-    assert!(ended.code == Some(0) && ended.stdout.contains(".TH foreman-submit 1"), "{ended:?}");
+    let outcome = run(foreman(&["man"])).await;
+    assert!(outcome.code == Some(0) && outcome.stdout.contains(".TH foreman 1"), "{outcome:?}");
+    let outcome = run(foreman(&["man", "submit"])).await;
+    assert!(outcome.code == Some(0) && outcome.stdout.contains(".TH foreman-submit 1"), "{outcome:?}");
     assert_eq!(run(foreman(&["man", "reap"])).await.code, Some(2));
 }

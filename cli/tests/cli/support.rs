@@ -8,7 +8,7 @@ use tokio::process::Command;
 use tokio::sync::Semaphore;
 use tower::{ServiceExt as _, service_fn};
 
-/// The command, free of what the machine's environment says.
+/// The command, without the settings of the machine's environment.
 pub(crate) fn foreman(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_foreman"));
     for (name, _) in std::env::vars_os() {
@@ -18,7 +18,7 @@ pub(crate) fn foreman(args: &[&str]) -> Command {
     }
     command
         .env_remove("RUST_LOG")
-        // Nothing answers there: a daemon that was started for the command echoes.
+        // Nothing listens there, so that an embedded daemon uses the echo backend.
         .env("OLLAMA_HOST", "127.0.0.1:1")
         .args(args)
         .stdin(Stdio::null())
@@ -28,15 +28,15 @@ pub(crate) fn foreman(args: &[&str]) -> Command {
     command
 }
 
-/// What came of it.
+/// Exit status and output of a command.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub(crate) struct Outcome {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-impl From<Output> for Ended {
+impl From<Output> for Outcome {
     fn from(output: Output) -> Self {
         Self {
             code: output.status.code(),
@@ -46,36 +46,36 @@ impl From<Output> for Ended {
     }
 }
 
-impl Ended {
-    /// The id that the command introduced its job with.
+impl Outcome {
+    /// The job id that the command printed.
     pub(crate) fn job_id(&self) -> &str {
-        introduced(&self.stderr).unwrap_or_else(|| panic!("no job is named: {self:?}"))
+        printed_job_id(&self.stderr).unwrap_or_else(|| panic!("no job id is printed: {self:?}"))
     }
 }
 
-pub(crate) fn introduced(stderr: &str) -> Option<&str> {
+pub(crate) fn printed_job_id(stderr: &str) -> Option<&str> {
     let (_, rest) = stderr.split_once("foreman: job ")?;
     rest.split_once([';', '\n', '\r']).map(|(job_id, _)| job_id)
 }
 
-pub(crate) async fn run(mut command: Command) -> Ended {
+pub(crate) async fn run(mut command: Command) -> Outcome {
     command.spawn().unwrap().wait_with_output().await.unwrap().into()
 }
 
-/// A pipe whose reader has left.
-pub(crate) fn nobody() -> Stdio {
+/// A pipe whose read end is closed.
+pub(crate) fn closed_pipe() -> Stdio {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     writer.into()
 }
 
-/// What the command says on stderr cannot be written.
-pub(crate) fn unheard(mut command: Command) -> Command {
-    command.stderr(nobody());
+/// The command, with a stderr that cannot be written.
+pub(crate) fn with_closed_stderr(mut command: Command) -> Command {
+    command.stderr(closed_pipe());
     command
 }
 
-pub(crate) async fn run_with_stdin(mut command: Command, stdin: impl AsRef<[u8]>) -> Ended {
+pub(crate) async fn run_with_stdin(mut command: Command, stdin: impl AsRef<[u8]>) -> Outcome {
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let mut pipe = child.stdin.take().unwrap();
     pipe.write_all(stdin.as_ref()).await.unwrap();
@@ -83,40 +83,40 @@ pub(crate) async fn run_with_stdin(mut command: Command, stdin: impl AsRef<[u8]>
     child.wait_with_output().await.unwrap().into()
 }
 
-/// A daemon of the test's own, and the command pointed at it.
-pub(crate) struct Bench {
-    pub(crate) daemon: Daemon,
+/// A daemon in the test's process, and commands that use it.
+pub(crate) struct TestDaemon {
+    pub(crate) handle: Daemon,
 }
 
-impl Bench {
+impl TestDaemon {
     pub(crate) async fn new(set: impl FnOnce(Builder) -> Builder) -> Self {
-        Self { daemon: set(Daemon::builder()).start().await.unwrap() }
+        Self { handle: set(Daemon::builder()).start().await.unwrap() }
     }
 
     pub(crate) fn foreman(&self, args: &[&str]) -> Command {
         let mut command = foreman(args);
-        command.env("FOREMAN_URL", self.daemon.url());
+        command.env("FOREMAN_URL", self.handle.url());
         command
     }
 
-    /// Submits a job that nobody waits for.
+    /// Submits a job without waiting for it.
     pub(crate) async fn submit(&self, model: &str) -> JobId {
-        let client = Client::builder(self.daemon.url()).polling().build().await.unwrap();
+        let client = Client::builder(self.handle.url()).polling().build().await.unwrap();
         let request = SubmitRequest::builder(model).user("hi").build().unwrap();
         client.api().oneshot(request).await.unwrap().job_id
     }
 
-    pub(crate) async fn run(&self, args: &[&str]) -> Ended {
+    pub(crate) async fn run(&self, args: &[&str]) -> Outcome {
         run(self.foreman(args)).await
     }
 }
 
-/// A backend whose jobs end one for each that is let through.
+/// A backend that finishes one job for each call of [`open`](Self::open).
 #[derive(Debug, Clone)]
 pub(crate) struct Gate(Arc<Semaphore>);
 
 impl Gate {
-    pub(crate) fn shut() -> Self {
+    pub(crate) fn closed() -> Self {
         Self(Arc::new(Semaphore::new(0)))
     }
 
@@ -130,14 +130,14 @@ impl Gate {
             let gate = Arc::clone(&gate);
             async move {
                 gate.acquire().await?.forget();
-                said(&chat, "the gate is open")
+                chat_answer(&chat, "the gate is open")
             }
         }))
     }
 }
 
-/// An answer in Ollama's shape.
-pub(crate) fn said(chat: &Chat, content: &str) -> Result<ChatAnswer, BoxError> {
+/// A chat response in Ollama's format.
+pub(crate) fn chat_answer(chat: &Chat, content: &str) -> Result<ChatAnswer, BoxError> {
     Ok(ChatAnswer::from_value(&serde_json::json!({
         "model": chat.model(), "message": { "role": "assistant", "content": content }, "done": true,
     }))?)

@@ -1,4 +1,4 @@
-//! With a terminal on stdin and stderr.
+//! The command with a terminal on stdin and stderr.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -12,13 +12,13 @@ use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::task::spawn_blocking;
 
-use crate::support::{Bench, Gate, foreman, introduced};
+use crate::support::{Gate, TestDaemon, foreman, printed_job_id};
 
-/// The command at a terminal.
+/// The command on a terminal.
 struct Session {
     child: Child,
     terminal: File,
-    /// What was shown.
+    /// The output so far.
     screen: String,
 }
 
@@ -26,24 +26,24 @@ impl Session {
     fn start(mut command: Command) -> Self {
         let OpenptyResult { master, slave } = openpty(None, None).unwrap();
         let stdio = |slave: &OwnedFd| Stdio::from(slave.try_clone().unwrap());
-        // Known, so that indicatif draws whatever the test's own environment is.
+        // indicatif draws only if it knows the terminal, whatever the test's own environment is.
         command.env("TERM", "xterm").stdin(stdio(&slave)).stderr(stdio(&slave));
         let child = command.spawn().unwrap();
         Self { child, terminal: master.into(), screen: String::new() }
     }
 
-    /// Reads on until it shows that.
-    async fn shows(&mut self, wanted: &str) {
+    /// Reads until the output contains `wanted`.
+    async fn wait_for(&mut self, wanted: &str) {
         while !self.screen.contains(wanted) {
             let mut terminal = self.terminal.try_clone().unwrap();
             let read = spawn_blocking(move || {
                 let mut buffer = [0; 1024];
-                // An error is the end: nobody has the other side open.
+                // An error means that the other side is closed.
                 let read = terminal.read(&mut buffer).unwrap_or(0);
                 buffer[..read].to_vec()
             });
             let read = read.await.unwrap();
-            assert!(!read.is_empty(), "{wanted:?} is not shown: {:?}", self.screen);
+            assert!(!read.is_empty(), "{wanted:?} is not printed: {:?}", self.screen);
             self.screen.push_str(&String::from_utf8_lossy(&read));
         }
     }
@@ -52,7 +52,7 @@ impl Session {
         kill(Pid::from_raw(self.child.id().unwrap().try_into().unwrap()), Signal::SIGINT).unwrap();
     }
 
-    fn types(&mut self, text: &str) {
+    fn write(&mut self, text: &str) {
         self.terminal.write_all(text.as_bytes()).unwrap();
     }
 
@@ -61,25 +61,25 @@ impl Session {
     }
 }
 
-/// A job that runs until its gate opens, and somebody who was asked about it after Ctrl-C.
-async fn interrupted() -> (Gate, Bench, Session) {
-    let gate = Gate::shut();
-    let bench = Bench::new(|builder| builder.backend(gate.backend())).await;
-    let mut session = Session::start(bench.foreman(&["submit", "--model", "m", "hi"]));
-    session.shows("foreman wait").await;
+/// A job that runs until its gate opens, and a command that shows the prompt after Ctrl-C.
+async fn interrupted() -> (Gate, TestDaemon, Session) {
+    let gate = Gate::closed();
+    let daemon = TestDaemon::new(|builder| builder.backend(gate.backend())).await;
+    let mut session = Session::start(daemon.foreman(&["submit", "--model", "m", "hi"]));
+    session.wait_for("foreman wait").await;
     session.interrupt();
-    session.shows("Leave the job running, or cancel it? [L/c]").await;
-    (gate, bench, session)
+    session.wait_for("Leave the job running or cancel it? [L/c]").await;
+    (gate, daemon, session)
 }
 
 #[tokio::test]
-async fn a_spinner_shows_state_and_place() {
-    let gate = Gate::shut();
-    let bench = Bench::new(|builder| builder.backend(gate.backend())).await;
-    bench.submit("m").await;
-    bench.submit("m").await;
-    let mut session = Session::start(bench.foreman(&["submit", "--model", "m", "hi"]));
-    session.shows("queued, number 2 in the queue").await;
+async fn spinner_shows_state_and_position() {
+    let gate = Gate::closed();
+    let daemon = TestDaemon::new(|builder| builder.backend(gate.backend())).await;
+    daemon.submit("m").await;
+    daemon.submit("m").await;
+    let mut session = Session::start(daemon.foreman(&["submit", "--model", "m", "hi"]));
+    session.wait_for("queued, position 2").await;
     for _ in 0..3 {
         gate.open();
     }
@@ -87,38 +87,38 @@ async fn a_spinner_shows_state_and_place() {
 }
 
 #[tokio::test]
-async fn a_spinner_shows_that_the_daemon_does_not_answer() {
+async fn spinner_shows_unreachable_daemon() {
     let mut session = Session::start(foreman(&["wait", "--url", "http://127.0.0.1:1", "7"]));
-    session.shows("the daemon does not answer").await;
+    session.wait_for("the daemon does not respond").await;
     session.interrupt();
-    session.shows("[L/c]").await;
-    session.types("l\n");
-    session.shows("foreman: the job goes on; to wait for it again: foreman wait --url http://127.0.0.1:1 7").await;
+    session.wait_for("[L/c]").await;
+    session.write("l\n");
+    session.wait_for("foreman: the job continues; resume with: foreman wait --url http://127.0.0.1:1 7").await;
     assert_eq!(session.code().await, Some(130));
 }
 
 #[tokio::test]
-async fn ctrl_c_asks_and_c_cancels_the_job() {
-    let (_gate, bench, mut session) = interrupted().await;
-    session.types("c\n");
-    session.shows("foreman: the job is cancelled").await;
+async fn ctrl_c_prompts_and_c_cancels_job() {
+    let (_gate, daemon, mut session) = interrupted().await;
+    session.write("c\n");
+    session.wait_for("foreman: job cancelled").await;
     assert_eq!(session.code().await, Some(130));
-    assert_eq!(bench.daemon.stats().cancelled, 1);
+    assert_eq!(daemon.handle.stats().cancelled, 1);
 }
 
 #[tokio::test]
-async fn ctrl_c_again_leaves_the_job() {
-    let (_gate, bench, mut session) = interrupted().await;
+async fn second_ctrl_c_leaves_job_running() {
+    let (_gate, daemon, mut session) = interrupted().await;
     session.interrupt();
-    session.shows("foreman: the job goes on").await;
+    session.wait_for("foreman: the job continues").await;
     assert_eq!(session.code().await, Some(130));
-    let job_id = foreman_client::JobId::new(introduced(&session.screen).unwrap()).unwrap();
-    let client = foreman_client::Client::builder(bench.daemon.url()).polling().build().await.unwrap();
+    let job_id = foreman_client::JobId::new(printed_job_id(&session.screen).unwrap()).unwrap();
+    let client = foreman_client::Client::builder(daemon.handle.url()).polling().build().await.unwrap();
     assert_eq!(client.status(&job_id).await.unwrap().state, JobState::Running);
 }
 
 #[tokio::test]
-async fn a_job_that_ends_while_it_is_asked_about_needs_no_answer() {
+async fn job_that_ends_during_prompt_needs_no_reply() {
     let (gate, _bench, mut session) = interrupted().await;
     gate.open();
     assert_eq!(session.code().await, Some(0));

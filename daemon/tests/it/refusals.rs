@@ -17,7 +17,7 @@ async fn bodies_that_are_no_submission() {
         (r#"{"model":null}"#, 422, "model must not be missing or empty"),
         (r#"{"model":7}"#, 422, "invalid type"),
         (r#"{"model":"m","messages":{}}"#, 422, "invalid type"),
-        (r#"{"model":"m","messages":["hi"]}"#, 422, "a message must be a JSON object, and this is a string"),
+        (r#"{"model":"m","messages":["hi"]}"#, 422, "a message must be a JSON object, not a string"),
         (r#"{"model":"m","stream":"yes"}"#, 422, "invalid type"),
         (r#"{"model":"m","state_webhook_url":"/hook"}"#, 422, "invalid state_webhook_url: must be an absolute"),
         (r#"{"model":"m","state_webhook_url":"ftp://h/"}"#, 422, "invalid state_webhook_url: must be an absolute"),

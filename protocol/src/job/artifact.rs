@@ -6,29 +6,32 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-/// Something a job made beside its result, such as an image (`artifacts` on the wire).
+/// A file that a job produced in addition to its result, such as an image (an element of `artifacts` in a job's status).
+///
+/// The wire format is foreman's own (`foreman_daemon::http_api`). An absent field has its default: an empty string, 0 or
+/// `None`. A `null` is allowed for `url` and `data` only.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Artifact {
-    /// Its name, as the daemon says it. Not to be trusted as a path.
+    /// `name`: the file name, as the daemon sent it. Untrusted: it may contain `..` or be an absolute path.
     #[serde(default)]
     pub name: String,
-    /// Its media type.
+    /// `content_type`: the media type.
     #[serde(default)]
     pub content_type: String,
-    /// Its size in bytes, decoded.
+    /// `size`: the size of the decoded data, in bytes.
     #[serde(default)]
     pub size: u64,
-    /// Where to fetch it, when it is not here.
+    /// `url`: where the data can be fetched if `data` is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Base64, as it came: decoded on demand, so that one bad artifact does not cost the job's result.
+    /// `data`: base64, decoded on demand, so that a damaged artifact does not make the job's result unreadable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     data: Option<String>,
 }
 
 impl Artifact {
-    /// An artifact that carries its bytes.
+    /// Creates an artifact that contains its data.
     #[must_use]
     pub fn new(name: impl Into<String>, content_type: impl Into<String>, data: &[u8]) -> Self {
         Self {
@@ -40,31 +43,32 @@ impl Artifact {
         }
     }
 
-    /// The decoded bytes; `None` when the daemon sent a URL in their place.
+    /// Decodes the data. `None` if the artifact has no data; it usually has a [`url`](Self::url) then.
     ///
     /// # Errors
     ///
-    /// [`ArtifactError`], naming the artifact, if the data is not base64 or its size is not what the artifact says.
+    /// [`ArtifactError`] if the data is not base64, or if its length differs from [`size`](Self::size). Absent data is not an
+    /// error.
     pub fn data(&self) -> Result<Option<Bytes>, ArtifactError> {
         let Some(data) = &self.data else { return Ok(None) };
-        let damaged = |damage| ArtifactError { name: self.name.clone(), damage };
-        let data = STANDARD.decode(data).map_err(|error| damaged(Damage::Base64(error)))?;
+        let error = |kind| ArtifactError { name: self.name.clone(), kind };
+        let data = STANDARD.decode(data).map_err(|source| error(ErrorKind::Base64(source)))?;
         if data.len() as u64 != self.size {
-            return Err(damaged(Damage::Size { announced: self.size, actual: data.len() }));
+            return Err(error(ErrorKind::Size { announced: self.size, actual: data.len() }));
         }
         Ok(Some(data.into()))
     }
 }
 
-/// The data of an [`Artifact`] cannot be used: it is not base64, or not as large as the artifact says.
+/// The data of an [`Artifact`] is not base64, or its length differs from the artifact's `size`.
 #[derive(Debug)]
 pub struct ArtifactError {
     name: String,
-    damage: Damage,
+    kind: ErrorKind,
 }
 
 #[derive(Debug)]
-enum Damage {
+enum ErrorKind {
     Base64(base64::DecodeError),
     Size { announced: u64, actual: usize },
 }
@@ -76,12 +80,12 @@ impl ArtifactError {
         &self.name
     }
 
-    /// The cause, for an error type that includes this one.
+    /// The cause, for conversion into another error type. `None` for a size mismatch.
     #[must_use]
     pub fn into_source(self) -> Option<Box<dyn Error + Send + Sync>> {
-        match self.damage {
-            Damage::Base64(error) => Some(error.into()),
-            Damage::Size { .. } => None,
+        match self.kind {
+            ErrorKind::Base64(error) => Some(error.into()),
+            ErrorKind::Size { .. } => None,
         }
     }
 }
@@ -89,10 +93,10 @@ impl ArtifactError {
 impl fmt::Display for ArtifactError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = &self.name;
-        match &self.damage {
-            Damage::Base64(_) => write!(f, "artifact {name:?} is not base64"),
-            Damage::Size { announced, actual } => {
-                write!(f, "artifact {name:?} says that it has {announced} bytes and has {actual}")
+        match &self.kind {
+            ErrorKind::Base64(_) => write!(f, "artifact {name:?} is not base64"),
+            ErrorKind::Size { announced, actual } => {
+                write!(f, "artifact {name:?} has {actual} bytes (announced {announced})")
             }
         }
     }
@@ -100,9 +104,9 @@ impl fmt::Display for ArtifactError {
 
 impl Error for ArtifactError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.damage {
-            Damage::Base64(error) => Some(error),
-            Damage::Size { .. } => None,
+        match &self.kind {
+            ErrorKind::Base64(error) => Some(error),
+            ErrorKind::Size { .. } => None,
         }
     }
 }
@@ -116,27 +120,27 @@ mod tests {
     }
 
     #[test]
-    fn data_is_decoded_and_its_size_checked() {
+    fn data_is_decoded_and_size_checked() {
         let good = artifact(r#"{"name":"a.txt","content_type":"text/plain","size":2,"data":"aGk="}"#);
         assert_eq!(good.data().unwrap().unwrap(), "hi");
         let short = artifact(r#"{"name":"a.txt","content_type":"text/plain","size":3,"data":"aGk="}"#);
         let error = short.data().unwrap_err();
-        assert_eq!(error.to_string(), "artifact \"a.txt\" says that it has 3 bytes and has 2");
-        let odd = artifact(r#"{"name":"a.txt","size":3,"data":"*"}"#);
-        assert!(odd.data().unwrap_err().to_string().contains("not base64"));
+        assert_eq!(error.to_string(), "artifact \"a.txt\" has 2 bytes (announced 3)");
+        let invalid = artifact(r#"{"name":"a.txt","size":3,"data":"*"}"#);
+        assert!(invalid.data().unwrap_err().to_string().contains("not base64"));
     }
 
     #[test]
-    fn one_by_url_has_no_data() {
+    fn artifact_with_url_has_no_data() {
         let remote = artifact(r#"{"name":"a","content_type":"b","size":9,"data":null,"url":"http://h/a"}"#);
         assert!(remote.data().unwrap().is_none());
         assert_eq!(remote.url.as_deref(), Some("http://h/a"));
     }
 
     #[test]
-    fn made_here_it_reads_back() {
-        let made = Artifact::new("a", "text/plain", b"hello");
-        let read = artifact(&serde_json::to_string(&made).unwrap());
+    fn new_artifact_round_trips() {
+        let written = Artifact::new("a", "text/plain", b"hello");
+        let read = artifact(&serde_json::to_string(&written).unwrap());
         assert_eq!(read.data().unwrap().unwrap(), "hello");
     }
 }

@@ -6,37 +6,39 @@ use serde::{Deserialize, Serialize};
 
 use crate::InvalidValue;
 
-/// The longest id that is taken, in bytes.
+/// The maximum length of an id, in bytes.
 const MAX: usize = 512;
 
-/// The id of a job, as the daemon gave it (`job_id` on the wire).
+/// The id that the daemon assigned to a job (`job_id` in the response to `POST /jobs` and in a job's status).
 ///
-/// Never empty, at most 512 bytes, and free of what could lead a URL elsewhere: no `/`, no `\`, no `..`, no control
-/// characters. It is percent-encoded where it stands in a path. Cloning is cheap.
+/// An id is an opaque string of 1 to 512 bytes. It is not `.`, and contains no `/`, no `\`, no `..` and no control characters,
+/// so that it cannot change the path of a URL. In a path it must be percent-encoded.
+///
+/// Deserialization applies the same rules. Cloning is cheap: clones share the text.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct JobId(Arc<str>);
 
 impl JobId {
-    /// Checks and takes an id.
+    /// Creates an id.
     ///
     /// # Errors
     ///
-    /// [`InvalidValue`] for one that no daemon gives.
+    /// [`InvalidValue`] for the field `job_id` if the id violates a rule above.
     pub fn new(id: impl AsRef<str>) -> Result<Self, InvalidValue> {
         let id = id.as_ref();
-        let why = if id.is_empty() {
+        let reason = if id.is_empty() {
             "must not be empty"
         } else if id.len() > MAX {
-            "is longer than 512 bytes"
+            "must be at most 512 bytes"
         } else if id.contains(['/', '\\']) || id.contains("..") || id == "." {
-            "must not hold `/`, `\\` or `..`"
+            "must not contain `/`, `\\` or `..`"
         } else if id.chars().any(char::is_control) {
-            "must not hold control characters"
+            "must not contain control characters"
         } else {
             return Ok(Self(id.into()));
         };
-        Err(InvalidValue::new("job_id", why))
+        Err(InvalidValue::new("job_id", reason))
     }
 
     /// The id as text.
@@ -85,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refuses_what_could_lead_a_path_elsewhere() {
+    fn ids_that_change_a_path_are_rejected() {
         let long = "a".repeat(MAX + 1);
         for id in ["", ".", "..", "a/b", "../a", "a\\b", "a\nb", "\u{7f}", "a..b", long.as_str()] {
             let error = JobId::new(id).unwrap_err();
@@ -94,14 +96,14 @@ mod tests {
     }
 
     #[test]
-    fn takes_what_daemons_give() {
+    fn other_ids_are_accepted() {
         for id in ["7", "01JD8ZK7", "a b", "ä?#%", "a.b", &"a".repeat(MAX)] {
             assert_eq!(JobId::new(id).unwrap().as_str(), id);
         }
     }
 
     #[test]
-    fn json_is_checked_too() {
+    fn deserialization_checks_the_id() {
         assert!(serde_json::from_str::<JobId>(r#""..""#).is_err());
         assert_eq!(serde_json::to_string(&JobId::new("7").unwrap()).unwrap(), r#""7""#);
     }

@@ -2,32 +2,32 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Where a job is (`state` on the wire).
+/// The state of a job (`state` in a job's status, and the query parameter `state` of `GET /jobs`).
 ///
-/// Only `done` and `failed` are terminal. A state that this crate does not know is not terminal, and is kept as it came.
+/// `done` and `failed` are terminal. An unknown state is not terminal; its name is stored as received.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum JobState {
-    /// Accepted, waiting for a worker.
+    /// `queued`: accepted, and waiting for a worker.
     Queued,
-    /// A worker has it.
+    /// `running`: a worker runs the job.
     Running,
-    /// It succeeded; the result is there.
+    /// `done`: the job succeeded. Its status contains the result.
     Done,
-    /// It failed, or was cancelled; the error is there.
+    /// `failed`: the job failed or was cancelled. Its status contains the error.
     Failed,
-    /// Any other word, as it came.
+    /// Any other name, as received.
     Other(Box<str>),
 }
 
 impl JobState {
-    /// Whether the job will not change any more.
+    /// Whether the job has ended, so that its state does not change any more.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
         matches!(self, Self::Done | Self::Failed)
     }
 
-    /// The word on the wire.
+    /// The name on the wire.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -35,14 +35,14 @@ impl JobState {
             Self::Running => "running",
             Self::Done => "done",
             Self::Failed => "failed",
-            Self::Other(word) => word,
+            Self::Other(name) => name,
         }
     }
 }
 
 impl From<&str> for JobState {
-    fn from(word: &str) -> Self {
-        match word {
+    fn from(name: &str) -> Self {
+        match name {
             "queued" => Self::Queued,
             "running" => Self::Running,
             "done" => Self::Done,
@@ -66,7 +66,7 @@ impl Serialize for JobState {
 
 impl<'de> Deserialize<'de> for JobState {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let word = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        Ok(Self::from(word.as_ref()))
+        let name = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Ok(Self::from(name.as_ref()))
     }
 }

@@ -7,14 +7,14 @@ use base64::engine::general_purpose::STANDARD;
 use super::signature::{Key, Signature};
 use crate::InvalidValue;
 
-/// How the text of a Standard Webhooks secret begins; the rest is the key in base64.
+/// Prefix of a Standard Webhooks secret. The key follows in base64.
 const WHSEC: &str = "whsec_";
 
-/// What the daemon and the receiver both know, and by which an event is known to be the daemon's.
+/// The secret that the daemon and the receiver of its webhooks share.
 ///
-/// Any text that is not empty; its bytes are the key. A text that begins with `whsec_`, as those of
-/// [Standard Webhooks](https://www.standardwebhooks.com) do, is taken the same way for `X-Foreman-Signature`, and stands for
-/// the base64-decoded rest of it for `webhook-signature`.
+/// A secret is any text that is not empty. Its bytes are the HMAC key of both signatures, with one exception: if the text begins
+/// with `whsec_`, the key for `webhook-signature` is the rest of the text, decoded from base64, as
+/// [Standard Webhooks](https://www.standardwebhooks.com) defines.
 ///
 /// ```
 /// use foreman_protocol::webhook::Secret;
@@ -27,7 +27,7 @@ const WHSEC: &str = "whsec_";
 /// # Ok::<(), foreman_protocol::InvalidValue>(())
 /// ```
 ///
-/// Cloning is cheap, and `Debug` shows nothing of it.
+/// Cloning is cheap. `Debug` does not print the secret.
 #[derive(Clone)]
 pub struct Secret(Arc<Keys>);
 
@@ -39,11 +39,12 @@ struct Keys {
 }
 
 impl Secret {
-    /// Takes the text of a secret, byte for byte: blanks and line ends are part of it.
+    /// Creates a secret. The text is used byte for byte; it is not trimmed.
     ///
     /// # Errors
     ///
-    /// [`InvalidValue`] for an empty text, and for `whsec_` before what is empty or not base64.
+    /// [`InvalidValue`] for the option `webhook_secret` if the text is empty, or if it begins with `whsec_` and the rest is empty
+    /// or not base64.
     pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidValue> {
         let text = text.as_ref();
         if text.is_empty() {
@@ -55,41 +56,41 @@ impl Secret {
             Some("") => return Err(InvalidValue::new("webhook_secret", "must not be empty after `whsec_`")),
             Some(code) => match STANDARD.decode(code) {
                 Ok(key) => Key::new(&key)?,
-                // The cause is left out: it would name a byte of the secret.
+                // Without the cause, which names a byte of the secret.
                 Err(_) => return Err(InvalidValue::new("webhook_secret", "must be base64 after `whsec_`")),
             },
         };
         Ok(Self(Arc::new(Keys { foreman, standard })))
     }
 
-    /// The value of `X-Foreman-Signature` for a body: `sha256=` and the HMAC-SHA256 of the bytes as they are sent, in lower
-    /// case hexadecimal.
+    /// The value of `X-Foreman-Signature` for a body: `sha256=` and the HMAC-SHA256 of the body's bytes in lower-case
+    /// hexadecimal.
     #[must_use]
     pub fn sign(&self, body: &[u8]) -> String {
-        self.foreman(body).to_hex()
+        self.foreman_signature(body).to_hex()
     }
 
-    /// The value of `webhook-signature` for a body, as of Standard Webhooks: `v1,` and the HMAC-SHA256 of
+    /// The value of `webhook-signature` for a body, as Standard Webhooks defines it: `v1,` and the HMAC-SHA256 of
     /// `{id}.{timestamp}.{body}` in base64.
     ///
-    /// `id` is the value of `webhook-id`, the same at each attempt to deliver one event, and without `.`, since receivers
-    /// refuse such a one; `timestamp` is the value of `webhook-timestamp`, the time of this attempt in seconds since the Unix
-    /// epoch.
+    /// `id` is the value of `webhook-id`. It must not contain `.`, since receivers reject such an id. `timestamp` is the value of
+    /// `webhook-timestamp`: the time of the attempt, in seconds since the Unix epoch.
     #[must_use]
     pub fn sign_standard(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
-        self.standard(id.as_bytes(), timestamp.to_string().as_bytes(), body).to_v1()
+        self.standard_signature(id.as_bytes(), timestamp.to_string().as_bytes(), body).to_v1()
     }
 
-    /// The signature for `X-Foreman-Signature`, to be compared with the one that came.
+    /// The expected signature in `X-Foreman-Signature`. Compare it by [`Signature::matches`].
     #[must_use]
-    pub fn foreman(&self, body: &[u8]) -> Signature {
+    pub fn foreman_signature(&self, body: &[u8]) -> Signature {
         self.0.foreman.sign(&[body])
     }
 
-    /// The signature for `webhook-signature`, to be compared with those that came. It takes the timestamp as it was sent, so that
-    /// what is verified is what was signed.
+    /// The expected signature in `webhook-signature`. Compare it by [`Signature::matches`].
+    ///
+    /// `id` and `timestamp` are the values of `webhook-id` and `webhook-timestamp` as received, since these bytes are signed.
     #[must_use]
-    pub fn standard(&self, id: &[u8], timestamp: &[u8], body: &[u8]) -> Signature {
+    pub fn standard_signature(&self, id: &[u8], timestamp: &[u8], body: &[u8]) -> Signature {
         self.0.standard.sign(&[id, b".", timestamp, b".", body])
     }
 }
@@ -105,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_or_broken_secret_is_refused() {
+    fn empty_or_malformed_secret_is_rejected() {
         for text in ["", "whsec_", "whsec_?", "whsec_a", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS", "whsec_ MfKQ"] {
             let error = Secret::new(text).unwrap_err();
             assert!(error.to_string().starts_with("invalid webhook_secret: must "), "{error}");
@@ -116,14 +117,14 @@ mod tests {
     }
 
     #[test]
-    fn signs_as_github_documents_it() {
+    fn signature_matches_example_of_github() {
         let secret = Secret::new("It's a Secret to Everybody").unwrap();
         let signature = secret.sign(b"Hello, World!");
         assert_eq!(signature, "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17");
     }
 
     #[test]
-    fn signs_as_the_libraries_of_standard_webhooks_do() {
+    fn signature_matches_standard_webhooks_libraries() {
         let go = Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
         assert_eq!(
             go.sign_standard("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#),
@@ -138,14 +139,14 @@ mod tests {
     }
 
     #[test]
-    fn foreman_signs_under_the_text_whatever_it_begins_with() {
+    fn foreman_signature_uses_text_with_whsec_prefix() {
         let whsec = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
         let as_text = Key::new(whsec.as_bytes()).unwrap().sign(&[b"body"]).to_hex();
         assert_eq!(Secret::new(whsec).unwrap().sign(b"body"), as_text);
     }
 
     #[test]
-    fn shows_nothing_of_itself() {
+    fn debug_hides_secret() {
         assert_eq!(format!("{:?}", Secret::new("hunter2").unwrap()), "Secret(…)");
     }
 }

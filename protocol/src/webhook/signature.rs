@@ -8,23 +8,24 @@ use subtle::ConstantTimeEq as _;
 
 use crate::InvalidValue;
 
-/// How the value of `X-Foreman-Signature` begins.
+/// Prefix of the value of `X-Foreman-Signature`.
 const HEX: &str = "sha256=";
-/// How a signature of Standard Webhooks begins that is made with a shared secret.
+/// Prefix of a Standard Webhooks signature that is made with a shared secret.
 const V1: &str = "v1,";
 
-/// An HMAC-SHA256 that has its key and waits for a message.
+/// HMAC-SHA256, initialized with a key.
 #[derive(Clone)]
 pub(super) struct Key(Hmac<Sha256>);
 
 impl Key {
     pub(super) fn new(key: &[u8]) -> Result<Self, InvalidValue> {
-        // HMAC takes keys of every length, so this says no to none; an empty one is the caller's to refuse.
-        let keyed = Hmac::new_from_slice(key).map_err(|_| InvalidValue::new("webhook_secret", "cannot be a key"))?;
+        // HMAC accepts keys of every length, so this does not fail. The caller rejects an empty key.
+        let keyed =
+            Hmac::new_from_slice(key).map_err(|_| InvalidValue::new("webhook_secret", "cannot be used as a key"))?;
         Ok(Self(keyed))
     }
 
-    /// Signs the parts as one message.
+    /// Signs the concatenation of the parts.
     pub(super) fn sign(&self, parts: &[&[u8]]) -> Signature {
         let mut mac = self.0.clone();
         parts.iter().for_each(|part| mac.update(part));
@@ -32,13 +33,13 @@ impl Key {
     }
 }
 
-/// The 32 bytes of a signature, ours or theirs. It has no `==`: [`matches`](Self::matches) takes the same time wherever the
-/// difference is.
+/// A signature of a webhook, 32 bytes. There is no `==`, since its duration depends on the position of the first difference;
+/// [`matches`](Self::matches) takes constant time.
 #[derive(Clone, Copy)]
 pub struct Signature([u8; 32]);
 
 impl Signature {
-    /// Reads `sha256=HEX`, in the one spelling that [`to_hex`](Self::to_hex) has.
+    /// Parses `sha256=HEX`, the format of `X-Foreman-Signature`. Returns `None` for any other text, also for upper-case digits.
     #[must_use]
     pub fn from_hex(text: &[u8]) -> Option<Self> {
         let digits = text.strip_prefix(HEX.as_bytes())?;
@@ -52,7 +53,8 @@ impl Signature {
         Some(Self(bytes))
     }
 
-    /// Reads `v1,BASE64`, in the one spelling that [`to_v1`](Self::to_v1) has.
+    /// Parses `v1,BASE64`, the format of one signature in `webhook-signature`. Returns `None` for any other text, also for base64
+    /// without padding.
     #[must_use]
     pub fn from_v1(text: &[u8]) -> Option<Self> {
         let mut bytes = [0; 33];
@@ -62,7 +64,7 @@ impl Signature {
         }
     }
 
-    /// Writes `sha256=HEX`, in lower case.
+    /// Formats the signature as `sha256=HEX`, in lower case.
     #[must_use]
     pub fn to_hex(self) -> String {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -70,13 +72,13 @@ impl Signature {
         HEX.chars().chain(digits.map(char::from)).collect()
     }
 
-    /// Writes `v1,BASE64`.
+    /// Formats the signature as `v1,BASE64`.
     #[must_use]
     pub fn to_v1(self) -> String {
         format!("{V1}{}", STANDARD.encode(self.0))
     }
 
-    /// Whether both are the same, in constant time.
+    /// Whether both signatures are equal. The comparison takes constant time.
     #[must_use]
     pub fn matches(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
@@ -89,7 +91,7 @@ impl fmt::Debug for Signature {
     }
 }
 
-/// The value of one digit, in lower case only.
+/// The value of a hexadecimal digit. Upper-case digits are invalid.
 fn nibble(digit: u8) -> Option<u8> {
     match digit {
         b'0'..=b'9' => Some(digit - b'0'),
@@ -102,9 +104,9 @@ fn nibble(digit: u8) -> Option<u8> {
 mod tests {
     use super::*;
 
-    /// RFC 4231, cases 1 to 7. Case 5 gives the first 128 bits only.
+    /// RFC 4231, cases 1 to 7. Case 5 has the first 128 bits only.
     #[test]
-    fn signs_as_rfc_4231_does() {
+    fn signatures_match_rfc_4231() {
         let counted: Vec<u8> = (1..=25).collect();
         let long_key = b"Test Using Larger Than Block-Size Key - Hash Key First";
         let long_both = b"This is a test using a larger than block-size key and a larger than block-size data. \
@@ -131,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_spellings_it_writes_and_no_others() {
+    fn only_written_formats_are_parsed() {
         let signature = Key::new(b"key").unwrap().sign(&[b"message"]);
         let (hex, v1) = (signature.to_hex(), signature.to_v1());
         assert!(Signature::from_hex(hex.as_bytes()).unwrap().matches(&signature));
@@ -140,15 +142,15 @@ mod tests {
         let digits = hex.strip_prefix("sha256=").unwrap();
         let upper = format!("sha256={}", digits.to_uppercase());
         let longer = format!("{hex}00");
-        for odd in ["", "sha256=", digits, &upper, &hex[..hex.len() - 1], &hex[..hex.len() - 2], &longer, &v1] {
-            assert!(Signature::from_hex(odd.as_bytes()).is_none(), "{odd}");
+        for invalid in ["", "sha256=", digits, &upper, &hex[..hex.len() - 1], &hex[..hex.len() - 2], &longer, &v1] {
+            assert!(Signature::from_hex(invalid.as_bytes()).is_none(), "{invalid}");
         }
         let code = v1.strip_prefix("v1,").unwrap();
         let unpadded = v1.trim_end_matches('=');
-        for odd in
+        for invalid in
             ["", "v1", "v1,", code, unpadded, &format!("V1,{code}"), &format!("v2,{code}"), &format!("{v1}AA=="), &hex]
         {
-            assert!(Signature::from_v1(odd.as_bytes()).is_none(), "{odd}");
+            assert!(Signature::from_v1(invalid.as_bytes()).is_none(), "{invalid}");
         }
     }
 }

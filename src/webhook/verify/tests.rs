@@ -29,7 +29,7 @@ fn standard(id: &str, timestamp: &str, signature: &str) -> HeaderMap {
 
 /// Headers with a valid signature over `timestamp`, which may be malformed.
 fn signed_at(timestamp: &str) -> HeaderMap {
-    let signature = secret(WHSEC).standard(ID.as_bytes(), timestamp.as_bytes(), BODY).to_v1();
+    let signature = secret(WHSEC).standard_signature(ID.as_bytes(), timestamp.as_bytes(), BODY).to_v1();
     standard(ID, timestamp, &signature)
 }
 

@@ -2,14 +2,14 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Where the daemon keeps its jobs.
+/// Where the daemon stores its jobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum StoreLocation {
     Memory,
     File(PathBuf),
 }
 
-impl FromStr for Place {
+impl FromStr for StoreLocation {
     type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Infallible> {
@@ -22,8 +22,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_called_memory_has_a_path() {
-        assert_eq!("memory".parse(), Ok(Place::Memory));
-        assert_eq!("./memory".parse(), Ok(Place::File("./memory".into())));
+    fn path_to_memory_is_a_file() {
+        assert_eq!("memory".parse(), Ok(StoreLocation::Memory));
+        assert_eq!("./memory".parse(), Ok(StoreLocation::File("./memory".into())));
     }
 }
