@@ -5,7 +5,7 @@ mod chat;
 mod client;
 mod echo;
 mod erased;
-mod fault;
+mod error;
 mod http;
 mod limits;
 mod ollama;

@@ -12,7 +12,7 @@ use http_body_util::Full;
 use tokio_util::sync::CancellationToken;
 
 use crate::jobs::Jobs;
-use crate::store::Mail;
+use crate::store::Delivery;
 use crate::{BoxError, JobId};
 
 #[derive(Debug, Clone)]
@@ -36,36 +36,36 @@ impl Faults {
         match *self {}
     }
 
-    pub(crate) fn hold(&self, _: &Mail) -> Option<Hold> {
+    pub(crate) fn hold(&self, _: &Delivery) -> Option<Hold> {
         match *self {}
     }
 
-    pub(crate) fn silences(&self, _: &Mail) -> bool {
+    pub(crate) fn silences(&self, _: &Delivery) -> bool {
         match *self {}
     }
 
-    pub(crate) fn spoils(&self, _: &Mail, _: bool) -> Spoilt {
+    pub(crate) fn spoils(&self, _: &Delivery, _: bool) -> Spoilt {
         match *self {}
     }
 
-    pub(crate) fn duplicates(&self, _: &Mail) -> bool {
+    pub(crate) fn duplicates(&self, _: &Delivery) -> bool {
         match *self {}
     }
 }
 
 impl Hold {
-    pub(crate) async fn over(self, _: &Jobs, _: &Mail, _: &CancellationToken) -> Next {
+    pub(crate) async fn over(self, _: &Jobs, _: &Delivery, _: &CancellationToken) -> Next {
         match self {}
     }
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "as with faults")]
 impl Spoilt {
-    pub(crate) fn mail(self, mail: &Mail) -> Result<Cow<'_, Mail>, BoxError> {
+    pub(crate) fn mail(self, mail: &Delivery) -> Result<Cow<'_, Delivery>, BoxError> {
         Ok(Cow::Borrowed(mail))
     }
 
-    pub(crate) fn request(self, _: &Mail, request: Request<Full<Bytes>>) -> Result<Request<Full<Bytes>>, BoxError> {
+    pub(crate) fn request(self, _: &Delivery, request: Request<Full<Bytes>>) -> Result<Request<Full<Bytes>>, BoxError> {
         Ok(request)
     }
 }

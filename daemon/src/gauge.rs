@@ -6,13 +6,13 @@ pub(crate) struct Gauge(AtomicU64);
 
 /// One of them, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Held<'a>(&'a Gauge);
+pub(crate) struct GaugeGuard<'a>(&'a Gauge);
 
 impl Gauge {
     #[must_use]
-    pub(crate) fn hold(&self) -> Held<'_> {
+    pub(crate) fn increment(&self) -> GaugeGuard<'_> {
         self.0.fetch_add(1, Ordering::Relaxed);
-        Held(self)
+        GaugeGuard(self)
     }
 
     pub(crate) fn get(&self) -> u64 {
@@ -20,7 +20,7 @@ impl Gauge {
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for GaugeGuard<'_> {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -9,7 +9,8 @@ use super::owner::Owner;
 use super::signals::{Signals, Watch};
 use super::stats::Counters;
 use super::store::{
-    Broken, Cancelled, Claim, NewJob, Next, Outcome, Page, Progress, Query, Refusal, Store, Submitted, Taken, Verdict,
+    Cancelled, Claim, JobProgress, NewJob, NextJob, Outcome, Page, Query, Store, StoreError, SubmitError, Submitted,
+    Taken, Verdict,
 };
 use crate::{JobId, JobStatus};
 
@@ -44,14 +45,14 @@ impl Jobs {
 
     /// Carries a change through though whoever asked for it goes away meanwhile: the store does what it was asked for all the
     /// same, and who is to be woken by it must be.
-    pub(crate) async fn through<T: Send + 'static>(
+    pub(crate) async fn run_detached<T: Send + 'static>(
         &self,
-        change: impl Future<Output = Result<T, Broken>> + Send + 'static,
-    ) -> Result<T, Broken> {
-        self.changes.spawn(change).await.unwrap_or_else(|_| Err(Broken::closed()))
+        change: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.changes.spawn(change).await.unwrap_or_else(|_| Err(StoreError::closed()))
     }
 
-    pub(crate) async fn submit(&self, new: NewJob) -> Result<Result<Submitted, Refusal>, Broken> {
+    pub(crate) async fn submit(&self, new: NewJob) -> Result<Result<Submitted, SubmitError>, StoreError> {
         let submitted = self.store.submit(new).await?;
         match &submitted {
             Ok(job) if job.replayed => self.counters.replayed.add(),
@@ -61,22 +62,22 @@ impl Jobs {
                 self.mail.notify_one();
                 self.work.notify_one();
             }
-            Err(Refusal::Full) => self.counters.refused.add(),
-            Err(Refusal::KeyReused) => {}
+            Err(SubmitError::Full) => self.counters.refused.add(),
+            Err(SubmitError::KeyReused) => {}
         }
         Ok(submitted)
     }
 
-    pub(crate) async fn take(&self) -> Result<Option<Taken>, Broken> {
+    pub(crate) async fn take(&self) -> Result<Option<Taken>, StoreError> {
         loop {
             match self.store.take().await? {
                 None => return Ok(None),
-                Some(Next::Run(taken)) => {
+                Some(NextJob::Run(taken)) => {
                     tracing::debug!(job_id = %taken.job_id, attempt = taken.attempt, "a job runs");
                     self.changed(&taken.job_id);
                     return Ok(Some(taken));
                 }
-                Some(Next::Damaged(job_id)) => {
+                Some(NextJob::Damaged(job_id)) => {
                     tracing::error!(%job_id, "a job has failed: it is damaged in the store");
                     self.changed(&job_id);
                 }
@@ -84,13 +85,13 @@ impl Jobs {
         }
     }
 
-    pub(crate) async fn restart(&self, job_id: &JobId, attempt: u64) -> Result<Option<Taken>, Broken> {
+    pub(crate) async fn restart(&self, job_id: &JobId, attempt: u64) -> Result<Option<Taken>, StoreError> {
         let taken = self.store.restart(job_id, attempt).await?;
         self.changed(job_id);
         Ok(taken)
     }
 
-    pub(crate) async fn finish(&self, job_id: &JobId, attempt: u64, outcome: Outcome) -> Result<(), Broken> {
+    pub(crate) async fn finish(&self, job_id: &JobId, attempt: u64, outcome: Outcome) -> Result<(), StoreError> {
         let failed = match &outcome {
             Outcome::Done(_) => None,
             Outcome::Failed(error) => Some(error.clone()),
@@ -105,7 +106,7 @@ impl Jobs {
         Ok(())
     }
 
-    pub(crate) async fn cancel(&self, owner: Owner, job_id: &JobId) -> Result<Cancelled, Broken> {
+    pub(crate) async fn cancel(&self, owner: Owner, job_id: &JobId) -> Result<Cancelled, StoreError> {
         // A worker that looked for a job before it was certain that this one stays may have found none.
         let cancelled = self.store.cancel(owner, job_id).await.inspect_err(|_| self.work.notify_one())?;
         if let Cancelled::Ended(_) = &cancelled {
@@ -116,15 +117,15 @@ impl Jobs {
         Ok(cancelled)
     }
 
-    pub(crate) async fn status(&self, owner: Owner, job_id: &JobId) -> Result<Option<Arc<JobStatus>>, Broken> {
+    pub(crate) async fn status(&self, owner: Owner, job_id: &JobId) -> Result<Option<Arc<JobStatus>>, StoreError> {
         self.store.status(owner, job_id).await
     }
 
-    pub(crate) async fn progress(&self, job_id: &JobId) -> Result<Option<Progress>, Broken> {
+    pub(crate) async fn progress(&self, job_id: &JobId) -> Result<Option<JobProgress>, StoreError> {
         self.store.progress(job_id).await
     }
 
-    pub(crate) async fn list(&self, query: Query) -> Result<Page, Broken> {
+    pub(crate) async fn list(&self, query: Query) -> Result<Page, StoreError> {
         self.store.list(query).await
     }
 
@@ -146,11 +147,11 @@ impl Jobs {
         }
     }
 
-    pub(crate) async fn claim(&self) -> Result<Claim, Broken> {
+    pub(crate) async fn claim(&self) -> Result<Claim, StoreError> {
         self.store.claim().await
     }
 
-    pub(crate) async fn settle(&self, job_id: &JobId, verdict: Verdict) -> Result<(), Broken> {
+    pub(crate) async fn settle(&self, job_id: &JobId, verdict: Verdict) -> Result<(), StoreError> {
         let settled = self.store.settle(job_id, verdict).await;
         self.mail.notify_one();
         settled
@@ -180,10 +181,10 @@ mod tests {
         Arc::new(Jobs::new(Box::new(store)))
     }
 
-    async fn submit(jobs: Arc<Jobs>) -> Result<Submitted, Broken> {
+    async fn submit(jobs: Arc<Jobs>) -> Result<Submitted, StoreError> {
         let submission = serde_json::from_str(r#"{"model":"m"}"#).unwrap();
         let body = r#"{"model":"m"}"#.into();
-        let new = NewJob { owner: Owner::ANYBODY, submission, body, webhook: None, traceparent: None, key: None };
+        let new = NewJob { owner: Owner::ANONYMOUS, submission, body, webhook: None, traceparent: None, key: None };
         jobs.submit(new).await.map(Result::unwrap)
     }
 
@@ -191,11 +192,11 @@ mod tests {
     async fn asked_and_gone<T: Send + 'static>(
         file: &Path,
         jobs: &Jobs,
-        change: impl Future<Output = Result<T, Broken>> + Send + 'static,
+        change: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) {
         let disk = Connection::open(file).unwrap();
         disk.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let mut change = tokio_test::task::spawn(jobs.through(change));
+        let mut change = tokio_test::task::spawn(jobs.run_detached(change));
         assert!(change.poll().is_pending());
         tokio::task::yield_now().await;
         drop(change);
@@ -228,7 +229,7 @@ mod tests {
         jobs.take().await.unwrap().unwrap();
         let mut watch = jobs.watch(&job_id);
         let (asked, cancelled) = (Arc::clone(&jobs), job_id.clone());
-        asked_and_gone(&file, &jobs, async move { asked.cancel(Owner::ANYBODY, &cancelled).await }).await;
+        asked_and_gone(&file, &jobs, async move { asked.cancel(Owner::ANONYMOUS, &cancelled).await }).await;
         soon("who watches", watch.changed()).await;
         assert_eq!(jobs.progress(&job_id).await.unwrap().unwrap().state, JobState::Failed);
     }
@@ -242,7 +243,7 @@ mod tests {
         jobs.work.notified().await;
         let sql = "CREATE TRIGGER full BEFORE UPDATE ON jobs BEGIN SELECT RAISE(ABORT, 'full'); END";
         Connection::open(&file).unwrap().execute_batch(sql).unwrap();
-        jobs.cancel(Owner::ANYBODY, &job_id).await.unwrap_err();
+        jobs.cancel(Owner::ANONYMOUS, &job_id).await.unwrap_err();
         soon("a worker", jobs.work.notified()).await;
         assert_eq!(jobs.queued(), 1);
     }

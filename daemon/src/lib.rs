@@ -96,6 +96,7 @@ pub mod faults;
 mod faults;
 mod gauge;
 mod handle;
+mod job_spec;
 mod jobs;
 mod metrics;
 mod owner;
@@ -103,7 +104,6 @@ mod server;
 mod signals;
 mod stats;
 mod store;
-mod submission;
 #[cfg(feature = "tls")]
 mod tls;
 mod worker;

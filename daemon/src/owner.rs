@@ -11,9 +11,9 @@ pub(crate) struct Owner([u8; 16]);
 
 impl Owner {
     /// Everybody, in a daemon without tokens.
-    pub(crate) const ANYBODY: Self = Self([0; 16]);
+    pub(crate) const ANONYMOUS: Self = Self([0; 16]);
 
-    pub(crate) fn of(token: &[u8]) -> Self {
+    pub(crate) fn from_token(token: &[u8]) -> Self {
         let digest: [u8; 32] = Sha256::new().chain_update(DOMAIN).chain_update(token).finalize().into();
         Self(std::array::from_fn(|byte| digest[byte]))
     }
@@ -38,14 +38,14 @@ mod tests {
     #[test]
     fn a_token_is_the_same_owner_for_ever() {
         let hex = |owner: Owner| owner.0.map(|byte| format!("{byte:02x}")).concat();
-        assert_eq!(hex(Owner::of(b"secret")), "7fb2e778e6a19ac0b670da0186cd12aa");
-        assert_ne!(Owner::of(b"secret"), Owner::of(b"secret2"));
-        assert_ne!(Owner::of(b""), Owner::ANYBODY);
+        assert_eq!(hex(Owner::from_token(b"secret")), "7fb2e778e6a19ac0b670da0186cd12aa");
+        assert_ne!(Owner::from_token(b"secret"), Owner::from_token(b"secret2"));
+        assert_ne!(Owner::from_token(b""), Owner::ANONYMOUS);
     }
 
     #[test]
     fn it_is_not_the_digest_that_tokens_are_compared_by() {
-        assert_ne!(Owner::of(b"secret").0[..], Sha256::digest(b"secret")[..16]);
-        assert_eq!(format!("{:?}", Owner::of(b"secret")), "Owner(..)");
+        assert_ne!(Owner::from_token(b"secret").0[..], Sha256::digest(b"secret")[..16]);
+        assert_eq!(format!("{:?}", Owner::from_token(b"secret")), "Owner(..)");
     }
 }

@@ -13,7 +13,7 @@ use super::backend::{Backend, Chat, is_transient};
 use super::failure::failure;
 use super::faults::Faults;
 use super::jobs::Jobs;
-use super::store::{Broken, Outcome, Output, Taken};
+use super::store::{Outcome, Output, StoreError, Taken};
 
 /// How long a worker leaves a store alone that failed.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -57,7 +57,7 @@ async fn job(
     first: Taken,
     closing: &CancellationToken,
 ) {
-    let _running = jobs.running.hold();
+    let _running = jobs.running.increment();
     let mut taken = first;
     loop {
         let (job_id, attempt) = (taken.job_id.clone(), taken.attempt);
@@ -95,7 +95,10 @@ async fn job(
 }
 
 /// Asks the store until it has done it: a result is not lost because a disk is full. A daemon that closes asks once more.
-async fn kept<T, F: Future<Output = Result<T, Broken>>>(closing: &CancellationToken, ask: impl Fn() -> F) -> Option<T> {
+async fn kept<T, F: Future<Output = Result<T, StoreError>>>(
+    closing: &CancellationToken,
+    ask: impl Fn() -> F,
+) -> Option<T> {
     loop {
         let last = closing.is_cancelled();
         match ask().await {

@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 
-use super::{App, Refused};
+use super::{App, Rejection};
 use crate::owner::Owner;
 
 /// The bearer tokens, as their digests: comparing digests takes the same time whatever was sent, its length included.
@@ -24,13 +24,13 @@ impl Tokens {
     /// Whose a request is that shows this; `None` if it may not ask.
     fn owner(&self, shown: Option<&[u8]>) -> Option<Owner> {
         if self.0.is_empty() {
-            return Some(Owner::ANYBODY);
+            return Some(Owner::ANONYMOUS);
         }
         let shown = shown?;
         let given: [u8; 32] = Sha256::digest(shown).into();
         // All of them, so that the time does not tell which one it is.
         let found = self.0.iter().fold(Choice::from(0), |found, token| found | token.ct_eq(&given));
-        bool::from(found).then(|| Owner::of(shown))
+        bool::from(found).then(|| Owner::from_token(shown))
     }
 }
 
@@ -41,9 +41,13 @@ impl fmt::Debug for Tokens {
 }
 
 /// Lets through who shows a token, before anything else of the request is looked at, and notes whose the request is.
-pub(super) async fn check(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Result<Response, Refused> {
+pub(super) async fn check(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Rejection> {
     let owner = app.tokens.owner(shown(request.headers())).ok_or_else(|| {
-        Refused::new(StatusCode::UNAUTHORIZED, "a bearer token is needed, and this is none of ours")
+        Rejection::new(StatusCode::UNAUTHORIZED, "a bearer token is needed, and this is none of ours")
             .with(header::WWW_AUTHENTICATE, "Bearer")
     })?;
     request.extensions_mut().insert(owner);
@@ -70,7 +74,7 @@ mod tests {
     fn each_token_is_an_owner_of_its_own() {
         let tokens = tokens(&["one", "two", "three"]);
         let owners = [&b"one"[..], b"two", b"three"].map(|shown| tokens.owner(Some(shown)).unwrap());
-        assert_eq!(owners, [Owner::of(b"one"), Owner::of(b"two"), Owner::of(b"three")]);
+        assert_eq!(owners, [Owner::from_token(b"one"), Owner::from_token(b"two"), Owner::from_token(b"three")]);
         assert!(owners[0] != owners[1] && owners[1] != owners[2] && owners[0] != owners[2]);
         for shown in [None, Some(&b""[..]), Some(b"on"), Some(b"onetwo"), Some(b"One"), Some(b"four")] {
             assert_eq!(tokens.owner(shown), None, "{shown:?}");
@@ -85,8 +89,8 @@ mod tests {
 
     #[test]
     fn without_tokens_everybody_is_the_same_owner_whatever_they_show() {
-        assert_eq!(tokens(&[]).owner(None), Some(Owner::ANYBODY));
-        assert_eq!(tokens(&[]).owner(Some(b"one")), Some(Owner::ANYBODY));
+        assert_eq!(tokens(&[]).owner(None), Some(Owner::ANONYMOUS));
+        assert_eq!(tokens(&[]).owner(Some(b"one")), Some(Owner::ANONYMOUS));
     }
 
     #[test]

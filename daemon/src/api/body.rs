@@ -8,15 +8,15 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::Refused;
+use super::Rejection;
 
 /// How long a body may take to arrive; hyper has a time-out for headers only.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The whole body of a request that says that it is JSON.
-pub(super) async fn read(request: Request<Body>, limit: usize) -> Result<Bytes, Refused> {
+pub(super) async fn read(request: Request<Body>, limit: usize) -> Result<Bytes, Rejection> {
     expect_json(request.headers())?;
-    let too_large = || Refused::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {limit} bytes"));
+    let too_large = || Rejection::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {limit} bytes"));
     if declared(request.headers()).is_some_and(|length| length > limit as u64) {
         return Err(too_large());
     }
@@ -24,15 +24,15 @@ pub(super) async fn read(request: Request<Body>, limit: usize) -> Result<Bytes, 
     match body {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(Refused::new(StatusCode::BAD_REQUEST, "the body broke off")),
+        Ok(Err(_)) => Err(Rejection::new(StatusCode::BAD_REQUEST, "the body broke off")),
         Err(_) => {
-            Err(Refused::new(StatusCode::REQUEST_TIMEOUT, "the body took too long").with(header::CONNECTION, "close"))
+            Err(Rejection::new(StatusCode::REQUEST_TIMEOUT, "the body took too long").with(header::CONNECTION, "close"))
         }
     }
 }
 
 /// A JSON object of that shape: 400 if it is not JSON, 422 if it is anything else.
-pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Rejection> {
     // serde would take an array for a struct.
     let object = body.trim_ascii_start().starts_with(b"{");
     let parsed = if object {
@@ -42,8 +42,8 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
             .and_then(|_| Err(serde::de::Error::custom("the body must be a JSON object")))
     };
     parsed.map_err(|error: serde_json::Error| match error.classify() {
-        serde_json::error::Category::Data => Refused::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
-        _ => Refused::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}")),
+        serde_json::error::Category::Data => Rejection::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
+        _ => Rejection::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}")),
     })
 }
 
@@ -61,8 +61,8 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
     }
 }
 
-fn expect_json(headers: &HeaderMap) -> Result<(), Refused> {
-    let unsupported = |why| Err(Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
+fn expect_json(headers: &HeaderMap) -> Result<(), Rejection> {
+    let unsupported = |why| Err(Rejection::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
     if headers
         .get(header::CONTENT_ENCODING)
         .is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))

@@ -6,7 +6,7 @@ use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::{App, Refused, json};
+use super::{App, Rejection, json};
 use crate::owner::Owner;
 use crate::store::Query;
 use crate::{JobState, JobStatus};
@@ -35,7 +35,7 @@ pub(super) async fn list(
     State(app): State<Arc<App>>,
     Extension(owner): Extension<Owner>,
     parameters: Result<Asked<Parameters>, QueryRejection>,
-) -> Result<Response, Refused> {
+) -> Result<Response, Rejection> {
     let Asked(parameters) = parameters.map_err(|error| bad(error.body_text()))?;
     if matches!(parameters.state, Some(JobState::Other(_))) {
         return Err(bad("state must be queued, running, done or failed"));
@@ -50,6 +50,6 @@ pub(super) async fn list(
     Ok(json(StatusCode::OK, &Listing { jobs, next_cursor: page.next.map(|number| number.to_string()) }))
 }
 
-fn bad(why: impl Into<std::borrow::Cow<'static, str>>) -> Refused {
-    Refused::new(StatusCode::BAD_REQUEST, why)
+fn bad(why: impl Into<std::borrow::Cow<'static, str>>) -> Rejection {
+    Rejection::new(StatusCode::BAD_REQUEST, why)
 }

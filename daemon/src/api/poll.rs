@@ -6,9 +6,9 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::time::{Instant, sleep_until};
 
-use super::{App, Job, Refused, json, prefer};
+use super::{App, JobPath, Rejection, json, prefer};
 use crate::owner::Owner;
-use crate::store::Broken;
+use crate::store::StoreError;
 use crate::{JobId, JobStatus};
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -17,16 +17,16 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 pub(super) async fn poll(
     State(app): State<Arc<App>>,
     Extension(owner): Extension<Owner>,
-    job: Job,
+    job: JobPath,
     headers: HeaderMap,
-) -> Result<Response, Refused> {
-    let Job(job_id) = job;
+) -> Result<Response, Rejection> {
+    let JobPath(job_id) = job;
     let wait = prefer::wait(&headers).map(|wait| wait.min(app.max_hold));
     let status = match wait {
         Some(wait) => held(&app, owner, &job_id, &headers, wait).await?,
         None => app.jobs.status(owner, &job_id).await?,
     };
-    let status = status.ok_or_else(Refused::unknown_job)?;
+    let status = status.ok_or_else(Rejection::unknown_job)?;
     app.jobs.counters.polls.add();
     let mut response = json(StatusCode::OK, &*status);
     if let Ok(tag) = HeaderValue::try_from(tag(&status)) {
@@ -46,7 +46,7 @@ async fn held(
     job_id: &JobId,
     headers: &HeaderMap,
     wait: Duration,
-) -> Result<Option<Arc<JobStatus>>, Broken> {
+) -> Result<Option<Arc<JobStatus>>, StoreError> {
     // Before the first look, so that no change falls in between.
     let mut watch = app.jobs.watch(job_id);
     let until = Instant::now() + wait;

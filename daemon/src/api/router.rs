@@ -6,7 +6,7 @@ use axum::routing::{get, post};
 use http::StatusCode;
 use tokio_util::sync::CancellationToken;
 
-use super::{Refused, Tokens, auth, cancel, health, list, metrics, models, poll, submit};
+use super::{Rejection, Tokens, auth, cancel, health, list, metrics, models, poll, submit};
 use crate::backend::Backend;
 use crate::delivery::Policy;
 use crate::faults::{Faults, around};
@@ -45,13 +45,13 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/tags", get(models::list))
         .route("/api/embed", post(models::embed))
         .route("/metrics", get(metrics::metrics))
-        .fallback(async || Refused::new(StatusCode::NOT_FOUND, "there is nothing at this path"))
+        .fallback(async || Rejection::new(StatusCode::NOT_FOUND, "there is nothing at this path"))
         .method_not_allowed_fallback(not_allowed)
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), auth::check))
         .with_state(app);
     around(api, faults).merge(open)
 }
 
-async fn not_allowed() -> Refused {
-    Refused::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method")
+async fn not_allowed() -> Rejection {
+    Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method")
 }

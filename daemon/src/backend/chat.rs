@@ -4,7 +4,7 @@ use foreman_protocol::json::raw;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::submission::Submission;
+use crate::job_spec::JobSpec;
 use crate::{Artifact, InvalidValue, JobId, Message};
 
 /// One start of one job, as a backend gets it.
@@ -14,11 +14,11 @@ use crate::{Artifact, InvalidValue, JobId, Message};
 pub struct Chat {
     job_id: JobId,
     attempt: u64,
-    submission: Arc<Submission>,
+    submission: Arc<JobSpec>,
 }
 
 impl Chat {
-    pub(crate) fn new(job_id: JobId, attempt: u64, submission: Arc<Submission>) -> Self {
+    pub(crate) fn new(job_id: JobId, attempt: u64, submission: Arc<JobSpec>) -> Self {
         Self { job_id, attempt, submission }
     }
 

@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::client::{HttpClient, client};
-use super::fault::Fault;
-use super::limits::Limits;
+use super::error::BackendError;
+use super::limits::BackendLimits;
 use crate::{BaseUrl, BoxError, Error};
 
 /// How much of a refusal is read.
@@ -24,11 +24,11 @@ pub(super) struct ModelServer {
     base: BaseUrl,
     client: HttpClient,
     bearer: Option<HeaderValue>,
-    limits: Limits,
+    limits: BackendLimits,
 }
 
 impl ModelServer {
-    pub(super) fn new(url: &str, bearer: Option<HeaderValue>, limits: Limits) -> Result<Self, Error> {
+    pub(super) fn new(url: &str, bearer: Option<HeaderValue>, limits: BackendLimits) -> Result<Self, Error> {
         let limits = limits.checked()?;
         let base = BaseUrl::parse("url", url)?;
         let client = client(&base, limits.connect)?;
@@ -51,7 +51,7 @@ impl ModelServer {
     pub(super) async fn within<T>(&self, attempt: impl Future<Output = Result<T, BoxError>>) -> Result<T, BoxError> {
         match self.limits.attempt {
             None => attempt.await,
-            Some(limit) => timeout(limit, attempt).await.unwrap_or_else(|_| Err(Fault::attempt(limit))),
+            Some(limit) => timeout(limit, attempt).await.unwrap_or_else(|_| Err(BackendError::attempt(limit))),
         }
     }
 
@@ -66,7 +66,7 @@ impl ModelServer {
         let (limits, deadline) = (self.limits, Instant::now() + self.limits.first);
         let sending = self.client.request(request.body(Full::new(body))?);
         let response = match timeout_at(deadline, sending).await {
-            Err(_) => return Err(Fault::stalled(limits.first)),
+            Err(_) => return Err(BackendError::stalled(limits.first)),
             Ok(Err(error)) => return Err(unsent(error)),
             Ok(Ok(response)) => response,
         };
@@ -78,12 +78,12 @@ impl ModelServer {
         answer.limits.answer = REFUSAL;
         // A refusal that cannot be read is one without a reason.
         let reason = answer.whole().await.unwrap_or_default();
-        Err(Fault::answered(head.status, &reason))
+        Err(BackendError::answered(head.status, &reason))
     }
 }
 
 fn unsent(error: hyper_util::client::legacy::Error) -> BoxError {
-    if error.is_connect() { Fault::connect(error.into()) } else { Fault::broke(error.into()) }
+    if error.is_connect() { BackendError::connect(error.into()) } else { BackendError::broke(error.into()) }
 }
 
 impl fmt::Debug for ModelServer {
@@ -95,7 +95,7 @@ impl fmt::Debug for ModelServer {
 /// An answer whose body is being read.
 pub(super) struct Answer {
     body: Incoming,
-    limits: Limits,
+    limits: BackendLimits,
     limit: Duration,
     deadline: Instant,
     read: usize,
@@ -110,12 +110,13 @@ impl Answer {
 
     async fn chunk(&mut self) -> Result<Option<Bytes>, BoxError> {
         loop {
-            let frame = timeout_at(self.deadline, self.body.frame()).await.map_err(|_| Fault::stalled(self.limit))?;
+            let frame =
+                timeout_at(self.deadline, self.body.frame()).await.map_err(|_| BackendError::stalled(self.limit))?;
             let Some(frame) = frame else { return Ok(None) };
-            let Ok(data) = frame.map_err(|error| Fault::broke(error.into()))?.into_data() else { continue };
+            let Ok(data) = frame.map_err(|error| BackendError::broke(error.into()))?.into_data() else { continue };
             self.read = self.read.saturating_add(data.len());
             if self.read > self.limits.answer {
-                return Err(Fault::too_large(self.limits.answer));
+                return Err(BackendError::too_large(self.limits.answer));
             }
             return Ok(Some(data));
         }
@@ -132,7 +133,7 @@ impl Answer {
 
     pub(super) async fn json<T: DeserializeOwned>(mut self) -> Result<T, BoxError> {
         let whole = self.whole().await?;
-        serde_json::from_slice(&whole).map_err(|error| Fault::garbage_json("it is not the JSON expected", error))
+        serde_json::from_slice(&whole).map_err(|error| BackendError::garbage_json("it is not the JSON expected", error))
     }
 
     pub(super) fn lines(self) -> Lines {

@@ -7,7 +7,7 @@ const FOREVER: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 10);
 
 /// What a backend that asks a model server bears with.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct BackendLimits {
     pub(super) connect: Duration,
     pub(super) first: Duration,
     pub(super) stall: Duration,
@@ -15,7 +15,7 @@ pub(super) struct Limits {
     pub(super) answer: usize,
 }
 
-impl Default for Limits {
+impl Default for BackendLimits {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5),
@@ -27,7 +27,7 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
+impl BackendLimits {
     /// The limits, if none of them is nothing.
     pub(super) fn checked(self) -> Result<Self, Error> {
         for (field, limit) in [
@@ -54,18 +54,18 @@ mod tests {
     #[test]
     fn a_limit_of_nothing_is_refused_by_name() {
         let zero = Duration::ZERO;
-        let good = Limits::default();
+        let good = BackendLimits::default();
         for (limits, field) in [
-            (Limits { connect: zero, ..good }, "connect_timeout"),
-            (Limits { first: zero, ..good }, "first_stall"),
-            (Limits { stall: zero, ..good }, "stall"),
-            (Limits { attempt: Some(zero), ..good }, "attempt_timeout"),
-            (Limits { answer: 0, ..good }, "answer_limit"),
+            (BackendLimits { connect: zero, ..good }, "connect_timeout"),
+            (BackendLimits { first: zero, ..good }, "first_stall"),
+            (BackendLimits { stall: zero, ..good }, "stall"),
+            (BackendLimits { attempt: Some(zero), ..good }, "attempt_timeout"),
+            (BackendLimits { answer: 0, ..good }, "answer_limit"),
         ] {
             let error = limits.checked().unwrap_err();
             assert_eq!(error.to_string(), format!("invalid {field}: must not be zero"));
         }
-        let endless = Limits { first: Duration::MAX, stall: Duration::MAX, ..good }.checked().unwrap();
+        let endless = BackendLimits { first: Duration::MAX, stall: Duration::MAX, ..good }.checked().unwrap();
         assert_eq!((endless.first, endless.stall), (FOREVER, FOREVER));
     }
 }

@@ -1,7 +1,7 @@
 //! [`Ollama`]: chats, models and embeddings of an Ollama server.
 
-mod answer;
 mod builder;
+mod chunks;
 mod request;
 mod service;
 

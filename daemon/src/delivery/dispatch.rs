@@ -10,7 +10,7 @@ use super::{Schedule, Sender};
 use crate::failure::failure;
 use crate::faults::{Hold, Next};
 use crate::jobs::Jobs;
-use crate::store::{Claim, Mail, Verdict};
+use crate::store::{Claim, Delivery, Verdict};
 
 /// How long a store is left alone that failed.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -66,7 +66,7 @@ async fn send_held(
     jobs: Arc<Jobs>,
     sender: Arc<Sender>,
     schedule: Arc<Schedule>,
-    mail: Mail,
+    mail: Delivery,
     hold: Hold,
     closing: CancellationToken,
 ) {
@@ -76,7 +76,13 @@ async fn send_held(
     }
 }
 
-async fn send(jobs: Arc<Jobs>, sender: Arc<Sender>, schedule: Arc<Schedule>, mail: Mail, closing: CancellationToken) {
+async fn send(
+    jobs: Arc<Jobs>,
+    sender: Arc<Sender>,
+    schedule: Arc<Schedule>,
+    mail: Delivery,
+    closing: CancellationToken,
+) {
     jobs.counters.webhook_attempts.add();
     let sent = sender.send(&mail).await;
     let verdict = schedule.verdict(&sent, mail.attempt, Instant::now());
@@ -95,7 +101,7 @@ async fn send(jobs: Arc<Jobs>, sender: Arc<Sender>, schedule: Arc<Schedule>, mai
 
 /// Asks the store until it has noted it: a disk that is full is no reason to send an event again and again. A daemon that closes
 /// asks once more, and sends the event again after its next start.
-async fn settle(jobs: &Jobs, mail: &Mail, verdict: Verdict, closing: &CancellationToken) {
+async fn settle(jobs: &Jobs, mail: &Delivery, verdict: Verdict, closing: &CancellationToken) {
     loop {
         let last = closing.is_cancelled();
         let Err(error) = jobs.settle(&mail.job_id, verdict.clone()).await else { return };

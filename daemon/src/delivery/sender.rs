@@ -13,7 +13,7 @@ use super::Policy;
 use super::connect::{Connector, is_forbidden};
 use crate::BoxError;
 use crate::faults::{Faults, Spoilt};
-use crate::store::Mail;
+use crate::store::Delivery;
 
 /// How long an attempt may take, from connecting to the answer.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -67,7 +67,7 @@ impl Sender {
         self
     }
 
-    pub(super) async fn send(&self, mail: &Mail) -> Sent {
+    pub(super) async fn send(&self, mail: &Delivery) -> Sent {
         let Some(faults) = &self.faults else { return self.attempt(mail, Spoilt::default()).await };
         if faults.silences(mail) {
             return Sent::Answered { status: StatusCode::NO_CONTENT, retry_after: None };
@@ -79,7 +79,7 @@ impl Sender {
         sent
     }
 
-    async fn attempt(&self, mail: &Mail, spoilt: Spoilt) -> Sent {
+    async fn attempt(&self, mail: &Delivery, spoilt: Spoilt) -> Sent {
         match tokio::time::timeout(PATIENCE, self.exchange(mail, spoilt)).await {
             Ok(Ok(sent)) => sent,
             Ok(Err(error)) if is_forbidden(error.as_ref()) => Sent::Forbidden,
@@ -91,7 +91,7 @@ impl Sender {
         }
     }
 
-    async fn exchange(&self, mail: &Mail, spoilt: Spoilt) -> Result<Sent, BoxError> {
+    async fn exchange(&self, mail: &Delivery, spoilt: Spoilt) -> Result<Sent, BoxError> {
         let request = self.event(spoilt.mail(mail)?.as_ref())?;
         let response = self.request(spoilt.request(mail, request)?).await?;
         let status = response.status();
@@ -112,7 +112,7 @@ impl Sender {
     }
 
     /// The event as it goes over the wire, signed over these very bytes.
-    fn event(&self, mail: &Mail) -> Result<Request<Full<Bytes>>, BoxError> {
+    fn event(&self, mail: &Delivery) -> Result<Request<Full<Bytes>>, BoxError> {
         let body = serde_json::to_vec(&*mail.status)?;
         let timestamp = Timestamp::now().as_second();
         let mut request = Request::post(mail.to.url.clone())

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::handle::Faults;
 use crate::jobs::Jobs;
-use crate::store::Mail;
+use crate::store::Delivery;
 
 /// An event that is not sent yet.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(crate) enum Next {
 
 impl Faults {
     /// Whether an event that is due is to be held.
-    pub(crate) fn hold(&self, mail: &Mail) -> Option<Hold> {
+    pub(crate) fn hold(&self, mail: &Delivery) -> Option<Hold> {
         let is_last = mail.status.state.is_terminal();
         let mut state = self.state();
         let may_move = !is_last && !state.reordered.contains(&mail.event_id);
@@ -54,7 +54,7 @@ impl Faults {
 
 impl Hold {
     /// Returns when the hold is over: after its time, when it is released, or when the daemon ends.
-    pub(crate) async fn over(mut self, jobs: &Jobs, mail: &Mail, ended: &CancellationToken) -> Next {
+    pub(crate) async fn over(mut self, jobs: &Jobs, mail: &Delivery, ended: &CancellationToken) -> Next {
         let next = tokio::select! {
             biased;
             next = self.why.over(jobs, mail) => next,
@@ -69,7 +69,7 @@ impl Hold {
 }
 
 impl Why {
-    async fn over(&self, jobs: &Jobs, mail: &Mail) -> Next {
+    async fn over(&self, jobs: &Jobs, mail: &Delivery) -> Next {
         match self {
             Self::Late(delay) => {
                 sleep(*delay).await;
@@ -102,11 +102,12 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     /// A job that is queued, and its first event.
-    async fn queued() -> (Jobs, Mail) {
+    async fn queued() -> (Jobs, Delivery) {
         let jobs = Jobs::new(Box::new(Memory::new(1, std::num::NonZeroUsize::MIN, HOUR)));
         let submission = serde_json::from_str(r#"{"model":"m"}"#).unwrap();
         let webhook = Some("http://127.0.0.1:1".parse().unwrap());
-        let new = NewJob { owner: Owner::ANYBODY, submission, body: "".into(), webhook, traceparent: None, key: None };
+        let new =
+            NewJob { owner: Owner::ANONYMOUS, submission, body: "".into(), webhook, traceparent: None, key: None };
         jobs.submit(new).await.unwrap().unwrap();
         let Claim::Now(mail) = jobs.claim().await.unwrap() else { panic!("no event") };
         (jobs, mail)
@@ -167,8 +168,8 @@ mod tests {
     async fn the_last_event_of_a_job_has_none_to_be_put_behind() {
         let (faults, (jobs, mail)) = (Faults::new(), queued().await);
         faults.events().reorder(Times::UntilCleared);
-        jobs.cancel(Owner::ANYBODY, &mail.job_id).await.unwrap();
-        let status = jobs.status(Owner::ANYBODY, &mail.job_id).await.unwrap().unwrap();
-        assert!(faults.hold(&Mail { status, ..mail }).is_none());
+        jobs.cancel(Owner::ANONYMOUS, &mail.job_id).await.unwrap();
+        let status = jobs.status(Owner::ANONYMOUS, &mail.job_id).await.unwrap().unwrap();
+        assert!(faults.hold(&Delivery { status, ..mail }).is_none());
     }
 }

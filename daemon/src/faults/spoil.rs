@@ -10,7 +10,7 @@ use http_body_util::Full;
 use uuid::Uuid;
 
 use super::handle::Faults;
-use crate::store::Mail;
+use crate::store::Delivery;
 use crate::{BoxError, JobId, JobState};
 
 /// What a forged event tells.
@@ -35,7 +35,7 @@ pub(crate) struct Spoilt {
 
 impl Faults {
     /// Whether an event that is to be sent is not.
-    pub(crate) fn silences(&self, mail: &Mail) -> bool {
+    pub(crate) fn silences(&self, mail: &Delivery) -> bool {
         let is_last = mail.status.state.is_terminal();
         let silenced = self.state().of_event(is_last, |events| events.silence.take()).is_some();
         if silenced {
@@ -45,7 +45,7 @@ impl Faults {
     }
 
     /// What is to be wrong with an event; only what has signatures can have wrong ones.
-    pub(crate) fn spoils(&self, mail: &Mail, signed: bool) -> Spoilt {
+    pub(crate) fn spoils(&self, mail: &Delivery, signed: bool) -> Spoilt {
         let is_last = mail.status.state.is_terminal();
         let mut state = self.state();
         let forgery = state.of_event(is_last, |events| events.forge.take());
@@ -61,7 +61,7 @@ impl Faults {
     }
 
     /// Whether an event that was delivered is sent once more.
-    pub(crate) fn duplicates(&self, mail: &Mail) -> bool {
+    pub(crate) fn duplicates(&self, mail: &Delivery) -> bool {
         let is_last = mail.status.state.is_terminal();
         let duplicated = self.state().of_event(is_last, |events| events.duplicate.take()).is_some();
         if duplicated {
@@ -73,7 +73,7 @@ impl Faults {
 
 impl Spoilt {
     /// The event to be signed.
-    pub(crate) fn mail(self, mail: &Mail) -> Result<Cow<'_, Mail>, BoxError> {
+    pub(crate) fn mail(self, mail: &Delivery) -> Result<Cow<'_, Delivery>, BoxError> {
         let mut mail = Cow::Borrowed(mail);
         if self.forgery == Some(Forgery::Job) {
             let other = JobId::new(Uuid::now_v7().simple().to_string())?;
@@ -85,7 +85,7 @@ impl Spoilt {
     /// What happens to it after that.
     pub(crate) fn request(
         self,
-        mail: &Mail,
+        mail: &Delivery,
         mut request: Request<Full<Bytes>>,
     ) -> Result<Request<Full<Bytes>>, BoxError> {
         if self.forgery == Some(Forgery::Body) {

@@ -4,26 +4,26 @@ use bytes::Bytes;
 use http::{HeaderValue, Uri};
 use serde_json::value::RawValue;
 
+use crate::job_spec::JobSpec;
 use crate::owner::Owner;
-use crate::submission::Submission;
 use crate::{Artifact, JobId, JobState, JobStatus};
 
 /// A submission that was checked.
 #[derive(Debug)]
 pub(crate) struct NewJob {
     pub(crate) owner: Owner,
-    pub(crate) submission: Submission,
+    pub(crate) submission: JobSpec,
     /// What the submission was read from.
     #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "only a file keeps it"))]
     pub(crate) body: Bytes,
     pub(crate) webhook: Option<Uri>,
     pub(crate) traceparent: Option<HeaderValue>,
-    pub(crate) key: Option<Key>,
+    pub(crate) key: Option<IdempotencyKey>,
 }
 
 /// An idempotency key and the SHA-256 of the body it came with.
 #[derive(Debug)]
-pub(crate) struct Key {
+pub(crate) struct IdempotencyKey {
     pub(crate) text: Box<[u8]>,
     pub(crate) digest: [u8; 32],
 }
@@ -38,7 +38,7 @@ pub(crate) struct Submitted {
 
 /// Why a submission was not taken.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum SubmitError {
     /// The key was used for another body.
     KeyReused,
     /// As many jobs are queued as may be.
@@ -47,7 +47,7 @@ pub(crate) enum Refusal {
 
 /// What came of the job that was next.
 #[derive(Debug)]
-pub(crate) enum Next {
+pub(crate) enum NextJob {
     Run(Taken),
     /// It cannot be read any more, and has failed.
     #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "memory does not decay"))]
@@ -60,17 +60,17 @@ pub(crate) struct Taken {
     pub(crate) job_id: JobId,
     /// Which run of the job it is; the first is 1.
     pub(crate) attempt: u64,
-    pub(crate) submission: Arc<Submission>,
+    pub(crate) submission: Arc<JobSpec>,
 }
 
 /// How far a job is.
 #[derive(Debug)]
-pub(crate) struct Progress {
+pub(crate) struct JobProgress {
     pub(crate) state: JobState,
     pub(crate) attempt: u64,
 }
 
-impl Progress {
+impl JobProgress {
     /// Whether that run of the job goes on, as far as anybody decided.
     pub(crate) fn is_run(&self, attempt: u64) -> bool {
         self.state == JobState::Running && self.attempt == attempt

@@ -12,11 +12,11 @@ use super::fresh_id::fresh_id;
 use super::outbox::Outbox;
 use super::queue::Queue;
 use super::{
-    Address, Cancelled, Claim, NewJob, Next, Outcome, Page, Progress, Query, Refusal, Store, Submitted, Taken,
-    Transaction, Verdict,
+    Address, Cancelled, Claim, JobProgress, NewJob, NextJob, Outcome, Page, Query, Store, SubmitError, Submitted,
+    Taken, Transaction, Verdict,
 };
+use crate::job_spec::JobSpec;
 use crate::owner::Owner;
-use crate::submission::Submission;
 use crate::{JobId, JobState, JobStatus};
 
 /// Everything in memory, under one lock: it is gone with the process.
@@ -51,7 +51,7 @@ struct Job {
     owner: Owner,
     status: Arc<JobStatus>,
     /// Until it has ended.
-    submission: Option<Arc<Submission>>,
+    submission: Option<Arc<JobSpec>>,
     key: Option<Box<[u8]>>,
 }
 
@@ -62,8 +62,8 @@ struct Used {
 }
 
 impl Job {
-    fn progress(&self) -> Progress {
-        Progress { state: self.status.state.clone(), attempt: self.status.attempt }
+    fn progress(&self) -> JobProgress {
+        JobProgress { state: self.status.state.clone(), attempt: self.status.attempt }
     }
 
     fn start(&mut self) -> Option<Taken> {
@@ -89,7 +89,7 @@ impl Memory {
         Self { max_queue, keep, inner: Mutex::new(inner) }
     }
 
-    fn submit_now(&self, new: NewJob) -> Result<Submitted, Refusal> {
+    fn submit_now(&self, new: NewJob) -> Result<Submitted, SubmitError> {
         let now = Instant::now();
         let mut inner = self.lock();
         inner.forget(now, self.keep);
@@ -100,11 +100,11 @@ impl Memory {
             return if same {
                 Ok(Submitted { job_id: used.job_id.clone(), replayed: true })
             } else {
-                Err(Refusal::KeyReused)
+                Err(SubmitError::KeyReused)
             };
         }
         if inner.queue.len() >= self.max_queue {
-            return Err(Refusal::Full);
+            return Err(SubmitError::Full);
         }
         Ok(Submitted { job_id: inner.add(new, now), replayed: false })
     }
@@ -169,7 +169,7 @@ impl Memory {
         inner.jobs.get(job_id).filter(|job| job.owner == owner).map(|job| inner.told(job))
     }
 
-    fn progress_now(&self, job_id: &JobId) -> Option<Progress> {
+    fn progress_now(&self, job_id: &JobId) -> Option<JobProgress> {
         self.lock().jobs.get(job_id).map(Job::progress)
     }
 
@@ -207,12 +207,12 @@ fn done<'a, T: Send + 'a>(value: T) -> Transaction<'a, T> {
 }
 
 impl Store for Memory {
-    fn submit(&self, new: NewJob) -> Transaction<'_, Result<Submitted, Refusal>> {
+    fn submit(&self, new: NewJob) -> Transaction<'_, Result<Submitted, SubmitError>> {
         done(self.submit_now(new))
     }
 
-    fn take(&self) -> Transaction<'_, Option<Next>> {
-        done(self.take_now().map(Next::Run))
+    fn take(&self) -> Transaction<'_, Option<NextJob>> {
+        done(self.take_now().map(NextJob::Run))
     }
 
     fn restart<'a>(&'a self, job_id: &'a JobId, attempt: u64) -> Transaction<'a, Option<Taken>> {
@@ -235,7 +235,7 @@ impl Store for Memory {
         done(self.status_now(owner, job_id))
     }
 
-    fn progress<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Option<Progress>> {
+    fn progress<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Option<JobProgress>> {
         done(self.progress_now(job_id))
     }
 

@@ -43,7 +43,7 @@ pub(crate) struct Address {
 
 /// An event to be sent now.
 #[derive(Debug, Clone)]
-pub(crate) struct Mail {
+pub(crate) struct Delivery {
     pub(crate) job_id: JobId,
     /// The same at each attempt, so that a receiver can tell a repetition.
     pub(crate) event_id: Box<str>,
@@ -56,7 +56,7 @@ pub(crate) struct Mail {
 /// What there is to send.
 #[derive(Debug)]
 pub(crate) enum Claim {
-    Now(Mail),
+    Now(Delivery),
     /// Nothing before then.
     At(Instant),
     Nothing,
@@ -113,7 +113,7 @@ impl Outbox {
             let Some(mailbox) = self.boxes.get_mut(&job_id) else { continue };
             let Some(event) = mailbox.events.front() else { continue };
             mailbox.attempts = mailbox.attempts.saturating_add(1);
-            return Claim::Now(Mail {
+            return Claim::Now(Delivery {
                 event_id: event.id.clone(),
                 status: Arc::clone(&event.status),
                 to: Arc::clone(&mailbox.to),

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroUsize;
 
-use super::tally::Tally;
+use super::fenwick_tree::FenwickTree;
 use crate::JobId;
 
 /// How many places may be left over from batches that are gone, beside one for each job that waits.
@@ -24,7 +24,7 @@ pub(super) struct Queue {
     last: HashMap<Box<str>, usize>,
     waiting: HashMap<u64, Waiting>,
     /// How many wait in each, so that no place has to be counted.
-    sizes: Tally,
+    sizes: FenwickTree,
 }
 
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Queue {
             begun: None,
             last: HashMap::new(),
             waiting: HashMap::new(),
-            sizes: Tally::default(),
+            sizes: FenwickTree::default(),
         }
     }
 
@@ -104,7 +104,7 @@ impl Queue {
 
     fn begin(&mut self, model: &str) -> usize {
         if self.sizes.len() > 2 * self.waiting.len() + SPARE {
-            self.close_ranks();
+            self.compact();
         }
         let place = self.sizes.len();
         self.sizes.push(0);
@@ -121,8 +121,8 @@ impl Queue {
     }
 
     /// Gives the batches new places without gaps: seldom enough that it costs each job that came no more than a few steps.
-    fn close_ranks(&mut self) {
-        self.sizes = Tally::default();
+    fn compact(&mut self) {
+        self.sizes = FenwickTree::default();
         self.begun = self.begun.map(|_| 0);
         for (place, batch) in std::mem::take(&mut self.batches).into_values().enumerate() {
             self.sizes.push(batch.numbers.len());

@@ -3,19 +3,19 @@ use std::time::Duration;
 use super::Ollama;
 use crate::Error;
 use crate::backend::http::ModelServer;
-use crate::backend::limits::Limits;
+use crate::backend::limits::BackendLimits;
 
 /// Sets the limits of an [`Ollama`].
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct OllamaBuilder {
     url: String,
-    limits: Limits,
+    limits: BackendLimits,
 }
 
 impl OllamaBuilder {
     pub(super) fn new(url: String) -> Self {
-        Self { url, limits: Limits::default() }
+        Self { url, limits: BackendLimits::default() }
     }
 
     /// How long connecting may take; 5 s unless set.

@@ -5,9 +5,9 @@ use serde::Deserialize;
 use tower::Service;
 
 use super::OllamaBuilder;
-use super::answer::Chunks;
+use super::chunks::Chunks;
 use super::request::Request;
-use crate::backend::fault::Fault;
+use crate::backend::error::BackendError;
 use crate::backend::http::ModelServer;
 use crate::{Backend, Chat, ChatAnswer, ListModels};
 use crate::{BoxError, EmbedRequest, EmbedResponse, Error, ModelInfo};
@@ -77,7 +77,7 @@ impl Ollama {
             }
             lines.began();
         }
-        Err(Fault::garbage("it ends before it is done"))
+        Err(BackendError::garbage("it ends before it is done"))
     }
 
     async fn tags(&self) -> Result<Vec<ModelInfo>, BoxError> {

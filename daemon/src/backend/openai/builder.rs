@@ -5,7 +5,7 @@ use http::HeaderValue;
 use super::OpenAi;
 use crate::Error;
 use crate::backend::http::ModelServer;
-use crate::backend::limits::Limits;
+use crate::backend::limits::BackendLimits;
 
 /// Sets the key and the limits of an [`OpenAi`].
 #[derive(Debug, Clone)]
@@ -13,7 +13,7 @@ use crate::backend::limits::Limits;
 pub struct OpenAiBuilder {
     url: String,
     key: Option<Key>,
-    limits: Limits,
+    limits: BackendLimits,
 }
 
 /// The header that shows the key, or nothing if the key cannot be in one.
@@ -35,7 +35,7 @@ impl Key {
 
 impl OpenAiBuilder {
     pub(super) fn new(url: String) -> Self {
-        Self { url, key: None, limits: Limits::default() }
+        Self { url, key: None, limits: BackendLimits::default() }
     }
 
     /// Sends `Authorization: Bearer KEY`.

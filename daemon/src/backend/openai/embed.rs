@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::backend::fault::Fault;
+use crate::backend::error::BackendError;
 use crate::{BoxError, EmbedInput, EmbedRequest, EmbedResponse};
 
 /// The body of `POST /v1/embeddings`.
@@ -36,7 +36,7 @@ impl Embeddings {
     /// The vectors in the order of the texts, of which there were so many.
     pub(super) fn ordered(mut self, texts: usize) -> Result<EmbedResponse, BoxError> {
         if self.data.len() != texts {
-            return Err(Fault::garbage("it has not one embedding for each text"));
+            return Err(BackendError::garbage("it has not one embedding for each text"));
         }
         self.data.sort_by_key(|embedding| embedding.index);
         let mut response = EmbedResponse::new(self.data.into_iter().map(|embedding| embedding.embedding).collect());

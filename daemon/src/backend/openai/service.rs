@@ -6,12 +6,12 @@ use tokio::time::Instant;
 use tower::Service;
 
 use super::OpenAiBuilder;
-use super::answer::{Took, answer};
 use super::embed::{self, Embeddings};
 use super::models::Models;
 use super::request::Request;
+use super::response::{Took, answer};
 use super::stream::{Events, Line};
-use crate::backend::fault::Fault;
+use crate::backend::error::BackendError;
 use crate::backend::http::ModelServer;
 use crate::{Backend, Chat, ChatAnswer, ListModels};
 use crate::{BoxError, EmbedRequest, EmbedResponse, Error, ModelInfo};
@@ -102,7 +102,7 @@ impl OpenAi {
         }
         // Some servers close without `[DONE]`, which is as good where the model has finished.
         if events.finish_reason.is_none() {
-            return Err(Fault::garbage("it ends before it is done"));
+            return Err(BackendError::garbage("it ends before it is done"));
         }
         let total = begin.elapsed();
         answer(chat.model(), Timestamp::now(), events, Took { first: first.unwrap_or(total), total })

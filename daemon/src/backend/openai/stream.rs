@@ -3,7 +3,7 @@ use serde_json::Value;
 
 use super::tool_calls::{Piece, ToolCalls};
 use crate::BoxError;
-use crate::backend::fault::Fault;
+use crate::backend::error::BackendError;
 
 /// The events of a streamed chat, put together.
 #[derive(Default)]
@@ -70,7 +70,7 @@ impl Events {
     pub(super) fn push(&mut self, line: &[u8]) -> Result<Line, BoxError> {
         // llama.cpp names the field after what is in it.
         if let Some(error) = line.strip_prefix(b"error:") {
-            return Err(Fault::said(&serde_json::from_slice(error).map_err(garbage)?));
+            return Err(BackendError::said(&serde_json::from_slice(error).map_err(garbage)?));
         }
         let Some(data) = line.strip_prefix(b"data:").map(<[u8]>::trim_ascii) else {
             return field(line);
@@ -80,7 +80,7 @@ impl Events {
         }
         let chunk: Chunk = serde_json::from_slice(data).map_err(garbage)?;
         if let Some(error) = chunk.error {
-            return Err(Fault::said(&error));
+            return Err(BackendError::said(&error));
         }
         self.usage = chunk.usage.or(self.usage);
         // One answer was asked for, so there is one choice.
@@ -106,11 +106,15 @@ impl Events {
 fn field(line: &[u8]) -> Result<Line, BoxError> {
     let known = [&b"event"[..], b"id", b"retry"];
     let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
-    if known.contains(&name) { Ok(Line::Other) } else { Err(Fault::garbage("a line is not one of an event stream")) }
+    if known.contains(&name) {
+        Ok(Line::Other)
+    } else {
+        Err(BackendError::garbage("a line is not one of an event stream"))
+    }
 }
 
 fn garbage(error: serde_json::Error) -> BoxError {
-    Fault::garbage_json("an event is not a chunk of a chat", error)
+    BackendError::garbage_json("an event is not a chunk of a chat", error)
 }
 
 #[cfg(test)]

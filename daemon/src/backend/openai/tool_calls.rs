@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::BoxError;
-use crate::backend::fault::Fault;
+use crate::backend::error::BackendError;
 
 /// A piece of a tool call.
 #[derive(Deserialize)]
@@ -75,9 +75,9 @@ impl Call {
     fn finish(self) -> Result<ToolCall, BoxError> {
         const WHY: &str = "the arguments of a tool call are not a JSON object";
         let arguments = if self.arguments.trim().is_empty() { "{}".to_owned() } else { self.arguments };
-        let arguments = RawValue::from_string(arguments).map_err(|error| Fault::garbage_json(WHY, error))?;
+        let arguments = RawValue::from_string(arguments).map_err(|error| BackendError::garbage_json(WHY, error))?;
         if !arguments.get().starts_with('{') {
-            return Err(Fault::garbage(WHY));
+            return Err(BackendError::garbage(WHY));
         }
         Ok(ToolCall { id: self.id, function: Function { name: self.name, arguments } })
     }

@@ -14,7 +14,7 @@ use crate::store::Query;
 fn what_is_asked_often_is_found_by_an_index() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
-    let page = |state| super::store::paging(&Query { owner: Owner::ANYBODY, state, before: None, limit: 3 });
+    let page = |state| super::store::paging(&Query { owner: Owner::ANONYMOUS, state, before: None, limit: 3 });
     for (sql, plan) in [
         (page(None), "SEARCH jobs USING INDEX jobs_by_owner (owner=? AND number<?)"),
         (

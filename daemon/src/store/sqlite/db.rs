@@ -13,7 +13,7 @@ use super::index::Index;
 use super::row::{STATUS, column, count, is_damaged, is_torn, job_id, status, submission, unfit};
 use crate::owner::Owner;
 use crate::store::fresh_id::fresh_id;
-use crate::store::{Cancelled, Key, NewJob, Next, Outcome, Refusal, Submitted, Taken};
+use crate::store::{Cancelled, IdempotencyKey, NewJob, NextJob, Outcome, SubmitError, Submitted, Taken};
 use crate::{JobId, JobState};
 
 /// How many jobs are swept at once, so that nobody waits long behind it.
@@ -62,15 +62,15 @@ impl Db {
         }
     }
 
-    pub(super) fn submit(&mut self, new: &NewJob) -> rusqlite::Result<Result<Submitted, Refusal>> {
+    pub(super) fn submit(&mut self, new: &NewJob) -> rusqlite::Result<Result<Submitted, SubmitError>> {
         if let Some(key) = &new.key
             && let Some((job_id, digest)) = self.used(new.owner, key)?
         {
             let same = digest == key.digest;
-            return Ok(if same { Ok(Submitted { job_id, replayed: true }) } else { Err(Refusal::KeyReused) });
+            return Ok(if same { Ok(Submitted { job_id, replayed: true }) } else { Err(SubmitError::KeyReused) });
         }
         if self.index().queue.len() >= self.max_queue {
-            return Ok(Err(Refusal::Full));
+            return Ok(Err(SubmitError::Full));
         }
         let (job_id, number) = (fresh_id(), self.index().number());
         let key = new.key.as_ref();
@@ -100,14 +100,14 @@ impl Db {
     }
 
     /// The job that its owner used a key for, and the digest of the body it came with.
-    fn used(&self, owner: Owner, key: &Key) -> rusqlite::Result<Option<(JobId, [u8; 32])>> {
+    fn used(&self, owner: Owner, key: &IdempotencyKey) -> rusqlite::Result<Option<(JobId, [u8; 32])>> {
         self.connection
             .prepare_cached(USED)?
             .query_row(params![kept(&key.text), owner.as_bytes()], |row| Ok((job_id(row, 0)?, row.get(1)?)))
             .optional()
     }
 
-    pub(super) fn take(&mut self) -> rusqlite::Result<Option<Next>> {
+    pub(super) fn take(&mut self) -> rusqlite::Result<Option<NextJob>> {
         loop {
             let popped = self.index().queue.pop();
             let Some(job_id) = popped else { return Ok(None) };
@@ -122,15 +122,15 @@ impl Db {
             return Ok(None);
         }
         match self.start(job_id)? {
-            Some((_, Next::Run(taken))) => Ok(Some(taken)),
-            Some((number, Next::Damaged(_))) => self.record(number).map(|()| None),
+            Some((_, NextJob::Run(taken))) => Ok(Some(taken)),
+            Some((number, NextJob::Damaged(_))) => self.record(number).map(|()| None),
             None => Ok(None),
         }
     }
 
     /// One that has not ended. What is damaged must not be in the way of the others: a job whose row cannot be understood fails,
     /// and one whose part of the file is torn, so that nothing of it can be written either, is left alone from then on.
-    fn start(&mut self, job_id: &JobId) -> rusqlite::Result<Option<(i64, Next)>> {
+    fn start(&mut self, job_id: &JobId) -> rusqlite::Result<Option<(i64, NextJob)>> {
         if self.torn.contains(job_id) {
             return Ok(None);
         }
@@ -142,7 +142,7 @@ impl Db {
         started
     }
 
-    fn started(&mut self, job_id: &JobId) -> rusqlite::Result<Option<(i64, Next)>> {
+    fn started(&mut self, job_id: &JobId) -> rusqlite::Result<Option<(i64, NextJob)>> {
         let found = self
             .connection
             .prepare_cached("SELECT number, attempt, body FROM jobs WHERE id = ? AND state IN ('queued', 'running')")?
@@ -162,12 +162,12 @@ impl Db {
                         "UPDATE jobs SET state = 'running', attempt = attempt + 1, started_at = ? WHERE number = ?",
                     )?
                     .execute([Timestamp::now().as_microsecond(), number])?;
-                Ok(Some((number, Next::Run(taken))))
+                Ok(Some((number, NextJob::Run(taken))))
             }
             Some((number, Err(error))) if is_damaged(&error) => {
                 tracing::error!(%job_id, %error, "a job cannot be read and has failed");
                 self.fail(number, "what was submitted is damaged in the daemon's store")?;
-                Ok(Some((number, Next::Damaged(job_id.clone()))))
+                Ok(Some((number, NextJob::Damaged(job_id.clone()))))
             }
             Some((_, Err(error))) => Err(error),
         }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::db::Db;
 use super::index::Due;
 use super::row::{COLUMNS, STATUS, count, damaged, is_damaged, is_torn, status, time};
-use crate::store::{Address, Claim, Mail, Verdict};
+use crate::store::{Address, Claim, Delivery, Verdict};
 use crate::{JobId, JobState};
 
 /// The row of a job's first event.
@@ -55,7 +55,7 @@ impl Db {
 
     /// The first event of a job. What it tells is the job as it was then: of a state on the way no more than that state, of
     /// the last one everything, since nothing changes after it.
-    fn mail(&self, number: i64) -> rusqlite::Result<Option<Mail>> {
+    fn mail(&self, number: i64) -> rusqlite::Result<Option<Delivery>> {
         let event = self
             .connection
             .prepare_cached(
@@ -77,7 +77,7 @@ impl Db {
         status.state = event.state;
         status.attempt = event.attempt;
         status.started_at = event.started_at;
-        Ok(Some(Mail {
+        Ok(Some(Delivery {
             job_id: status.job_id.clone(),
             event_id: event.id,
             status: Arc::new(status),

@@ -14,7 +14,7 @@ use super::db::Db;
 use super::index::Index;
 use super::tests::{done, new, open};
 use crate::owner::Owner;
-use crate::store::{Broken, Cancelled, Claim, NewJob, Next, Store as _, Submitted, Taken, Verdict};
+use crate::store::{Cancelled, Claim, NewJob, NextJob, Store as _, StoreError, Submitted, Taken, Verdict};
 use crate::{JobId, JobState};
 
 /// Each write counts down, and from 0 on every write fails, until the count is set anew; so does a commit with a debt.
@@ -49,7 +49,7 @@ enum Told {
 
 type Change<'a> = Pin<Box<dyn Future<Output = Told> + 'a>>;
 
-fn or_broken<T>(told: Result<T, Broken>, then: impl FnOnce(T) -> Told) -> Told {
+fn or_broken<T>(told: Result<T, StoreError>, then: impl FnOnce(T) -> Told) -> Told {
     told.map_or(Told::Broken, then)
 }
 
@@ -93,8 +93,8 @@ fn changes<'a>(store: &'a Sqlite, world: &World, random: &mut fastrand::Rng) -> 
             (2 | 3, ..) => Box::pin(async {
                 or_broken(store.take().await, |next| {
                     Told::Taken(next.map(|next| match next {
-                        Next::Run(taken) => taken,
-                        Next::Damaged(job_id) => panic!("{job_id}"),
+                        NextJob::Run(taken) => taken,
+                        NextJob::Damaged(job_id) => panic!("{job_id}"),
                     }))
                 })
             }),
@@ -107,7 +107,7 @@ fn changes<'a>(store: &'a Sqlite, world: &World, random: &mut fastrand::Rng) -> 
                 or_broken(told, |is| Told::Finished(job_id, attempt, is))
             }),
             (6, Some(job_id), _) => Box::pin(async move {
-                let told = store.cancel(Owner::ANYBODY, &job_id).await;
+                let told = store.cancel(Owner::ANONYMOUS, &job_id).await;
                 or_broken(told, |cancelled| Told::Cancelled(job_id, cancelled))
             }),
             (7 | 8, ..) => Box::pin(async { or_broken(store.claim().await, Told::Claimed) }),
@@ -223,7 +223,7 @@ impl World {
         assert_eq!(usize::try_from(jobs).unwrap(), self.jobs.len(), "{when}");
         assert_eq!(index.2.len(), self.jobs.values().filter(|job| job.sending).count(), "{when}");
         for (job_id, job) in &self.jobs {
-            let status = block_on(store.status(Owner::ANYBODY, job_id)).unwrap().unwrap();
+            let status = block_on(store.status(Owner::ANONYMOUS, job_id)).unwrap().unwrap();
             assert_eq!((&status.state, status.attempt), (&job.state, job.attempt), "{when}");
         }
     }
@@ -275,7 +275,7 @@ fn what_was_told_is_kept_and_nothing_else_whatever_fails() {
             block_on(store.settle(&job_id, Verdict::Delivered)).unwrap();
             world.is_told(Told::Settled(job_id, Verdict::Delivered));
         }
-        while let Some(Next::Run(taken)) = block_on(store.take()).unwrap() {
+        while let Some(NextJob::Run(taken)) = block_on(store.take()).unwrap() {
             world.is_told(Told::Taken(Some(taken)));
         }
         for (job_id, attempt) in world.runs.clone() {

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::db::Db;
 use super::thread::{Done, Task};
-use crate::store::Broken;
+use crate::store::StoreError;
 
 /// How many transactions share one commit at most, so that the first of them does not wait for ever.
 const GROUP: usize = 1024;
@@ -69,7 +69,7 @@ fn group(db: &mut Db, tasks: impl Iterator<Item = Task<Db>>) {
 
 /// Does one of a group, and takes it back alone if it fails. Some failures (a full disk) end the transaction of the whole
 /// group: that is the second of what it gives back.
-fn one(db: &mut Db, task: Task<Db>, broken: Option<&Broken>) -> (Done, Option<Broken>) {
+fn one(db: &mut Db, task: Task<Db>, broken: Option<&StoreError>) -> (Done, Option<StoreError>) {
     let begun = broken.cloned().map_or_else(|| batch(db, "SAVEPOINT one"), Err);
     if let Err(error) = begun {
         return (task(Err(error.clone())), Some(error));
@@ -80,7 +80,7 @@ fn one(db: &mut Db, task: Task<Db>, broken: Option<&Broken>) -> (Done, Option<Br
         db.index().sending = sending;
     }
     if db.connection.is_autocommit() {
-        return (done, Some(Broken::ended()));
+        return (done, Some(StoreError::ended()));
     }
     if done.failed
         && let Err(error) = batch(db, "ROLLBACK TO one")
@@ -91,6 +91,6 @@ fn one(db: &mut Db, task: Task<Db>, broken: Option<&Broken>) -> (Done, Option<Br
     (done, released.err())
 }
 
-fn batch(db: &Db, sql: &str) -> Result<(), Broken> {
+fn batch(db: &Db, sql: &str) -> Result<(), StoreError> {
     Ok(db.connection.prepare_cached(sql)?.execute([]).map(drop)?)
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use super::open_error::OpenError;
-use crate::store::Broken;
+use crate::store::StoreError;
 
 /// What the file is: the version of its tables.
 pub(super) const VERSION: i64 = 1;
@@ -79,7 +79,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
 
 /// What SQLite says of a file, in the words of a store that fails later.
 pub(super) fn refused(error: rusqlite::Error) -> OpenError {
-    OpenError::open(Broken::from(error))
+    OpenError::open(StoreError::from(error))
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {

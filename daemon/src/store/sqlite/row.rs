@@ -5,8 +5,8 @@ use rusqlite::types::Type;
 use rusqlite::{Row, ToSql};
 use serde_json::value::RawValue;
 
-use crate::store::Progress;
-use crate::submission::Submission;
+use crate::job_spec::JobSpec;
+use crate::store::JobProgress;
 use crate::{BoxError, JobId, JobState, JobStatus};
 
 /// The columns that [`status`] reads, in its order.
@@ -35,12 +35,12 @@ pub(super) fn status(row: &Row<'_>) -> rusqlite::Result<(i64, JobStatus)> {
 }
 
 /// How far a job is, out of its state and its attempt.
-pub(super) fn progress(row: &Row<'_>) -> rusqlite::Result<Progress> {
-    Ok(Progress { state: JobState::from(row.get_ref(0)?.as_str()?), attempt: count(row, 1)? })
+pub(super) fn progress(row: &Row<'_>) -> rusqlite::Result<JobProgress> {
+    Ok(JobProgress { state: JobState::from(row.get_ref(0)?.as_str()?), attempt: count(row, 1)? })
 }
 
 /// What was submitted, whose body is in that column.
-pub(super) fn submission(row: &Row<'_>, column: usize) -> rusqlite::Result<Arc<Submission>> {
+pub(super) fn submission(row: &Row<'_>, column: usize) -> rusqlite::Result<Arc<JobSpec>> {
     let body = row.get_ref(column)?.as_blob()?;
     serde_json::from_slice(body).map(Arc::new).map_err(|error| damaged(column, error))
 }

@@ -19,8 +19,8 @@ use super::row::{STATUS, progress, status};
 use super::thread::{Task, Thread};
 use crate::owner::Owner;
 use crate::store::{
-    Cancelled, Claim, NewJob, Next, Outcome, Page, Progress, Query, Refusal, Store, Submitted, Taken, Transaction,
-    Verdict,
+    Cancelled, Claim, JobProgress, NewJob, NextJob, Outcome, Page, Query, Store, SubmitError, Submitted, Taken,
+    Transaction, Verdict,
 };
 use crate::{JobId, JobStatus};
 
@@ -117,11 +117,11 @@ fn page(connection: &Connection, index: &Mutex<Index>, query: &Query) -> rusqlit
 }
 
 impl Store for Sqlite {
-    fn submit(&self, new: NewJob) -> Transaction<'_, Result<Submitted, Refusal>> {
+    fn submit(&self, new: NewJob) -> Transaction<'_, Result<Submitted, SubmitError>> {
         Box::pin(self.writer.run(move |db| db.submit(&new)))
     }
 
-    fn take(&self) -> Transaction<'_, Option<Next>> {
+    fn take(&self) -> Transaction<'_, Option<NextJob>> {
         // What comes to wait is there before its worker is woken, so that the writer need not be asked for nothing.
         if self.index().queue.len() == 0 {
             return Box::pin(ready(Ok(None)));
@@ -158,7 +158,7 @@ impl Store for Sqlite {
         }))
     }
 
-    fn progress<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Option<Progress>> {
+    fn progress<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Option<JobProgress>> {
         let job_id = job_id.clone();
         Box::pin(self.reader.run(move |connection| {
             let mut found = connection.prepare_cached("SELECT state, attempt FROM jobs WHERE id = ?")?;

@@ -10,7 +10,8 @@ use super::Sqlite;
 use crate::failure::failure;
 use crate::owner::Owner;
 use crate::store::{
-    Cancelled, Claim, Key, Memory, NewJob, Next, Outcome, Output, Query, Refusal, Store, Taken, Verdict,
+    Cancelled, Claim, IdempotencyKey, Memory, NewJob, NextJob, Outcome, Output, Query, Store, SubmitError, Taken,
+    Verdict,
 };
 use crate::{JobId, JobState};
 
@@ -32,9 +33,9 @@ pub(super) fn new(key: Option<&str>, text: &str) -> NewJob {
 
 fn new_of(model: &str, key: Option<&str>, text: &str) -> NewJob {
     let body = Bytes::from(format!(r#"{{"model":"{model}","messages":[{{"content":"{text}"}}]}}"#));
-    let key = key.map(|key| Key { text: key.as_bytes().into(), digest: [text.len().to_le_bytes()[0]; 32] });
+    let key = key.map(|key| IdempotencyKey { text: key.as_bytes().into(), digest: [text.len().to_le_bytes()[0]; 32] });
     NewJob {
-        owner: Owner::ANYBODY,
+        owner: Owner::ANONYMOUS,
         submission: serde_json::from_slice(&body).unwrap(),
         body,
         webhook: None,
@@ -55,8 +56,8 @@ pub(super) fn submit_told(store: &dyn Store, text: &str) -> JobId {
 
 pub(super) fn take(store: &dyn Store) -> Option<Taken> {
     match block_on(store.take()).unwrap()? {
-        Next::Run(taken) => Some(taken),
-        Next::Damaged(job_id) => panic!("{job_id} is damaged"),
+        NextJob::Run(taken) => Some(taken),
+        NextJob::Damaged(job_id) => panic!("{job_id} is damaged"),
     }
 }
 
@@ -94,10 +95,13 @@ fn a_full_disk_takes_nothing_and_loses_nothing() {
     let broken = block_on(store.submit(new(None, &long))).unwrap_err();
     assert_eq!(broken.to_string(), "the disk of the store is full");
     // It is not in the queue either.
-    assert_eq!(block_on(store.status(Owner::ANYBODY, &job_id)).unwrap().unwrap().position, Some(1));
+    assert_eq!(block_on(store.status(Owner::ANONYMOUS, &job_id)).unwrap().unwrap().position, Some(1));
     limit("1000000");
     assert_eq!(
-        block_on(store.list(Query { owner: Owner::ANYBODY, state: None, before: None, limit: 9 })).unwrap().jobs.len(),
+        block_on(store.list(Query { owner: Owner::ANONYMOUS, state: None, before: None, limit: 9 }))
+            .unwrap()
+            .jobs
+            .len(),
         1
     );
     let second = submit(&store, &long);
@@ -156,12 +160,12 @@ fn what_ran_at_the_end_is_queued_again_until_its_attempts_are_used_up() {
     let job_id = submit(&open(&folder), "go");
     for attempt in 1..=3 {
         let store = open(&folder);
-        assert_eq!(block_on(store.status(Owner::ANYBODY, &job_id)).unwrap().unwrap().state, JobState::Queued);
+        assert_eq!(block_on(store.status(Owner::ANONYMOUS, &job_id)).unwrap().unwrap().state, JobState::Queued);
         let taken = take(&store).unwrap();
         assert_eq!((taken.job_id, taken.attempt), (job_id.clone(), attempt));
     }
     let store = open(&folder);
-    let status = block_on(store.status(Owner::ANYBODY, &job_id)).unwrap().unwrap();
+    let status = block_on(store.status(Owner::ANONYMOUS, &job_id)).unwrap().unwrap();
     assert_eq!(status.state, JobState::Failed);
     assert_eq!(status.error.as_deref(), Some("the daemon ended 3 times while the job ran"));
     assert!(status.completed_at.is_some() && take(&store).is_none());
@@ -183,8 +187,8 @@ fn jobs_are_swept_with_their_keys_when_they_were_kept_long_enough() {
     )
     .unwrap();
     assert_eq!((sweep(), sweep()), (1, 0));
-    assert!(block_on(store.status(Owner::ANYBODY, &first)).unwrap().is_none());
-    assert!(block_on(store.status(Owner::ANYBODY, &running)).unwrap().is_some());
+    assert!(block_on(store.status(Owner::ANONYMOUS, &first)).unwrap().is_none());
+    assert!(block_on(store.status(Owner::ANONYMOUS, &running)).unwrap().is_some());
     let again = block_on(store.submit(new(Some("k"), "other"))).unwrap().unwrap();
     assert!(!again.replayed);
 }
@@ -206,10 +210,10 @@ fn a_job_that_is_damaged_fails_and_the_others_are_taken() {
 
         let store = open(&folder);
         let next = block_on(store.take()).unwrap();
-        assert!(matches!(next, Some(Next::Damaged(job_id)) if job_id == bad), "{damage}");
+        assert!(matches!(next, Some(NextJob::Damaged(job_id)) if job_id == bad), "{damage}");
         assert_eq!(take(&store).unwrap().job_id, good);
         assert!(take(&store).is_none());
-        let status = block_on(store.status(Owner::ANYBODY, &bad)).unwrap().unwrap();
+        let status = block_on(store.status(Owner::ANONYMOUS, &bad)).unwrap().unwrap();
         assert_eq!(status.state, JobState::Failed);
         assert_eq!(status.error.as_deref(), Some("what was submitted is damaged in the daemon's store"));
         assert_eq!((status.attempt, status.started_at, status.completed_at.is_some()), (0, None, true));
@@ -219,7 +223,7 @@ fn a_job_that_is_damaged_fails_and_the_others_are_taken() {
             block_on(store.settle(&bad, Verdict::Delivered)).unwrap();
         }
         drop(store);
-        assert_eq!(block_on(open(&folder).status(Owner::ANYBODY, &bad)).unwrap().unwrap().state, JobState::Failed);
+        assert_eq!(block_on(open(&folder).status(Owner::ANONYMOUS, &bad)).unwrap().unwrap().state, JobState::Failed);
     }
 }
 
@@ -250,7 +254,7 @@ fn a_job_that_was_damaged_while_it_ran_is_not_run_again() {
     let damage = |db: &mut super::db::Db| db.connection.execute_batch("UPDATE jobs SET body = x'7b'");
     block_on(store.writer.run(damage)).unwrap();
     assert!(block_on(store.restart(&bad, 1)).unwrap().is_none());
-    let status = block_on(store.status(Owner::ANYBODY, &bad)).unwrap().unwrap();
+    let status = block_on(store.status(Owner::ANONYMOUS, &bad)).unwrap().unwrap();
     assert_eq!((&status.state, status.attempt), (&JobState::Failed, 1));
 }
 
@@ -287,7 +291,7 @@ fn look(store: &dyn Store, owner: Owner, jobs: &[JobId]) -> Vec<String> {
 /// The same is asked of both; where it is in memory is no difference.
 #[test]
 fn a_file_and_memory_answer_alike() {
-    let owners = [Owner::ANYBODY, Owner::of(b"a token")];
+    let owners = [Owner::ANONYMOUS, Owner::from_token(b"a token")];
     for seed in 0..10 {
         let mut random = fastrand::Rng::with_seed(seed);
         let folder = tempfile::tempdir().unwrap();
@@ -315,7 +319,7 @@ fn a_file_and_memory_answer_alike() {
                             let place = jobs.iter().position(|job_id| *job_id == submitted.job_id);
                             format!("{place:?} {}", submitted.replayed)
                         }
-                        Err(refusal @ (Refusal::KeyReused | Refusal::Full)) => format!("{refusal:?}"),
+                        Err(refusal @ (SubmitError::KeyReused | SubmitError::Full)) => format!("{refusal:?}"),
                     },
                     2 => match take(*store) {
                         Some(taken) => {

@@ -4,15 +4,15 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
-use crate::store::Broken;
+use crate::store::StoreError;
 
 /// What is done on a thread, unless it is told why it cannot. It gives back whether it failed, and how to say what came of it
 /// once that is certain.
-pub(super) type Task<D> = Box<dyn FnOnce(Result<&mut D, Broken>) -> Done + Send>;
+pub(super) type Task<D> = Box<dyn FnOnce(Result<&mut D, StoreError>) -> Done + Send>;
 
 pub(super) struct Done {
     pub(super) failed: bool,
-    pub(super) reply: Box<dyn FnOnce(Result<(), Broken>) + Send>,
+    pub(super) reply: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
 }
 
 /// A thread that does what it is sent. Dropping it waits until it has done everything.
@@ -33,20 +33,20 @@ impl<D: Send + 'static> Thread<D> {
     pub(super) async fn run<T: Send + 'static>(
         &self,
         task: impl FnOnce(&mut D) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, Broken> {
+    ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         let task: Task<D> = Box::new(move |db| {
             let done = db.and_then(|db| Ok(task(db)?));
             let failed = done.is_err();
-            let reply = Box::new(move |committed: Result<(), Broken>| {
+            let reply = Box::new(move |committed: Result<(), StoreError>| {
                 // Whoever asked may have gone.
                 let _ = answer.send(done.and_then(|done| committed.map(|()| done)));
             });
             Done { failed, reply }
         });
-        let tasks = self.tasks.as_ref().ok_or_else(Broken::closed)?;
-        tasks.send(task).map_err(|_| Broken::closed())?;
-        answered.await.unwrap_or_else(|_| Err(Broken::closed()))
+        let tasks = self.tasks.as_ref().ok_or_else(StoreError::closed)?;
+        tasks.send(task).map_err(|_| StoreError::closed())?;
+        answered.await.unwrap_or_else(|_| Err(StoreError::closed()))
     }
 }
 

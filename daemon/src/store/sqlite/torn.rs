@@ -54,7 +54,7 @@ fn a_job_whose_part_of_the_file_is_torn_is_left_alone_and_the_others_are_taken()
     assert_eq!(take(&store).unwrap().job_id, good);
     assert!(take(&store).is_none());
     // It cannot be written either.
-    assert_eq!(block_on(store.status(Owner::ANYBODY, &torn)).unwrap().unwrap().state, JobState::Queued);
+    assert_eq!(block_on(store.status(Owner::ANONYMOUS, &torn)).unwrap().unwrap().state, JobState::Queued);
     assert!(block_on(store.finish(&good, 1, done())).unwrap());
     let next = submit(&store, "next");
     assert_eq!(take(&store).unwrap().job_id, next);

@@ -8,7 +8,7 @@ use crate::{InvalidValue, Message};
 
 /// The body of `POST /jobs`.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Submission {
+pub(crate) struct JobSpec {
     #[serde(default, deserialize_with = "null_is_absent")]
     pub(crate) model: String,
     #[serde(default, deserialize_with = "null_is_absent")]
@@ -25,7 +25,7 @@ pub(crate) struct Submission {
     pub(crate) state_webhook_url: Option<String>,
 }
 
-impl Submission {
+impl JobSpec {
     /// The callback URL, checked: absolute, http or https, with a host and without a user.
     pub(crate) fn webhook(&self) -> Result<Option<Uri>, InvalidValue> {
         let refused = |why: &'static str| Err(InvalidValue::new("state_webhook_url", why));
@@ -64,7 +64,7 @@ fn has_port(authority: &Authority) -> bool {
 mod tests {
     use super::*;
 
-    fn submission(json: &str) -> Submission {
+    fn submission(json: &str) -> JobSpec {
         serde_json::from_str(json).unwrap()
     }
 

@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use super::json;
 use crate::failure::failure;
-use crate::store::Broken;
+use crate::store::StoreError;
 
 /// An answer that means no: a status and `{"error": "…"}`.
 #[derive(Debug)]
-pub(super) struct Refused {
+pub(super) struct Rejection {
     status: StatusCode,
     why: Cow<'static, str>,
     header: Option<(HeaderName, HeaderValue)>,
@@ -21,7 +21,7 @@ struct Body<'a> {
     error: &'a str,
 }
 
-impl Refused {
+impl Rejection {
     pub(super) fn new(status: StatusCode, why: impl Into<Cow<'static, str>>) -> Self {
         Self { status, why: why.into(), header: None }
     }
@@ -42,14 +42,14 @@ impl Refused {
 }
 
 /// What was asked for was not done, and may be asked for again.
-impl From<Broken> for Refused {
-    fn from(broken: Broken) -> Self {
+impl From<StoreError> for Rejection {
+    fn from(broken: StoreError) -> Self {
         tracing::error!(error = %failure(&broken), "the store cannot be used");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, broken.to_string()).with(header::RETRY_AFTER, "10")
     }
 }
 
-impl IntoResponse for Refused {
+impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         let mut response = json(self.status, &Body { error: &self.why });
         if let Some((name, value)) = self.header {

@@ -1,12 +1,12 @@
 /// Counts in a row, of which the sum up to any of them is known without adding them up one by one: a Fenwick tree, whose every
 /// operation takes as many steps as its length has binary digits.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct FenwickTree {
     /// The one at `n` is the sum of the counts from `n & (n + 1)` to `n`.
     sums: Vec<usize>,
 }
 
-impl Tally {
+impl FenwickTree {
     pub(super) fn len(&self) -> usize {
         self.sums.len()
     }
@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn sums_are_those_of_adding_up() {
         let mut random = fastrand::Rng::with_seed(7);
-        let (mut tally, mut counts) = (Tally::default(), Vec::<usize>::new());
+        let (mut tally, mut counts) = (FenwickTree::default(), Vec::<usize>::new());
         for step in 0..400 {
             match random.usize(..counts.len() + 2) {
                 place if place >= counts.len() => {

@@ -14,7 +14,7 @@ const REASON: usize = 500;
 
 /// Why an attempt at a model server failed. Its constructors say which of them may go away.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(super) struct BackendError {
     kind: Kind,
     source: Option<BoxError>,
 }
@@ -31,7 +31,7 @@ enum Kind {
     TooLarge(usize),
 }
 
-impl Fault {
+impl BackendError {
     pub(super) fn connect(source: BoxError) -> BoxError {
         Self { kind: Kind::Connect, source: Some(source) }.transient()
     }
@@ -124,7 +124,7 @@ fn shortened(text: &str) -> String {
     text.chars().take(REASON).collect()
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for BackendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             Kind::Connect => f.write_str("cannot connect to the model server"),
@@ -142,7 +142,7 @@ impl fmt::Display for Fault {
     }
 }
 
-impl StdError for Fault {
+impl StdError for BackendError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_deref().map(|source| source as _)
     }
@@ -168,7 +168,7 @@ mod tests {
             (500, "[]", true, "the model server answered 500 Internal Server Error"),
             (503, r#"{"error":"loading"}"#, true, "the model server answered 503: loading"),
         ] {
-            let error = Fault::answered(StatusCode::from_u16(status).unwrap(), body.as_bytes());
+            let error = BackendError::answered(StatusCode::from_u16(status).unwrap(), body.as_bytes());
             assert_eq!(is_transient(error.as_ref()), transient, "{status}");
             assert!(failure(error.as_ref()).ends_with(text), "{status}: {}", failure(error.as_ref()));
         }
@@ -183,7 +183,7 @@ mod tests {
             (r#"{"message":"m","code":400}"#, false, "the model server failed: m"),
             (r#"{"a":1}"#, true, r#"the model server failed: {"a":1}"#),
         ] {
-            let error = Fault::said(&serde_json::from_str(json).unwrap());
+            let error = BackendError::said(&serde_json::from_str(json).unwrap());
             assert_eq!(is_transient(error.as_ref()), transient, "{json}");
             assert!(failure(error.as_ref()).ends_with(text), "{json}: {}", failure(error.as_ref()));
         }

@@ -3,13 +3,13 @@ use std::sync::Arc;
 
 /// The store could not do what it was asked for: nothing of it was done.
 #[derive(Debug, Clone)]
-pub(crate) struct Broken {
+pub(crate) struct StoreError {
     why: &'static str,
     // Shared by all that were in the same group.
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
-impl Broken {
+impl StoreError {
     /// The transaction of a group ended before its time, by the failure of one of them.
     #[cfg(feature = "sqlite")]
     pub(super) fn ended() -> Self {
@@ -23,14 +23,14 @@ impl Broken {
 }
 
 #[cfg(feature = "sqlite")]
-impl From<rusqlite::Error> for Broken {
+impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         Self { why: Self::why(&error), source: Some(Arc::new(error)) }
     }
 }
 
 #[cfg(feature = "sqlite")]
-impl Broken {
+impl StoreError {
     /// What people call it.
     fn why(error: &rusqlite::Error) -> &'static str {
         use rusqlite::ErrorCode::{DatabaseBusy, DatabaseCorrupt, DatabaseLocked, DiskFull, NotADatabase, ReadOnly};
@@ -44,13 +44,13 @@ impl Broken {
     }
 }
 
-impl fmt::Display for Broken {
+impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.why)
     }
 }
 
-impl std::error::Error for Broken {
+impl std::error::Error for StoreError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
     }
@@ -71,7 +71,7 @@ mod tests {
             (rusqlite::ffi::SQLITE_IOERR, "the store failed"),
         ] {
             let error = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
-            assert_eq!(Broken::from(error).to_string(), why);
+            assert_eq!(StoreError::from(error).to_string(), why);
         }
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::BoxError;
-use crate::backend::fault::Fault;
+use crate::backend::error::BackendError;
 
 type Fields = BTreeMap<String, Box<RawValue>>;
 
@@ -27,7 +27,7 @@ impl Chunks {
     pub(super) fn push(&mut self, line: &[u8]) -> Result<bool, BoxError> {
         let fields: Fields = read(line)?;
         if let Some(error) = fields.get("error") {
-            return Err(Fault::said(&read::<Value>(error.get().as_bytes())?));
+            return Err(BackendError::said(&read::<Value>(error.get().as_bytes())?));
         }
         let mut done = false;
         for (name, value) in fields {
@@ -88,7 +88,7 @@ fn list(value: &RawValue) -> Result<Vec<Box<RawValue>>, BoxError> {
 }
 
 fn read<'a, T: serde::Deserialize<'a>>(json: &'a [u8]) -> Result<T, BoxError> {
-    serde_json::from_slice(json).map_err(|error| Fault::garbage_json("a line is not a chunk of a chat", error))
+    serde_json::from_slice(json).map_err(|error| BackendError::garbage_json("a line is not a chunk of a chat", error))
 }
 
 #[cfg(test)]

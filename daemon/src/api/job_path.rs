@@ -2,18 +2,18 @@ use axum::RequestPartsExt as _;
 use axum::extract::{FromRequestParts, Path};
 use http::request::Parts;
 
-use super::Refused;
+use super::Rejection;
 use crate::JobId;
 
 /// The job that a path names. What cannot be an id is a job that is not known.
-pub(super) struct Job(pub(super) JobId);
+pub(super) struct JobPath(pub(super) JobId);
 
-impl<S: Send + Sync> FromRequestParts<S> for Job {
-    type Rejection = Refused;
+impl<S: Send + Sync> FromRequestParts<S> for JobPath {
+    type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refused> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
         let path = parts.extract::<Path<String>>().await;
         let id = path.ok().and_then(|Path(id)| JobId::new(id).ok());
-        id.map(Self).ok_or_else(Refused::unknown_job)
+        id.map(Self).ok_or_else(Rejection::unknown_job)
     }
 }
