@@ -140,7 +140,7 @@ impl Queue {
 #[cfg(test)]
 impl Queue {
     /// The jobs that wait, by their numbers.
-    pub(super) fn held(&self) -> Vec<(u64, JobId)> {
+    pub(super) fn contents(&self) -> Vec<(u64, JobId)> {
         let mut held: Vec<_> = self.waiting.iter().map(|(number, waiting)| (*number, waiting.job_id.clone())).collect();
         held.sort_unstable_by_key(|(number, _)| *number);
         held

@@ -5,12 +5,8 @@
 //! connection of its own. What waits (the queue, the events that are due) is indexed in memory; it is read from the file at
 //! the start, and again should a group fail to commit.
 
-#[cfg(test)]
-mod cost;
 mod db;
 mod events;
-#[cfg(test)]
-mod failures;
 mod group;
 mod index;
 mod open;
@@ -20,8 +16,6 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod thread;
-#[cfg(test)]
-mod torn;
 
 pub(crate) use self::open_error::OpenError;
 pub(crate) use self::store::Sqlite;

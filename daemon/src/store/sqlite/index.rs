@@ -121,7 +121,7 @@ impl Index {
 #[cfg(test)]
 impl Index {
     /// What it holds, to be compared: the jobs that wait, those whose first event is to be sent, and those where it is being sent.
-    pub(super) fn held(&self) -> (Vec<(u64, JobId)>, Vec<i64>, Vec<i64>) {
+    pub(super) fn contents(&self) -> (Vec<(u64, JobId)>, Vec<i64>, Vec<i64>) {
         let sorted = |numbers: Vec<i64>| {
             let mut numbers = numbers;
             numbers.sort_unstable();
@@ -129,7 +129,7 @@ impl Index {
         };
         let due = sorted(self.due.values().copied().collect());
         assert_eq!(due.len() + self.sending.len(), self.mailed.len());
-        (self.queue.held(), due, sorted(self.sending.iter().copied().collect()))
+        (self.queue.contents(), due, sorted(self.sending.iter().copied().collect()))
     }
 }
 
