@@ -1,4 +1,4 @@
-//! HTTP on one side, [`Jobs`](super::jobs::Jobs) on the other: handlers translate and decide nothing.
+//! The HTTP API. Handlers translate between HTTP and [`Jobs`](super::jobs::Jobs), and decide nothing.
 
 mod auth;
 mod body;

@@ -1,14 +1,15 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How many there are at the moment.
+/// A number that goes up and down.
 #[derive(Debug, Default)]
 pub(crate) struct Gauge(AtomicU64);
 
-/// One of them, until it is dropped.
+/// Decrements the gauge when it is dropped.
 #[derive(Debug)]
 pub(crate) struct GaugeGuard<'a>(&'a Gauge);
 
 impl Gauge {
+    /// Adds one, until the guard is dropped.
     #[must_use]
     pub(crate) fn increment(&self) -> GaugeGuard<'_> {
         self.0.fetch_add(1, Ordering::Relaxed);

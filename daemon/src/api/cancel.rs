@@ -18,7 +18,7 @@ pub(super) async fn cancel(
     let jobs = Arc::clone(&app.jobs);
     match app.jobs.run_detached(async move { jobs.cancel(owner, &job_id).await }).await? {
         Cancelled::Ended(status) => Ok(json(StatusCode::ACCEPTED, &*status)),
-        Cancelled::Terminal(state) => Err(Rejection::new(StatusCode::CONFLICT, format!("the job is {state} already"))),
+        Cancelled::Terminal(state) => Err(Rejection::new(StatusCode::CONFLICT, format!("job is already {state}"))),
         Cancelled::Unknown => Err(Rejection::unknown_job()),
     }
 }

@@ -5,7 +5,7 @@ use http::request::Parts;
 use super::Rejection;
 use crate::JobId;
 
-/// The job that a path names. What cannot be an id is a job that is not known.
+/// The job id in a path. An invalid id is rejected like that of an unknown job.
 pub(super) struct JobPath(pub(super) JobId);
 
 impl<S: Send + Sync> FromRequestParts<S> for JobPath {

@@ -12,6 +12,6 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Rej
     let jobs = &app.jobs;
     let load = Load { queued: jobs.queued() as u64, running: jobs.running.get() };
     let text = text(&jobs.counters.snapshot(), load)
-        .map_err(|_| Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written"))?;
+        .map_err(|_| Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "cannot encode the metrics"))?;
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], text).into_response())
 }

@@ -13,14 +13,14 @@ use crate::failure::failure;
 use crate::{BoxError, EmbedRequest, ModelInfo};
 
 #[derive(Serialize)]
-struct Tags {
+struct ModelList {
     models: Vec<ModelInfo>,
 }
 
 /// `GET /api/tags`
 pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, Rejection> {
-    let models = app.backend.models.clone().oneshot(ListModels).await.map_err(|error| failed(&error))?;
-    Ok(json(StatusCode::OK, &Tags { models }))
+    let models = app.backend.models.clone().oneshot(ListModels).await.map_err(|error| bad_gateway(&error))?;
+    Ok(json(StatusCode::OK, &ModelList { models }))
 }
 
 /// `POST /api/embed`
@@ -31,12 +31,12 @@ pub(super) async fn embed(State(app): State<Arc<App>>, request: Request<Body>) -
         return Err(Rejection::new(StatusCode::UNPROCESSABLE_ENTITY, "model must not be missing or empty"));
     }
     let Some(embed) = app.backend.embed.clone() else {
-        return Err(Rejection::new(StatusCode::NOT_IMPLEMENTED, "this daemon's backend does not embed"));
+        return Err(Rejection::new(StatusCode::NOT_IMPLEMENTED, "the backend does not support embeddings"));
     };
-    let response = embed.oneshot(request).await.map_err(|error| failed(&error))?;
+    let response = embed.oneshot(request).await.map_err(|error| bad_gateway(&error))?;
     Ok(json(StatusCode::OK, &response))
 }
 
-fn failed(error: &BoxError) -> Rejection {
+fn bad_gateway(error: &BoxError) -> Rejection {
     Rejection::new(StatusCode::BAD_GATEWAY, failure(error.as_ref()))
 }

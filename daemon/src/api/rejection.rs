@@ -8,26 +8,26 @@ use super::json;
 use crate::failure::failure;
 use crate::store::StoreError;
 
-/// An answer that means no: a status and `{"error": "…"}`.
+/// An error response: a status and `{"error": "…"}`.
 #[derive(Debug)]
 pub(super) struct Rejection {
     status: StatusCode,
-    why: Cow<'static, str>,
+    reason: Cow<'static, str>,
     header: Option<(HeaderName, HeaderValue)>,
 }
 
 #[derive(Serialize)]
-struct Body<'a> {
+struct ErrorBody<'a> {
     error: &'a str,
 }
 
 impl Rejection {
-    pub(super) fn new(status: StatusCode, why: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, why: why.into(), header: None }
+    pub(super) fn new(status: StatusCode, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, reason: reason.into(), header: None }
     }
 
     pub(super) fn unknown_job() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "no such job")
+        Self::new(StatusCode::NOT_FOUND, "job not found")
     }
 
     pub(super) fn with(mut self, name: HeaderName, value: &'static str) -> Self {
@@ -35,23 +35,23 @@ impl Rejection {
         self
     }
 
-    /// Not now; in that many seconds perhaps.
-    pub(super) fn later(status: StatusCode, why: &'static str, seconds: &'static str) -> Self {
-        Self::new(status, why).with(header::RETRY_AFTER, seconds)
+    /// A rejection with `Retry-After`.
+    pub(super) fn retry_after(status: StatusCode, reason: &'static str, seconds: &'static str) -> Self {
+        Self::new(status, reason).with(header::RETRY_AFTER, seconds)
     }
 }
 
-/// What was asked for was not done, and may be asked for again.
+/// Nothing has changed, and the request may be repeated.
 impl From<StoreError> for Rejection {
-    fn from(broken: StoreError) -> Self {
-        tracing::error!(error = %failure(&broken), "the store cannot be used");
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, broken.to_string()).with(header::RETRY_AFTER, "10")
+    fn from(error: StoreError) -> Self {
+        tracing::error!(error = %failure(&error), "store failure");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).with(header::RETRY_AFTER, "10")
     }
 }
 
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
-        let mut response = json(self.status, &Body { error: &self.why });
+        let mut response = json(self.status, &ErrorBody { error: &self.reason });
         if let Some((name, value)) = self.header {
             response.headers_mut().insert(name, value);
         }

@@ -12,28 +12,28 @@ use crate::delivery::Policy;
 use crate::faults::{Faults, around};
 use crate::jobs::Jobs;
 
-/// What the handlers need.
+/// The state of the handlers.
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) jobs: Arc<Jobs>,
     pub(crate) backend: Backend,
     pub(crate) tokens: Tokens,
-    /// Where webhooks may go.
+    /// Which hosts webhooks may be sent to.
     pub(crate) policy: Policy,
-    /// Bytes.
+    /// In bytes.
     pub(crate) body_limit: usize,
-    /// The longest time that a poll is held.
+    /// The longest long poll.
     pub(crate) max_hold: Duration,
-    /// No new jobs.
+    /// Cancelled when the daemon stops accepting jobs.
     pub(crate) closing: CancellationToken,
-    /// No job will change any more: polls need not be held.
+    /// Cancelled when no job can change any more. It ends long polls.
     pub(crate) ended: CancellationToken,
     pub(crate) faults: Option<Faults>,
 }
 
 /// The daemon's API.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    // Whoever watches over the daemon has no token.
+    // Health checks have no token.
     let open = Router::new()
         .route("/healthz", get(health::health))
         .method_not_allowed_fallback(not_allowed)
@@ -45,7 +45,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/tags", get(models::list))
         .route("/api/embed", post(models::embed))
         .route("/metrics", get(metrics::metrics))
-        .fallback(async || Rejection::new(StatusCode::NOT_FOUND, "there is nothing at this path"))
+        .fallback(async || Rejection::new(StatusCode::NOT_FOUND, "path not found"))
         .method_not_allowed_fallback(not_allowed)
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), auth::check))
         .with_state(app);
@@ -53,5 +53,5 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 }
 
 async fn not_allowed() -> Rejection {
-    Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method")
+    Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")
 }

@@ -53,7 +53,7 @@ pub(crate) async fn deliver(
             return;
         }
         tokio::select! {
-            () = jobs.mail.notified() => {}
+            () = jobs.event_due.notified() => {}
             Some(_) = sending.join_next() => {}
             Some(_) = held.join_next() => {}
             () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}

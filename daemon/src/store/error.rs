@@ -1,52 +1,51 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// The store could not do what it was asked for: nothing of it was done.
+/// A transaction failed, and has changed nothing.
 #[derive(Debug, Clone)]
 pub(crate) struct StoreError {
-    why: &'static str,
-    // Shared by all that were in the same group.
+    message: &'static str,
+    // Shared by all transactions of a group.
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 impl StoreError {
-    /// The transaction of a group ended before its time, by the failure of one of them.
+    /// Another change of the group failed and rolled back the whole group.
     #[cfg(feature = "sqlite")]
-    pub(super) fn ended() -> Self {
-        Self { why: "the store took back what was to be kept with a change that failed", source: None }
+    pub(super) fn rolled_back() -> Self {
+        Self { message: "transaction rolled back: another change in its group failed", source: None }
     }
 
-    /// The store has ended.
+    /// The store is closed.
     pub(crate) fn closed() -> Self {
-        Self { why: "the store is closed", source: None }
+        Self { message: "store closed", source: None }
     }
 }
 
 #[cfg(feature = "sqlite")]
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        Self { why: Self::why(&error), source: Some(Arc::new(error)) }
+        Self { message: Self::message(&error), source: Some(Arc::new(error)) }
     }
 }
 
 #[cfg(feature = "sqlite")]
 impl StoreError {
-    /// What people call it.
-    fn why(error: &rusqlite::Error) -> &'static str {
+    fn message(error: &rusqlite::Error) -> &'static str {
         use rusqlite::ErrorCode::{DatabaseBusy, DatabaseCorrupt, DatabaseLocked, DiskFull, NotADatabase, ReadOnly};
         match error.sqlite_error_code() {
-            Some(DiskFull) => "the disk of the store is full",
-            Some(DatabaseBusy | DatabaseLocked) => "the store is locked by another process",
-            Some(DatabaseCorrupt | NotADatabase) => "the store's file is damaged",
-            Some(ReadOnly) => "the store's file cannot be written",
-            _ => "the store failed",
+            Some(DiskFull) => "store disk full",
+            Some(DatabaseBusy | DatabaseLocked) => "store locked by another process",
+            Some(DatabaseCorrupt | NotADatabase) => "store file damaged",
+            Some(ReadOnly) => "store file is read-only",
+            _ => "store failure",
         }
     }
 }
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.why)
+        f.write_str(self.message)
     }
 }
 
@@ -62,16 +61,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_and_a_damaged_file_are_told_apart() {
-        for (code, why) in [
-            (rusqlite::ffi::SQLITE_FULL, "the disk of the store is full"),
-            (rusqlite::ffi::SQLITE_BUSY, "the store is locked by another process"),
-            (rusqlite::ffi::SQLITE_CORRUPT, "the store's file is damaged"),
-            (rusqlite::ffi::SQLITE_NOTADB, "the store's file is damaged"),
-            (rusqlite::ffi::SQLITE_IOERR, "the store failed"),
+    fn message_names_cause() {
+        for (code, message) in [
+            (rusqlite::ffi::SQLITE_FULL, "store disk full"),
+            (rusqlite::ffi::SQLITE_BUSY, "store locked by another process"),
+            (rusqlite::ffi::SQLITE_CORRUPT, "store file damaged"),
+            (rusqlite::ffi::SQLITE_NOTADB, "store file damaged"),
+            (rusqlite::ffi::SQLITE_IOERR, "store failure"),
         ] {
             let error = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
-            assert_eq!(StoreError::from(error).to_string(), why);
+            assert_eq!(StoreError::from(error).to_string(), message);
         }
     }
 }

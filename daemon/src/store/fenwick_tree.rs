@@ -1,8 +1,7 @@
-/// Counts in a row, of which the sum up to any of them is known without adding them up one by one: a Fenwick tree, whose every
-/// operation takes as many steps as its length has binary digits.
+/// A list of counts with fast prefix sums: a Fenwick tree. Each operation takes O(log n) steps.
 #[derive(Debug, Default)]
 pub(super) struct FenwickTree {
-    /// The one at `n` is the sum of the counts from `n & (n + 1)` to `n`.
+    /// The entry at `n` is the sum of the counts from `n & (n + 1)` to `n`.
     sums: Vec<usize>,
 }
 
@@ -11,24 +10,24 @@ impl FenwickTree {
         self.sums.len()
     }
 
-    /// One more count, behind all others.
+    /// Appends a count.
     pub(super) fn push(&mut self, count: usize) {
         let last = self.len();
-        let covered = self.before(last) - self.before(last & (last + 1));
+        let covered = self.prefix_sum(last) - self.prefix_sum(last & (last + 1));
         self.sums.push(covered + count);
     }
 
-    pub(super) fn increment(&mut self, place: usize) {
-        self.change(place, |sum| *sum += 1);
+    pub(super) fn increment(&mut self, index: usize) {
+        self.change(index, |sum| *sum += 1);
     }
 
-    pub(super) fn decrement(&mut self, place: usize) {
-        self.change(place, |sum| *sum -= 1);
+    pub(super) fn decrement(&mut self, index: usize) {
+        self.change(index, |sum| *sum -= 1);
     }
 
-    /// The sum of the counts before that one, the first of which is 0.
-    pub(super) fn before(&self, place: usize) -> usize {
-        let (mut rest, mut sum) = (place, 0);
+    /// The sum of the counts before `index`.
+    pub(super) fn prefix_sum(&self, index: usize) -> usize {
+        let (mut rest, mut sum) = (index, 0);
         while rest > 0 {
             sum += self.sums[rest - 1];
             rest &= rest - 1;
@@ -36,8 +35,8 @@ impl FenwickTree {
         sum
     }
 
-    fn change(&mut self, place: usize, change: impl Fn(&mut usize)) {
-        let mut at = place;
+    fn change(&mut self, index: usize, change: impl Fn(&mut usize)) {
+        let mut at = index;
         while let Some(sum) = self.sums.get_mut(at) {
             change(sum);
             at |= at + 1;
@@ -50,27 +49,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sums_are_those_of_adding_up() {
+    fn prefix_sums_match_plain_sums() {
         let mut random = fastrand::Rng::with_seed(7);
-        let (mut tally, mut counts) = (FenwickTree::default(), Vec::<usize>::new());
+        let (mut tree, mut counts) = (FenwickTree::default(), Vec::<usize>::new());
         for step in 0..400 {
             match random.usize(..counts.len() + 2) {
-                place if place >= counts.len() => {
+                index if index >= counts.len() => {
                     let count = random.usize(..5);
-                    tally.push(count);
+                    tree.push(count);
                     counts.push(count);
                 }
-                place if counts[place] > 0 && random.bool() => {
-                    tally.decrement(place);
-                    counts[place] -= 1;
+                index if counts[index] > 0 && random.bool() => {
+                    tree.decrement(index);
+                    counts[index] -= 1;
                 }
-                place => {
-                    tally.increment(place);
-                    counts[place] += 1;
+                index => {
+                    tree.increment(index);
+                    counts[index] += 1;
                 }
             }
-            for place in 0..=counts.len() {
-                assert_eq!(tally.before(place), counts[..place].iter().sum::<usize>(), "{place} after step {step}");
+            for index in 0..=counts.len() {
+                assert_eq!(tree.prefix_sum(index), counts[..index].iter().sum::<usize>(), "{index} after step {step}");
             }
         }
     }

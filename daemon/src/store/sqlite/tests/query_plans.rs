@@ -15,7 +15,7 @@ use crate::store::sqlite::{db, index, store};
 fn frequent_queries_use_an_index() {
     let folder = tempfile::tempdir().unwrap();
     let opened = open(&folder);
-    let page = |state| store::paging(&Query { owner: Owner::ANONYMOUS, state, before: None, limit: 3 });
+    let page = |state| store::page_sql(&Query { owner: Owner::ANONYMOUS, state, before: None, limit: 3 });
     for (sql, plan) in [
         (page(None), "SEARCH jobs USING INDEX jobs_by_owner (owner=? AND number<?)"),
         (
@@ -24,8 +24,8 @@ fn frequent_queries_use_an_index() {
         ),
         (db::RUNNING.to_owned(), "SEARCH jobs USING INDEX jobs_open (state=?)"),
         (index::QUEUED.to_owned(), "SEARCH jobs USING INDEX jobs_open (state=?)"),
-        (db::USED.to_owned(), "SEARCH jobs USING INDEX jobs_by_key (key=?)"),
-        (db::STATE.to_owned(), "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)"),
+        (db::JOB_BY_KEY.to_owned(), "SEARCH jobs USING INDEX jobs_by_key (key=?)"),
+        (db::JOB_STATE.to_owned(), "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)"),
     ] {
         let steps = opened.writer.run(move |db| {
             let mut plan = db.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
