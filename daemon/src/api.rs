@@ -1,21 +1,21 @@
-//! HTTP on one side, [`Jobs`](super::jobs::Jobs) on the other: handlers translate and decide nothing.
+//! The HTTP API. Handlers translate between HTTP and [`Jobs`](super::jobs::Jobs), and decide nothing.
 
 mod auth;
 mod body;
 mod cancel;
 mod health;
-mod job;
+mod job_path;
 mod list;
 mod metrics;
 mod models;
 mod poll;
 mod prefer;
-mod refusal;
+mod rejection;
 mod router;
 mod submit;
 
 pub(super) use self::auth::Tokens;
 use self::body::json;
-use self::job::Job;
-use self::refusal::Refused;
+use self::job_path::JobPath;
+use self::rejection::Rejection;
 pub(super) use self::router::{App, router};

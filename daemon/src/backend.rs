@@ -1,13 +1,11 @@
-//! What runs the jobs: [`Backend`], made of tower services; [`Ollama`] and [`OpenAi`], which ask a model server, and [`Echo`],
-//! which asks none.
+//! Backends run the jobs. [`Backend`] is made of tower services; [`Ollama`] and [`OpenAi`] call a model server, and [`Echo`]
+//! needs none.
 
 mod chat;
-mod client;
 mod echo;
 mod erased;
-mod fault;
-mod http;
-mod limits;
+mod error;
+pub mod model_server;
 mod ollama;
 mod openai;
 mod transient;

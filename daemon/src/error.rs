@@ -7,12 +7,12 @@ use std::path::Path;
 
 use crate::{BoxError, InvalidValue};
 
-/// Why a daemon, or a backend for it, could not be made.
+/// The error of [`Builder::start`](crate::Builder::start) and of the backends' builders.
 ///
-/// The error is opaque; its predicates classify it. Once a daemon runs, it answers with HTTP statuses and logs, not with this
-/// error.
+/// The error is opaque; its predicates classify it. A running daemon reports failures by HTTP statuses, by a job's `error` and
+/// by its log, not by this error.
 ///
-/// `Display` is one lower-case phrase without the cause; the cause is in [`source`](StdError::source).
+/// `Display` is one lower-case phrase without the cause. The cause is in [`source`](StdError::source).
 #[derive(Debug)]
 pub struct Error {
     kind: Kind,
@@ -26,8 +26,8 @@ enum Kind {
         reason: Cow<'static, str>,
     },
     Listen(SocketAddr),
-    /// The whole phrase, since it names the file.
-    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "without the feature there is no store to open"))]
+    /// The whole message, which names the file.
+    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "only the feature has a store to open"))]
     Store(String),
 }
 
@@ -42,8 +42,8 @@ impl Error {
 
     #[cfg(feature = "sqlite")]
     pub(crate) fn store(path: &Path, error: crate::store::OpenError) -> Self {
-        let phrase = error.phrase(path);
-        Self { kind: Kind::Store(phrase), source: error.into_source() }
+        let message = error.message(path);
+        Self { kind: Kind::Store(message), source: error.into_source() }
     }
 
     #[cfg(feature = "tls")]
@@ -52,27 +52,27 @@ impl Error {
         self
     }
 
-    /// An option of a builder has a value that cannot work; [`option`](Self::option) names it.
+    /// An option of a builder has an invalid value; [`option`](Self::option) names it.
     #[must_use]
     pub fn is_invalid_config(&self) -> bool {
         matches!(self.kind, Kind::Config { .. })
     }
 
-    /// The daemon cannot listen on its address: the port is in use, the address is not one of this machine, or the port needs
-    /// more rights. The [source](StdError::source) is the [`std::io::Error`].
+    /// The daemon cannot listen on its address: the port is in use, the address does not belong to this machine, or the process
+    /// has no permission. The [source](StdError::source) is the [`std::io::Error`].
     #[must_use]
     pub fn is_listen(&self) -> bool {
         matches!(self.kind, Kind::Listen(_))
     }
 
     /// The store cannot be opened: its file cannot be read or written, is damaged, is in use by another daemon, belongs to
-    /// another program, or was written by a newer version.
+    /// another program, or has a newer format.
     #[must_use]
     pub fn is_store(&self) -> bool {
         matches!(self.kind, Kind::Store(_))
     }
 
-    /// The option that is invalid, by the name of the builder's method.
+    /// The name of the invalid option, which is that of the builder's method.
     #[must_use]
     pub fn option(&self) -> Option<&'static str> {
         match self.kind {
@@ -87,7 +87,7 @@ impl fmt::Display for Error {
         match &self.kind {
             Kind::Config { option, reason } => write!(f, "invalid {option}: {reason}"),
             Kind::Listen(address) => write!(f, "cannot listen on {address}"),
-            Kind::Store(phrase) => f.write_str(phrase),
+            Kind::Store(message) => f.write_str(message),
         }
     }
 }

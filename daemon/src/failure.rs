@@ -1,14 +1,14 @@
-/// An error as the text of a job's `error`: the phrase and its causes, each once.
+/// Formats an error and its causes as the text of a job's `error`.
 ///
-/// Some crates repeat the cause in `Display`, others keep it to `source()`; a cause that is there already is left out.
+/// Some crates repeat the cause in `Display`. A cause that the text already contains is left out.
 pub(crate) fn failure(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
-        let said = cause.to_string();
-        if !text.contains(&said) {
+        let message = cause.to_string();
+        if !text.contains(&message) {
             text.push_str(": ");
-            text.push_str(&said);
+            text.push_str(&message);
         }
         next = cause.source();
     }
@@ -20,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn causes_are_told_once() {
+    fn causes_are_not_repeated() {
         let cause = std::io::Error::other("no memory");
         let error = crate::InvalidValue::new("model", "cannot be loaded").with_source(cause);
         assert_eq!(failure(&error), "invalid model: cannot be loaded: no memory");

@@ -1,18 +1,19 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How many there are at the moment.
+/// A number that goes up and down.
 #[derive(Debug, Default)]
 pub(crate) struct Gauge(AtomicU64);
 
-/// One of them, until it is dropped.
+/// Decrements the gauge when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Held<'a>(&'a Gauge);
+pub(crate) struct GaugeGuard<'a>(&'a Gauge);
 
 impl Gauge {
+    /// Adds one, until the guard is dropped.
     #[must_use]
-    pub(crate) fn hold(&self) -> Held<'_> {
+    pub(crate) fn increment(&self) -> GaugeGuard<'_> {
         self.0.fetch_add(1, Ordering::Relaxed);
-        Held(self)
+        GaugeGuard(self)
     }
 
     pub(crate) fn get(&self) -> u64 {
@@ -20,7 +21,7 @@ impl Gauge {
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for GaugeGuard<'_> {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -93,6 +93,7 @@ mod failure;
 pub mod faults;
 mod gauge;
 mod handle;
+mod job_spec;
 mod jobs;
 mod metrics;
 mod owner;
@@ -100,7 +101,6 @@ mod server;
 mod signals;
 mod stats;
 mod store;
-mod submission;
 #[cfg(feature = "tls")]
 mod tls;
 mod until_stored;
@@ -116,7 +116,7 @@ pub use foreman_protocol::{
 use foreman_protocol::{BaseUrl, JobState, JobStatus};
 
 pub use self::backend::{
-    Backend, Chat, ChatAnswer, Echo, ListModels, Ollama, OllamaBuilder, OpenAi, OpenAiBuilder, Transient,
+    Backend, Chat, ChatAnswer, Echo, ListModels, Ollama, OllamaBuilder, OpenAi, OpenAiBuilder, Transient, model_server,
 };
 pub use self::builder::Builder;
 pub use self::delivery::WebhookHosts;

@@ -10,31 +10,31 @@ use super::stats::Stats;
 /// The media type of [`text`].
 pub(super) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What a daemon has to do at the moment, in jobs.
+/// The current number of jobs by state.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Load {
     pub(super) queued: u64,
-    /// Those that a worker has, the pauses between their attempts included.
+    /// Jobs that a worker has, including those that wait between two attempts.
     pub(super) running: u64,
 }
 
-/// What a daemon does and has done, as OpenMetrics: each field of [`Stats`] is a counter of its name.
+/// Encodes counters and gauges as OpenMetrics. Each field of [`Stats`] is a counter of the same name.
 pub(super) fn text(stats: &Stats, load: Load) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("foreman");
     for (name, help, count) in [
-        ("accepted", "Submissions that became a job", stats.accepted),
-        ("replayed", "Submissions that were answered with an earlier job", stats.replayed),
-        ("refused", "Submissions that were refused since the queue was full", stats.refused),
-        ("executions", "Calls of the backend for a chat", stats.executions),
-        ("cancelled", "Jobs that were cancelled", stats.cancelled),
-        ("polls", "Answers with the status of a job", stats.polls),
-        ("webhook_attempts", "Webhooks that were sent, each repetition counted", stats.webhook_attempts),
-        ("webhooks_delivered", "Webhooks that were answered with a 2xx", stats.webhooks_delivered),
-        ("webhooks_given_up", "Webhooks that were given up", stats.webhooks_given_up),
+        ("accepted", "Submissions that created a job", stats.accepted),
+        ("replayed", "Submissions that returned an earlier job", stats.replayed),
+        ("refused", "Submissions rejected because the queue was full", stats.refused),
+        ("executions", "Attempts: calls of the backend for a chat", stats.executions),
+        ("cancelled", "Cancelled jobs", stats.cancelled),
+        ("polls", "Successful status responses", stats.polls),
+        ("webhook_attempts", "Webhook attempts, retries included", stats.webhook_attempts),
+        ("webhooks_delivered", "Webhooks acknowledged with a 2xx", stats.webhooks_delivered),
+        ("webhooks_given_up", "Webhooks given up", stats.webhooks_given_up),
     ] {
         registry.register(name, help, ConstCounter::new(count));
     }
-    registry.register("queued_jobs", "Jobs that wait for a worker", ConstGauge::new(load.queued));
+    registry.register("queued_jobs", "Jobs in the queue", ConstGauge::new(load.queued));
     registry.register("running_jobs", "Jobs that a worker has", ConstGauge::new(load.running));
     let mut text = String::new();
     encode(&mut text, &registry)?;
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_count_stands_under_its_name() {
+    fn each_counter_has_its_name() {
         let stats = Stats {
             accepted: 1,
             replayed: 2,

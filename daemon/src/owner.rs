@@ -2,18 +2,19 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-/// Sets the digest apart from the one that tokens are compared by, so that a store does not hold that one.
+/// Domain separation: the digest differs from the one that authenticates tokens.
 const DOMAIN: &[u8] = b"foreman: the owner of a job\0";
 
-/// Whose a job is: the token's that it was submitted with. The same token is the same owner in every daemon and at all times.
+/// The owner of a job: a digest of the token that submitted it, separate from the digest used for authentication. The store
+/// contains no usable credential. A token has the same owner in every daemon and version.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Owner([u8; 16]);
 
 impl Owner {
-    /// Everybody, in a daemon without tokens.
-    pub(crate) const ANYBODY: Self = Self([0; 16]);
+    /// The owner of all jobs of a daemon without tokens.
+    pub(crate) const ANONYMOUS: Self = Self([0; 16]);
 
-    pub(crate) fn of(token: &[u8]) -> Self {
+    pub(crate) fn from_token(token: &[u8]) -> Self {
         let digest: [u8; 32] = Sha256::new().chain_update(DOMAIN).chain_update(token).finalize().into();
         Self(std::array::from_fn(|byte| digest[byte]))
     }
@@ -34,18 +35,18 @@ impl fmt::Debug for Owner {
 mod tests {
     use super::*;
 
-    /// It is in files: another digest would hide their jobs.
+    /// Files contain the digest: a change would hide their jobs.
     #[test]
-    fn a_token_is_the_same_owner_for_ever() {
+    fn owner_of_a_token_never_changes() {
         let hex = |owner: Owner| owner.0.map(|byte| format!("{byte:02x}")).concat();
-        assert_eq!(hex(Owner::of(b"secret")), "7fb2e778e6a19ac0b670da0186cd12aa");
-        assert_ne!(Owner::of(b"secret"), Owner::of(b"secret2"));
-        assert_ne!(Owner::of(b""), Owner::ANYBODY);
+        assert_eq!(hex(Owner::from_token(b"secret")), "7fb2e778e6a19ac0b670da0186cd12aa");
+        assert_ne!(Owner::from_token(b"secret"), Owner::from_token(b"secret2"));
+        assert_ne!(Owner::from_token(b""), Owner::ANONYMOUS);
     }
 
     #[test]
-    fn it_is_not_the_digest_that_tokens_are_compared_by() {
-        assert_ne!(Owner::of(b"secret").0[..], Sha256::digest(b"secret")[..16]);
-        assert_eq!(format!("{:?}", Owner::of(b"secret")), "Owner(..)");
+    fn owner_differs_from_authentication_digest() {
+        assert_ne!(Owner::from_token(b"secret").0[..], Sha256::digest(b"secret")[..16]);
+        assert_eq!(format!("{:?}", Owner::from_token(b"secret")), "Owner(..)");
     }
 }

@@ -1,26 +1,26 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What a daemon has done since it was started: a snapshot of [`Daemon::stats`](crate::Daemon::stats).
+/// Counters since the daemon's start, as [`Daemon::stats`](crate::Daemon::stats) returns them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Submissions that became a job.
+    /// Submissions that created a job.
     pub accepted: u64,
-    /// Submissions that were answered with the job that an earlier one under the same key had become.
+    /// Submissions that returned the job of an earlier submission with the same idempotency key.
     pub replayed: u64,
-    /// Submissions that were refused since the queue was full.
+    /// Submissions that were rejected because the queue was full.
     pub refused: u64,
-    /// Calls of the backend for a chat, over all jobs.
+    /// Attempts: calls of the backend for a chat.
     pub executions: u64,
     /// Jobs that were cancelled.
     pub cancelled: u64,
-    /// Answers to `GET /jobs/{id}` with a job.
+    /// Successful responses to `GET /jobs/{id}`.
     pub polls: u64,
-    /// Webhooks that were sent, each repetition counted.
+    /// Webhook attempts, retries included.
     pub webhook_attempts: u64,
-    /// Webhooks that were answered with a 2xx.
+    /// Webhooks that the receiver acknowledged with a 2xx.
     pub webhooks_delivered: u64,
-    /// Webhooks that were given up, and with a 410 all further ones of that job as one.
+    /// Webhooks that were given up. A 410 gives up all further webhooks of the job, and counts once.
     pub webhooks_given_up: u64,
 }
 

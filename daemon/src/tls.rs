@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustls::crypto::ring::default_provider;
 use rustls::{ClientConfig, RootCertStore};
 
-/// A client that trusts these certificates.
+/// A client configuration that trusts `roots`.
 pub(crate) fn config(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
     Ok(ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()?
@@ -13,7 +13,7 @@ pub(crate) fn config(roots: RootCertStore) -> Result<ClientConfig, rustls::Error
         .with_no_client_auth())
 }
 
-/// Adds the certificates of the operating system.
+/// Adds the root certificates of the operating system.
 pub(crate) fn add_system_roots(roots: &mut RootCertStore) {
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
 }

@@ -5,7 +5,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::failure::failure;
-use super::store::Broken;
+use super::store::StoreError;
 use crate::JobId;
 
 /// The pause before a failed transaction is repeated.
@@ -22,7 +22,7 @@ pub(super) async fn until_stored<T, F>(
     transaction: impl Fn() -> F,
 ) -> Option<T>
 where
-    F: Future<Output = Result<T, Broken>>,
+    F: Future<Output = Result<T, StoreError>>,
 {
     loop {
         let last = closing.is_cancelled();

@@ -42,7 +42,7 @@ pub(super) async fn work(jobs: Arc<Jobs>, backend: Backend, attempts: Attempts, 
 /// Runs a job to its end. After a transient failure it waits and runs the job again, and takes no other job meanwhile: a model
 /// server that is down for one job is down for the next.
 async fn run(jobs: &Jobs, backend: &Backend, attempts: Attempts, first: Taken, closing: &CancellationToken) {
-    let _running = jobs.running.hold();
+    let _running = jobs.running.increment();
     let mut taken = first;
     loop {
         let (job_id, attempt) = (taken.job_id.clone(), taken.attempt);

@@ -8,11 +8,11 @@ use http::{HeaderMap, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 
-use super::{App, Refused};
+use super::{App, Rejection};
 use crate::owner::Owner;
 
-/// The bearer tokens, as their digests: comparing digests takes the same time whatever was sent, its length included.
-/// Without any, nobody needs one.
+/// The digests of the bearer tokens. Comparing digests takes the same time for any header value, whatever its length. If
+/// there are none, requests need no token.
 #[derive(Clone)]
 pub(crate) struct Tokens(Vec<[u8; 32]>);
 
@@ -21,16 +21,16 @@ impl Tokens {
         Self(tokens.iter().map(|token| Sha256::digest(token).into()).collect())
     }
 
-    /// Whose a request is that shows this; `None` if it may not ask.
-    fn owner(&self, shown: Option<&[u8]>) -> Option<Owner> {
+    /// The owner that a request acts for, by the token it presents; `None` if the request is not authorized.
+    fn owner(&self, token: Option<&[u8]>) -> Option<Owner> {
         if self.0.is_empty() {
-            return Some(Owner::ANYBODY);
+            return Some(Owner::ANONYMOUS);
         }
-        let shown = shown?;
-        let given: [u8; 32] = Sha256::digest(shown).into();
-        // All of them, so that the time does not tell which one it is.
-        let found = self.0.iter().fold(Choice::from(0), |found, token| found | token.ct_eq(&given));
-        bool::from(found).then(|| Owner::of(shown))
+        let token = token?;
+        let given: [u8; 32] = Sha256::digest(token).into();
+        // Compares all of them, so that the time does not reveal which one matched.
+        let found = self.0.iter().fold(Choice::from(0), |found, digest| found | digest.ct_eq(&given));
+        bool::from(found).then(|| Owner::from_token(token))
     }
 }
 
@@ -40,18 +40,23 @@ impl fmt::Debug for Tokens {
     }
 }
 
-/// Lets through who shows a token, before anything else of the request is looked at, and notes whose the request is.
-pub(super) async fn check(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Result<Response, Refused> {
-    let owner = app.tokens.owner(shown(request.headers())).ok_or_else(|| {
-        Refused::new(StatusCode::UNAUTHORIZED, "a bearer token is needed, and this is none of ours")
+/// Middleware: rejects a request without a valid token before reading anything else of it, and adds its [`Owner`] as an
+/// extension.
+pub(super) async fn check(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Rejection> {
+    let owner = app.tokens.owner(bearer(request.headers())).ok_or_else(|| {
+        Rejection::new(StatusCode::UNAUTHORIZED, "missing or unknown bearer token")
             .with(header::WWW_AUTHENTICATE, "Bearer")
     })?;
     request.extensions_mut().insert(owner);
     Ok(next.run(request).await)
 }
 
-/// The token of a request with exactly one `Authorization`, of the scheme `Bearer`.
-fn shown(headers: &HeaderMap) -> Option<&[u8]> {
+/// The bearer token of a request, if it has exactly one `Authorization` header and that has the scheme `Bearer`.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next().filter(|_| values.next().is_none())?.as_bytes();
     let (scheme, token) = value.split_at_checked(7)?;
@@ -67,30 +72,30 @@ mod tests {
     }
 
     #[test]
-    fn each_token_is_an_owner_of_its_own() {
+    fn each_token_has_its_own_owner() {
         let tokens = tokens(&["one", "two", "three"]);
-        let owners = [&b"one"[..], b"two", b"three"].map(|shown| tokens.owner(Some(shown)).unwrap());
-        assert_eq!(owners, [Owner::of(b"one"), Owner::of(b"two"), Owner::of(b"three")]);
+        let owners = [&b"one"[..], b"two", b"three"].map(|token| tokens.owner(Some(token)).unwrap());
+        assert_eq!(owners, [Owner::from_token(b"one"), Owner::from_token(b"two"), Owner::from_token(b"three")]);
         assert!(owners[0] != owners[1] && owners[1] != owners[2] && owners[0] != owners[2]);
-        for shown in [None, Some(&b""[..]), Some(b"on"), Some(b"onetwo"), Some(b"One"), Some(b"four")] {
-            assert_eq!(tokens.owner(shown), None, "{shown:?}");
+        for token in [None, Some(&b""[..]), Some(b"on"), Some(b"onetwo"), Some(b"One"), Some(b"four")] {
+            assert_eq!(tokens.owner(token), None, "{token:?}");
         }
     }
 
     #[test]
-    fn a_token_said_twice_is_one() {
+    fn duplicate_token_is_one_owner() {
         assert_eq!(tokens(&["one", "one"]).owner(Some(b"one")), tokens(&["one"]).owner(Some(b"one")));
         assert_eq!(tokens(&["one", "one"]).owner(Some(b"two")), None);
     }
 
     #[test]
-    fn without_tokens_everybody_is_the_same_owner_whatever_they_show() {
-        assert_eq!(tokens(&[]).owner(None), Some(Owner::ANYBODY));
-        assert_eq!(tokens(&[]).owner(Some(b"one")), Some(Owner::ANYBODY));
+    fn without_tokens_every_request_is_anonymous() {
+        assert_eq!(tokens(&[]).owner(None), Some(Owner::ANONYMOUS));
+        assert_eq!(tokens(&[]).owner(Some(b"one")), Some(Owner::ANONYMOUS));
     }
 
     #[test]
-    fn neither_tokens_nor_digests_are_printed() {
+    fn debug_output_hides_tokens() {
         assert_eq!(format!("{:?}", tokens(&["one", "two"])), "Tokens(2)");
     }
 }

@@ -4,7 +4,7 @@ use axum::extract::{Extension, State};
 use axum::response::Response;
 use http::StatusCode;
 
-use super::{App, Job, Refused, json};
+use super::{App, JobPath, Rejection, json};
 use crate::owner::Owner;
 use crate::store::Cancelled;
 
@@ -12,13 +12,13 @@ use crate::store::Cancelled;
 pub(super) async fn cancel(
     State(app): State<Arc<App>>,
     Extension(owner): Extension<Owner>,
-    job: Job,
-) -> Result<Response, Refused> {
-    let Job(job_id) = job;
+    job: JobPath,
+) -> Result<Response, Rejection> {
+    let JobPath(job_id) = job;
     let jobs = Arc::clone(&app.jobs);
-    match app.jobs.through(async move { jobs.cancel(owner, &job_id).await }).await? {
+    match app.jobs.run_detached(async move { jobs.cancel(owner, &job_id).await }).await? {
         Cancelled::Ended(status) => Ok(json(StatusCode::ACCEPTED, &*status)),
-        Cancelled::Terminal(state) => Err(Refused::new(StatusCode::CONFLICT, format!("the job is {state} already"))),
-        Cancelled::Unknown => Err(Refused::unknown_job()),
+        Cancelled::Terminal(state) => Err(Rejection::new(StatusCode::CONFLICT, format!("job is already {state}"))),
+        Cancelled::Unknown => Err(Rejection::unknown_job()),
     }
 }

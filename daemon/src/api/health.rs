@@ -11,7 +11,7 @@ struct Health {
     status: &'static str,
 }
 
-/// `GET /healthz`, for whoever asks: whether jobs are taken.
+/// `GET /healthz`: whether the daemon accepts jobs. Needs no token.
 pub(super) async fn health(State(closing): State<CancellationToken>) -> Response {
     if closing.is_cancelled() {
         return json(StatusCode::SERVICE_UNAVAILABLE, &Health { status: "stopping" });
@@ -26,14 +26,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_daemon_that_closes_is_stopping() {
+    async fn closing_daemon_reports_stopping() {
         let closing = CancellationToken::new();
-        let answer = async || {
+        let get = async || {
             let response = health(State(closing.clone())).await;
             (response.status().as_u16(), response.into_body().collect().await.unwrap().to_bytes())
         };
-        assert_eq!(answer().await, (200, r#"{"status":"ok"}"#.into()));
+        assert_eq!(get().await, (200, r#"{"status":"ok"}"#.into()));
         closing.cancel();
-        assert_eq!(answer().await, (503, r#"{"status":"stopping"}"#.into()));
+        assert_eq!(get().await, (503, r#"{"status":"stopping"}"#.into()));
     }
 }

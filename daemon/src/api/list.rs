@@ -1,20 +1,20 @@
 use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Extension, Query as Asked, State};
+use axum::extract::{Extension, Query as UrlQuery, State};
 use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::{App, Refused, json};
+use super::{App, Rejection, json};
 use crate::owner::Owner;
 use crate::store::Query;
 use crate::{JobState, JobStatus};
 
-/// How many jobs a page has unless it is said.
-const PAGE: usize = 50;
-/// How many it has at most.
-const MAX_PAGE: usize = 200;
+/// The default page size, in jobs.
+const DEFAULT_LIMIT: usize = 50;
+/// The largest page size, in jobs.
+const MAX_LIMIT: usize = 200;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Parameters {
@@ -34,15 +34,15 @@ struct Listing<'a> {
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     Extension(owner): Extension<Owner>,
-    parameters: Result<Asked<Parameters>, QueryRejection>,
-) -> Result<Response, Refused> {
-    let Asked(parameters) = parameters.map_err(|error| bad(error.body_text()))?;
+    parameters: Result<UrlQuery<Parameters>, QueryRejection>,
+) -> Result<Response, Rejection> {
+    let UrlQuery(parameters) = parameters.map_err(|error| bad_request(error.body_text()))?;
     if matches!(parameters.state, Some(JobState::Other(_))) {
-        return Err(bad("state must be queued, running, done or failed"));
+        return Err(bad_request("state must be queued, running, done or failed"));
     }
-    let limit = parameters.limit.unwrap_or(PAGE);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(bad("limit must be 1 to 200"));
+    let limit = parameters.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(bad_request("limit must be 1 to 200"));
     }
     let query = Query { owner, state: parameters.state, before: parameters.cursor, limit };
     let page = app.jobs.list(query).await?;
@@ -50,6 +50,6 @@ pub(super) async fn list(
     Ok(json(StatusCode::OK, &Listing { jobs, next_cursor: page.next.map(|number| number.to_string()) }))
 }
 
-fn bad(why: impl Into<std::borrow::Cow<'static, str>>) -> Refused {
-    Refused::new(StatusCode::BAD_REQUEST, why)
+fn bad_request(reason: impl Into<std::borrow::Cow<'static, str>>) -> Rejection {
+    Rejection::new(StatusCode::BAD_REQUEST, reason)
 }

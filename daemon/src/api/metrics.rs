@@ -4,14 +4,14 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, StatusCode, header};
 
-use super::{App, Refused};
+use super::{App, Rejection};
 use crate::metrics::{Load, MEDIA_TYPE, text};
 
 /// `GET /metrics`
-pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Refused> {
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Rejection> {
     let jobs = &app.jobs;
     let load = Load { queued: jobs.queued() as u64, running: jobs.running.get() };
     let text = text(&jobs.counters.snapshot(), load)
-        .map_err(|_| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written"))?;
+        .map_err(|_| Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "cannot encode the metrics"))?;
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], text).into_response())
 }

@@ -7,36 +7,36 @@ use http::{Request, StatusCode};
 use serde::Serialize;
 use tower::ServiceExt as _;
 
-use super::{App, Refused, body, json};
+use super::{App, Rejection, body, json};
 use crate::backend::ListModels;
 use crate::failure::failure;
 use crate::{BoxError, EmbedRequest, ModelInfo};
 
 #[derive(Serialize)]
-struct Tags {
+struct ModelList {
     models: Vec<ModelInfo>,
 }
 
 /// `GET /api/tags`
-pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, Refused> {
-    let models = app.backend.models.clone().oneshot(ListModels).await.map_err(|error| failed(&error))?;
-    Ok(json(StatusCode::OK, &Tags { models }))
+pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, Rejection> {
+    let models = app.backend.models.clone().oneshot(ListModels).await.map_err(|error| bad_gateway(&error))?;
+    Ok(json(StatusCode::OK, &ModelList { models }))
 }
 
 /// `POST /api/embed`
-pub(super) async fn embed(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Response, Refused> {
+pub(super) async fn embed(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Response, Rejection> {
     let body = body::read(request, app.body_limit).await?;
     let request: EmbedRequest = body::parse(&body)?;
     if request.model().is_empty() {
-        return Err(Refused::new(StatusCode::UNPROCESSABLE_ENTITY, "model must not be missing or empty"));
+        return Err(Rejection::new(StatusCode::UNPROCESSABLE_ENTITY, "model must not be missing or empty"));
     }
     let Some(embed) = app.backend.embed.clone() else {
-        return Err(Refused::new(StatusCode::NOT_IMPLEMENTED, "this daemon's backend does not embed"));
+        return Err(Rejection::new(StatusCode::NOT_IMPLEMENTED, "the backend does not support embeddings"));
     };
-    let response = embed.oneshot(request).await.map_err(|error| failed(&error))?;
+    let response = embed.oneshot(request).await.map_err(|error| bad_gateway(&error))?;
     Ok(json(StatusCode::OK, &response))
 }
 
-fn failed(error: &BoxError) -> Refused {
-    Refused::new(StatusCode::BAD_GATEWAY, failure(error.as_ref()))
+fn bad_gateway(error: &BoxError) -> Rejection {
+    Rejection::new(StatusCode::BAD_GATEWAY, failure(error.as_ref()))
 }

@@ -6,31 +6,31 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::time::{Instant, sleep_until};
 
-use super::{App, Job, Refused, json, prefer};
+use super::{App, JobPath, Rejection, json, prefer};
 use crate::owner::Owner;
-use crate::store::Broken;
+use crate::store::StoreError;
 use crate::{JobId, JobStatus};
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// `GET /jobs/{id}`, held with `Prefer: wait` until there is something to tell.
+/// `GET /jobs/{id}`. With `Prefer: wait` it is a long poll.
 pub(super) async fn poll(
     State(app): State<Arc<App>>,
     Extension(owner): Extension<Owner>,
-    job: Job,
+    job: JobPath,
     headers: HeaderMap,
-) -> Result<Response, Refused> {
-    let Job(job_id) = job;
+) -> Result<Response, Rejection> {
+    let JobPath(job_id) = job;
     let wait = prefer::wait(&headers).map(|wait| wait.min(app.max_hold));
     let status = match wait {
-        Some(wait) => held(&app, owner, &job_id, &headers, wait).await?,
+        Some(wait) => long_poll(&app, owner, &job_id, &headers, wait).await?,
         None => app.jobs.status(owner, &job_id).await?,
     };
-    let status = status.ok_or_else(Refused::unknown_job)?;
+    let status = status.ok_or_else(Rejection::unknown_job)?;
     app.jobs.counters.polls.add();
     let mut response = json(StatusCode::OK, &*status);
-    if let Ok(tag) = HeaderValue::try_from(tag(&status)) {
-        response.headers_mut().insert(header::ETAG, tag);
+    if let Ok(etag) = HeaderValue::try_from(etag(&status)) {
+        response.headers_mut().insert(header::ETAG, etag);
     }
     if let Some(wait) = wait {
         let applied = HeaderValue::try_from(format!("wait={}", wait.as_secs()));
@@ -39,20 +39,20 @@ pub(super) async fn poll(
     Ok(response)
 }
 
-/// The status as soon as it is terminal or another than the one that was seen, and what it is by then otherwise.
-async fn held(
+/// Returns the status once it is terminal or differs from those in `If-None-Match`, and after `wait` at the latest.
+async fn long_poll(
     app: &App,
     owner: Owner,
     job_id: &JobId,
     headers: &HeaderMap,
     wait: Duration,
-) -> Result<Option<Arc<JobStatus>>, Broken> {
-    // Before the first look, so that no change falls in between.
+) -> Result<Option<Arc<JobStatus>>, StoreError> {
+    // Subscribes before it reads the status, so that it misses no change.
     let mut watch = app.jobs.watch(job_id);
     let until = Instant::now() + wait;
     loop {
         let Some(status) = app.jobs.status(owner, job_id).await? else { return Ok(None) };
-        if status.state.is_terminal() || is_news(&status, headers) {
+        if status.state.is_terminal() || is_new(&status, headers) {
             return Ok(Some(status));
         }
         tokio::select! {
@@ -64,18 +64,18 @@ async fn held(
     }
 }
 
-/// Says which state of the job it is, and not which bytes: the place in the queue may differ.
-fn tag(status: &JobStatus) -> String {
+/// A weak tag: it identifies the state and the attempt. The position in the queue may differ.
+fn etag(status: &JobStatus) -> String {
     format!("W/\"{}-{}\"", status.state, status.attempt)
 }
 
-/// Whether who asks named states seen and this is none of them. The comparison is the weak one.
-fn is_news(status: &JobStatus, headers: &HeaderMap) -> bool {
-    let seen = || headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    let seen = || seen().flat_map(|value| value.split(',')).map(str::trim);
-    let tag = tag(status);
-    let opaque = tag.trim_start_matches("W/");
-    seen().next().is_some() && !seen().any(|seen| seen == "*" || seen.trim_start_matches("W/") == opaque)
+/// Whether the request has `If-None-Match` and the status matches none of its tags, by weak comparison.
+fn is_new(status: &JobStatus, headers: &HeaderMap) -> bool {
+    let tags = || headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let tags = || tags().flat_map(|value| value.split(',')).map(str::trim);
+    let etag = etag(status);
+    let opaque = etag.trim_start_matches("W/");
+    tags().next().is_some() && !tags().any(|tag| tag == "*" || tag.trim_start_matches("W/") == opaque)
 }
 
 #[cfg(test)]
@@ -84,10 +84,10 @@ mod tests {
     use crate::JobState;
 
     #[test]
-    fn a_state_is_news_when_others_were_named() {
+    fn state_is_new_if_no_tag_matches() {
         let status = JobStatus::new(JobId::new("7").unwrap(), JobState::Queued);
-        assert_eq!(tag(&status), "W/\"queued-0\"");
-        for (seen, news) in [
+        assert_eq!(etag(&status), "W/\"queued-0\"");
+        for (tags, new) in [
             (None, false),
             (Some("W/\"queued-0\""), false),
             (Some("\"queued-0\""), false),
@@ -97,8 +97,8 @@ mod tests {
             (Some(""), true),
         ] {
             let mut headers = HeaderMap::new();
-            headers.extend(seen.map(|seen| (header::IF_NONE_MATCH, HeaderValue::from_str(seen).unwrap())));
-            assert_eq!(is_news(&status, &headers), news, "{seen:?}");
+            headers.extend(tags.map(|tags| (header::IF_NONE_MATCH, HeaderValue::from_str(tags).unwrap())));
+            assert_eq!(is_new(&status, &headers), new, "{tags:?}");
         }
     }
 }

@@ -5,7 +5,7 @@ use http::header::HeaderName;
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 
-/// The `wait` of `Prefer` (RFC 7240), in whole seconds: the first that is there counts, and one that is no number does not.
+/// The `wait` preference of `Prefer` (RFC 7240), in whole seconds. The first one counts; `None` if it is not a number.
 pub(super) fn wait(headers: &HeaderMap) -> Option<Duration> {
     let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
     let mut waits = values.flat_map(|value| value.split(',')).filter_map(|preference| {
@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wait_is_found_among_other_preferences() {
+    fn wait_among_other_preferences() {
         for (given, seconds) in [
             (&["wait=10"][..], Some(10)),
             (&["wait=0"], Some(0)),

@@ -6,32 +6,32 @@ use axum::routing::{get, post};
 use http::StatusCode;
 use tokio_util::sync::CancellationToken;
 
-use super::{Refused, Tokens, auth, cancel, health, list, metrics, models, poll, submit};
+use super::{Rejection, Tokens, auth, cancel, health, list, metrics, models, poll, submit};
 use crate::backend::Backend;
 use crate::delivery::Policy;
 use crate::jobs::Jobs;
 
-/// What the handlers need.
+/// The state of the handlers.
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) jobs: Arc<Jobs>,
     pub(crate) backend: Backend,
     pub(crate) tokens: Tokens,
-    /// Where webhooks may go.
+    /// Which hosts webhooks may be sent to.
     pub(crate) policy: Policy,
-    /// Bytes.
+    /// In bytes.
     pub(crate) body_limit: usize,
-    /// The longest time that a poll is held.
+    /// The longest long poll.
     pub(crate) max_hold: Duration,
-    /// No new jobs.
+    /// Cancelled when the daemon stops accepting jobs.
     pub(crate) closing: CancellationToken,
-    /// No job will change any more: polls need not be held.
+    /// Cancelled when no job can change any more. It ends long polls.
     pub(crate) ended: CancellationToken,
 }
 
 /// The daemon's API.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    // Whoever watches over the daemon has no token.
+    // Health checks have no token.
     let open = Router::new()
         .route("/healthz", get(health::health))
         .method_not_allowed_fallback(not_allowed)
@@ -42,13 +42,13 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/tags", get(models::list))
         .route("/api/embed", post(models::embed))
         .route("/metrics", get(metrics::metrics))
-        .fallback(async || Refused::new(StatusCode::NOT_FOUND, "there is nothing at this path"))
+        .fallback(async || Rejection::new(StatusCode::NOT_FOUND, "path not found"))
         .method_not_allowed_fallback(not_allowed)
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), auth::check))
         .with_state(app);
     api.merge(open)
 }
 
-async fn not_allowed() -> Refused {
-    Refused::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method")
+async fn not_allowed() -> Rejection {
+    Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")
 }

@@ -7,24 +7,24 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{App, Refused, body, json};
+use super::{App, Rejection, body, json};
 use crate::failure::failure;
+use crate::job_spec::JobSpec;
 use crate::owner::Owner;
-use crate::store::{Key, NewJob, Refusal};
-use crate::submission::Submission;
+use crate::store::{IdempotencyKey, NewJob, SubmitError};
 use crate::{InvalidValue, JobId};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// The longest key that is taken, in bytes.
+/// The longest idempotency key, in bytes.
 const MAX_KEY: usize = 255;
 
-/// The longest name of a model that is taken, in bytes: those of queued jobs are in memory, wherever the jobs are kept.
+/// The longest model name, in bytes. Every store holds those of queued jobs in memory.
 const MAX_MODEL: usize = 1024;
 
 #[derive(Serialize)]
-struct Accepted<'a> {
+struct SubmitResponse<'a> {
     job_id: &'a JobId,
 }
 
@@ -33,14 +33,14 @@ pub(super) async fn submit(
     State(app): State<Arc<App>>,
     Extension(owner): Extension<Owner>,
     request: Request<Body>,
-) -> Result<Response, Refused> {
+) -> Result<Response, Rejection> {
     let key = single(request.headers(), &IDEMPOTENCY_KEY)?;
     if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > MAX_KEY) {
-        return Err(Refused::new(StatusCode::BAD_REQUEST, "Idempotency-Key must have 1 to 255 bytes"));
+        return Err(Rejection::new(StatusCode::BAD_REQUEST, "Idempotency-Key must have 1 to 255 bytes"));
     }
     let traceparent = request.headers().get(TRACEPARENT).cloned();
     let body = body::read(request, app.body_limit).await?;
-    let submission: Submission = body::parse(&body)?;
+    let submission: JobSpec = body::parse(&body)?;
     if submission.model.is_empty() {
         return Err(unprocessable("model must not be missing or empty"));
     }
@@ -52,17 +52,19 @@ pub(super) async fn submit(
     if let Some(url) = &webhook {
         app.policy.check_url(url).map_err(refused)?;
     }
-    let recorded = key.as_ref().map(|key| Key { text: key.as_bytes().into(), digest: Sha256::digest(&body).into() });
+    let idempotency_key =
+        key.as_ref().map(|key| IdempotencyKey { text: key.as_bytes().into(), digest: Sha256::digest(&body).into() });
     if app.closing.is_cancelled() {
-        return Err(Refused::later(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping", "5"));
+        return Err(Rejection::retry_after(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping", "5"));
     }
-    let (jobs, new) = (Arc::clone(&app.jobs), NewJob { owner, submission, body, webhook, traceparent, key: recorded });
-    let submitted = app.jobs.through(async move { jobs.submit(new).await }).await?;
-    let submitted = submitted.map_err(|why| match why {
-        Refusal::KeyReused => unprocessable("the Idempotency-Key was used for another body"),
-        Refusal::Full => Refused::later(StatusCode::TOO_MANY_REQUESTS, "the queue is full", "5"),
+    let (jobs, new) =
+        (Arc::clone(&app.jobs), NewJob { owner, submission, body, webhook, traceparent, key: idempotency_key });
+    let submitted = app.jobs.run_detached(async move { jobs.submit(new).await }).await?;
+    let submitted = submitted.map_err(|error| match error {
+        SubmitError::KeyReused => unprocessable("the Idempotency-Key was used for another body"),
+        SubmitError::Full => Rejection::retry_after(StatusCode::TOO_MANY_REQUESTS, "the queue is full", "5"),
     })?;
-    let mut response = json(StatusCode::ACCEPTED, &Accepted { job_id: &submitted.job_id });
+    let mut response = json(StatusCode::ACCEPTED, &SubmitResponse { job_id: &submitted.job_id });
     if let Ok(location) = HeaderValue::try_from(format!("/jobs/{}", submitted.job_id)) {
         response.headers_mut().insert(header::LOCATION, location);
     }
@@ -72,15 +74,15 @@ pub(super) async fn submit(
     Ok(response)
 }
 
-fn unprocessable(why: impl Into<std::borrow::Cow<'static, str>>) -> Refused {
-    Refused::new(StatusCode::UNPROCESSABLE_ENTITY, why)
+fn unprocessable(reason: impl Into<std::borrow::Cow<'static, str>>) -> Rejection {
+    Rejection::new(StatusCode::UNPROCESSABLE_ENTITY, reason)
 }
 
-fn single(headers: &HeaderMap, name: &HeaderName) -> Result<Option<HeaderValue>, Refused> {
+fn single(headers: &HeaderMap, name: &HeaderName) -> Result<Option<HeaderValue>, Rejection> {
     let mut values = headers.get_all(name).iter();
     let first = values.next().cloned();
     if values.next().is_some() {
-        return Err(Refused::new(StatusCode::BAD_REQUEST, format!("{name} is there more than once")));
+        return Err(Rejection::new(StatusCode::BAD_REQUEST, format!("{name} given more than once")));
     }
     Ok(first)
 }

@@ -4,48 +4,48 @@ use foreman_protocol::json::raw;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::submission::Submission;
+use crate::job_spec::JobSpec;
 use crate::{Artifact, InvalidValue, JobId, Message};
 
-/// One start of one job, as a backend gets it.
+/// One attempt of a job, the request of a backend.
 ///
-/// What was submitted is kept byte for byte: each message, `tools`, `options` and `think`. Cloning is cheap.
+/// Messages, `tools`, `options` and `think` are as submitted, byte for byte. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Chat {
     job_id: JobId,
     attempt: u64,
-    submission: Arc<Submission>,
+    submission: Arc<JobSpec>,
 }
 
 impl Chat {
-    pub(crate) fn new(job_id: JobId, attempt: u64, submission: Arc<Submission>) -> Self {
+    pub(crate) fn new(job_id: JobId, attempt: u64, submission: Arc<JobSpec>) -> Self {
         Self { job_id, attempt, submission }
     }
 
-    /// A chat out of the body of a submission: what a test of a backend begins with.
+    /// Parses the body of a submission, for tests of a backend.
     ///
     /// # Errors
     ///
-    /// [`InvalidValue`] if it is not such a body.
+    /// [`InvalidValue`] if `body` is not the body of a submission.
     pub fn from_json(job_id: JobId, attempt: u64, body: &[u8]) -> Result<Self, InvalidValue> {
         let submission = serde_json::from_slice(body)
             .map_err(|error| InvalidValue::new("body", "is not a submission").with_source(error))?;
         Ok(Self::new(job_id, attempt, Arc::new(submission)))
     }
 
-    /// The job that this is a start of.
+    /// The id of the job.
     #[must_use]
     pub fn job_id(&self) -> &JobId {
         &self.job_id
     }
 
-    /// Which start it is; the first is 1.
+    /// The number of the attempt, counted from 1.
     #[must_use]
     pub fn attempt(&self) -> u64 {
         self.attempt
     }
 
-    /// The model asked for; never empty.
+    /// The requested model; never empty.
     #[must_use]
     pub fn model(&self) -> &str {
         &self.submission.model
@@ -57,7 +57,7 @@ impl Chat {
         &self.submission.messages
     }
 
-    /// `stream`, if it was set. A job has one result either way.
+    /// `stream`, if it was set. It does not affect the job's result.
     #[must_use]
     pub fn stream(&self) -> Option<bool> {
         self.submission.stream
@@ -82,33 +82,33 @@ impl Chat {
     }
 }
 
-/// What a backend made of a [`Chat`].
+/// A backend's response to a [`Chat`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ChatAnswer {
     /// The job's `result`: Ollama's chat response, byte for byte.
     pub result: Box<RawValue>,
-    /// What was made beside it.
+    /// Further outputs.
     pub artifacts: Vec<Artifact>,
 }
 
 impl ChatAnswer {
-    /// An answer that is JSON already.
+    /// A response from JSON.
     #[must_use]
     pub fn new(result: Box<RawValue>) -> Self {
         Self { result, artifacts: Vec::new() }
     }
 
-    /// An answer given as any value that can be JSON.
+    /// A response from a value that is serialized to JSON.
     ///
     /// # Errors
     ///
-    /// [`InvalidValue`] if it cannot.
+    /// [`InvalidValue`] if it cannot be serialized.
     pub fn from_value(result: &(impl Serialize + ?Sized)) -> Result<Self, InvalidValue> {
         Ok(Self::new(raw("result", result)?))
     }
 
-    /// The same with one more artifact.
+    /// Adds an artifact.
     #[must_use]
     pub fn artifact(mut self, artifact: Artifact) -> Self {
         self.artifacts.push(artifact);
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_submitted_is_kept_byte_for_byte() {
+    fn submission_is_preserved_byte_for_byte() {
         let body =
             br#"{"model":"m","messages":[{"b":1.0,"a":"\u00e4"}],"tools":[ 1 ],"options":{"t":1e0},"think":null}"#;
         let chat = Chat::from_json(JobId::new("7").unwrap(), 1, body).unwrap();

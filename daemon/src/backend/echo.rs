@@ -11,26 +11,27 @@ use tower::Service;
 use super::{Chat, ChatAnswer, ListModels};
 use crate::{EmbedRequest, EmbedResponse, InvalidValue, ModelInfo};
 
-/// How many numbers a vector of [`Echo`] has.
-const WIDTH: usize = 8;
+/// The dimension of [`Echo`]'s embeddings.
+const DIMENSION: usize = 8;
 
-/// A backend without a model, to try things out with: it says the last user message back, and says that it is no model.
+/// A backend without a model, for tests and for a first try: it echoes the last user message.
 ///
-/// It answers in Ollama's shape, at once unless it is given a [`delay`](Echo::delay). It lists one model, `echo`, and takes a job for any. Its embeddings are eight
-/// numbers out of a digest of the text: the same text gives the same vector, and that is all they mean.
+/// The response has Ollama's shape and says that it comes from no model. It is immediate unless a [`delay`](Echo::delay) is
+/// set. `Echo` lists one model, `echo`, and accepts any model name. An embedding is eight numbers from a digest of the text: the
+/// same text has the same embedding, and it means nothing else.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Echo {
     delay: Duration,
 }
 
 impl Echo {
-    /// The backend.
+    /// Creates the backend, without a delay.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes so long over a chat, as a model would; no time unless set.
+    /// Sets how long each chat takes. Default: zero.
     #[must_use]
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
@@ -39,10 +40,10 @@ impl Echo {
 }
 
 #[derive(Serialize)]
-struct Answer<'a> {
+struct OllamaResponse<'a> {
     model: &'a str,
     created_at: Timestamp,
-    message: Said<'a>,
+    message: EchoMessage<'a>,
     done: bool,
     done_reason: &'static str,
     total_duration: u64,
@@ -54,31 +55,31 @@ struct Answer<'a> {
 }
 
 #[derive(Serialize)]
-struct Said<'a> {
+struct EchoMessage<'a> {
     role: &'static str,
     content: &'a str,
 }
 
 #[derive(Deserialize)]
-struct Heard {
+struct SubmittedMessage {
     #[serde(default)]
     role: Option<String>,
     #[serde(default)]
     content: Option<String>,
 }
 
-fn answer(chat: &Chat) -> Result<ChatAnswer, InvalidValue> {
-    let heard = chat.messages().iter().rev().filter_map(|message| serde_json::from_str(message.as_json()).ok());
-    let last = heard.into_iter().find(|heard: &Heard| heard.role.as_deref() == Some("user"));
-    let text = last.and_then(|heard| heard.content).unwrap_or_default();
+fn echo(chat: &Chat) -> Result<ChatAnswer, InvalidValue> {
+    let messages = chat.messages().iter().rev().filter_map(|message| serde_json::from_str(message.as_json()).ok());
+    let last = messages.into_iter().find(|message: &SubmittedMessage| message.role.as_deref() == Some("user"));
+    let text = last.and_then(|message| message.content).unwrap_or_default();
     let content = format!("echo (this is no model): {text}");
-    ChatAnswer::from_value(&Answer {
+    ChatAnswer::from_value(&OllamaResponse {
         model: chat.model(),
         created_at: Timestamp::now(),
-        message: Said { role: "assistant", content: &content },
+        message: EchoMessage { role: "assistant", content: &content },
         done: true,
         done_reason: "stop",
-        // Nanoseconds and tokens of nothing: a reader that divides by a duration should not divide by zero.
+        // Durations are at least 1 ns, so that a division by a duration is never one by zero.
         total_duration: 1,
         load_duration: 0,
         prompt_eval_count: text.split_whitespace().count(),
@@ -89,13 +90,13 @@ fn answer(chat: &Chat) -> Result<ChatAnswer, InvalidValue> {
 }
 
 fn vector(text: &str) -> Vec<f32> {
-    Sha256::digest(text).iter().take(WIDTH).map(|byte| f32::from(*byte) / 127.5 - 1.0).collect()
+    Sha256::digest(text).iter().take(DIMENSION).map(|byte| f32::from(*byte) / 127.5 - 1.0).collect()
 }
 
 impl Service<Chat> for Echo {
     type Response = ChatAnswer;
     type Error = InvalidValue;
-    // Boxed, as the daemon does with every backend's.
+    // Boxed, as the daemon boxes the future of any backend.
     type Future = Pin<Box<dyn Future<Output = Result<ChatAnswer, InvalidValue>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), InvalidValue>> {
@@ -108,7 +109,7 @@ impl Service<Chat> for Echo {
             if !delay.is_zero() {
                 tokio::time::sleep(delay).await;
             }
-            answer(&chat)
+            echo(&chat)
         })
     }
 }

@@ -6,17 +6,17 @@ use tower::{Service, service_fn};
 use super::{Chat, ChatAnswer, Echo};
 use crate::{BoxError, EmbedRequest, EmbedResponse, ModelInfo};
 
-/// Asks a backend which models it has (`GET /api/tags`).
+/// The request for a backend's models (`GET /api/tags`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ListModels;
 
-/// What runs the jobs of a [`Daemon`](crate::Daemon): tower services for chats, models and embeddings.
+/// Runs the jobs of a [`Daemon`](crate::Daemon): tower services for chats, models and embeddings.
 ///
-/// A service is cloned for each request, made ready and called once, so tower's layers mean what they always do: a
-/// `ConcurrencyLimit` around the chat limits what runs at once beyond the daemon's workers, a `Timeout` ends an attempt.
-/// Dropping the future of a chat is how a running job is cancelled. An error becomes the job's `error`, with its causes;
-/// a panic fails the job and nothing else. Blocking in a future blocks a thread of the runtime: use
+/// For each request the daemon clones the service, waits until it is ready, and calls it once, so that tower's layers work as
+/// usual: a `ConcurrencyLimit` limits the chats in flight below the number of workers, and a `Timeout` limits an attempt. To
+/// cancel a running job, the daemon drops the future. An error becomes the job's `error`, with its causes, unless it is
+/// [`Transient`](crate::Transient). A panic fails this job only. A future must not block the runtime: use
 /// `tokio::task::spawn_blocking`.
 ///
 /// ```
@@ -26,15 +26,20 @@ pub struct ListModels;
 /// use foreman_daemon::{Backend, Chat, ChatAnswer, Daemon, ListModels};
 /// use tower::service_fn;
 ///
-/// let shout = service_fn(async |chat: Chat| {
-///     let content = format!("{} MESSAGES", chat.messages().len());
+/// let count = service_fn(async |chat: Chat| {
+///     let content = format!("{} messages", chat.messages().len());
 ///     ChatAnswer::from_value(&serde_json::json!({
-///         "model": chat.model(), "message": { "role": "assistant", "content": content }, "done": true,
+///         "model": chat.model(),
+///         "message": { "role": "assistant", "content": content },
+///         "done": true,
 ///     }))
 /// });
-/// let models = service_fn(async |_: ListModels| Ok::<_, foreman_daemon::Error>(vec![ModelInfo::new("shout")]));
+/// let models = service_fn(async |_: ListModels| {
+///     Ok::<_, foreman_daemon::Error>(vec![ModelInfo::new("count")])
+/// });
 ///
-/// let daemon = Daemon::builder().backend(Backend::new(shout).models(models)).start().await?;
+/// let backend = Backend::new(count).models(models);
+/// let daemon = Daemon::builder().backend(backend).start().await?;
 /// daemon.shutdown().await;
 /// # Ok(()) }
 /// ```
@@ -42,12 +47,12 @@ pub struct ListModels;
 pub struct Backend {
     pub(crate) chat: BoxCloneSyncService<Chat, ChatAnswer, BoxError>,
     pub(crate) models: BoxCloneSyncService<ListModels, Vec<ModelInfo>, BoxError>,
-    /// `None` is answered with 501.
+    /// `None` is rejected with 501.
     pub(crate) embed: Option<BoxCloneSyncService<EmbedRequest, EmbedResponse, BoxError>>,
 }
 
 impl Backend {
-    /// A backend that only chats: it lists no models and does not embed.
+    /// A backend for chats only. It lists no models, and embeddings are rejected with 501.
     #[must_use]
     pub fn new<S>(chat: S) -> Self
     where
@@ -59,7 +64,7 @@ impl Backend {
         Self { chat: erased(chat), models: erased(models), embed: None }
     }
 
-    /// A backend that is one type for everything.
+    /// A backend from one service for chats, models and embeddings.
     #[must_use]
     pub fn from_service<S>(service: S) -> Self
     where
@@ -80,7 +85,7 @@ impl Backend {
         Self { chat: erased(service.clone()), models: erased(service.clone()), embed: Some(erased(service)) }
     }
 
-    /// Lists models with this service.
+    /// Sets the service that lists models.
     #[must_use]
     pub fn models<S>(mut self, models: S) -> Self
     where
@@ -92,7 +97,7 @@ impl Backend {
         self
     }
 
-    /// Embeds with this service.
+    /// Sets the service for embeddings.
     #[must_use]
     pub fn embed<S>(mut self, embed: S) -> Self
     where

@@ -1,9 +1,7 @@
-//! [`Ollama`]: chats, models and embeddings of an Ollama server.
+//! [`Ollama`]: Ollama's own API.
 
-mod answer;
-mod builder;
+mod api;
+mod chunks;
 mod request;
-mod service;
 
-pub use self::builder::OllamaBuilder;
-pub use self::service::Ollama;
+pub use self::api::{Ollama, OllamaApi, OllamaBuilder};

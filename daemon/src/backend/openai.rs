@@ -1,15 +1,13 @@
-//! [`OpenAi`]: chats, models and embeddings of a server with OpenAI's API.
+//! [`OpenAi`]: OpenAI's API.
 
-mod answer;
-mod builder;
+mod api;
 mod embed;
 mod image;
 mod message;
 mod models;
 mod request;
-mod service;
+mod response;
 mod stream;
 mod tool_calls;
 
-pub use self::builder::OpenAiBuilder;
-pub use self::service::OpenAi;
+pub use self::api::{OpenAi, OpenAiApi, OpenAiBuilder};

@@ -3,25 +3,25 @@ use std::fmt;
 
 use crate::BoxError;
 
-/// A failure that may go away: the daemon runs the job again, by its policy.
+/// A transient failure: the daemon makes another attempt, up to [`Builder::attempts`](crate::Builder::attempts).
 ///
-/// A backend wraps what is worth another attempt (a model server that restarts, a stream that broke off); every other error
-/// is final and becomes the job's `error`.
+/// A backend wraps the errors that another attempt may avoid, such as a model server that restarts or a lost connection. Any
+/// other error is final and becomes the job's `error`.
 ///
 /// ```
 /// use std::error::Error as _;
 ///
 /// use foreman_daemon::Transient;
 ///
-/// let error = Transient::new(std::io::Error::other("the GPU fell off the bus"));
-/// assert_eq!(error.to_string(), "a failure that may go away");
-/// assert_eq!(error.source().unwrap().to_string(), "the GPU fell off the bus");
+/// let error = Transient::new(std::io::Error::other("GPU lost"));
+/// assert_eq!(error.to_string(), "transient failure");
+/// assert_eq!(error.source().unwrap().to_string(), "GPU lost");
 /// ```
 #[derive(Debug)]
 pub struct Transient(BoxError);
 
 impl Transient {
-    /// Says of this error that it may go away.
+    /// Marks an error as transient.
     #[must_use]
     pub fn new(cause: impl Into<BoxError>) -> Self {
         Self(cause.into())
@@ -30,7 +30,7 @@ impl Transient {
 
 impl fmt::Display for Transient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a failure that may go away")
+        f.write_str("transient failure")
     }
 }
 
@@ -40,7 +40,7 @@ impl StdError for Transient {
     }
 }
 
-/// Whether the error, or one of its causes, was said to go away perhaps.
+/// Whether the error or one of its causes is [`Transient`].
 pub(crate) fn is_transient(error: &(dyn StdError + 'static)) -> bool {
     std::iter::successors(Some(error), |&error| error.source()).any(|error| error.is::<Transient>())
 }
@@ -51,11 +51,11 @@ mod tests {
     use crate::failure::failure;
 
     #[test]
-    fn it_is_found_below_other_errors() {
+    fn transient_cause_is_found() {
         let inner = || Transient::new("no memory");
         let layered = crate::InvalidValue::new("model", "cannot be loaded").with_source(inner());
         assert!(is_transient(&inner()) && is_transient(&layered));
-        assert_eq!(failure(&layered), "invalid model: cannot be loaded: a failure that may go away: no memory");
+        assert_eq!(failure(&layered), "invalid model: cannot be loaded: transient failure: no memory");
         assert!(!is_transient(&crate::InvalidValue::new("model", "no")));
     }
 }

@@ -107,7 +107,8 @@ mod tests {
         let jobs = Jobs::new(Box::new(Memory::new(1, std::num::NonZeroUsize::MIN, HOUR)));
         let submission = serde_json::from_str(r#"{"model":"m"}"#).unwrap();
         let webhook = Some("http://127.0.0.1:1".parse().unwrap());
-        let new = NewJob { owner: Owner::ANYBODY, submission, body: "".into(), webhook, traceparent: None, key: None };
+        let new =
+            NewJob { owner: Owner::ANONYMOUS, submission, body: "".into(), webhook, traceparent: None, key: None };
         jobs.submit(new).await.unwrap().unwrap();
         let Claim::Now(delivery) = jobs.claim().await.unwrap() else { panic!("no event") };
         (jobs, delivery)
@@ -168,8 +169,8 @@ mod tests {
     async fn terminal_event_is_never_reordered() {
         let (faults, (jobs, delivery)) = (Faults::new(), queued().await);
         faults.events().reorder(Times::UntilCleared);
-        jobs.cancel(Owner::ANYBODY, &delivery.job_id).await.unwrap();
-        let status = jobs.status(Owner::ANYBODY, &delivery.job_id).await.unwrap().unwrap();
+        jobs.cancel(Owner::ANONYMOUS, &delivery.job_id).await.unwrap();
+        let status = jobs.status(Owner::ANONYMOUS, &delivery.job_id).await.unwrap().unwrap();
         assert!(faults.gate(&Delivery { status, ..delivery }).is_none());
     }
 }

@@ -4,117 +4,117 @@ use bytes::Bytes;
 use http::{HeaderValue, Uri};
 use serde_json::value::RawValue;
 
+use crate::job_spec::JobSpec;
 use crate::owner::Owner;
-use crate::submission::Submission;
 use crate::{Artifact, JobId, JobState, JobStatus};
 
-/// A submission that was checked.
+/// A checked submission.
 #[derive(Debug)]
 pub(crate) struct NewJob {
     pub(crate) owner: Owner,
-    pub(crate) submission: Submission,
-    /// What the submission was read from.
-    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "only a file keeps it"))]
+    pub(crate) submission: JobSpec,
+    /// The body that `submission` was parsed from.
+    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "only SQLite stores it"))]
     pub(crate) body: Bytes,
     pub(crate) webhook: Option<Uri>,
     pub(crate) traceparent: Option<HeaderValue>,
-    pub(crate) key: Option<Key>,
+    pub(crate) key: Option<IdempotencyKey>,
 }
 
-/// An idempotency key and the SHA-256 of the body it came with.
+/// An idempotency key and the SHA-256 of the request body.
 #[derive(Debug)]
-pub(crate) struct Key {
+pub(crate) struct IdempotencyKey {
     pub(crate) text: Box<[u8]>,
     pub(crate) digest: [u8; 32],
 }
 
-/// A job that is there now.
+/// The job of a submission.
 #[derive(Debug)]
 pub(crate) struct Submitted {
     pub(crate) job_id: JobId,
-    /// Whether it was there before, under the same key.
+    /// Whether an earlier submission with the same key created it.
     pub(crate) replayed: bool,
 }
 
-/// Why a submission was not taken.
+/// Why a submission was rejected.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// The key was used for another body.
+pub(crate) enum SubmitError {
+    /// The key was used with another body.
     KeyReused,
-    /// As many jobs are queued as may be.
+    /// The queue is full.
     Full,
 }
 
-/// What came of the job that was next.
+/// The job that was next in the queue.
 #[derive(Debug)]
-pub(crate) enum Next {
+pub(crate) enum NextJob {
     Run(Taken),
-    /// It cannot be read any more, and has failed.
-    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "memory does not decay"))]
+    /// Its row does not decode, and it has failed.
+    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "only SQLite has damaged rows"))]
     Damaged(JobId),
 }
 
-/// A job that a worker has now.
+/// A job that a worker has taken.
 #[derive(Debug)]
 pub(crate) struct Taken {
     pub(crate) job_id: JobId,
-    /// Which run of the job it is; the first is 1.
+    /// The attempt, counted from 1.
     pub(crate) attempt: u64,
-    pub(crate) submission: Arc<Submission>,
+    pub(crate) submission: Arc<JobSpec>,
 }
 
-/// How far a job is.
+/// The state of a job and its current attempt.
 #[derive(Debug)]
-pub(crate) struct Progress {
+pub(crate) struct JobProgress {
     pub(crate) state: JobState,
     pub(crate) attempt: u64,
 }
 
-impl Progress {
-    /// Whether that run of the job goes on, as far as anybody decided.
-    pub(crate) fn is_run(&self, attempt: u64) -> bool {
+impl JobProgress {
+    /// Whether `attempt` is the current one and has not ended.
+    pub(crate) fn is_current(&self, attempt: u64) -> bool {
         self.state == JobState::Running && self.attempt == attempt
     }
 }
 
-/// What a run that was done has made.
+/// The output of a successful attempt.
 #[derive(Debug, Clone)]
 pub(crate) struct Output {
     pub(crate) result: Box<RawValue>,
     pub(crate) artifacts: Vec<Artifact>,
 }
 
-/// How a run ended.
+/// How the last attempt of a job ended.
 #[derive(Debug, Clone)]
 pub(crate) enum Outcome {
     Done(Output),
     Failed(String),
 }
 
-/// What came of a cancellation.
+/// The result of a cancellation.
 #[derive(Debug)]
 pub(crate) enum Cancelled {
-    /// It is `failed` now.
+    /// The job is `failed` now.
     Ended(Arc<JobStatus>),
-    /// It had ended before.
+    /// The job had already ended, in this state.
     Terminal(JobState),
     Unknown,
 }
 
-/// Which jobs to list.
+/// Selects the jobs of a page.
 #[derive(Debug)]
 pub(crate) struct Query {
     pub(crate) owner: Owner,
     pub(crate) state: Option<JobState>,
-    /// Only jobs older than the one of this number.
+    /// Only jobs with a smaller number: older ones.
     pub(crate) before: Option<u64>,
     pub(crate) limit: usize,
 }
 
-/// Some jobs, newest first.
+/// A page of jobs, newest first.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) jobs: Vec<Arc<JobStatus>>,
-    /// What to ask next for jobs before, if there are more.
+    /// [`Query::before`] of the next page, if there is one.
     pub(crate) next: Option<u64>,
 }

@@ -12,18 +12,18 @@ use super::fresh_id::fresh_id;
 use super::outbox::Outbox;
 use super::queue::Queue;
 use super::{
-    Address, Cancelled, Claim, NewJob, Next, Outcome, Page, Progress, Query, Refusal, Store, Submitted, Taken,
-    Transaction, Verdict,
+    Address, Cancelled, Claim, JobProgress, NewJob, NextJob, Outcome, Page, Query, Store, SubmitError, Submitted,
+    Taken, Transaction, Verdict,
 };
+use crate::job_spec::JobSpec;
 use crate::owner::Owner;
-use crate::submission::Submission;
 use crate::{JobId, JobState, JobStatus};
 
-/// Everything in memory, under one lock: it is gone with the process.
+/// Stores jobs in memory, under one lock. They are lost when the process ends.
 #[derive(Debug)]
 pub(crate) struct Memory {
     max_queue: usize,
-    /// How long a job that ended is kept, and with it the key it was submitted with.
+    /// How long an ended job and its key are stored.
     keep: Duration,
     inner: Mutex<Inner>,
 }
@@ -31,39 +31,39 @@ pub(crate) struct Memory {
 #[derive(Debug)]
 struct Inner {
     numbers: u64,
-    jobs: HashMap<JobId, Job>,
-    owners: HashMap<Owner, Owned>,
+    jobs: HashMap<JobId, StoredJob>,
+    owners: HashMap<Owner, OwnerJobs>,
     queue: Queue,
     ended: VecDeque<(Instant, JobId)>,
     outbox: Outbox,
 }
 
-/// What there is of one owner.
+/// The jobs and keys of one owner.
 #[derive(Debug, Default)]
-struct Owned {
+struct OwnerJobs {
     order: BTreeMap<u64, JobId>,
-    keys: HashMap<Box<[u8]>, Used>,
+    keys: HashMap<Box<[u8]>, UsedKey>,
 }
 
 #[derive(Debug)]
-struct Job {
+struct StoredJob {
     number: u64,
     owner: Owner,
     status: Arc<JobStatus>,
-    /// Until it has ended.
-    submission: Option<Arc<Submission>>,
+    /// `None` once the job has ended.
+    submission: Option<Arc<JobSpec>>,
     key: Option<Box<[u8]>>,
 }
 
 #[derive(Debug)]
-struct Used {
+struct UsedKey {
     digest: [u8; 32],
     job_id: JobId,
 }
 
-impl Job {
-    fn progress(&self) -> Progress {
-        Progress { state: self.status.state.clone(), attempt: self.status.attempt }
+impl StoredJob {
+    fn progress(&self) -> JobProgress {
+        JobProgress { state: self.status.state.clone(), attempt: self.status.attempt }
     }
 
     fn start(&mut self) -> Option<Taken> {
@@ -89,10 +89,10 @@ impl Memory {
         Self { max_queue, keep, inner: Mutex::new(inner) }
     }
 
-    fn submit_now(&self, new: NewJob) -> Result<Submitted, Refusal> {
+    fn submit_now(&self, new: NewJob) -> Result<Submitted, SubmitError> {
         let now = Instant::now();
         let mut inner = self.lock();
-        inner.forget(now, self.keep);
+        inner.remove_expired(now, self.keep);
         if let Some(key) = &new.key
             && let Some(used) = inner.owners.get(&new.owner).and_then(|owned| owned.keys.get(&key.text))
         {
@@ -100,11 +100,11 @@ impl Memory {
             return if same {
                 Ok(Submitted { job_id: used.job_id.clone(), replayed: true })
             } else {
-                Err(Refusal::KeyReused)
+                Err(SubmitError::KeyReused)
             };
         }
         if inner.queue.len() >= self.max_queue {
-            return Err(Refusal::Full);
+            return Err(SubmitError::Full);
         }
         Ok(Submitted { job_id: inner.add(new, now), replayed: false })
     }
@@ -122,7 +122,7 @@ impl Memory {
     fn restart_now(&self, job_id: &JobId, attempt: u64) -> Option<Taken> {
         let mut inner = self.lock();
         let job = inner.jobs.get_mut(job_id)?;
-        if !job.progress().is_run(attempt) {
+        if !job.progress().is_current(attempt) {
             return None;
         }
         job.start()
@@ -131,7 +131,7 @@ impl Memory {
     fn finish_now(&self, job_id: &JobId, attempt: u64, outcome: Outcome) -> bool {
         let mut inner = self.lock();
         let Some(job) = inner.jobs.get_mut(job_id) else { return false };
-        if !job.progress().is_run(attempt) {
+        if !job.progress().is_current(attempt) {
             return false;
         }
         let status = Arc::make_mut(&mut job.status);
@@ -166,11 +166,11 @@ impl Memory {
 
     fn status_now(&self, owner: Owner, job_id: &JobId) -> Option<Arc<JobStatus>> {
         let inner = self.lock();
-        inner.jobs.get(job_id).filter(|job| job.owner == owner).map(|job| inner.told(job))
+        inner.jobs.get(job_id).filter(|job| job.owner == owner).map(|job| inner.status(job))
     }
 
-    fn progress_now(&self, job_id: &JobId) -> Option<Progress> {
-        self.lock().jobs.get(job_id).map(Job::progress)
+    fn progress_now(&self, job_id: &JobId) -> Option<JobProgress> {
+        self.lock().jobs.get(job_id).map(StoredJob::progress)
     }
 
     fn list_now(&self, query: &Query) -> Page {
@@ -185,7 +185,7 @@ impl Memory {
         let page: Vec<_> = found.by_ref().take(query.limit).collect();
         let more = found.next().is_some();
         let next = page.last().filter(|_| more).map(|(number, _)| *number);
-        Page { jobs: page.into_iter().map(|(_, job)| inner.told(job)).collect(), next }
+        Page { jobs: page.into_iter().map(|(_, job)| inner.status(job)).collect(), next }
     }
 
     fn claim_now(&self) -> Claim {
@@ -196,35 +196,35 @@ impl Memory {
         self.lock().outbox.settle(job_id, verdict, Instant::now());
     }
 
-    /// Every method leaves the whole consistent before it can panic, so that a poisoned lock is as good as another.
+    /// No method panics in the middle of a change, so that the state behind a poisoned lock is consistent.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn done<'a, T: Send + 'a>(value: T) -> Transaction<'a, T> {
+fn completed<'a, T: Send + 'a>(value: T) -> Transaction<'a, T> {
     Box::pin(ready(Ok(value)))
 }
 
 impl Store for Memory {
-    fn submit(&self, new: NewJob) -> Transaction<'_, Result<Submitted, Refusal>> {
-        done(self.submit_now(new))
+    fn submit(&self, new: NewJob) -> Transaction<'_, Result<Submitted, SubmitError>> {
+        completed(self.submit_now(new))
     }
 
-    fn take(&self) -> Transaction<'_, Option<Next>> {
-        done(self.take_now().map(Next::Run))
+    fn take(&self) -> Transaction<'_, Option<NextJob>> {
+        completed(self.take_now().map(NextJob::Run))
     }
 
     fn restart<'a>(&'a self, job_id: &'a JobId, attempt: u64) -> Transaction<'a, Option<Taken>> {
-        done(self.restart_now(job_id, attempt))
+        completed(self.restart_now(job_id, attempt))
     }
 
     fn finish<'a>(&'a self, job_id: &'a JobId, attempt: u64, outcome: Outcome) -> Transaction<'a, bool> {
-        done(self.finish_now(job_id, attempt, outcome))
+        completed(self.finish_now(job_id, attempt, outcome))
     }
 
     fn cancel<'a>(&'a self, owner: Owner, job_id: &'a JobId) -> Transaction<'a, Cancelled> {
-        done(self.cancel_now(owner, job_id))
+        completed(self.cancel_now(owner, job_id))
     }
 
     fn queued(&self) -> usize {
@@ -232,24 +232,24 @@ impl Store for Memory {
     }
 
     fn status<'a>(&'a self, owner: Owner, job_id: &'a JobId) -> Transaction<'a, Option<Arc<JobStatus>>> {
-        done(self.status_now(owner, job_id))
+        completed(self.status_now(owner, job_id))
     }
 
-    fn progress<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Option<Progress>> {
-        done(self.progress_now(job_id))
+    fn progress<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Option<JobProgress>> {
+        completed(self.progress_now(job_id))
     }
 
     fn list(&self, query: Query) -> Transaction<'_, Page> {
-        done(self.list_now(&query))
+        completed(self.list_now(&query))
     }
 
     fn claim(&self) -> Transaction<'_, Claim> {
-        done(self.claim_now())
+        completed(self.claim_now())
     }
 
     fn settle<'a>(&'a self, job_id: &'a JobId, verdict: Verdict) -> Transaction<'a, ()> {
         self.settle_now(job_id, &verdict);
-        done(())
+        completed(())
     }
 }
 
@@ -264,21 +264,26 @@ impl Inner {
         let owned = self.owners.entry(new.owner).or_default();
         owned.order.insert(number, job_id.clone());
         let key = new.key.map(|key| {
-            owned.keys.insert(key.text.clone(), Used { digest: key.digest, job_id: job_id.clone() });
+            owned.keys.insert(key.text.clone(), UsedKey { digest: key.digest, job_id: job_id.clone() });
             key.text
         });
-        let job =
-            Job { number, owner: new.owner, status: Arc::new(status), submission: Some(Arc::new(new.submission)), key };
+        let job = StoredJob {
+            number,
+            owner: new.owner,
+            status: Arc::new(status),
+            submission: Some(Arc::new(new.submission)),
+            key,
+        };
         self.queue.push(number, &job.status.model, job_id.clone());
         if let Some(url) = new.webhook {
             self.outbox.open(job_id.clone(), Address { url, traceparent: new.traceparent });
-            self.outbox.record(&self.told(&job), now);
+            self.outbox.record(&self.status(&job), now);
         }
         self.jobs.insert(job_id.clone(), job);
         job_id
     }
 
-    /// What every end of a job has in common.
+    /// Completes a job whose final state is set.
     fn end(&mut self, job_id: &JobId) -> Option<Arc<JobStatus>> {
         let now = Instant::now();
         let job = self.jobs.get_mut(job_id)?;
@@ -290,16 +295,16 @@ impl Inner {
         Some(status)
     }
 
-    /// The job as it is told, with its place in the queue.
-    fn told(&self, job: &Job) -> Arc<JobStatus> {
+    /// The status with the position in the queue.
+    fn status(&self, job: &StoredJob) -> Arc<JobStatus> {
         let Some(position) = self.queue.position(job.number) else { return Arc::clone(&job.status) };
         let mut status = JobStatus::clone(&job.status);
         status.position = Some(position);
         Arc::new(status)
     }
 
-    /// Drops the jobs that ended long ago, with their keys.
-    fn forget(&mut self, now: Instant, keep: Duration) {
+    /// Removes the jobs that ended longer ago than `keep`, with their keys.
+    fn remove_expired(&mut self, now: Instant, keep: Duration) {
         while self.ended.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) > keep) {
             let Some((_, job_id)) = self.ended.pop_front() else { return };
             self.outbox.close(&job_id);

@@ -7,24 +7,24 @@ use uuid::Uuid;
 
 use crate::{JobId, JobStatus};
 
-/// The events that are to be told, job by job: those of one job in their order, one at a time.
+/// The events that are not delivered yet, by job. The events of one job are sent in order, one at a time.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    boxes: HashMap<JobId, Mailbox>,
-    /// The jobs whose first event is to be sent, by when. A job whose event is being sent is not in it.
+    jobs: HashMap<JobId, JobEvents>,
+    /// The jobs whose first event is waiting, by its due time. A job whose event is being sent is not among them.
     due: BTreeMap<(Instant, u64), JobId>,
     tickets: u64,
 }
 
 #[derive(Debug)]
-struct Mailbox {
+struct JobEvents {
     to: Arc<Address>,
     events: VecDeque<Event>,
-    /// How often the first of them was sent.
+    /// How many attempts there were at the first event.
     attempts: u32,
-    /// The receiver wants no more of this job.
+    /// The receiver rejects all events of the job.
     stopped: bool,
-    /// The last event is among them, or was.
+    /// Whether the terminal event has been recorded.
     complete: bool,
 }
 
@@ -34,7 +34,7 @@ struct Event {
     status: Arc<JobStatus>,
 }
 
-/// Where the events of a job go.
+/// Where the events of a job are sent.
 #[derive(Debug)]
 pub(crate) struct Address {
     pub(crate) url: Uri,
@@ -45,62 +45,62 @@ pub(crate) struct Address {
 #[derive(Debug, Clone)]
 pub(crate) struct Delivery {
     pub(crate) job_id: JobId,
-    /// The same at each attempt, so that a receiver can tell a repetition.
+    /// The same at each attempt, so that a receiver recognizes a repeated event.
     pub(crate) event_id: Box<str>,
     pub(crate) status: Arc<JobStatus>,
     pub(crate) to: Arc<Address>,
-    /// Which attempt it is; the first is 1.
+    /// The attempt, counted from 1.
     pub(crate) attempt: u32,
 }
 
-/// What there is to send.
+/// The result of a claim.
 #[derive(Debug)]
 pub(crate) enum Claim {
     Now(Delivery),
-    /// Nothing before then.
+    /// The next event is due then.
     At(Instant),
     Nothing,
 }
 
-/// What is to become of an event after an attempt.
+/// What to do with an event after an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Delivered,
-    /// Send it again at that time.
+    /// Send it again at this time.
     Again(Instant),
-    /// Leave this one and go on with the next.
+    /// Drop this event and continue with the next.
     GiveUp,
-    /// Leave all events of the job.
+    /// Drop all events of the job.
     Stop,
 }
 
 impl Outbox {
     pub(super) fn open(&mut self, job_id: JobId, to: Address) {
         let to = Arc::new(to);
-        let mailbox = Mailbox { to, events: VecDeque::new(), attempts: 0, stopped: false, complete: false };
-        self.boxes.insert(job_id, mailbox);
+        let events = JobEvents { to, events: VecDeque::new(), attempts: 0, stopped: false, complete: false };
+        self.jobs.insert(job_id, events);
     }
 
-    /// Notes a state to be told, if anybody is to be told.
+    /// Records the event of a state, if the job has a callback URL.
     pub(super) fn record(&mut self, status: &Arc<JobStatus>, now: Instant) {
         let job_id = &status.job_id;
-        let Some(mailbox) = self.boxes.get_mut(job_id) else { return };
-        mailbox.complete = status.state.is_terminal();
-        if mailbox.stopped {
-            if mailbox.complete {
-                self.boxes.remove(job_id);
+        let Some(job) = self.jobs.get_mut(job_id) else { return };
+        job.complete = status.state.is_terminal();
+        if job.stopped {
+            if job.complete {
+                self.jobs.remove(job_id);
             }
             return;
         }
         let id = format!("msg_{}", Uuid::now_v7().simple()).into();
-        mailbox.events.push_back(Event { id, status: Arc::clone(status) });
-        // With more than one the first is due already, or being sent.
-        if mailbox.events.len() == 1 {
+        job.events.push_back(Event { id, status: Arc::clone(status) });
+        // Otherwise the first one is already scheduled, or being sent.
+        if job.events.len() == 1 {
             self.schedule(job_id.clone(), now);
         }
     }
 
-    /// Takes what is due; it comes back with `settle`.
+    /// Claims the event that is due first, until `settle`.
     pub(super) fn claim(&mut self, now: Instant) -> Claim {
         while let Some(first) = self.due.first_entry() {
             let (at, _) = *first.key();
@@ -108,14 +108,14 @@ impl Outbox {
                 return Claim::At(at);
             }
             let job_id = first.remove();
-            let Some(mailbox) = self.boxes.get_mut(&job_id) else { continue };
-            let Some(event) = mailbox.events.front() else { continue };
-            mailbox.attempts = mailbox.attempts.saturating_add(1);
+            let Some(job) = self.jobs.get_mut(&job_id) else { continue };
+            let Some(event) = job.events.front() else { continue };
+            job.attempts = job.attempts.saturating_add(1);
             return Claim::Now(Delivery {
                 event_id: event.id.clone(),
                 status: Arc::clone(&event.status),
-                to: Arc::clone(&mailbox.to),
-                attempt: mailbox.attempts,
+                to: Arc::clone(&job.to),
+                attempt: job.attempts,
                 job_id,
             });
         }
@@ -123,27 +123,27 @@ impl Outbox {
     }
 
     pub(super) fn settle(&mut self, job_id: &JobId, verdict: &Verdict, now: Instant) {
-        let Some(mailbox) = self.boxes.get_mut(job_id) else { return };
+        let Some(job) = self.jobs.get_mut(job_id) else { return };
         match verdict {
             Verdict::Again(at) => return self.schedule(job_id.clone(), *at),
             Verdict::Delivered | Verdict::GiveUp => {
-                mailbox.events.pop_front();
-                mailbox.attempts = 0;
+                job.events.pop_front();
+                job.attempts = 0;
             }
             Verdict::Stop => {
-                mailbox.events.clear();
-                mailbox.stopped = true;
+                job.events.clear();
+                job.stopped = true;
             }
         }
-        if !mailbox.events.is_empty() {
+        if !job.events.is_empty() {
             self.schedule(job_id.clone(), now);
-        } else if mailbox.complete {
-            self.boxes.remove(job_id);
+        } else if job.complete {
+            self.jobs.remove(job_id);
         }
     }
 
     pub(super) fn close(&mut self, job_id: &JobId) {
-        self.boxes.remove(job_id);
+        self.jobs.remove(job_id);
     }
 
     fn schedule(&mut self, job_id: JobId, at: Instant) {

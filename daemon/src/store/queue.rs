@@ -1,149 +1,149 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroUsize;
 
-use super::tally::Tally;
+use super::fenwick_tree::FenwickTree;
 use crate::JobId;
 
-/// How many places may be left over from batches that are gone, beside one for each job that waits.
-const SPARE: usize = 64;
+/// How many slots of closed batches may remain, beyond two for each queued job.
+const SPARE_SLOTS: usize = 64;
 
-/// The jobs that wait for a worker, in batches of one model each, since a model is loaded once for a batch.
+/// The queued jobs, in batches of one model each, because loading a model is expensive.
 ///
-/// A job joins the last batch of its model, unless as many have joined that as a batch may have; then it begins one behind all
-/// others. Batches are taken in the order in which they were begun, and the jobs of one in the order of their numbers. So of
-/// each model one batch at most can still grow, and a job is overtaken by fewer jobs of another model than a batch has.
+/// A job joins the last batch of its model. If that batch is full, it opens a new batch after all others. Batches are taken in
+/// the order in which they were opened, and the jobs of a batch in the order of their numbers. At most one batch of each model
+/// can still grow, so fewer jobs of another model overtake a job than a batch has.
 #[derive(Debug)]
 pub(super) struct Queue {
-    /// How many jobs join a batch at most.
-    most: NonZeroUsize,
-    /// By their places in `sizes`. None is empty but the one that was taken from last.
+    /// The largest batch, in jobs.
+    max_batch: NonZeroUsize,
+    /// By their slots in `sizes`. Only the current batch may be empty.
     batches: BTreeMap<usize, Batch>,
-    /// The one that was taken from last, which is the first: its model is the one that is loaded.
-    begun: Option<usize>,
-    /// The last one of each model.
+    /// The batch that was taken from last, which is the first one. Its model is loaded.
+    current: Option<usize>,
+    /// The last batch of each model.
     last: HashMap<Box<str>, usize>,
-    waiting: HashMap<u64, Waiting>,
-    /// How many wait in each, so that no place has to be counted.
-    sizes: Tally,
+    queued: HashMap<u64, QueuedJob>,
+    /// How many jobs are queued in each batch. Its sums give positions without counting.
+    sizes: FenwickTree,
 }
 
 #[derive(Debug)]
 struct Batch {
     model: Box<str>,
-    /// Those that left it included.
+    /// Includes the jobs that have left the batch.
     joined: usize,
     numbers: VecDeque<u64>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct QueuedJob {
     batch: usize,
     job_id: JobId,
 }
 
 impl Queue {
-    pub(super) fn new(most: NonZeroUsize) -> Self {
+    pub(super) fn new(max_batch: NonZeroUsize) -> Self {
         Self {
-            most,
+            max_batch,
             batches: BTreeMap::new(),
-            begun: None,
+            current: None,
             last: HashMap::new(),
-            waiting: HashMap::new(),
-            sizes: Tally::default(),
+            queued: HashMap::new(),
+            sizes: FenwickTree::default(),
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.waiting.len()
+        self.queued.len()
     }
 
-    /// Each with a number that is larger than those before.
+    /// Adds a job, whose number must be larger than those of all jobs before it.
     pub(super) fn push(&mut self, number: u64, model: &str, job_id: JobId) {
-        let place = self.open(model).unwrap_or_else(|| self.begin(model));
-        let Some(batch) = self.batches.get_mut(&place) else { return };
+        let slot = self.open_batch(model).unwrap_or_else(|| self.new_batch(model));
+        let Some(batch) = self.batches.get_mut(&slot) else { return };
         batch.joined += 1;
         batch.numbers.push_back(number);
-        self.sizes.increment(place);
-        self.waiting.insert(number, Waiting { batch: place, job_id });
+        self.sizes.increment(slot);
+        self.queued.insert(number, QueuedJob { batch: slot, job_id });
     }
 
     pub(super) fn pop(&mut self) -> Option<JobId> {
-        let place = *self.batches.iter().find(|(_, batch)| !batch.numbers.is_empty())?.0;
-        if let Some(before) = self.begun.replace(place).filter(|before| *before != place) {
-            self.close(before);
+        let slot = *self.batches.iter().find(|(_, batch)| !batch.numbers.is_empty())?.0;
+        if let Some(before) = self.current.replace(slot).filter(|before| *before != slot) {
+            self.close_batch(before);
         }
-        let number = self.batches.get_mut(&place)?.numbers.pop_front()?;
-        self.sizes.decrement(place);
-        Some(self.waiting.remove(&number)?.job_id)
+        let number = self.batches.get_mut(&slot)?.numbers.pop_front()?;
+        self.sizes.decrement(slot);
+        Some(self.queued.remove(&number)?.job_id)
     }
 
     pub(super) fn remove(&mut self, number: u64) {
-        let Some(Waiting { batch: place, .. }) = self.waiting.remove(&number) else { return };
-        let Some(batch) = self.batches.get_mut(&place) else { return };
+        let Some(QueuedJob { batch: slot, .. }) = self.queued.remove(&number) else { return };
+        let Some(batch) = self.batches.get_mut(&slot) else { return };
         if let Ok(at) = batch.numbers.binary_search(&number) {
             batch.numbers.remove(at);
-            self.sizes.decrement(place);
+            self.sizes.decrement(slot);
         }
-        if batch.numbers.is_empty() && self.begun != Some(place) {
-            self.close(place);
+        if batch.numbers.is_empty() && self.current != Some(slot) {
+            self.close_batch(slot);
         }
     }
 
-    /// The place of a job in the order in which those that wait now are taken, where 1 is next.
+    /// The position of a job in the order in which the queued jobs are taken. 1 is next.
     pub(super) fn position(&self, number: u64) -> Option<u64> {
-        let place = self.waiting.get(&number)?.batch;
-        let within = self.batches.get(&place)?.numbers.binary_search(&number).ok()?;
-        Some((self.sizes.before(place) + within + 1) as u64)
+        let slot = self.queued.get(&number)?.batch;
+        let within = self.batches.get(&slot)?.numbers.binary_search(&number).ok()?;
+        Some((self.sizes.prefix_sum(slot) + within + 1) as u64)
     }
 
-    /// The batch that a job of that model joins, if there is one.
-    fn open(&self, model: &str) -> Option<usize> {
-        let place = *self.last.get(model)?;
-        (self.batches.get(&place)?.joined < self.most.get()).then_some(place)
+    /// The slot of the batch that a job of this model joins, if there is one.
+    fn open_batch(&self, model: &str) -> Option<usize> {
+        let slot = *self.last.get(model)?;
+        (self.batches.get(&slot)?.joined < self.max_batch.get()).then_some(slot)
     }
 
-    fn begin(&mut self, model: &str) -> usize {
-        if self.sizes.len() > 2 * self.waiting.len() + SPARE {
-            self.close_ranks();
+    fn new_batch(&mut self, model: &str) -> usize {
+        if self.sizes.len() > 2 * self.queued.len() + SPARE_SLOTS {
+            self.compact();
         }
-        let place = self.sizes.len();
+        let slot = self.sizes.len();
         self.sizes.push(0);
-        self.batches.insert(place, Batch { model: model.into(), joined: 0, numbers: VecDeque::new() });
-        self.last.insert(model.into(), place);
-        place
+        self.batches.insert(slot, Batch { model: model.into(), joined: 0, numbers: VecDeque::new() });
+        self.last.insert(model.into(), slot);
+        slot
     }
 
-    fn close(&mut self, place: usize) {
-        let Some(batch) = self.batches.remove(&place) else { return };
-        if self.last.get(&batch.model) == Some(&place) {
+    fn close_batch(&mut self, slot: usize) {
+        let Some(batch) = self.batches.remove(&slot) else { return };
+        if self.last.get(&batch.model) == Some(&slot) {
             self.last.remove(&batch.model);
         }
     }
 
-    /// Gives the batches new places without gaps: seldom enough that it costs each job that came no more than a few steps.
-    fn close_ranks(&mut self) {
-        self.sizes = Tally::default();
-        self.begun = self.begun.map(|_| 0);
-        for (place, batch) in std::mem::take(&mut self.batches).into_values().enumerate() {
+    /// Renumbers the slots without gaps. It runs rarely enough that its amortized cost is a few steps for each job.
+    fn compact(&mut self) {
+        self.sizes = FenwickTree::default();
+        self.current = self.current.map(|_| 0);
+        for (slot, batch) in std::mem::take(&mut self.batches).into_values().enumerate() {
             self.sizes.push(batch.numbers.len());
             for number in &batch.numbers {
-                if let Some(waiting) = self.waiting.get_mut(number) {
-                    waiting.batch = place;
+                if let Some(job) = self.queued.get_mut(number) {
+                    job.batch = slot;
                 }
             }
-            self.last.insert(batch.model.clone(), place);
-            self.batches.insert(place, batch);
+            self.last.insert(batch.model.clone(), slot);
+            self.batches.insert(slot, batch);
         }
     }
 }
 
 #[cfg(test)]
 impl Queue {
-    /// The jobs that wait, by their numbers.
-    pub(super) fn held(&self) -> Vec<(u64, JobId)> {
-        let mut held: Vec<_> = self.waiting.iter().map(|(number, waiting)| (*number, waiting.job_id.clone())).collect();
-        held.sort_unstable_by_key(|(number, _)| *number);
-        held
+    /// The queued jobs, sorted by number.
+    pub(super) fn contents(&self) -> Vec<(u64, JobId)> {
+        let mut jobs: Vec<_> = self.queued.iter().map(|(number, job)| (*number, job.job_id.clone())).collect();
+        jobs.sort_unstable_by_key(|(number, _)| *number);
+        jobs
     }
 }
 
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_of_one_is_first_in_first_out() {
+    fn batch_of_one_is_fifo() {
         let mut queue = queue(1);
         for number in 1..=9 {
             push(&mut queue, number, ["a", "b"][usize::try_from(number).unwrap() % 2]);
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_is_switched_once_a_batch() {
+    fn model_switches_once_per_batch() {
         let mut queue = queue(3);
         for number in 1..=12 {
             push(&mut queue, number, if number % 2 == 1 { "odd" } else { "even" });
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_model_that_was_taken_last_goes_on_until_its_batch_is_full() {
+    fn current_batch_continues_until_full() {
         let mut queue = queue(3);
         push(&mut queue, 1, "a");
         assert_eq!((pop(&mut queue), pop(&mut queue)), (Some(1), None));
@@ -198,26 +198,26 @@ mod tests {
         }
         assert_eq!([2, 3, 4, 5].map(|number| queue.position(number)), [3, 1, 2, 4].map(Some));
         assert_eq!(all(&mut queue), [3, 4, 2, 5]);
-        // Nobody waited when it was full: what comes next is no worse off.
+        // No other job was queued when the batch became full, so the next job is first.
         push(&mut queue, 6, "a");
         assert_eq!(queue.position(6), Some(1));
     }
 
-    /// What the daemon's docs promise, whatever comes, is taken and leaves.
+    /// The bounds that the crate's docs promise, under random submissions, takes and cancellations.
     #[test]
-    fn nobody_is_overtaken_by_as_many_jobs_of_a_model_as_a_batch_has() {
+    fn overtaking_is_bounded_by_batch_size() {
         const MODELS: [&str; 4] = ["a", "b", "c", "d"];
         for seed in 0..100 {
             let mut random = fastrand::Rng::with_seed(seed);
             let (most, cancels) = (random.usize(1..6), seed % 2 == 1);
             let mut queue = queue(most);
-            // By number: the model, how many younger jobs of each model were taken before it, and how many while it was the oldest.
+            // By number: the model, how many younger jobs of each model overtook it, and how many while it was the oldest.
             let mut jobs = vec![(0, [0; 4], 0)];
             let mut waiting: Vec<usize> = Vec::new();
             for _ in 0..400 {
                 match random.u8(..10) {
                     0..5 => {
-                        // One model comes far more often than the others.
+                        // One model is much more frequent than the others.
                         let model = random.usize(..8).min(3);
                         push(&mut queue, jobs.len() as u64, MODELS[model]);
                         waiting.push(jobs.len());
@@ -234,31 +234,32 @@ mod tests {
                         jobs[waiting[0]].2 += usize::from(waiting[0] != taken);
                         waiting.retain(|number| *number != taken);
                         for older in waiting.iter().filter(|number| **number < taken) {
-                            assert_ne!(jobs[*older].0, model, "of one model, the first come first: seed {seed}");
+                            assert_ne!(jobs[*older].0, model, "one model is FIFO: seed {seed}");
                             jobs[*older].1[model] += 1;
                         }
                     }
                 }
-                let mut places: Vec<_> = waiting.iter().map(|number| queue.position(*number as u64).unwrap()).collect();
-                places.sort_unstable();
-                assert!(places.into_iter().eq(1..=waiting.len() as u64), "seed {seed}");
+                let mut positions: Vec<_> =
+                    waiting.iter().map(|number| queue.position(*number as u64).unwrap()).collect();
+                positions.sort_unstable();
+                assert!(positions.into_iter().eq(1..=waiting.len() as u64), "seed {seed}");
                 assert_eq!((queue.len(), queue.position(0)), (waiting.len(), None));
             }
             for (_, overtaken, passed) in &jobs {
                 assert!(overtaken.iter().all(|by| *by < most), "seed {seed}");
-                // One left behind by a job that was cancelled may wait for more than one batch.
+                // After a cancellation, the oldest job may wait for more than one batch.
                 assert!(cancels || *passed < most, "seed {seed}");
             }
-            // The places that were told are those in which they are taken.
-            let mut told: Vec<_> =
+            // Jobs are taken in the order of their positions.
+            let mut expected: Vec<_> =
                 waiting.iter().map(|number| (queue.position(*number as u64), *number as u64)).collect();
-            told.sort_unstable();
-            assert_eq!(all(&mut queue), told.iter().map(|(_, number)| *number).collect::<Vec<_>>(), "seed {seed}");
+            expected.sort_unstable();
+            assert_eq!(all(&mut queue), expected.iter().map(|(_, number)| *number).collect::<Vec<_>>(), "seed {seed}");
         }
     }
 
     #[test]
-    fn what_came_and_left_takes_no_room() {
+    fn closed_batches_use_no_memory() {
         let mut queue = queue(8);
         push(&mut queue, 1, "runs");
         pop(&mut queue);
@@ -268,8 +269,8 @@ mod tests {
             assert_eq!(queue.position(number), Some(2));
             queue.remove(number);
         }
-        assert_eq!((queue.batches.len(), queue.last.len(), queue.waiting.len()), (2, 2, 1));
-        assert!(queue.sizes.len() <= 2 + SPARE + 1, "{}", queue.sizes.len());
+        assert_eq!((queue.batches.len(), queue.last.len(), queue.queued.len()), (2, 2, 1));
+        assert!(queue.sizes.len() <= 2 + SPARE_SLOTS + 1, "{}", queue.sizes.len());
         assert_eq!(pop(&mut queue), Some(2));
     }
 }

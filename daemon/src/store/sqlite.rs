@@ -1,16 +1,12 @@
-//! Jobs in a SQLite file: what was answered survives a crash and a loss of power.
+//! Stores jobs in a SQLite file. A change that has returned survives a crash and a power failure.
 //!
-//! One thread writes. It takes whatever has come meanwhile as one group, commits it with one sync of the disk, and only then
-//! lets anybody know, so that many submitters share the price of one. Another thread reads what is committed, by a
-//! connection of its own. What waits (the queue, the events that are due) is indexed in memory; it is read from the file at
-//! the start, and again should a group fail to commit.
+//! One thread writes. It takes all changes that have arrived as one group, commits the group with one sync, and then returns
+//! the results, so that concurrent submitters share the cost of a sync. Another thread reads committed data over its own
+//! connection. An index in memory contains the queue and the due events. It is loaded when the file is opened, and again
+//! after a change or a commit fails.
 
-#[cfg(test)]
-mod cost;
 mod db;
 mod events;
-#[cfg(test)]
-mod failures;
 mod group;
 mod index;
 mod open;
@@ -20,8 +16,6 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod thread;
-#[cfg(test)]
-mod torn;
 
 pub(crate) use self::open_error::OpenError;
 pub(crate) use self::store::Sqlite;

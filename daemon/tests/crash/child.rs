@@ -1,4 +1,4 @@
-//! The process that is killed.
+//! The daemon process that is killed.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -11,7 +11,7 @@ use tower::service_fn;
 
 pub(crate) const SERVE: &str = "--serve";
 
-/// Serves until it is killed. Each run of a job is a line of `log`, written before the run can end.
+/// Serves until it is killed. Each attempt writes the job id to `log` before it ends.
 pub(crate) async fn serve(store: &Path, log: &Path) {
     let log = Arc::new(OpenOptions::new().append(true).create(true).open(log).unwrap());
     let backend = service_fn(move |chat: Chat| {

@@ -1,4 +1,4 @@
-//! Who is told of the jobs.
+//! The webhook receiver.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -13,14 +13,14 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// A daemon that has anything left to tell does so at once: this is a hang and no measure.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Bounds a hang. The daemon sends pending events immediately.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The states that were told of each job.
+/// The states that were received for each job.
 #[derive(Debug, Default)]
 pub(crate) struct Hooks {
-    told: Mutex<HashMap<String, HashSet<String>>>,
-    news: Notify,
+    states: Mutex<HashMap<String, HashSet<String>>>,
+    received: Notify,
 }
 
 impl Hooks {
@@ -33,24 +33,24 @@ impl Hooks {
         (hooks, url)
     }
 
-    /// Returns when every state of these jobs was told; fails when nothing is told any more before that.
-    pub(crate) async fn all_told(&self, jobs: impl Iterator<Item = &String> + Clone) {
+    /// Waits until every state of these jobs was received. Fails if no event arrives before that.
+    pub(crate) async fn all_received(&self, jobs: impl Iterator<Item = &String> + Clone) {
         loop {
-            let news = self.news.notified();
+            let received = self.received.notified();
             let missing = {
-                let told = self.told.lock().unwrap();
-                let all = |job: &&String| told.get(*job).is_some_and(|states| states.len() == 3);
-                jobs.clone().find(|job| !all(job)).map(|job| format!("{job}: {:?}", told.get(job)))
+                let states = self.states.lock().unwrap();
+                let all = |job: &&String| states.get(*job).is_some_and(|states| states.len() == 3);
+                jobs.clone().find(|job| !all(job)).map(|job| format!("{job}: {:?}", states.get(job)))
             };
             let Some(missing) = missing else { return };
-            assert!(timeout(PATIENCE, news).await.is_ok(), "not every state was told of {missing}");
+            assert!(timeout(TIMEOUT, received).await.is_ok(), "missing states of {missing}");
         }
     }
 }
 
 async fn take(State(hooks): State<Arc<Hooks>>, Json(status): Json<JobStatus>) -> StatusCode {
-    let states = &mut *hooks.told.lock().unwrap();
+    let states = &mut *hooks.states.lock().unwrap();
     states.entry(status.job_id.to_string()).or_default().insert(status.state.to_string());
-    hooks.news.notify_waiters();
+    hooks.received.notify_waiters();
     StatusCode::NO_CONTENT
 }

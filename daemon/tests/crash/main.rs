@@ -1,11 +1,11 @@
-//! A daemon that keeps its jobs in a file is killed under load, again and again, and everything that it said still holds.
+//! Kills a daemon with a file under load, repeatedly, and checks that no promise of its responses is broken.
 //!
 //! ```text
 //! cargo test --all-features --test crash                     # 20 rounds
 //! CRASH_ROUNDS=200 cargo test --all-features --test crash
-//! CRASH_SEED=7 cargo test --all-features --test crash        # when it is killed
+//! CRASH_SEED=7 cargo test --all-features --test crash        # the times of the kills
 //! ```
-#![allow(clippy::unwrap_used, clippy::panic, reason = ".clippy.toml allows them in tests, but not in what tests share")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = ".clippy.toml allows them in tests, but not in helpers")]
 
 mod child;
 mod hooks;
@@ -16,7 +16,7 @@ fn main() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     match arguments.iter().position(|argument| argument == child::SERVE) {
         Some(at) => runtime.block_on(child::serve(arguments[at + 1].as_ref(), arguments[at + 2].as_ref())),
-        // What a test runner asks first.
+        // Test runners list the tests first.
         None if arguments.iter().any(|argument| argument == "--list") => println!("crash: test"),
         None => runtime.block_on(parent::rounds()),
     }

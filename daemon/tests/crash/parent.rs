@@ -1,4 +1,4 @@
-//! The one that kills, and checks.
+//! The process that kills the daemon and checks its jobs.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -20,17 +20,17 @@ use super::hooks::Hooks;
 
 const SUBMITTERS: usize = 16;
 
-/// Keys in the order of their submissions, and the job of each that was answered with a 202.
+/// The idempotency keys, and the job of each key that got a 202.
 #[derive(Default)]
 struct Known {
     jobs: HashMap<String, String>,
-    /// Sent, and without an answer so far.
+    /// Sent, without a response so far.
     open: HashSet<String>,
     keys: u64,
-    submitted_again: usize,
+    resubmitted: usize,
 }
 
-struct Place {
+struct Paths {
     store: PathBuf,
     log: PathBuf,
 }
@@ -41,21 +41,21 @@ pub(crate) async fn rounds() {
     println!("{count} rounds, CRASH_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let folder = tempfile::tempdir().unwrap();
-    let place = Place { store: folder.path().join("jobs.db"), log: folder.path().join("log") };
+    let paths = Paths { store: folder.path().join("jobs.db"), log: folder.path().join("log") };
     let (hooks, hook) = Hooks::start().await;
     let known = Arc::new(Mutex::new(Known::default()));
-    let mut recorded = HashSet::new();
-    let mut lost_answers = 0;
+    let mut ended_jobs = HashSet::new();
+    let mut lost_responses = 0;
     for _ in 0..count {
-        let (mut child, url) = start(&place).await;
+        let (mut child, url) = start(&paths).await;
         let enough = known.lock().await.jobs.len() + random.usize(1..200);
         load(&url, &hook, &known, enough).await;
         child.kill().await.unwrap();
-        lost_answers += known.lock().await.open.len();
-        check_runs(&place, &mut recorded);
+        lost_responses += known.lock().await.open.len();
+        check_runs(&paths, &mut ended_jobs);
     }
 
-    let (mut child, url) = start(&place).await;
+    let (mut child, url) = start(&paths).await;
     let mut known = known.lock().await;
     let open: Vec<String> = known.open.drain().collect();
     for key in open {
@@ -64,34 +64,34 @@ pub(crate) async fn rounds() {
         known.jobs.insert(key, job);
     }
     for job in known.jobs.values() {
-        // Not yet whether it is done.
+        // The job exists. It need not be done yet.
         state(&url, job).await;
     }
-    hooks.all_told(known.jobs.values()).await;
+    hooks.all_received(known.jobs.values()).await;
     for (key, job) in &known.jobs {
-        assert_eq!(submit(&url, &hook, key).await.unwrap().1, *job, "the key {key} has another job");
+        assert_eq!(submit(&url, &hook, key).await.unwrap().1, *job, "key {key} returns another job");
         assert_eq!(state(&url, job).await, "done", "{job}");
     }
     child.kill().await.unwrap();
-    check_runs(&place, &mut recorded);
+    check_runs(&paths, &mut ended_jobs);
     let jobs: HashSet<&String> = known.jobs.values().collect();
-    assert_eq!(jobs.len(), known.jobs.len(), "two keys have one job");
-    assert_eq!(recorded.len(), jobs.len(), "there are jobs that nobody submitted");
-    assert!(jobs.len() as u64 >= count, "nothing happened");
+    assert_eq!(jobs.len(), known.jobs.len(), "two keys have the same job");
+    assert_eq!(ended_jobs.len(), jobs.len(), "there are jobs without a submission");
+    assert!(jobs.len() as u64 >= count, "no jobs were submitted");
     println!(
-        "{} jobs, none lost; {lost_answers} answers lost, {} submissions repeated; every state of each job told",
+        "{} jobs, none lost; {lost_responses} responses lost, {} submissions repeated; every state of each job delivered",
         jobs.len(),
-        known.submitted_again
+        known.resubmitted
     );
     if count >= 20 {
-        assert!(lost_answers > 0, "no submission was under way at any kill: nothing was shown");
+        assert!(lost_responses > 0, "no submission was in flight at any kill: the test has shown nothing");
     }
 }
 
-async fn start(place: &Place) -> (Child, String) {
+async fn start(paths: &Paths) -> (Child, String) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .arg(SERVE)
-        .args([&place.store, &place.log])
+        .args([&paths.store, &paths.log])
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
@@ -101,8 +101,8 @@ async fn start(place: &Place) -> (Child, String) {
     (child, url)
 }
 
-/// Submits, those first whose answer was lost, until that many jobs are known. Then some submissions are still under way: they
-/// are dropped, as their answers would be.
+/// Submits until `enough` jobs are known, beginning with the submissions whose responses were lost. Submissions that are still
+/// in flight are dropped, like their responses.
 async fn load(url: &str, hook: &str, known: &Arc<Mutex<Known>>, enough: usize) {
     let again: Vec<String> = known.lock().await.open.iter().cloned().collect();
     let again = Arc::new(Mutex::new(again));
@@ -113,7 +113,7 @@ async fn load(url: &str, hook: &str, known: &Arc<Mutex<Known>>, enough: usize) {
             loop {
                 let key = match again.lock().await.pop() {
                     Some(key) => {
-                        known.lock().await.submitted_again += 1;
+                        known.lock().await.resubmitted += 1;
                         key
                     }
                     None => {
@@ -136,11 +136,11 @@ async fn load(url: &str, hook: &str, known: &Arc<Mutex<Known>>, enough: usize) {
         });
     }
     submitters.join_next().await.unwrap().unwrap();
-    // The others have sent, and go on until the daemon is killed.
+    // The other submitters have requests in flight, which the kill interrupts.
     submitters.abort_all();
 }
 
-/// The answer to a submission and its job; `None` if there was none.
+/// Submits, and returns the status and the job's id; `None` without a response.
 async fn submit(url: &str, hook: &str, key: &str) -> Option<(StatusCode, String)> {
     let body = format!(r#"{{"model":"m","messages":[],"state_webhook_url":"{hook}"}}"#);
     let request = Request::post(format!("{url}/jobs"))
@@ -148,16 +148,16 @@ async fn submit(url: &str, hook: &str, key: &str) -> Option<(StatusCode, String)
         .header("idempotency-key", key)
         .body(Full::from(body))
         .unwrap();
-    let (status, answer) = send(url, request).await?;
-    let job = answer["job_id"].as_str().unwrap_or_else(|| panic!("{status} {answer}"));
+    let (status, body) = send(url, request).await?;
+    let job = body["job_id"].as_str().unwrap_or_else(|| panic!("{status} {body}"));
     Some((status, job.to_owned()))
 }
 
 async fn state(url: &str, job: &str) -> String {
     let request = Request::get(format!("{url}/jobs/{job}")).body(Full::default()).unwrap();
-    let (status, answer) = send(url, request).await.unwrap();
+    let (status, body) = send(url, request).await.unwrap();
     assert_eq!(status, StatusCode::OK, "{job} is lost");
-    answer["state"].as_str().unwrap().to_owned()
+    body["state"].as_str().unwrap().to_owned()
 }
 
 async fn send(url: &str, request: Request<Full<Bytes>>) -> Option<(StatusCode, serde_json::Value)> {
@@ -168,17 +168,17 @@ async fn send(url: &str, request: Request<Full<Bytes>>) -> Option<(StatusCode, s
     Some((status, serde_json::from_slice(&body).unwrap()))
 }
 
-/// No job was run whose end had been recorded at the kill before; then notes whose end is recorded now.
-fn check_runs(place: &Place, recorded: &mut HashSet<String>) {
-    let log = std::fs::read_to_string(&place.log).unwrap_or_default();
-    std::fs::write(&place.log, "").unwrap();
+/// Checks that no job ran again whose end was stored before the previous kill. Then adds the jobs whose end is stored now.
+fn check_runs(paths: &Paths, ended_jobs: &mut HashSet<String>) {
+    let log = std::fs::read_to_string(&paths.log).unwrap_or_default();
+    std::fs::write(&paths.log, "").unwrap();
     for job in log.lines() {
-        assert!(!recorded.contains(job), "{job} was run again after its end had been recorded");
+        assert!(!ended_jobs.contains(job), "{job} ran again after its end was stored");
     }
-    recorded.extend(ended(&place.store));
+    ended_jobs.extend(ended(&paths.store));
 }
 
-/// What the file says, read as anybody could.
+/// Reads the ended jobs from the file.
 fn ended(store: &Path) -> Vec<String> {
     let connection = rusqlite::Connection::open(store).unwrap();
     let mut jobs = connection.prepare("SELECT id FROM jobs WHERE state IN ('done', 'failed')").unwrap();

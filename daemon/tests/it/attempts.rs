@@ -52,7 +52,7 @@ async fn job_fails_with_error_of_last_attempt() {
     let id = submit(&daemon, "go").await;
     let job = ended(&daemon, &id).await;
     assert_eq!((&job["state"], &job["attempt"]), (&"failed".into(), &2.into()));
-    assert_eq!(job["error"], "a failure that may go away: no model server");
+    assert_eq!(job["error"], "transient failure: no model server");
     assert_eq!(runs.load(Ordering::Relaxed), 2);
 }
 

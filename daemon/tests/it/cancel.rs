@@ -4,7 +4,7 @@ use super::gate::Gate;
 use super::raw::{delete, ended, get, id, status, submit};
 
 #[tokio::test]
-async fn a_queued_job_is_cancelled_and_never_run() {
+async fn cancelled_queued_job_never_runs() {
     let (gate, backend) = Gate::new();
     let daemon = Daemon::builder().backend(backend).start().await.unwrap();
     let first = submit(&daemon, "a").await;
@@ -26,7 +26,7 @@ async fn a_queued_job_is_cancelled_and_never_run() {
 }
 
 #[tokio::test]
-async fn a_running_job_is_cancelled_and_its_run_dropped() {
+async fn cancelled_running_job_is_dropped() {
     let (gate, backend) = Gate::new();
     let daemon = Daemon::builder().backend(backend).start().await.unwrap();
     let running = submit(&daemon, "a").await;
@@ -34,7 +34,7 @@ async fn a_running_job_is_cancelled_and_its_run_dropped() {
     let job = delete(&daemon, &format!("/jobs/{running}")).await.json();
     assert_eq!((&job["state"], &job["error"], &job["attempt"]), (&"failed".into(), &"cancelled".into(), &1.into()));
     gate.dropped().await;
-    // The worker is free for the next one, and nothing changes the one that was cancelled.
+    // The worker takes the next job, and the cancelled job does not change.
     let next = submit(&daemon, "b").await;
     assert_eq!(gate.begun().await.job_id().as_str(), next);
     gate.open(1);
@@ -43,11 +43,11 @@ async fn a_running_job_is_cancelled_and_its_run_dropped() {
 }
 
 #[tokio::test]
-async fn a_job_that_has_ended_or_is_unknown_cannot_be_cancelled() {
+async fn ended_or_unknown_job_cannot_be_cancelled() {
     let daemon = Daemon::start().await.unwrap();
     let id = submit(&daemon, "a").await;
     let done = ended(&daemon, &id).await;
-    assert_eq!(delete(&daemon, &format!("/jobs/{id}")).await.refused(409), "the job is done already");
+    assert_eq!(delete(&daemon, &format!("/jobs/{id}")).await.refused(409), "job is already done");
     assert_eq!(get(&daemon, &format!("/jobs/{id}"), &[]).await.json(), done);
-    assert_eq!(delete(&daemon, "/jobs/7").await.refused(404), "no such job");
+    assert_eq!(delete(&daemon, "/jobs/7").await.refused(404), "job not found");
 }

@@ -1,4 +1,4 @@
-//! The commands of docs/http-api.md, as they stand there.
+//! Runs the commands in docs/http-api.md.
 
 use std::process::Stdio;
 
@@ -8,27 +8,27 @@ use serde_json::Value;
 const DOCS: &str = include_str!("../../docs/http-api.md");
 const MARK: &str = "-- the next command --";
 
-/// Each command with the block after it.
+/// Each command and the output block after it.
 fn commands() -> Vec<(&'static str, &'static str)> {
     let blocks: Vec<&str> = DOCS.split("```").skip(1).step_by(2).collect();
     let pairs = blocks.windows(2).filter_map(|pair| Some((pair[0].strip_prefix("sh\n")?, pair[1])));
     pairs.collect()
 }
 
-/// What is printed has the keys that are shown.
-fn assert_has(printed: &Value, shown: &Value) {
-    let Value::Object(shown) = shown else { return };
-    for (key, shown) in shown {
+/// Asserts that the output has the keys of the documented output.
+fn assert_has_keys(printed: &Value, documented: &Value) {
+    let Value::Object(documented) = documented else { return };
+    for (key, documented) in documented {
         let printed = printed.get(key).unwrap_or_else(|| panic!("no {key} in {printed}"));
-        assert_has(printed, shown);
+        assert_has_keys(printed, documented);
     }
 }
 
 #[tokio::test]
-async fn the_commands_of_the_docs_print_what_they_show() {
+async fn documented_commands_print_documented_output() {
     if std::process::Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_err() {
         assert!(std::env::var_os("CI").is_none(), "curl is not installed");
-        eprintln!("curl is not installed: the commands of docs/http-api.md were not run");
+        eprintln!("skipped: curl is not installed");
         return;
     }
     let daemon = Daemon::builder().token("hush").start().await.unwrap();
@@ -47,14 +47,14 @@ async fn the_commands_of_the_docs_print_what_they_show() {
     assert!(output.status.success(), "{printed}\n{}", String::from_utf8_lossy(&output.stderr));
     let printed: Vec<&str> = printed.split(MARK).map(str::trim).collect();
     assert_eq!(printed.len(), commands.len() + 1, "{printed:?}");
-    for ((_, shown), printed) in commands.iter().zip(printed) {
-        match shown.strip_prefix("json\n") {
-            Some(shown) => {
-                let shown = serde_json::from_str(shown).unwrap();
+    for ((_, documented), printed) in commands.iter().zip(printed) {
+        match documented.strip_prefix("json\n") {
+            Some(documented) => {
+                let documented = serde_json::from_str(documented).unwrap();
                 let printed = serde_json::from_str(printed).unwrap_or_else(|_| panic!("{printed}"));
-                assert_has(&printed, &shown);
+                assert_has_keys(&printed, &documented);
             }
-            None => assert_eq!(printed, shown.strip_prefix("text\n").unwrap().trim()),
+            None => assert_eq!(printed, documented.strip_prefix("text\n").unwrap().trim()),
         }
     }
 }

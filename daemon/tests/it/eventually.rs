@@ -1,7 +1,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-/// Returns when that is so. It is looked at again whenever the runtime has done something else meanwhile.
+/// Waits until the condition holds. It is checked again after the runtime has run other tasks.
 pub(crate) async fn eventually(what: &str, is_so: impl Fn() -> bool) {
     let looking = async {
         while !is_so() {
@@ -11,7 +11,7 @@ pub(crate) async fn eventually(what: &str, is_so: impl Fn() -> bool) {
     within_a_minute(looking).await.unwrap_or_else(|_| panic!("never {what}"));
 }
 
-/// Fails a test that would otherwise hang; nothing is asserted by its time.
+/// Fails a test that hangs. The duration is not an assertion.
 pub(crate) async fn bounded<F: Future>(test: F) -> F::Output {
     within_a_minute(test).await.unwrap()
 }

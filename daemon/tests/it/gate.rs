@@ -1,4 +1,4 @@
-//! A backend that says when it has begun, and goes on when it is told to.
+//! A backend that reports each attempt, and ends it when the test says so.
 
 use std::sync::Arc;
 
@@ -14,19 +14,19 @@ pub(crate) struct Gate {
     open: Arc<Semaphore>,
 }
 
-/// Says so when a run is dropped before its end.
+/// Reports an attempt that is dropped before its end.
 struct Dropped(Option<UnboundedSender<()>>);
 
 impl Dropped {
-    fn passed(mut self) {
+    fn disarm(mut self) {
         self.0 = None;
     }
 }
 
 impl Drop for Dropped {
     fn drop(&mut self) {
-        if let Some(told) = self.0.take() {
-            let _ = told.send(());
+        if let Some(drops) = self.0.take() {
+            let _ = drops.send(());
         }
     }
 }
@@ -42,29 +42,29 @@ impl Gate {
             async move {
                 let _ = begin.send(chat);
                 open.acquire().await?.forget();
-                guard.passed();
+                guard.disarm();
                 Ok::<_, BoxError>(ChatAnswer::from_value("passed")?)
             }
         });
         (gate, Backend::new(chat))
     }
 
-    /// The next run that has begun.
+    /// Waits for the next attempt to begin.
     pub(crate) async fn begun(&self) -> Chat {
         self.begun.lock().await.recv().await.unwrap()
     }
 
-    /// Whether one has begun that was not asked for yet.
+    /// Whether an attempt has begun that `begun` has not returned.
     pub(crate) async fn has_begun(&self) -> bool {
         !self.begun.lock().await.is_empty()
     }
 
-    /// The next run that was dropped.
+    /// Waits for the next attempt to be dropped.
     pub(crate) async fn dropped(&self) {
         self.dropped.lock().await.recv().await.unwrap();
     }
 
-    /// Lets that many runs end.
+    /// Lets this many attempts end.
     pub(crate) fn open(&self, runs: usize) {
         self.open.add_permits(runs);
     }

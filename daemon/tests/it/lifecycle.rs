@@ -11,7 +11,7 @@ use super::receiver::Receiver;
 type Setting = fn(Builder) -> Builder;
 
 #[tokio::test]
-async fn what_cannot_be_is_refused_by_name() {
+async fn invalid_option_is_rejected_by_name() {
     let taken = Daemon::start().await.unwrap();
     let zero = Duration::ZERO;
     let tries: [(Setting, &str); 11] = [
@@ -27,11 +27,11 @@ async fn what_cannot_be_is_refused_by_name() {
         (|builder| builder.webhook_secret(""), "invalid webhook_secret: must not be empty"),
         (|builder| builder.webhook_secret("whsec_?"), "invalid webhook_secret: must be base64 after `whsec_`"),
     ];
-    for (set, why) in tries {
+    for (set, message) in tries {
         let error = set(Daemon::builder()).start().await.unwrap_err();
         assert!(error.is_invalid_config());
-        assert_eq!(error.to_string(), why);
-        assert!(why.starts_with(&format!("invalid {}: ", error.option().unwrap())));
+        assert_eq!(error.to_string(), message);
+        assert!(message.starts_with(&format!("invalid {}: ", error.option().unwrap())));
     }
     let error = Daemon::builder().listen(taken.local_addr()).start().await.unwrap_err();
     assert!(error.is_listen() && !error.is_invalid_config() && error.option().is_none());
@@ -42,7 +42,7 @@ async fn what_cannot_be_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn the_longest_times_are_times() {
+async fn maximum_durations_are_accepted() {
     let longest = Duration::MAX;
     let builder =
         Daemon::builder().drain(longest).max_long_poll(longest).header_timeout(longest).webhook_retries([longest]);
@@ -56,7 +56,7 @@ async fn the_longest_times_are_times() {
 }
 
 #[tokio::test]
-async fn secrets_are_not_shown() {
+async fn debug_output_hides_secrets() {
     let builder = Daemon::builder().token("hush").tokens(["hush2"]).webhook_secret("hush");
     assert!(!format!("{builder:?}").contains("hush"));
     let daemon = builder.start().await.unwrap();
@@ -64,7 +64,7 @@ async fn secrets_are_not_shown() {
 }
 
 #[tokio::test]
-async fn a_stop_lets_running_jobs_end_and_answers_those_who_wait() {
+async fn shutdown_drains_running_jobs_and_ends_long_polls() {
     let mut receiver = Receiver::start(&[]).await;
     let (gate, backend) = Gate::new();
     let daemon = Daemon::builder().backend(backend).drain(Duration::from_secs(600)).start().await.unwrap();
@@ -78,10 +78,10 @@ async fn a_stop_lets_running_jobs_end_and_answers_those_who_wait() {
         stream.write_all(request("GET", &format!("/jobs/{id}"), &["Prefer: wait=60"], "").as_bytes()).await.unwrap();
         polls.push(stream);
     }
-    // The polls are there: what came after them was answered.
+    // The daemon has read the polls, since it has responded to a later request.
     assert_eq!(get(&daemon, "/api/tags", &[]).await.status, 200);
     let stop = tokio::spawn(daemon.shutdown());
-    // It stops accepting before anything else.
+    // A shutdown closes the listener first.
     while TcpStream::connect(address).await.is_ok() {
         tokio::task::yield_now().await;
     }
@@ -97,7 +97,7 @@ async fn a_stop_lets_running_jobs_end_and_answers_those_who_wait() {
 }
 
 #[tokio::test]
-async fn a_stop_does_not_wait_beyond_its_time() {
+async fn shutdown_aborts_jobs_after_drain_timeout() {
     let (gate, backend) = Gate::new();
     let daemon = Daemon::builder().backend(backend).drain(Duration::ZERO).start().await.unwrap();
     let address = daemon.local_addr();
@@ -109,7 +109,7 @@ async fn a_stop_does_not_wait_beyond_its_time() {
 }
 
 #[tokio::test]
-async fn dropping_it_stops_everything() {
+async fn drop_stops_everything() {
     let (gate, backend) = Gate::new();
     let daemon = Daemon::builder().backend(backend).start().await.unwrap();
     let address = daemon.local_addr();
@@ -123,15 +123,15 @@ async fn dropping_it_stops_everything() {
 }
 
 #[tokio::test]
-async fn connections_over_the_cap_wait_for_a_place() {
+async fn connections_over_limit_wait() {
     let daemon = Daemon::builder().max_connections(1).start().await.unwrap();
     let mut first = TcpStream::connect(daemon.local_addr()).await.unwrap();
-    ask(&mut first).await;
+    request_tags(&mut first).await;
     let mut waiting = TcpStream::connect(daemon.local_addr()).await.unwrap();
     waiting.write_all(request("GET", "/nowhere", &[], "").as_bytes()).await.unwrap();
-    // What comes later on the connection that has the place is answered; the other one has nothing yet.
+    // Later requests on the accepted connection get responses; the waiting connection gets none.
     for _ in 0..3 {
-        ask(&mut first).await;
+        request_tags(&mut first).await;
     }
     let nothing = waiting.try_read(&mut [0; 1]).unwrap_err();
     assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
@@ -139,28 +139,28 @@ async fn connections_over_the_cap_wait_for_a_place() {
     assert_eq!(read(waiting).await.status, 404);
 }
 
-/// One exchange on a connection that stays open.
-async fn ask(stream: &mut TcpStream) {
+/// Sends a request on a connection that stays open, and reads its response.
+async fn request_tags(stream: &mut TcpStream) {
     stream.write_all(b"GET /api/tags HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"]}") {
-        assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0);
+    let mut response = Vec::new();
+    while !response.ends_with(b"]}") {
+        assert_ne!(stream.read_buf(&mut response).await.unwrap(), 0);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_says_nothing_is_let_go() {
+async fn silent_peer_is_disconnected() {
     let daemon = Daemon::builder().start().await.unwrap();
     let mut silent = TcpStream::connect(daemon.local_addr()).await.unwrap();
     silent.write_all(b"GET /jobs HT").await.unwrap();
     let mut rest = Vec::new();
-    // The paused clock jumps to the time-out; without one this would never return.
+    // The paused clock advances to the timeout; without one this read would never return.
     let _ = tokio::io::AsyncReadExt::read_to_end(&mut silent, &mut rest).await;
 }
 
-/// What others build upon.
+/// Auto traits that users rely on.
 #[test]
-fn contracts() {
+fn auto_traits() {
     fn is<T: Send + Sync + 'static>() {}
     fn is_send<T: Send>(_: &T) {}
     is::<Daemon>();

@@ -14,7 +14,7 @@ async fn page(daemon: &Daemon, query: &str) -> (Vec<String>, Option<String>) {
 }
 
 #[tokio::test]
-async fn jobs_are_listed_newest_first_and_page_by_page() {
+async fn pages_are_newest_first() {
     let (gate, backend) = Gate::new();
     let daemon = Daemon::builder().backend(backend).start().await.unwrap();
     assert_eq!(page(&daemon, "").await, (vec![], None));
@@ -27,7 +27,7 @@ async fn jobs_are_listed_newest_first_and_page_by_page() {
 
     let (first, next) = page(&daemon, "?limit=2").await;
     assert_eq!(first, ids[..2]);
-    // What comes in between does not shift the pages that follow.
+    // A new job does not shift later pages.
     submit(&daemon, "f").await;
     let (second, next) = page(&daemon, &format!("?limit=2&cursor={}", next.unwrap())).await;
     assert_eq!(second, ids[2..4]);
@@ -38,7 +38,7 @@ async fn jobs_are_listed_newest_first_and_page_by_page() {
 }
 
 #[tokio::test]
-async fn jobs_are_listed_by_state() {
+async fn state_filters_pages() {
     let (gate, backend) = Gate::new();
     let daemon = Daemon::builder().backend(backend).start().await.unwrap();
     let running = submit(&daemon, "a").await;

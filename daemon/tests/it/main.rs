@@ -1,10 +1,10 @@
-//! The daemon, seen from its sockets: requests are written by hand, and webhooks are received by hand. All integration tests in
-//! one binary, which links once.
+//! Tests of the daemon over its sockets. Requests are written and webhooks are received by hand, without the client. All
+//! integration tests are one binary, which links once.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = ".clippy.toml allows them in tests, but not in what tests share"
+    reason = ".clippy.toml allows them in tests, but not in helpers"
 )]
 
 mod attempts;
@@ -25,7 +25,7 @@ mod poll;
 mod queue;
 mod raw;
 mod receiver;
-mod refusals;
+mod rejections;
 mod store;
 mod submit;
 mod webhook;

@@ -1,4 +1,4 @@
-//! A model server that writes canned bytes.
+//! A model server that sends scripted bytes.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,31 +12,31 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::raw::header;
 
-/// How long nothing has to come in tests of that: short, since it has to pass.
+/// The limit in tests of stalls. It is short because the tests wait for it.
 pub(crate) const STALL: Duration = Duration::from_millis(20);
 
-/// What is written to one connection.
+/// The bytes that are sent on one connection.
 pub(crate) struct Script {
     writes: Vec<Vec<u8>>,
-    stays: bool,
+    keeps_open: bool,
 }
 
 impl Script {
-    /// A whole answer.
+    /// A complete response.
     pub(crate) fn answer(status: &str, body: &str) -> Self {
         let length = body.len();
         let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
-        Self { writes: vec![answer.into()], stays: false }
+        Self { writes: vec![answer.into()], keeps_open: false }
     }
 
-    /// A streamed answer, each part a chunk written by itself.
+    /// A streamed response. Each part is a chunk, and is written separately.
     pub(crate) fn stream(parts: &[impl AsRef<[u8]>]) -> Self {
         let mut script = Self::broken(parts);
         script.writes.push(b"0\r\n\r\n".to_vec());
         script
     }
 
-    /// One that is closed in its midst.
+    /// A streamed response that is closed before its end.
     pub(crate) fn broken(parts: &[impl AsRef<[u8]>]) -> Self {
         let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
         let mut writes = vec![head.as_bytes().to_vec()];
@@ -44,35 +44,35 @@ impl Script {
             let part = part.as_ref();
             writes.push([format!("{:x}\r\n", part.len()).as_bytes(), part, b"\r\n"].concat());
         }
-        Self { writes, stays: false }
+        Self { writes, keeps_open: false }
     }
 
-    /// One after which nothing comes.
+    /// A streamed response that stalls after the parts.
     pub(crate) fn stalled(parts: &[impl AsRef<[u8]>]) -> Self {
-        Self { stays: true, ..Self::broken(parts) }
+        Self { keeps_open: true, ..Self::broken(parts) }
     }
 
-    /// Nothing at all comes.
+    /// No response.
     pub(crate) fn silent() -> Self {
-        Self { writes: Vec::new(), stays: true }
+        Self { writes: Vec::new(), keeps_open: true }
     }
 }
 
 pub(crate) struct ModelServer {
     pub(crate) url: String,
-    asked: UnboundedReceiver<Asked>,
-    left: UnboundedReceiver<()>,
+    requests: UnboundedReceiver<ReceivedRequest>,
+    disconnects: UnboundedReceiver<()>,
     task: tokio::task::JoinHandle<()>,
 }
 
-/// A request that came.
+/// A request that the server has received.
 #[derive(Debug)]
-pub(crate) struct Asked {
+pub(crate) struct ReceivedRequest {
     head: String,
     pub(crate) body: String,
 }
 
-impl Asked {
+impl ReceivedRequest {
     pub(crate) fn line(&self) -> &str {
         self.head.split(" HTTP/1.1").next().unwrap()
     }
@@ -87,23 +87,24 @@ impl Asked {
 }
 
 impl ModelServer {
-    /// Answers one request after the other with these.
+    /// Responds to one request after the other with these scripts.
     pub(crate) async fn start(scripts: impl IntoIterator<Item = Script>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let (told, asked) = unbounded_channel();
-        let (leaves, left) = unbounded_channel();
-        let task = tokio::spawn(serve(listener, scripts.into_iter().collect(), told, leaves));
-        Self { url, asked, left, task }
+        let (request_sender, requests) = unbounded_channel();
+        let (disconnect_sender, disconnects) = unbounded_channel();
+        let task = tokio::spawn(serve(listener, scripts.into_iter().collect(), request_sender, disconnect_sender));
+        Self { url, requests, disconnects, task }
     }
 
-    pub(crate) async fn asked(&mut self) -> Asked {
-        self.asked.recv().await.unwrap()
+    /// The next request.
+    pub(crate) async fn request(&mut self) -> ReceivedRequest {
+        self.requests.recv().await.unwrap()
     }
 
-    /// Waits until the backend has left an answer that stalled.
-    pub(crate) async fn left(&mut self) {
-        self.left.recv().await.unwrap();
+    /// Waits until the backend has closed a connection that stays open.
+    pub(crate) async fn disconnected(&mut self) {
+        self.disconnects.recv().await.unwrap();
     }
 }
 
@@ -116,54 +117,54 @@ impl Drop for ModelServer {
 async fn serve(
     listener: TcpListener,
     mut scripts: VecDeque<Script>,
-    told: UnboundedSender<Asked>,
-    leaves: UnboundedSender<()>,
+    requests: UnboundedSender<ReceivedRequest>,
+    disconnects: UnboundedSender<()>,
 ) {
     while let Some(script) = scripts.pop_front() {
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.set_nodelay(true).unwrap();
-        let _ = told.send(read(&mut stream).await);
+        let _ = requests.send(read(&mut stream).await);
         for write in script.writes {
-            // The backend may have enough by now.
+            // The backend may have closed the connection.
             if stream.write_all(&write).await.is_err() {
                 break;
             }
             tokio::task::yield_now().await;
         }
-        if script.stays {
+        if script.keeps_open {
             let _ = stream.read(&mut [0]).await;
-            let _ = leaves.send(());
+            let _ = disconnects.send(());
         }
     }
 }
 
-async fn read(stream: &mut TcpStream) -> Asked {
+async fn read(stream: &mut TcpStream) -> ReceivedRequest {
     let mut bytes = Vec::new();
     loop {
-        assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0, "the request broke off");
+        assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0, "incomplete request");
         let text = std::str::from_utf8(&bytes).unwrap();
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
         if body.len() == header(head, "content-length").map_or(0, |length| length.parse().unwrap()) {
-            return Asked { head: head.to_owned(), body: body.to_owned() };
+            return ReceivedRequest { head: head.to_owned(), body: body.to_owned() };
         }
     }
 }
 
-/// A URL at which nobody listens as long as the socket is kept, which is bound so that nobody else can be.
-pub(crate) fn nobody() -> (TcpSocket, String) {
+/// A URL on which nothing listens. The socket reserves its port.
+pub(crate) fn unused_url() -> (TcpSocket, String) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("http://{}", socket.local_addr().unwrap());
     (socket, url)
 }
 
-/// A chat out of a submission's body.
+/// Parses the body of a submission.
 pub(crate) fn chat(body: &str) -> Chat {
     Chat::from_json(JobId::new("7").unwrap(), 1, body.as_bytes()).unwrap()
 }
 
-/// The error and its causes, and whether it may go away.
-pub(crate) fn told(error: &foreman_daemon::BoxError) -> (bool, String) {
+/// Whether the error is transient, and its message with its causes.
+pub(crate) fn error_chain(error: &foreman_daemon::BoxError) -> (bool, String) {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error.as_ref());
     let (mut transient, mut text) = (false, Vec::new());
     while let Some(error) = next {

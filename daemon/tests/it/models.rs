@@ -5,7 +5,7 @@ use tower::service_fn;
 use super::raw::{get, post};
 
 #[tokio::test]
-async fn echo_lists_itself_and_embeds_the_same_text_the_same_way() {
+async fn echo_lists_itself_and_embeds_deterministically() {
     let daemon = Daemon::start().await.unwrap();
     let tags = get(&daemon, "/api/tags", &[]).await.json();
     assert_eq!((tags["models"].as_array().unwrap().len(), &tags["models"][0]["name"]), (1, &"echo".into()));
@@ -18,7 +18,7 @@ async fn echo_lists_itself_and_embeds_the_same_text_the_same_way() {
 }
 
 #[tokio::test]
-async fn a_backend_brings_its_own_models_and_embeddings() {
+async fn backend_provides_models_and_embeddings() {
     let chat = service_fn(async |_: Chat| Ok::<_, BoxError>(ChatAnswer::from_value(&())?));
     let plain = Daemon::builder().backend(Backend::new(chat)).start().await.unwrap();
     assert_eq!(get(&plain, "/api/tags", &[]).await.json()["models"], serde_json::json!([]));

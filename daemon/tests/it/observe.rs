@@ -1,4 +1,4 @@
-//! What who watches over a daemon asks it.
+//! Health and metrics.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::raw::{delete, ended, exchange, get, request, submit};
 use crate::eventually::bounded;
 
 #[tokio::test]
-async fn health_is_told_without_a_token_and_nothing_else_is() {
+async fn only_health_needs_no_token() {
     let daemon = Daemon::builder().token("hush").start().await.unwrap();
     let answer = get(&daemon, "/healthz", &[]).await;
     assert_eq!((answer.status, answer.json()), (200, json!({"status": "ok"})));
@@ -18,11 +18,11 @@ async fn health_is_told_without_a_token_and_nothing_else_is() {
         get(&daemon, path, &[]).await.refused(401);
     }
     let answer = exchange(&daemon, request("POST", "/healthz", &[], "")).await;
-    assert_eq!(answer.refused(405), "not with this method");
+    assert_eq!(answer.refused(405), "method not allowed");
 }
 
 #[tokio::test]
-async fn metrics_count_what_was_done() {
+async fn metrics_count_jobs() {
     let daemon = Daemon::start().await.unwrap();
     let id = submit(&daemon, "a").await;
     ended(&daemon, &id).await;
@@ -35,14 +35,14 @@ async fn metrics_count_what_was_done() {
 }
 
 #[tokio::test]
-async fn metrics_need_the_token() {
+async fn metrics_need_token() {
     let daemon = Daemon::builder().token("hush").start().await.unwrap();
     get(&daemon, "/metrics", &[]).await.refused(401);
     let answer = get(&daemon, "/metrics", &["Authorization: Bearer hush"]).await;
     assert!(answer.body.contains("foreman_accepted_total 0\n"), "{answer:?}");
 }
 
-/// The jobs that wait and those that run.
+/// The number of queued and of running jobs.
 async fn load(daemon: &Daemon) -> (u64, u64) {
     let answer = get(daemon, "/metrics", &[]).await;
     let gauge = |name| answer.body.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap();
@@ -50,7 +50,7 @@ async fn load(daemon: &Daemon) -> (u64, u64) {
 }
 
 #[tokio::test]
-async fn gauges_tell_what_waits_and_what_runs_over_cancels_and_restarts() {
+async fn gauges_follow_cancellations_and_restarts() {
     let folder = tempfile::tempdir().unwrap();
     let kept = || Daemon::builder().store(folder.path().join("jobs.db"));
     for builder in [Daemon::builder(), kept()] {
@@ -65,7 +65,7 @@ async fn gauges_tell_what_waits_and_what_runs_over_cancels_and_restarts() {
             gate.begun().await;
         }
         assert_eq!(load(&daemon).await, (3, 2));
-        // One that waits, and then one that runs, whose worker takes the next.
+        // Cancels a queued job, then a running one, whose worker takes the next job.
         delete(&daemon, &format!("/jobs/{}", ids[3])).await;
         assert_eq!(load(&daemon).await, (2, 2));
         delete(&daemon, &format!("/jobs/{}", ids[0])).await;

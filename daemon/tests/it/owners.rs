@@ -1,4 +1,4 @@
-//! Several tokens: whose a job is, and who sees it.
+//! Several tokens: a job is visible only to the token that submitted it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,29 +7,29 @@ use foreman_daemon::{Builder, Daemon};
 use serde_json::Value;
 
 use super::gate::Gate;
-use super::raw::{Answer, accepted, exchange, id, request};
+use super::raw::{Response, accepted, exchange, id, request};
 
 const BODY: &str = r#"{"model":"m","messages":[{"role":"user","content":"hello"}]}"#;
 const KEY: &str = "Idempotency-Key: 3f0b6e9c";
 
-/// Who shows a token, or none.
+/// Sends requests with a token, or without one.
 #[derive(Clone, Copy)]
 struct By<'a>(&'a Daemon, Option<&'a str>);
 
 impl By<'_> {
-    async fn ask(self, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
-        let shown = self.1.map(|token| format!("Authorization: Bearer {token}"));
+    async fn send(self, method: &str, path: &str, headers: &[&str], body: &str) -> Response {
+        let authorization = self.1.map(|token| format!("Authorization: Bearer {token}"));
         let headers: Vec<&str> =
-            headers.iter().copied().chain(shown.as_deref()).chain(["Content-Type: application/json"]).collect();
+            headers.iter().copied().chain(authorization.as_deref()).chain(["Content-Type: application/json"]).collect();
         exchange(self.0, request(method, path, &headers, body)).await
     }
 
-    async fn get(self, path: &str) -> Answer {
-        self.ask("GET", path, &[], "").await
+    async fn get(self, path: &str) -> Response {
+        self.send("GET", path, &[], "").await
     }
 
     async fn submit(self) -> String {
-        accepted(&self.ask("POST", "/jobs", &[], BODY).await)
+        accepted(&self.send("POST", "/jobs", &[], BODY).await)
     }
 
     async fn state(self, job: &str) -> String {
@@ -39,10 +39,10 @@ impl By<'_> {
     }
 
     async fn ended(self, job: &str) -> Value {
-        self.ask("GET", &format!("/jobs/{job}"), &["Prefer: wait=60"], "").await.json()
+        self.send("GET", &format!("/jobs/{job}"), &["Prefer: wait=60"], "").await.json()
     }
 
-    /// A page of the list and the cursor of the next.
+    /// The job ids of a page, and the cursor of the next page.
     async fn page(self, query: &str) -> (Vec<String>, Option<String>) {
         let json = self.get(&format!("/jobs{query}")).await.json();
         let jobs = json["jobs"].as_array().unwrap();
@@ -56,7 +56,7 @@ fn two() -> Builder {
 }
 
 #[tokio::test]
-async fn each_token_that_was_said_will_do_and_no_other() {
+async fn only_configured_tokens_are_accepted() {
     let daemon = Daemon::builder().token("one").tokens(["two", "three"]).token("one").start().await.unwrap();
     for path in ["/jobs", "/jobs?state=done", "/api/tags", "/metrics"] {
         for token in ["one", "two", "three"] {
@@ -69,19 +69,19 @@ async fn each_token_that_was_said_will_do_and_no_other() {
 }
 
 #[tokio::test]
-async fn tokens_are_checked_each() {
-    for (builder, told) in [
+async fn each_token_is_validated() {
+    for (builder, message) in [
         (two().token(""), "invalid token: must not be empty"),
         (two().tokens(["three", ""]), "invalid token: must not be empty"),
         (two().tokens(["three", "fo ur"]), "invalid token: must be visible ASCII without blanks"),
         (Daemon::builder().token("\u{e4}").token("fine"), "invalid token: must be visible ASCII without blanks"),
     ] {
-        assert_eq!(builder.start().await.unwrap_err().to_string(), told);
+        assert_eq!(builder.start().await.unwrap_err().to_string(), message);
     }
 }
 
 #[tokio::test]
-async fn the_job_of_another_is_a_job_that_is_not_known() {
+async fn other_owners_job_is_not_found() {
     let (gate, backend) = Gate::new();
     let daemon = two().backend(backend).start().await.unwrap();
     let (one, two) = (By(&daemon, Some("one")), By(&daemon, Some("two")));
@@ -94,9 +94,9 @@ async fn the_job_of_another_is_a_job_that_is_not_known() {
             ("GET", &["Prefer: wait=60", "If-None-Match: W/\"running-1\""]),
             ("DELETE", &[]),
         ] {
-            let answer = two.ask(method, &format!("/jobs/{job}"), headers, "").await;
-            let unknown = two.ask(method, "/jobs/01932c07a2f47e6bb1a00f4a4f0c8d11", headers, "").await;
-            assert_eq!(answer.refused(404), "no such job");
+            let answer = two.send(method, &format!("/jobs/{job}"), headers, "").await;
+            let unknown = two.send(method, "/jobs/01932c07a2f47e6bb1a00f4a4f0c8d11", headers, "").await;
+            assert_eq!(answer.refused(404), "job not found");
             assert_eq!(answer.body, unknown.body);
             for header in ["etag", "preference-applied", "content-type", "content-length"] {
                 assert_eq!(answer.header(header), unknown.header(header), "{header} of {method}");
@@ -108,34 +108,34 @@ async fn the_job_of_another_is_a_job_that_is_not_known() {
     }
     assert_eq!((one.state(&running).await, one.state(&queued).await), ("running".to_owned(), "queued".to_owned()));
     assert_eq!(daemon.stats().polls, 2);
-    assert_eq!(one.ask("DELETE", &format!("/jobs/{queued}"), &[], "").await.status, 202);
+    assert_eq!(one.send("DELETE", &format!("/jobs/{queued}"), &[], "").await.status, 202);
     gate.open(1);
     assert_eq!(one.ended(&running).await["state"], "done");
-    // Nor does the end of a job make it known.
+    // An ended job is not visible either.
     for job in [&running, &queued] {
         foreign(job).await;
-        one.ask("DELETE", &format!("/jobs/{job}"), &[], "").await.refused(409);
+        one.send("DELETE", &format!("/jobs/{job}"), &[], "").await.refused(409);
     }
     assert_eq!(daemon.stats().cancelled, 1);
 }
 
 #[tokio::test]
-async fn a_key_is_its_tokens() {
+async fn idempotency_key_belongs_to_token() {
     let daemon = two().start().await.unwrap();
     let (one, two) = (By(&daemon, Some("one")), By(&daemon, Some("two")));
-    let job = accepted(&one.ask("POST", "/jobs", &[KEY], BODY).await);
+    let job = accepted(&one.send("POST", "/jobs", &[KEY], BODY).await);
     let other = BODY.replace("hello", "bye");
-    let others = accepted(&two.ask("POST", "/jobs", &[KEY], &other).await);
+    let others = accepted(&two.send("POST", "/jobs", &[KEY], &other).await);
     assert_ne!(job, others);
-    assert_eq!(accepted(&one.ask("POST", "/jobs", &[KEY], BODY).await), job);
-    assert_eq!(accepted(&two.ask("POST", "/jobs", &[KEY], &other).await), others);
-    one.ask("POST", "/jobs", &[KEY], &other).await.refused(422);
-    two.ask("POST", "/jobs", &[KEY], BODY).await.refused(422);
+    assert_eq!(accepted(&one.send("POST", "/jobs", &[KEY], BODY).await), job);
+    assert_eq!(accepted(&two.send("POST", "/jobs", &[KEY], &other).await), others);
+    one.send("POST", "/jobs", &[KEY], &other).await.refused(422);
+    two.send("POST", "/jobs", &[KEY], BODY).await.refused(422);
     assert_eq!((daemon.stats().accepted, daemon.stats().replayed), (2, 2));
 }
 
 #[tokio::test]
-async fn a_list_has_ones_own_jobs_whoever_had_its_cursor() {
+async fn list_has_own_jobs_with_any_cursor() {
     let (gate, backend) = Gate::new();
     let daemon = two().backend(backend).start().await.unwrap();
     let (one, two) = (By(&daemon, Some("one")), By(&daemon, Some("two")));
@@ -151,9 +151,9 @@ async fn a_list_has_ones_own_jobs_whoever_had_its_cursor() {
     let query = format!("?limit=2&cursor={}", next.unwrap());
     assert_eq!(first, ones[..2]);
     assert_eq!(one.page(&query).await, (ones[2..].to_vec(), None));
-    // The same cursor in the hands of the other: its own jobs from there on.
+    // With the same cursor, the other token sees its own jobs.
     assert_eq!(two.page(&query).await, (twos[2..].to_vec(), None));
-    // By state: of the first only one job runs.
+    // With a state: only one job runs, which is the first token's.
     assert_eq!(one.page("?state=running").await, (vec![ones[2].clone()], None));
     assert_eq!(two.page("?state=running").await, (vec![], None));
     let (queued, next) = two.page("?state=queued&limit=2").await;
@@ -163,7 +163,7 @@ async fn a_list_has_ones_own_jobs_whoever_had_its_cursor() {
 }
 
 #[tokio::test]
-async fn metrics_are_the_daemons_whoever_asks() {
+async fn metrics_cover_all_tokens() {
     let daemon = two().start().await.unwrap();
     By(&daemon, Some("one")).submit().await;
     By(&daemon, Some("two")).submit().await;
@@ -172,50 +172,50 @@ async fn metrics_are_the_daemons_whoever_asks() {
 }
 
 #[tokio::test]
-async fn without_tokens_every_job_is_everybodys_whatever_they_show() {
+async fn without_tokens_all_jobs_are_visible() {
     let daemon = Daemon::builder().tokens(Vec::<String>::new()).start().await.unwrap();
-    let (shows, does_not) = (By(&daemon, Some("one")), By(&daemon, None));
-    let (first, second) = (shows.submit().await, does_not.submit().await);
-    assert_eq!(does_not.ended(&first).await["state"], "done");
-    assert_eq!(shows.ended(&second).await["state"], "done");
-    assert_eq!(shows.page("").await, (vec![second, first], None));
+    let (with_token, without_token) = (By(&daemon, Some("one")), By(&daemon, None));
+    let (first, second) = (with_token.submit().await, without_token.submit().await);
+    assert_eq!(without_token.ended(&first).await["state"], "done");
+    assert_eq!(with_token.ended(&second).await["state"], "done");
+    assert_eq!(with_token.page("").await, (vec![second, first], None));
 }
 
-/// One that ends at once, with these tokens.
+/// A daemon with these tokens, whose shutdown does not wait for jobs.
 async fn kept(folder: &Path, tokens: &[&str]) -> Daemon {
     let builder = Daemon::builder().tokens(tokens.iter().copied()).store(folder.join("jobs.db"));
     builder.drain(Duration::ZERO).start().await.unwrap()
 }
 
 #[tokio::test]
-async fn a_job_stays_with_the_token_that_made_it() {
+async fn job_stays_with_its_token_across_restarts() {
     let folder = tempfile::tempdir().unwrap();
     let daemon = kept(folder.path(), &["old"]).await;
     let old = By(&daemon, Some("old"));
-    let job = accepted(&old.ask("POST", "/jobs", &[KEY], BODY).await);
+    let job = accepted(&old.send("POST", "/jobs", &[KEY], BODY).await);
     let before = old.ended(&job).await;
     daemon.shutdown().await;
 
-    // Both, while the token is changed.
+    // Both tokens, as during a token rotation.
     let daemon = kept(folder.path(), &["new", "old"]).await;
     let (old, new) = (By(&daemon, Some("old")), By(&daemon, Some("new")));
     assert_eq!(old.ended(&job).await, before);
     assert_eq!((old.page("").await.0, new.page("").await.0), (vec![job.clone()], vec![]));
     new.get(&format!("/jobs/{job}")).await.refused(404);
-    let news = accepted(&new.ask("POST", "/jobs", &[KEY], BODY).await);
+    let news = accepted(&new.send("POST", "/jobs", &[KEY], BODY).await);
     assert_ne!(news, job);
-    assert_eq!(accepted(&old.ask("POST", "/jobs", &[KEY], BODY).await), job);
+    assert_eq!(accepted(&old.send("POST", "/jobs", &[KEY], BODY).await), job);
     new.ended(&news).await;
     daemon.shutdown().await;
 
-    // None: only what was made without.
+    // No tokens: only jobs that were submitted without a token are visible.
     let daemon = kept(folder.path(), &[]).await;
-    let anybody = By(&daemon, None);
-    assert_eq!(anybody.page("").await.0, Vec::<String>::new());
-    anybody.get(&format!("/jobs/{job}")).await.refused(404);
+    let anonymous = By(&daemon, None);
+    assert_eq!(anonymous.page("").await.0, Vec::<String>::new());
+    anonymous.get(&format!("/jobs/{job}")).await.refused(404);
     By(&daemon, Some("old")).get(&format!("/jobs/{job}")).await.refused(404);
-    let open = anybody.submit().await;
-    anybody.ended(&open).await;
+    let open = anonymous.submit().await;
+    anonymous.ended(&open).await;
     daemon.shutdown().await;
 
     let daemon = kept(folder.path(), &["old", "new"]).await;
@@ -225,7 +225,7 @@ async fn a_job_stays_with_the_token_that_made_it() {
 }
 
 #[tokio::test]
-async fn a_job_is_run_though_its_token_is_gone() {
+async fn job_of_removed_token_runs() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("jobs.db");
     let (gate, backend) = Gate::new();

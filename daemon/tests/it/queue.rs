@@ -1,4 +1,4 @@
-//! In which order jobs are run.
+//! The order of jobs.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ async fn submit(daemon: &Daemon, model: &str) -> String {
     accepted(&post(daemon, "/jobs", &[], &format!(r#"{{"model":"{model}","messages":[]}}"#)).await)
 }
 
-/// Twelve jobs of two models that were submitted in turn, and the backend that one of them has reached.
-async fn in_turn(builder: Builder) -> (Gate, Daemon, Vec<String>) {
+/// Submits twelve jobs that alternate between two models.
+async fn alternating(builder: Builder) -> (Gate, Daemon, Vec<String>) {
     let (gate, backend) = Gate::new();
     let daemon = builder.backend(backend).start().await.unwrap();
     let mut ids = Vec::new();
@@ -22,7 +22,7 @@ async fn in_turn(builder: Builder) -> (Gate, Daemon, Vec<String>) {
     (gate, daemon, ids)
 }
 
-/// The models of the next runs, in their order.
+/// The models of the next attempts, in order.
 async fn ran(gate: &Gate, runs: usize) -> String {
     let mut models = String::new();
     for _ in 0..runs {
@@ -33,7 +33,7 @@ async fn ran(gate: &Gate, runs: usize) -> String {
 }
 
 #[tokio::test]
-async fn two_models_in_turn_are_switched_once_a_batch() {
+async fn alternating_models_switch_once_per_batch() {
     for (batch, models) in [
         (1, "abababababab"),
         (2, "aabbaabbaabb"),
@@ -41,7 +41,7 @@ async fn two_models_in_turn_are_switched_once_a_batch() {
         // The default.
         (8, "aaaaaabbbbbb"),
     ] {
-        let (gate, _daemon, _) = in_turn(Daemon::builder().model_batch(batch)).await;
+        let (gate, _daemon, _) = alternating(Daemon::builder().model_batch(batch)).await;
         let ran = ran(&gate, 12).await;
         assert_eq!(ran, models);
         let switches = ran.as_bytes().windows(2).filter(|pair| pair[0] != pair[1]).count();
@@ -50,13 +50,13 @@ async fn two_models_in_turn_are_switched_once_a_batch() {
 }
 
 #[tokio::test]
-async fn workers_share_a_batch() {
-    let (gate, daemon, ids) = in_turn(Daemon::builder().workers(3).model_batch(3)).await;
-    // Each found one job when it came, and was not left idle for the sake of a batch.
+async fn workers_share_batch() {
+    let (gate, daemon, ids) = alternating(Daemon::builder().workers(3).model_batch(3)).await;
+    // Each worker took the only queued job at that time. Batching leaves no worker idle.
     for model in ["a", "b", "a"] {
         assert_eq!(gate.begun().await.model(), model);
     }
-    // The batch taken from last goes on with two more.
+    // The current batch continues with two more jobs.
     assert_eq!(status(&daemon, &ids[3]).await["position"], 3);
     let mut models = String::new();
     for _ in 0..9 {
@@ -67,27 +67,27 @@ async fn workers_share_a_batch() {
 }
 
 #[tokio::test]
-async fn places_are_those_in_which_jobs_are_taken() {
-    let (gate, daemon, ids) = in_turn(Daemon::builder().model_batch(2)).await;
+async fn jobs_are_taken_in_order_of_position() {
+    let (gate, daemon, ids) = alternating(Daemon::builder().model_batch(2)).await;
     gate.begun().await;
     assert_eq!(delete(&daemon, &format!("/jobs/{}", ids[4])).await.status, 202);
-    let mut told = Vec::new();
+    let mut positions = Vec::new();
     for id in ids.iter().skip(1).filter(|id| **id != ids[4]) {
-        told.push((status(&daemon, id).await["position"].as_u64().unwrap(), id));
+        positions.push((status(&daemon, id).await["position"].as_u64().unwrap(), id));
     }
-    told.sort_unstable();
-    for (place, (position, id)) in (1..).zip(told) {
-        assert_eq!(position, place);
+    positions.sort_unstable();
+    for (expected, (position, id)) in (1..).zip(positions) {
+        assert_eq!(position, expected);
         gate.open(1);
         assert_eq!(gate.begun().await.job_id().as_str(), id);
     }
 }
 
 #[tokio::test]
-async fn the_order_outlives_the_daemon() {
+async fn order_survives_restart() {
     let folder = tempfile::tempdir().unwrap();
     let kept = || Daemon::builder().store(folder.path().join("jobs.db")).drain(Duration::ZERO).model_batch(4);
-    let (gate, daemon, _) = in_turn(kept()).await;
+    let (gate, daemon, _) = alternating(kept()).await;
     gate.begun().await;
     daemon.shutdown().await;
 
@@ -97,7 +97,7 @@ async fn the_order_outlives_the_daemon() {
 }
 
 #[tokio::test]
-async fn a_batch_of_no_jobs_is_refused() {
+async fn batch_of_zero_is_rejected() {
     let error = Daemon::builder().model_batch(0).start().await.unwrap_err();
     assert_eq!(error.to_string(), "invalid model_batch: must be at least 1");
 }

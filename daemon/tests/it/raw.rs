@@ -1,4 +1,4 @@
-//! HTTP by hand.
+//! HTTP requests without an HTTP library.
 
 use std::net::SocketAddr;
 
@@ -8,15 +8,15 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// An answer, taken apart.
+/// A parsed response.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: u16,
     head: String,
     pub(crate) body: String,
 }
 
-impl Answer {
+impl Response {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         header(&self.head, name)
     }
@@ -26,7 +26,7 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap()
     }
 
-    /// The `error` of an answer with that status.
+    /// Asserts the status of an error response, and returns its `error`.
     pub(crate) fn refused(&self, status: u16) -> String {
         assert_eq!(self.status, status, "{self:?}");
         let json = self.json();
@@ -40,28 +40,28 @@ pub(crate) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     lines.into_iter().find(|(is, _)| is.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
 }
 
-/// Sends these bytes on a connection of their own and reads what comes until it closes.
-pub(crate) async fn exchange(daemon: &Daemon, request: impl AsRef<[u8]>) -> Answer {
+/// Sends a request on a new connection, and reads the response until the daemon closes it.
+pub(crate) async fn exchange(daemon: &Daemon, request: impl AsRef<[u8]>) -> Response {
     read(send(daemon.local_addr(), request).await).await
 }
 
-/// Sends these bytes on a connection of their own.
+/// Sends a request on a new connection.
 pub(crate) async fn send(address: SocketAddr, request: impl AsRef<[u8]>) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_ref()).await.unwrap();
     stream
 }
 
-pub(crate) async fn read(mut stream: TcpStream) -> Answer {
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.unwrap();
-    let answer = String::from_utf8(answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer but {answer:?}"));
+pub(crate) async fn read(mut stream: TcpStream) -> Response {
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response).await.unwrap();
+    let response = String::from_utf8(response).unwrap();
+    let (head, body) = response.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no response: {response:?}"));
     let status = head.strip_prefix("HTTP/1.1 ").unwrap()[..3].parse().unwrap();
-    Answer { status, head: head.to_owned(), body: body.to_owned() }
+    Response { status, head: head.to_owned(), body: body.to_owned() }
 }
 
-/// A request with these further header lines.
+/// A request with additional header lines.
 pub(crate) fn request(method: &str, path: &str, headers: &[&str], body: &str) -> String {
     let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
     let length = body.len();
@@ -70,20 +70,20 @@ pub(crate) fn request(method: &str, path: &str, headers: &[&str], body: &str) ->
     )
 }
 
-pub(crate) async fn get(daemon: &Daemon, path: &str, headers: &[&str]) -> Answer {
+pub(crate) async fn get(daemon: &Daemon, path: &str, headers: &[&str]) -> Response {
     exchange(daemon, request("GET", path, headers, "")).await
 }
 
-pub(crate) async fn delete(daemon: &Daemon, path: &str) -> Answer {
+pub(crate) async fn delete(daemon: &Daemon, path: &str) -> Response {
     exchange(daemon, request("DELETE", path, &[], "")).await
 }
 
-pub(crate) async fn post(daemon: &Daemon, path: &str, headers: &[&str], body: &str) -> Answer {
+pub(crate) async fn post(daemon: &Daemon, path: &str, headers: &[&str], body: &str) -> Response {
     let headers: Vec<&str> = headers.iter().copied().chain(["Content-Type: application/json"]).collect();
     exchange(daemon, request("POST", path, &headers, body)).await
 }
 
-/// Submits one message and gives the job's id.
+/// Submits one message, and returns the job's id.
 pub(crate) async fn submit(daemon: &Daemon, text: &str) -> String {
     let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"{text}"}}]}}"#);
     accepted(&post(daemon, "/jobs", &[], &body).await)
@@ -96,24 +96,24 @@ pub(crate) async fn submit_to(daemon: &Daemon, url: &str) -> String {
     )
 }
 
-pub(crate) fn accepted(answer: &Answer) -> String {
-    assert_eq!(answer.status, 202, "{answer:?}");
-    let id = answer.json()["job_id"].as_str().unwrap().to_owned();
-    assert_eq!(answer.header("location"), Some(format!("/jobs/{id}").as_str()));
+pub(crate) fn accepted(response: &Response) -> String {
+    assert_eq!(response.status, 202, "{response:?}");
+    let id = response.json()["job_id"].as_str().unwrap().to_owned();
+    assert_eq!(response.header("location"), Some(format!("/jobs/{id}").as_str()));
     id
 }
 
 pub(crate) async fn status(daemon: &Daemon, id: &str) -> Value {
-    let answer = get(daemon, &format!("/jobs/{id}"), &[]).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
-    answer.json()
+    let response = get(daemon, &format!("/jobs/{id}"), &[]).await;
+    assert_eq!(response.status, 200, "{response:?}");
+    response.json()
 }
 
-/// The job when it has ended.
+/// Waits for the end of a job.
 pub(crate) async fn ended(daemon: &Daemon, id: &str) -> Value {
-    let answer = get(daemon, &format!("/jobs/{id}"), &["Prefer: wait=60"]).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
-    answer.json()
+    let response = get(daemon, &format!("/jobs/{id}"), &["Prefer: wait=60"]).await;
+    assert_eq!(response.status, 200, "{response:?}");
+    response.json()
 }
 
 pub(crate) fn id(id: &str) -> JobId {

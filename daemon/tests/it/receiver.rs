@@ -1,4 +1,4 @@
-//! A receiver of webhooks that answers what it is told to.
+//! A webhook receiver with scripted responses.
 
 use std::collections::VecDeque;
 
@@ -37,21 +37,21 @@ impl Event {
 }
 
 impl Receiver {
-    /// Answers with these status lines one after the other, then with 204. One that is empty closes the connection.
-    pub(crate) async fn start(answers: &[&'static str]) -> Self {
+    /// Responds with these status lines one after the other, then with 204. An empty one closes the connection.
+    pub(crate) async fn start(responses: &[&'static str]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook?a=b", listener.local_addr().unwrap());
-        let (told, events) = unbounded_channel();
-        let task = tokio::spawn(receive(listener, None, answers.iter().copied().collect(), told));
+        let (sender, events) = unbounded_channel();
+        let task = tokio::spawn(receive(listener, None, responses.iter().copied().collect(), sender));
         Self { url, events, task }
     }
 
-    /// One at `https://localhost`, which answers with 204.
+    /// A receiver at `https://localhost` that responds with 204.
     pub(crate) async fn start_tls(acceptor: TlsAcceptor) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://localhost:{}/hook", listener.local_addr().unwrap().port());
-        let (told, events) = unbounded_channel();
-        let task = tokio::spawn(receive(listener, Some(acceptor), VecDeque::new(), told));
+        let (sender, events) = unbounded_channel();
+        let task = tokio::spawn(receive(listener, Some(acceptor), VecDeque::new(), sender));
         Self { url, events, task }
     }
 
@@ -86,8 +86,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 async fn receive(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-    mut answers: VecDeque<&'static str>,
-    told: UnboundedSender<Event>,
+    mut responses: VecDeque<&'static str>,
+    sender: UnboundedSender<Event>,
 ) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
@@ -95,16 +95,16 @@ async fn receive(
             None => Box::new(stream),
             Some(tls) => match tls.accept(stream).await {
                 Ok(stream) => Box::new(stream),
-                // Who does not trust it leaves.
+                // The sender does not trust the certificate.
                 Err(_) => continue,
             },
         };
         let event = read(&mut stream).await;
-        let answer = answers.pop_front().unwrap_or("204 No Content");
-        let _ = told.send(event);
-        if !answer.is_empty() {
-            let answer = format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-            stream.write_all(answer.as_bytes()).await.unwrap();
+        let response = responses.pop_front().unwrap_or("204 No Content");
+        let _ = sender.send(event);
+        if !response.is_empty() {
+            let response = format!("HTTP/1.1 {response}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            stream.write_all(response.as_bytes()).await.unwrap();
             stream.flush().await.unwrap();
         }
     }
@@ -113,7 +113,7 @@ async fn receive(
 async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Event {
     let mut bytes = Vec::new();
     loop {
-        assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0, "the request broke off");
+        assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0, "incomplete request");
         let text = std::str::from_utf8(&bytes).unwrap();
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
         if body.len() == header(head, "content-length").unwrap().parse::<usize>().unwrap() {

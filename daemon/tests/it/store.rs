@@ -1,4 +1,4 @@
-//! A daemon that keeps its jobs in a file, over its restarts.
+//! Restarts of a daemon with a file.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::raw::{accepted, delete, ended, get, post, status, submit, submit_to};
 use super::receiver::Receiver;
 use crate::eventually::bounded;
 
-/// One that ends at once.
+/// A daemon whose shutdown does not wait for jobs.
 fn kept(folder: &Path) -> Builder {
     Daemon::builder().store(folder.join("jobs.db")).drain(Duration::ZERO).webhook_retries([Duration::ZERO; 40])
 }
@@ -21,7 +21,7 @@ async fn gated(folder: &Path) -> (Gate, Daemon) {
 }
 
 #[tokio::test]
-async fn jobs_outlive_their_daemon_and_run_in_their_order() {
+async fn jobs_survive_restart_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let (gate, daemon) = gated(folder.path()).await;
     let (first, second, third) =
@@ -50,7 +50,7 @@ async fn jobs_outlive_their_daemon_and_run_in_their_order() {
 }
 
 #[tokio::test]
-async fn a_key_is_known_after_a_restart() {
+async fn idempotency_key_survives_restart() {
     let folder = tempfile::tempdir().unwrap();
     let (key, body) = ("Idempotency-Key: 7f3a", r#"{"model":"m","messages":[]}"#);
     let daemon = kept(folder.path()).start().await.unwrap();
@@ -65,7 +65,7 @@ async fn a_key_is_known_after_a_restart() {
 }
 
 #[tokio::test]
-async fn events_that_were_not_delivered_are_sent_after_a_restart() {
+async fn undelivered_events_are_sent_after_restart() {
     let folder = tempfile::tempdir().unwrap();
     let mut receiver = Receiver::start(&["204 No Content", "", "503 Service Unavailable"]).await;
     let body = format!(r#"{{"model":"m","messages":[],"state_webhook_url":"{}"}}"#, receiver.url);
@@ -75,16 +75,17 @@ async fn events_that_were_not_delivered_are_sent_after_a_restart() {
     gate.begun().await;
     let (queued, running) = (receiver.event().await, receiver.event().await);
     assert_eq!((queued.state().as_str(), running.state().as_str()), ("queued", "running"));
-    // Dropped, and not asked to stop: the event on its way is in doubt.
+    // Dropped without a shutdown: whether the event in flight was delivered is unknown.
     drop(daemon);
     gate.dropped().await;
 
+    let locked = format!("store {} is in use by another daemon", folder.path().join("jobs.db").display());
     let again = async {
         loop {
-            // The file is free when the last task of the first one is gone.
+            // The file is unlocked when the first daemon's last task has ended.
             match kept(folder.path()).start().await {
                 Ok(daemon) => return daemon,
-                Err(error) => assert_eq!(error.to_string(), "invalid store: is in use by another daemon"),
+                Err(error) => assert_eq!(error.to_string(), locked),
             }
             tokio::task::yield_now().await;
         }
@@ -100,14 +101,14 @@ async fn events_that_were_not_delivered_are_sent_after_a_restart() {
         }
     };
     states.dedup();
-    let told = [("running", 1), ("queued", 1), ("running", 2), ("done", 2)];
-    assert_eq!(states, told.map(|(state, attempt)| (state.to_owned(), attempt)));
+    let expected = [("running", 1), ("queued", 1), ("running", 2), ("done", 2)];
+    assert_eq!(states, expected.map(|(state, attempt)| (state.to_owned(), attempt)));
     assert_eq!(last.json(), status(&daemon, &id).await);
     assert_eq!(format!("traceparent: {}", last.header("traceparent")), traced);
 }
 
 #[tokio::test]
-async fn an_event_whose_delivery_cannot_be_kept_is_not_sent_again_and_again() {
+async fn event_is_not_resent_while_its_delivery_cannot_be_stored() {
     let folder = tempfile::tempdir().unwrap();
     let mut receiver = Receiver::start(&[]).await;
     let daemon = kept(folder.path()).start().await.unwrap();
@@ -117,7 +118,7 @@ async fn an_event_whose_delivery_cannot_be_kept_is_not_sent_again_and_again() {
     let id = submit_to(&daemon, &receiver.url).await;
     assert_eq!(receiver.event().await.state(), "queued");
     ended(&daemon, &id).await;
-    // Each of these waits for what is asked of the store before it.
+    // Each submission is ordered after earlier changes of the store.
     for _ in 0..20 {
         submit(&daemon, "other").await;
     }
@@ -128,14 +129,14 @@ async fn an_event_whose_delivery_cannot_be_kept_is_not_sent_again_and_again() {
 }
 
 #[tokio::test]
-async fn one_file_has_one_daemon() {
+async fn file_is_locked() {
     let folder = tempfile::tempdir().unwrap();
     let first = kept(folder.path()).start().await.unwrap();
     let error = kept(folder.path()).start().await.unwrap_err();
     assert!(error.is_store() && !error.is_invalid_config());
     let path = folder.path().join("jobs.db");
-    assert_eq!(error.to_string(), format!("the store {} is in use by another daemon", path.display()));
-    // It is none the worse for it.
+    assert_eq!(error.to_string(), format!("store {} is in use by another daemon", path.display()));
+    // The first daemon is not affected.
     let id = submit(&first, "go").await;
     assert_eq!(ended(&first, &id).await["state"], "done");
     first.shutdown().await;
@@ -143,7 +144,7 @@ async fn one_file_has_one_daemon() {
 }
 
 #[tokio::test]
-async fn a_job_that_was_damaged_in_the_file_fails_and_is_told_as_failed() {
+async fn damaged_job_fails_with_event() {
     let folder = tempfile::tempdir().unwrap();
     let mut receiver = Receiver::start(&["204 No Content", "204 No Content"]).await;
     let (gate, daemon) = gated(folder.path()).await;
@@ -160,7 +161,7 @@ async fn a_job_that_was_damaged_in_the_file_fails_and_is_told_as_failed() {
 
     let daemon = kept(folder.path()).start().await.unwrap();
     let job = ended(&daemon, &bad).await;
-    assert_eq!(job["error"], "what was submitted is damaged in the daemon's store");
+    assert_eq!(job["error"], "submission damaged in the store");
     assert_eq!((&job["state"], &job["attempt"]), (&"failed".into(), &0.into()));
     for id in [&runs, &good] {
         assert_eq!(ended(&daemon, id).await["state"], "done");

@@ -7,7 +7,7 @@ use super::raw::{accepted, ended, get, id, post, request, send, status, submit};
 const BODY: &str = r#"{"model":"m","messages":[{"role":"user","content":"hello"}]}"#;
 
 #[tokio::test]
-async fn a_submission_becomes_a_job_that_is_done() {
+async fn submitted_job_completes() {
     let daemon = Daemon::start().await.unwrap();
     let id = submit(&daemon, "hello").await;
     let job = ended(&daemon, &id).await;
@@ -27,7 +27,7 @@ async fn a_submission_becomes_a_job_that_is_done() {
 }
 
 #[tokio::test]
-async fn the_backend_gets_what_was_submitted_byte_for_byte() {
+async fn backend_gets_submission_byte_for_byte() {
     let (gate, backend) = Gate::new();
     let daemon = Daemon::builder().backend(backend).start().await.unwrap();
     let body = r#"{"x":1,"model":"m","messages":[{"b":1.0, "a":"\u00e4","a":2}],"stream":false,"tools":[ {} ],"options":{"t":1e0},"think":"high"}"#;
@@ -42,7 +42,7 @@ async fn the_backend_gets_what_was_submitted_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn the_same_key_and_body_are_the_same_job() {
+async fn same_key_and_body_return_same_job() {
     let daemon = Daemon::start().await.unwrap();
     let key = "Idempotency-Key: 3f0b6e9c-7c3e-4b5e-9d0a-0d9b8a7c6f5e";
     let first = post(&daemon, "/jobs", &[key], BODY).await;
@@ -57,7 +57,7 @@ async fn the_same_key_and_body_are_the_same_job() {
 }
 
 #[tokio::test]
-async fn keys_that_are_no_text_are_told_apart() {
+async fn non_text_keys_are_distinct() {
     let daemon = Daemon::start().await.unwrap();
     let mut jobs = Vec::new();
     for byte in [0x80_u8, 0x81, 0x80] {
@@ -73,17 +73,17 @@ async fn keys_that_are_no_text_are_told_apart() {
 }
 
 #[tokio::test]
-async fn the_same_key_and_another_body_are_refused() {
+async fn same_key_with_other_body_is_rejected() {
     let daemon = Daemon::start().await.unwrap();
     accepted(&post(&daemon, "/jobs", &["Idempotency-Key: k"], BODY).await);
     let other = BODY.replace("hello", "bye");
     let error = post(&daemon, "/jobs", &["Idempotency-Key: k"], &other).await.refused(422);
-    assert_eq!(error, "the Idempotency-Key was used for another body");
+    assert_eq!(error, "Idempotency-Key already used with another body");
     assert_eq!(daemon.stats().accepted, 1);
 }
 
 #[tokio::test]
-async fn another_key_or_none_is_another_job() {
+async fn other_key_or_none_creates_new_job() {
     let daemon = Daemon::start().await.unwrap();
     let mut ids = vec![accepted(&post(&daemon, "/jobs", &["Idempotency-Key: a"], BODY).await)];
     ids.push(accepted(&post(&daemon, "/jobs", &["Idempotency-Key: b"], BODY).await));
@@ -98,7 +98,7 @@ async fn another_key_or_none_is_another_job() {
 }
 
 #[tokio::test]
-async fn a_full_queue_says_when_to_come_again_and_still_knows_its_keys() {
+async fn full_queue_sends_retry_after_and_returns_known_jobs() {
     let (gate, backend) = Gate::new();
     let daemon = Daemon::builder().backend(backend).max_queue(1).start().await.unwrap();
     submit(&daemon, "runs").await;
@@ -109,14 +109,14 @@ async fn a_full_queue_says_when_to_come_again_and_still_knows_its_keys() {
     assert_eq!(refused.header("retry-after"), Some("5"));
     assert_eq!(accepted(&post(&daemon, "/jobs", &["Idempotency-Key: k"], BODY).await), queued);
     assert_eq!(daemon.stats().refused, 1);
-    // A refusal records nothing: the key is free for the next attempt.
+    // The rejected submission has not used its key.
     gate.open(1);
     gate.begun().await;
     accepted(&post(&daemon, "/jobs", &["Idempotency-Key: l"], BODY).await);
 }
 
 #[tokio::test]
-async fn queued_jobs_know_their_place() {
+async fn queued_jobs_have_position() {
     let (gate, backend) = Gate::new();
     let daemon = Daemon::builder().backend(backend).start().await.unwrap();
     let running = submit(&daemon, "a").await;
@@ -131,10 +131,10 @@ async fn queued_jobs_know_their_place() {
 }
 
 #[tokio::test]
-async fn null_reads_as_absent() {
+async fn null_is_absent() {
     let daemon = Daemon::start().await.unwrap();
     let body = r#"{"model":"m","messages":null,"stream":null,"tools":null,"options":null,"think":null,"state_webhook_url":null}"#;
     let id = accepted(&post(&daemon, "/jobs", &[], body).await);
     assert_eq!(ended(&daemon, &id).await["state"], "done");
-    assert_eq!(get(&daemon, "/jobs/0", &[]).await.refused(404), "no such job");
+    assert_eq!(get(&daemon, "/jobs/0", &[]).await.refused(404), "job not found");
 }

@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 use crate::Chat;
 use crate::Message;
 
-/// The body of `POST /api/chat`: what was submitted, byte for byte, and always streamed.
+/// The body of `POST /api/chat`: the submission byte for byte, except that `stream` is always true.
 #[derive(Serialize)]
 pub(super) struct Request<'a> {
     model: &'a str,
@@ -19,7 +19,7 @@ pub(super) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    pub(super) fn of(chat: &'a Chat) -> Self {
+    pub(super) fn new(chat: &'a Chat) -> Self {
         Self {
             model: chat.model(),
             messages: chat.messages(),
@@ -37,10 +37,10 @@ mod tests {
     use crate::JobId;
 
     #[test]
-    fn what_was_submitted_is_sent_byte_for_byte() {
+    fn submission_is_sent_byte_for_byte() {
         let given = r#"{"model":"m","messages":[{"b":1.0,"a":"\u00e4"}],"stream":false,"tools":[ 1 ],"options":{"t":1e0},"think":"high"}"#;
         let chat = Chat::from_json(JobId::new("7").unwrap(), 1, given.as_bytes()).unwrap();
-        let sent = serde_json::to_string(&Request::of(&chat)).unwrap();
+        let sent = serde_json::to_string(&Request::new(&chat)).unwrap();
         assert_eq!(sent, given.replace("\"stream\":false", "\"stream\":true"));
     }
 }

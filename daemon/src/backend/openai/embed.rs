@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::backend::fault::Fault;
+use crate::backend::error::BackendError;
 use crate::{BoxError, EmbedInput, EmbedRequest, EmbedResponse};
 
 /// The body of `POST /v1/embeddings`.
@@ -12,12 +12,12 @@ pub(super) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    pub(super) fn of(request: &'a EmbedRequest) -> Self {
+    pub(super) fn new(request: &'a EmbedRequest) -> Self {
         Self { model: request.model(), input: request.input(), encoding_format: "float" }
     }
 }
 
-/// Its answer.
+/// The response.
 #[derive(Deserialize)]
 pub(super) struct Embeddings {
     #[serde(default)]
@@ -33,10 +33,10 @@ struct Embedding {
 }
 
 impl Embeddings {
-    /// The vectors in the order of the texts, of which there were so many.
+    /// The vectors in the order of the texts. `texts` is how many texts there were.
     pub(super) fn ordered(mut self, texts: usize) -> Result<EmbedResponse, BoxError> {
         if self.data.len() != texts {
-            return Err(Fault::garbage("it has not one embedding for each text"));
+            return Err(BackendError::invalid_response("number of embeddings differs from number of texts"));
         }
         self.data.sort_by_key(|embedding| embedding.index);
         let mut response = EmbedResponse::new(self.data.into_iter().map(|embedding| embedding.embedding).collect());
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn vectors_are_in_the_order_of_the_texts() {
+    fn vectors_are_ordered_by_index() {
         let json = r#"{"model":"m","data":[{"index":1,"embedding":[2.0]},{"index":0,"embedding":[1.0]}]}"#;
         let read = || serde_json::from_str::<Embeddings>(json).unwrap();
         let response = read().ordered(2).unwrap();
@@ -59,9 +59,9 @@ mod tests {
     }
 
     #[test]
-    fn one_text_or_several_are_asked_for_as_they_came() {
+    fn input_keeps_its_shape() {
         let request = EmbedRequest::new("m", "a").unwrap().keep_alive(&5).unwrap();
-        let sent = serde_json::to_string(&Request::of(&request)).unwrap();
+        let sent = serde_json::to_string(&Request::new(&request)).unwrap();
         assert_eq!(sent, r#"{"model":"m","input":"a","encoding_format":"float"}"#);
     }
 }

@@ -1,10 +1,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// As much base64 as holds the longest magic number, WebP's.
+/// How many base64 characters contain the longest magic number, which is WebP's.
 const MAGIC: usize = 16;
 
-/// A base64 image as a `data:` URL, if its first bytes are those of a kind that OpenAI's API knows.
+/// A `data:` URL of a base64 image, or `None` if OpenAI's API does not support its media type.
 pub(super) fn data_url(base64: &str) -> Option<String> {
     let media = media(&STANDARD.decode(base64.get(..MAGIC)?).ok()?)?;
     Some(format!("data:image/{media};base64,{base64}"))
@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kind_is_told_by_the_first_bytes() {
+    fn media_type_follows_magic_number() {
         for (bytes, media) in [
             (&b"\x89PNG\r\n\x1a\n........"[..], Some("png")),
             (b"\xff\xd8\xff\xe0............", Some("jpeg")),

@@ -6,16 +6,16 @@ use serde_json::value::RawValue;
 use super::image::data_url;
 use crate::{InvalidValue, Message};
 
-/// A message as Ollama has it; what OpenAI's API has no place for is not read.
+/// A message in Ollama's shape. Fields that OpenAI's API does not have are ignored.
 #[derive(Deserialize)]
-struct Heard<'a> {
+struct OllamaMessage<'a> {
     role: String,
     #[serde(borrow, default)]
     content: Option<&'a RawValue>,
     #[serde(default)]
     images: Option<Vec<String>>,
     #[serde(borrow, default)]
-    tool_calls: Option<Vec<HeardCall<'a>>>,
+    tool_calls: Option<Vec<OllamaToolCall<'a>>>,
     #[serde(default)]
     tool_name: Option<String>,
     #[serde(default)]
@@ -23,27 +23,27 @@ struct Heard<'a> {
 }
 
 #[derive(Deserialize)]
-struct HeardCall<'a> {
+struct OllamaToolCall<'a> {
     #[serde(default)]
     id: Option<String>,
     #[serde(borrow)]
-    function: HeardFunction<'a>,
+    function: OllamaFunction<'a>,
 }
 
 #[derive(Deserialize)]
-struct HeardFunction<'a> {
+struct OllamaFunction<'a> {
     name: String,
     #[serde(borrow, default)]
     arguments: Option<&'a RawValue>,
 }
 
-/// The same as OpenAI has it.
+/// A message in OpenAI's shape.
 #[derive(Serialize)]
-pub(super) struct Said<'a> {
+pub(super) struct OpenAiMessage<'a> {
     role: String,
     content: Content<'a>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    tool_calls: Vec<SaidCall<'a>>,
+    tool_calls: Vec<OpenAiToolCall<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_call_id: Option<String>,
 }
@@ -68,32 +68,33 @@ struct ImageUrl {
 }
 
 #[derive(Serialize)]
-struct SaidCall<'a> {
+struct OpenAiToolCall<'a> {
     id: String,
     r#type: &'static str,
-    function: SaidFunction<'a>,
+    function: OpenAiFunction<'a>,
 }
 
 #[derive(Serialize)]
-struct SaidFunction<'a> {
+struct OpenAiFunction<'a> {
     name: String,
-    /// The text of a JSON object.
+    /// A JSON object as text.
     arguments: &'a str,
 }
 
-/// The conversation as OpenAI has it.
-pub(super) fn conversation(messages: &[Message]) -> Result<Vec<Said<'_>>, InvalidValue> {
-    let mut calls = Calls::default();
-    messages.iter().map(|message| said(message, &mut calls)).collect()
+/// Maps a conversation to OpenAI's shape.
+pub(super) fn conversation(messages: &[Message]) -> Result<Vec<OpenAiMessage<'_>>, InvalidValue> {
+    let mut calls = OpenCalls::default();
+    messages.iter().map(|message| map(message, &mut calls)).collect()
 }
 
-fn said<'a>(message: &'a Message, calls: &mut Calls) -> Result<Said<'a>, InvalidValue> {
-    let heard: Heard<'a> = serde_json::from_str(message.as_json())
-        .map_err(|error| InvalidValue::new("messages", "a message is not one of a chat").with_source(error))?;
-    let tool_calls = heard.tool_calls.unwrap_or_default().into_iter().map(|call| calls.made(call)).collect();
-    let tool_call_id = (heard.role == "tool").then(|| calls.answered(heard.tool_call_id, heard.tool_name.as_deref()));
-    let content = content(heard.content, heard.images.unwrap_or_default())?;
-    Ok(Said { role: heard.role, content, tool_calls, tool_call_id })
+fn map<'a>(message: &'a Message, calls: &mut OpenCalls) -> Result<OpenAiMessage<'a>, InvalidValue> {
+    let message: OllamaMessage<'a> = serde_json::from_str(message.as_json())
+        .map_err(|error| InvalidValue::new("messages", "not a chat message").with_source(error))?;
+    let tool_calls = message.tool_calls.unwrap_or_default().into_iter().map(|call| calls.add(call)).collect();
+    let tool_call_id =
+        (message.role == "tool").then(|| calls.close(message.tool_call_id, message.tool_name.as_deref()));
+    let content = content(message.content, message.images.unwrap_or_default())?;
+    Ok(OpenAiMessage { role: message.role, content, tool_calls, tool_call_id })
 }
 
 fn content(text: Option<&RawValue>, images: Vec<String>) -> Result<Content<'_>, InvalidValue> {
@@ -104,36 +105,37 @@ fn content(text: Option<&RawValue>, images: Vec<String>) -> Result<Content<'_>, 
     let mut parts: Vec<_> = text.into_iter().collect();
     for image in images {
         let url = data_url(&image)
-            .ok_or_else(|| InvalidValue::new("messages", "an image is none of PNG, JPEG, GIF and WebP in base64"))?;
+            .ok_or_else(|| InvalidValue::new("messages", "image must be PNG, JPEG, GIF or WebP in base64"))?;
         parts.push(Part::ImageUrl { image_url: ImageUrl { url } });
     }
     Ok(Content::Parts(parts))
 }
 
-/// The calls of tools that have no result yet, since Ollama tells a result by its tool's name and OpenAI by the call's id.
+/// The tool calls without a result. Ollama identifies the call of a result by the tool's name, OpenAI by the call's id.
 #[derive(Default)]
-struct Calls {
+struct OpenCalls {
     open: VecDeque<(String, String)>,
     ids: u64,
 }
 
-impl Calls {
-    fn made<'a>(&mut self, call: HeardCall<'a>) -> SaidCall<'a> {
+impl OpenCalls {
+    fn add<'a>(&mut self, call: OllamaToolCall<'a>) -> OpenAiToolCall<'a> {
         let id = call.id.filter(|id| !id.is_empty()).unwrap_or_else(|| self.id());
         self.open.push_back((call.function.name.clone(), id.clone()));
         let arguments = call.function.arguments.map_or("{}", RawValue::get);
-        SaidCall { id, r#type: "function", function: SaidFunction { name: call.function.name, arguments } }
+        OpenAiToolCall { id, r#type: "function", function: OpenAiFunction { name: call.function.name, arguments } }
     }
 
-    /// The call that a result belongs to: the one it names, else the earliest open one of the tool, else the earliest.
-    fn answered(&mut self, id: Option<String>, tool: Option<&str>) -> String {
+    /// The id of the call that a result belongs to: the id it names, else the earliest open call of the tool, else the earliest
+    /// open call.
+    fn close(&mut self, id: Option<String>, tool: Option<&str>) -> String {
         let at = match (&id, tool) {
             (Some(named), _) => self.open.iter().position(|(_, id)| id == named),
             (None, Some(tool)) => self.open.iter().position(|(name, _)| name == tool),
             (None, None) => Some(0),
         };
         let call = at.and_then(|at| self.open.remove(at)).map(|(_, id)| id);
-        // A result without a call is for the server to judge.
+        // The server decides about a result without a call.
         id.or(call).unwrap_or_else(|| self.id())
     }
 
@@ -153,25 +155,25 @@ mod tests {
     }
 
     #[test]
-    fn messages_become_those_of_openai() {
+    fn messages_map_to_openai() {
         let png = "iVBORw0KGgoAAAANSUhEUg==";
         let image = format!(r#"{{"role":"user","content":"what?","images":["{png}"]}}"#);
         let alone = format!(r#"{{"role":"user","content":"","images":["{png}"]}}"#);
         let part = format!(r#"{{"type":"image_url","image_url":{{"url":"data:image/png;base64,{png}"}}}}"#);
-        let shown = format!(r#"[{{"role":"user","content":[{{"type":"text","text":"what?"}},{part}]}}]"#);
-        let shown_alone = format!(r#"[{{"role":"user","content":[{part}]}}]"#);
+        let with_text = format!(r#"[{{"role":"user","content":[{{"type":"text","text":"what?"}},{part}]}}]"#);
+        let without_text = format!(r#"[{{"role":"user","content":[{part}]}}]"#);
         for (given, sent) in [
             (&[r#"{"role":"user","content":"a\u00e4","x":1}"#][..], r#"[{"role":"user","content":"a\u00e4"}]"#),
             (&[r#"{"role":"assistant","thinking":"hm"}"#], r#"[{"role":"assistant","content":null}]"#),
-            (&[&image], &shown),
-            (&[&alone], &shown_alone),
+            (&[&image], &with_text),
+            (&[&alone], &without_text),
         ] {
             assert_eq!(mapped(given).unwrap(), sent);
         }
     }
 
     #[test]
-    fn results_find_their_calls() {
+    fn result_is_matched_to_its_call() {
         let call = |name: &str, id: &str, arguments: &str| {
             format!(r#"{{"id":"{id}","type":"function","function":{{"name":"{name}","arguments":"{arguments}"}}}}"#)
         };
@@ -192,11 +194,11 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_mapped_is_refused() {
+    fn unmappable_message_is_rejected() {
         for (json, why) in [
-            (r#"{"content":"no role"}"#, "invalid messages: a message is not one of a chat"),
-            (r#"{"role":"user","images":["aGVsbG8sIEkgYW0gYSB0ZXh0"]}"#, "invalid messages: an image is none of PNG"),
-            (r#"{"role":"assistant","tool_calls":[{}]}"#, "invalid messages: a message is not one of a chat"),
+            (r#"{"content":"no role"}"#, "invalid messages: not a chat message"),
+            (r#"{"role":"user","images":["aGVsbG8sIEkgYW0gYSB0ZXh0"]}"#, "invalid messages: image must be PNG"),
+            (r#"{"role":"assistant","tool_calls":[{}]}"#, "invalid messages: not a chat message"),
         ] {
             let error = mapped(&[json]).unwrap_err();
             assert!(error.to_string().starts_with(why), "{json}: {error}");

@@ -3,7 +3,7 @@ use serde::Deserialize;
 
 use crate::ModelInfo;
 
-/// The answer of `GET /v1/models`.
+/// The response to `GET /v1/models`.
 #[derive(Deserialize)]
 pub(super) struct Models {
     data: Vec<Model>,
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn models_become_ollamas() {
+    fn models_map_to_ollama() {
         let json = r#"{"object":"list","data":[{"id":"a","created":60},{"id":"b","created":9223372036854775807}]}"#;
         let models: Vec<ModelInfo> = serde_json::from_str::<Models>(json).unwrap().into();
         assert_eq!((models[0].name.as_str(), models[0].model.as_str()), ("a", "a"));

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Number;
 use serde_json::value::RawValue;
 
-use super::message::{Said, conversation};
+use super::message::{OpenAiMessage, conversation};
 use crate::Chat;
 use crate::InvalidValue;
 
@@ -10,7 +10,7 @@ use crate::InvalidValue;
 #[derive(Serialize)]
 pub(super) struct Request<'a> {
     model: &'a str,
-    messages: Vec<Said<'a>>,
+    messages: Vec<OpenAiMessage<'a>>,
     stream: bool,
     stream_options: StreamOptions,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,7 +38,7 @@ struct StreamOptions {
     include_usage: bool,
 }
 
-/// Those of Ollama's options that OpenAI's API has too.
+/// The options that Ollama's and OpenAI's APIs share.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Options<'a> {
@@ -58,7 +58,7 @@ struct Options<'a> {
 }
 
 impl<'a> Request<'a> {
-    pub(super) fn of(chat: &'a Chat) -> Result<Self, InvalidValue> {
+    pub(super) fn new(chat: &'a Chat) -> Result<Self, InvalidValue> {
         let options = options(chat)?;
         Ok(Self {
             model: chat.model(),
@@ -66,13 +66,13 @@ impl<'a> Request<'a> {
             stream: true,
             stream_options: StreamOptions { include_usage: true },
             tools: chat.tools(),
-            // Only a level has a counterpart; whether to think at all is the server's affair.
+            // Only a level has a counterpart; OpenAI's API cannot switch thinking on or off.
             reasoning_effort: chat.think().and_then(|think| serde_json::from_str(think.get()).ok()),
             temperature: options.temperature,
             top_p: options.top_p,
             seed: options.seed,
             stop: options.stop,
-            // Ollama's numbers below one mean no limit.
+            // In Ollama, a number below one means no limit.
             max_tokens: options.num_predict.filter(|limit| limit.as_f64().is_some_and(|limit| limit >= 1.0)),
             presence_penalty: options.presence_penalty,
             frequency_penalty: options.frequency_penalty,
@@ -83,7 +83,7 @@ impl<'a> Request<'a> {
 fn options(chat: &Chat) -> Result<Options<'_>, InvalidValue> {
     let Some(options) = chat.options() else { return Ok(Options::default()) };
     let options: Option<Options<'_>> = serde_json::from_str(options.get())
-        .map_err(|error| InvalidValue::new("options", "cannot be read").with_source(error))?;
+        .map_err(|error| InvalidValue::new("options", "must be an object of Ollama's options").with_source(error))?;
     Ok(options.unwrap_or_default())
 }
 
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn options_tools_and_levels_of_thinking_have_their_counterparts() {
+    fn options_tools_and_think_level_are_mapped() {
         for (given, sent) in [
             ("", ""),
             (r#","options":null,"think":true,"stream":false"#, ""),
@@ -112,13 +112,16 @@ mod tests {
             let sent = format!(
                 r#"{{"model":"m","messages":[],"stream":true,"stream_options":{{"include_usage":true}}{sent}}}"#
             );
-            assert_eq!(serde_json::to_string(&Request::of(&chat(given)).unwrap()).unwrap(), sent);
+            assert_eq!(serde_json::to_string(&Request::new(&chat(given)).unwrap()).unwrap(), sent);
         }
     }
 
     #[test]
-    fn options_that_are_no_object_are_refused() {
-        let refused = chat(r#","options":7"#);
-        assert_eq!(Request::of(&refused).err().unwrap().to_string(), "invalid options: cannot be read");
+    fn options_must_be_an_object() {
+        let invalid = chat(r#","options":7"#);
+        assert_eq!(
+            Request::new(&invalid).err().unwrap().to_string(),
+            "invalid options: must be an object of Ollama's options"
+        );
     }
 }

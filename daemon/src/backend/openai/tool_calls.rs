@@ -4,21 +4,21 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::BoxError;
-use crate::backend::fault::Fault;
+use crate::backend::error::BackendError;
 
-/// A piece of a tool call.
+/// A part of a tool call.
 #[derive(Deserialize)]
-pub(super) struct Piece {
+pub(super) struct ToolCallDelta {
     #[serde(default)]
     index: Option<u64>,
     #[serde(default)]
     id: Option<String>,
     #[serde(default)]
-    function: Option<FunctionPiece>,
+    function: Option<FunctionDelta>,
 }
 
 #[derive(Deserialize)]
-struct FunctionPiece {
+struct FunctionDelta {
     #[serde(default)]
     name: Option<String>,
     #[serde(default)]
@@ -26,13 +26,13 @@ struct FunctionPiece {
 }
 
 #[derive(Default)]
-struct Call {
+struct PartialCall {
     id: Option<String>,
     name: String,
     arguments: String,
 }
 
-/// A tool call as Ollama has it.
+/// A tool call in Ollama's shape.
 #[derive(Debug, Serialize)]
 pub(super) struct ToolCall {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,38 +46,38 @@ struct Function {
     arguments: Box<RawValue>,
 }
 
-/// The tool calls of an answer, put together from their pieces.
+/// Joins the parts of tool calls.
 #[derive(Default)]
-pub(super) struct ToolCalls(BTreeMap<u64, Call>);
+pub(super) struct ToolCalls(BTreeMap<u64, PartialCall>);
 
 impl ToolCalls {
-    pub(super) fn push(&mut self, piece: Piece) {
+    pub(super) fn push(&mut self, delta: ToolCallDelta) {
         let last = self.0.last_key_value().map(|(index, _)| *index);
-        // Servers that leave the index out send calls whole, each with an id of its own.
-        let index = piece.index.unwrap_or_else(|| match (last, &piece.id) {
+        // A server without an index sends each call as one part with its own id.
+        let index = delta.index.unwrap_or_else(|| match (last, &delta.id) {
             (None, _) => 0,
             (Some(last), None) => last,
             (Some(last), Some(_)) => last.saturating_add(1),
         });
         let call = self.0.entry(index).or_default();
-        call.id = call.id.take().or(piece.id).filter(|id| !id.is_empty());
-        let Some(function) = piece.function else { return };
+        call.id = call.id.take().or(delta.id).filter(|id| !id.is_empty());
+        let Some(function) = delta.function else { return };
         call.name.push_str(function.name.as_deref().unwrap_or_default());
         call.arguments.push_str(function.arguments.as_deref().unwrap_or_default());
     }
 
     pub(super) fn finish(self) -> Result<Vec<ToolCall>, BoxError> {
-        self.0.into_values().map(Call::finish).collect()
+        self.0.into_values().map(PartialCall::finish).collect()
     }
 }
 
-impl Call {
+impl PartialCall {
     fn finish(self) -> Result<ToolCall, BoxError> {
-        const WHY: &str = "the arguments of a tool call are not a JSON object";
+        const REASON: &str = "tool call arguments are not a JSON object";
         let arguments = if self.arguments.trim().is_empty() { "{}".to_owned() } else { self.arguments };
-        let arguments = RawValue::from_string(arguments).map_err(|error| Fault::garbage_json(WHY, error))?;
+        let arguments = RawValue::from_string(arguments).map_err(|error| BackendError::invalid_json(REASON, error))?;
         if !arguments.get().starts_with('{') {
-            return Err(Fault::garbage(WHY));
+            return Err(BackendError::invalid_response(REASON));
         }
         Ok(ToolCall { id: self.id, function: Function { name: self.name, arguments } })
     }
@@ -87,15 +87,15 @@ impl Call {
 mod tests {
     use super::*;
 
-    fn joined(pieces: &[&str]) -> Result<String, BoxError> {
+    fn joined(parts: &[&str]) -> Result<String, BoxError> {
         let mut calls = ToolCalls::default();
-        pieces.iter().for_each(|piece| calls.push(serde_json::from_str(piece).unwrap()));
+        parts.iter().for_each(|part| calls.push(serde_json::from_str(part).unwrap()));
         Ok(serde_json::to_string(&calls.finish()?).unwrap())
     }
 
     #[test]
-    fn pieces_become_calls_with_objects() {
-        for (pieces, calls) in [
+    fn parts_join_to_calls() {
+        for (parts, calls) in [
             (&[][..], "[]"),
             (
                 &[
@@ -110,15 +110,15 @@ mod tests {
                 r#"[{"id":"a","function":{"name":"f","arguments":{}}},{"id":"b","function":{"name":"g","arguments":{}}}]"#,
             ),
         ] {
-            assert_eq!(joined(pieces).unwrap(), calls);
+            assert_eq!(joined(parts).unwrap(), calls);
         }
     }
 
     #[test]
-    fn arguments_that_are_no_object_fail_the_attempt() {
+    fn non_object_arguments_are_transient_failure() {
         for arguments in ["[]", "7", "{\\\"x\\\":"] {
-            let piece = format!(r#"{{"index":0,"function":{{"name":"f","arguments":"{arguments}"}}}}"#);
-            assert!(crate::backend::transient::is_transient(joined(&[&piece]).unwrap_err().as_ref()));
+            let part = format!(r#"{{"index":0,"function":{{"name":"f","arguments":"{arguments}"}}}}"#);
+            assert!(crate::backend::transient::is_transient(joined(&[&part]).unwrap_err().as_ref()));
         }
     }
 }

@@ -10,34 +10,34 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::index::Index;
-use super::row::{STATUS, column, count, is_damaged, is_torn, job_id, status, submission, unfit};
+use super::row::{STATUS, column, count, is_corrupt, is_damaged, job_id, not_storable, status, submission};
 use crate::owner::Owner;
 use crate::store::fresh_id::fresh_id;
-use crate::store::{Cancelled, Key, NewJob, Next, Outcome, Refusal, Submitted, Taken};
+use crate::store::{Cancelled, IdempotencyKey, NewJob, NextJob, Outcome, SubmitError, Submitted, Taken};
 use crate::{JobId, JobState};
 
-/// How many jobs are swept at once, so that nobody waits long behind it.
-const SWEPT: i64 = 500;
+/// How many expired jobs one sweep deletes. It bounds how long a sweep delays other changes.
+const SWEEP_LIMIT: i64 = 500;
 
 pub(super) const RUNNING: &str =
     "SELECT number, attempt FROM jobs WHERE state = 'running' AND completed_at IS NULL ORDER BY number";
-pub(super) const USED: &str = "SELECT id, digest FROM jobs WHERE key = ? AND owner = ?";
-pub(super) const STATE: &str = "SELECT state FROM jobs WHERE id = ? AND owner = ?";
+pub(super) const JOB_BY_KEY: &str = "SELECT id, digest FROM jobs WHERE key = ? AND owner = ?";
+pub(super) const JOB_STATE: &str = "SELECT state FROM jobs WHERE id = ? AND owner = ?";
 
-/// The writer's side of the file. Its methods change the file within the transaction that is open, and the index with it.
+/// The writer's connection and the index. Its methods change both, within the open transaction.
 #[derive(Debug)]
 pub(super) struct Db {
     pub(super) connection: Connection,
     pub(super) index: Arc<Mutex<Index>>,
     pub(super) max_queue: usize,
     pub(super) batch: NonZeroUsize,
-    /// The jobs that are not run, since reading them ends the transaction.
-    pub(super) torn: HashSet<JobId>,
+    /// The jobs that are not run, because reading them fails with a corrupt page, which ends the transaction.
+    pub(super) corrupt: HashSet<JobId>,
     /// The jobs whose events are not sent, for the same reason.
     pub(super) unsendable: HashSet<i64>,
-    /// Whether the index is to be loaded anew.
+    /// Whether the index must be loaded again.
     pub(super) stale: bool,
-    /// How long a job that ended is kept, and with it the key it was submitted with.
+    /// How long an ended job and its key are stored.
     pub(super) keep: Duration,
 }
 
@@ -46,33 +46,33 @@ impl Db {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Loads the index anew, now or as soon as the file can be read.
-    pub(super) fn renew(&mut self) {
+    /// Loads the index again. If that fails, the index stays stale.
+    pub(super) fn reload_index(&mut self) {
         let before = self.index();
         let (sending, numbers) = (Arc::clone(&before.sending), before.numbers);
         drop(before);
         match Index::load(self, sending) {
             Ok(mut index) => {
-                // No number twice, though the jobs that had the last ones are gone.
+                // No number is used twice, also if the jobs with the last numbers were not committed.
                 index.numbers = index.numbers.max(numbers);
                 *self.index() = index;
                 self.stale = false;
             }
-            Err(error) => tracing::error!(%error, "the queue cannot be read"),
+            Err(error) => tracing::error!(%error, "cannot load the queue from the store"),
         }
     }
 
-    pub(super) fn submit(&mut self, new: &NewJob) -> rusqlite::Result<Result<Submitted, Refusal>> {
+    pub(super) fn submit(&mut self, new: &NewJob) -> rusqlite::Result<Result<Submitted, SubmitError>> {
         if let Some(key) = &new.key
-            && let Some((job_id, digest)) = self.used(new.owner, key)?
+            && let Some((job_id, digest)) = self.job_by_key(new.owner, key)?
         {
             let same = digest == key.digest;
-            return Ok(if same { Ok(Submitted { job_id, replayed: true }) } else { Err(Refusal::KeyReused) });
+            return Ok(if same { Ok(Submitted { job_id, replayed: true }) } else { Err(SubmitError::KeyReused) });
         }
         if self.index().queue.len() >= self.max_queue {
-            return Ok(Err(Refusal::Full));
+            return Ok(Err(SubmitError::Full));
         }
-        let (job_id, number) = (fresh_id(), self.index().number());
+        let (job_id, number) = (fresh_id(), self.index().next_number());
         let key = new.key.as_ref();
         self.connection
             .prepare_cached(
@@ -89,7 +89,7 @@ impl Db {
                 &*new.body,
                 new.webhook.as_ref().map(ToString::to_string),
                 new.traceparent.as_ref().map(http::HeaderValue::as_bytes),
-                key.map(|key| kept(&key.text)),
+                key.map(|key| key_column(&key.text)),
                 key.map(|key| key.digest),
             ])?;
         if new.webhook.is_some() {
@@ -99,15 +99,15 @@ impl Db {
         Ok(Ok(Submitted { job_id, replayed: false }))
     }
 
-    /// The job that its owner used a key for, and the digest of the body it came with.
-    fn used(&self, owner: Owner, key: &Key) -> rusqlite::Result<Option<(JobId, [u8; 32])>> {
+    /// The owner's job with this key, and the digest of its request body.
+    fn job_by_key(&self, owner: Owner, key: &IdempotencyKey) -> rusqlite::Result<Option<(JobId, [u8; 32])>> {
         self.connection
-            .prepare_cached(USED)?
-            .query_row(params![kept(&key.text), owner.as_bytes()], |row| Ok((job_id(row, 0)?, row.get(1)?)))
+            .prepare_cached(JOB_BY_KEY)?
+            .query_row(params![key_column(&key.text), owner.as_bytes()], |row| Ok((job_id(row, 0)?, row.get(1)?)))
             .optional()
     }
 
-    pub(super) fn take(&mut self) -> rusqlite::Result<Option<Next>> {
+    pub(super) fn take(&mut self) -> rusqlite::Result<Option<NextJob>> {
         loop {
             let popped = self.index().queue.pop();
             let Some(job_id) = popped else { return Ok(None) };
@@ -118,31 +118,31 @@ impl Db {
     }
 
     pub(super) fn restart(&mut self, job_id: &JobId, attempt: u64) -> rusqlite::Result<Option<Taken>> {
-        if !self.is_run(job_id, attempt)? {
+        if !self.is_current(job_id, attempt)? {
             return Ok(None);
         }
         match self.start(job_id)? {
-            Some((_, Next::Run(taken))) => Ok(Some(taken)),
-            Some((number, Next::Damaged(_))) => self.record(number).map(|()| None),
+            Some((_, NextJob::Run(taken))) => Ok(Some(taken)),
+            Some((number, NextJob::Damaged(_))) => self.record(number).map(|()| None),
             None => Ok(None),
         }
     }
 
-    /// One that has not ended. What is damaged must not be in the way of the others: a job whose row cannot be understood fails,
-    /// and one whose part of the file is torn, so that nothing of it can be written either, is left alone from then on.
-    fn start(&mut self, job_id: &JobId) -> rusqlite::Result<Option<(i64, Next)>> {
-        if self.torn.contains(job_id) {
+    /// Starts an attempt of a job that has not ended. Damage must not stop other jobs: a job whose row does not decode fails. A
+    /// job on a corrupt page, which cannot be updated either, is skipped from then on.
+    fn start(&mut self, job_id: &JobId) -> rusqlite::Result<Option<(i64, NextJob)>> {
+        if self.corrupt.contains(job_id) {
             return Ok(None);
         }
-        let started = self.started(job_id);
-        if started.as_ref().is_err_and(is_torn) {
-            tracing::error!(%job_id, "a job is not run: its part of the store's file is damaged");
-            self.torn.insert(job_id.clone());
+        let started = self.start_attempt(job_id);
+        if started.as_ref().is_err_and(is_corrupt) {
+            tracing::error!(%job_id, "job skipped: corrupt page in the store file");
+            self.corrupt.insert(job_id.clone());
         }
         started
     }
 
-    fn started(&mut self, job_id: &JobId) -> rusqlite::Result<Option<(i64, Next)>> {
+    fn start_attempt(&mut self, job_id: &JobId) -> rusqlite::Result<Option<(i64, NextJob)>> {
         let found = self
             .connection
             .prepare_cached("SELECT number, attempt, body FROM jobs WHERE id = ? AND state IN ('queued', 'running')")?
@@ -162,18 +162,18 @@ impl Db {
                         "UPDATE jobs SET state = 'running', attempt = attempt + 1, started_at = ? WHERE number = ?",
                     )?
                     .execute([Timestamp::now().as_microsecond(), number])?;
-                Ok(Some((number, Next::Run(taken))))
+                Ok(Some((number, NextJob::Run(taken))))
             }
             Some((number, Err(error))) if is_damaged(&error) => {
-                tracing::error!(%job_id, %error, "a job cannot be read and has failed");
-                self.fail(number, "what was submitted is damaged in the daemon's store")?;
-                Ok(Some((number, Next::Damaged(job_id.clone()))))
+                tracing::error!(%job_id, %error, "job failed: its row does not decode");
+                self.fail(number, "submission damaged in the store")?;
+                Ok(Some((number, NextJob::Damaged(job_id.clone()))))
             }
             Some((_, Err(error))) => Err(error),
         }
     }
 
-    /// Ends a job whatever it was doing.
+    /// Fails a job in any state.
     fn fail(&self, number: i64, error: &str) -> rusqlite::Result<()> {
         self.connection
             .prepare_cached(
@@ -183,20 +183,20 @@ impl Db {
         Ok(())
     }
 
-    fn is_run(&self, job_id: &JobId, attempt: u64) -> rusqlite::Result<bool> {
+    fn is_current(&self, job_id: &JobId, attempt: u64) -> rusqlite::Result<bool> {
         self.connection
             .prepare_cached("SELECT 1 FROM jobs WHERE id = ? AND state = 'running' AND attempt = ?")?
             .exists(params![job_id.as_str(), column(attempt)])
     }
 
     pub(super) fn finish(&mut self, job_id: &JobId, attempt: u64, outcome: &Outcome) -> rusqlite::Result<bool> {
-        if !self.is_run(job_id, attempt)? {
+        if !self.is_current(job_id, attempt)? {
             return Ok(false);
         }
         let (state, result, error, artifacts) = match outcome {
             Outcome::Done(output) => {
                 let artifacts = Some(&output.artifacts).filter(|artifacts| !artifacts.is_empty());
-                let artifacts = artifacts.map(serde_json::to_string).transpose().map_err(unfit)?;
+                let artifacts = artifacts.map(serde_json::to_string).transpose().map_err(not_storable)?;
                 (JobState::Done, Some(output.result.get()), None, artifacts)
             }
             Outcome::Failed(error) => (JobState::Failed, None, Some(error.as_str()), None),
@@ -231,13 +231,13 @@ impl Db {
         }
         let state = self
             .connection
-            .prepare_cached(STATE)?
+            .prepare_cached(JOB_STATE)?
             .query_row(params![job_id.as_str(), owner.as_bytes()], |row| Ok(JobState::from(row.get_ref(0)?.as_str()?)))
             .optional()?;
         Ok(state.map_or(Cancelled::Unknown, Cancelled::Terminal))
     }
 
-    /// After a crash: what ran is queued again, or has failed if it was started that often.
+    /// After a stop: jobs that were running are queued again, or fail if they have had `attempts` attempts.
     pub(super) fn recover(&mut self, attempts: u64) -> rusqlite::Result<()> {
         let running: Vec<(i64, u64)> = self
             .connection
@@ -248,14 +248,14 @@ impl Db {
             if attempt < attempts {
                 self.connection.execute("UPDATE jobs SET state = 'queued' WHERE number = ?", [number])?;
             } else {
-                self.fail(number, &format!("the daemon ended {attempt} times while the job ran"))?;
+                self.fail(number, &format!("daemon stopped during attempt {attempt}, the last one"))?;
             }
             self.record(number)?;
         }
         Ok(())
     }
 
-    /// Drops some of the jobs that ended long ago, with their keys and what is left of their events.
+    /// Deletes some expired jobs, with their keys and their remaining events.
     pub(super) fn sweep(&mut self) -> rusqlite::Result<usize> {
         let age = i64::try_from(self.keep.as_micros()).unwrap_or(i64::MAX);
         let before = Timestamp::now().as_microsecond().saturating_sub(age);
@@ -264,16 +264,16 @@ impl Db {
                 "DELETE FROM events WHERE number IN
                  (SELECT number FROM jobs WHERE completed_at < ?1 ORDER BY completed_at LIMIT ?2)",
             )?
-            .execute([before, SWEPT])?;
+            .execute([before, SWEEP_LIMIT])?;
         self.connection
             .prepare_cached(
                 "DELETE FROM jobs WHERE number IN
                  (SELECT number FROM jobs WHERE completed_at < ?1 ORDER BY completed_at LIMIT ?2)",
             )?
-            .execute([before, SWEPT])
+            .execute([before, SWEEP_LIMIT])
     }
 
-    /// Notes that the state of a job is to be told, if anybody is to be told.
+    /// Records the event of a job's state, if the job has a callback URL.
     fn record(&mut self, number: i64) -> rusqlite::Result<()> {
         let recorded = self
             .connection
@@ -283,18 +283,19 @@ impl Db {
             )?
             .execute(params![format!("msg_{}", Uuid::now_v7().simple()), Timestamp::now().as_millisecond(), number])?;
         if recorded > 0 {
-            self.index().mail(number, Instant::now());
+            self.index().schedule(number, Instant::now());
         }
         Ok(())
     }
 }
 
-/// A key as the file has it: a UUID is its 16 bytes, anything else its 32 of SHA-256. Keys that are made in the order of time,
-/// as UUIDs of version 7 are, then come to stand at one end of their index, which costs the same however many there are; those
-/// that are random each change a page of their own.
-fn kept(key: &[u8]) -> Vec<u8> {
+/// The value of the column `key`: 16 bytes of a UUID, or 32 bytes of the SHA-256 of any other key.
+///
+/// Time-ordered keys, such as UUIDs of version 7, are added at the end of the index, at the same cost however many keys there
+/// are. Random keys change one page each.
+fn key_column(key: &[u8]) -> Vec<u8> {
     let uuid = Uuid::try_parse_ascii(key).ok();
-    // In the one spelling out of many that it can be told from.
+    // Only in the canonical spelling, since a UUID's bytes do not say how it was spelled.
     let uuid = uuid.filter(|uuid| uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes() == key);
     uuid.map_or_else(|| Sha256::digest(key).to_vec(), |uuid| uuid.into_bytes().to_vec())
 }
@@ -304,14 +305,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_that_differ_are_kept_as_what_differs_and_those_of_a_time_in_its_order() {
+    fn key_column_is_unique_and_keeps_time_order() {
         let uuid = "0199d2a0-5c1e-7b3f-8a4d-0123456789ab";
         let spellings = [uuid, &uuid.to_uppercase(), &uuid.replace('-', ""), &format!("{{{uuid}}}"), "k", ""];
-        let lengths = spellings.map(|key| kept(key.as_bytes()).len());
+        let lengths = spellings.map(|key| key_column(key.as_bytes()).len());
         assert_eq!(lengths, [16, 32, 32, 32, 32, 32]);
         for (one, key) in spellings.iter().enumerate() {
-            assert!(spellings[..one].iter().all(|other| kept(other.as_bytes()) != kept(key.as_bytes())), "{key}");
+            assert!(
+                spellings[..one].iter().all(|other| key_column(other.as_bytes()) != key_column(key.as_bytes())),
+                "{key}"
+            );
         }
-        assert!(kept(uuid.as_bytes()) < kept(b"0199d2a0-5c1f-7000-8000-000000000000"));
+        assert!(key_column(uuid.as_bytes()) < key_column(b"0199d2a0-5c1f-7000-8000-000000000000"));
     }
 }

@@ -9,42 +9,39 @@ use tokio::time::Instant;
 
 use super::db::Db;
 use super::index::Due;
-use super::row::{COLUMNS, STATUS, count, damaged, is_damaged, is_torn, status, time};
+use super::row::{COLUMNS, STATUS, count, damaged, is_corrupt, is_damaged, status, time};
 use crate::store::{Address, Claim, Delivery, Verdict};
 use crate::{JobId, JobState};
 
-/// The row of a job's first event.
+/// Selects the row of a job's first event.
 const FIRST: &str = "seq = (SELECT min(seq) FROM events WHERE number = ?1)";
 
-/// The outbox.
+/// The outbox in the file.
 impl Db {
     pub(super) fn claim(&mut self) -> rusqlite::Result<Claim> {
         loop {
-            let due = self.index().due(Instant::now());
+            let due = self.index().pop_due(Instant::now());
             let number = match due {
                 Due::Now(number) => number,
                 Due::At(at) => return Ok(Claim::At(at)),
                 Due::Nothing => return Ok(Claim::Nothing),
             };
-            match self.mail(number) {
-                Ok(Some(mail)) => {
-                    self.index().sent(number);
-                    return Ok(Claim::Now(mail));
+            match self.first_delivery(number) {
+                Ok(Some(delivery)) => {
+                    self.index().set_sending(number);
+                    return Ok(Claim::Now(delivery));
                 }
-                // It was swept meanwhile.
+                // The job has expired.
                 Ok(None) => self.index().settled(number),
-                // It must not be in the way of the others.
+                // Damage must not stop the events of other jobs.
                 Err(error) if is_damaged(&error) => {
-                    tracing::error!(number, %error, "the events of a job cannot be read and are given up");
-                    self.stop(number)?;
+                    tracing::error!(number, %error, "events given up: the row of their job does not decode");
+                    self.delete_events(number)?;
                     self.index().settled(number);
                 }
                 Err(error) => {
-                    if is_torn(&error) {
-                        tracing::error!(
-                            number,
-                            "the events of a job are not sent: its part of the store's file is damaged"
-                        );
+                    if is_corrupt(&error) {
+                        tracing::error!(number, "events skipped: corrupt page in the store file");
                         self.unsendable.insert(number);
                     }
                     return Err(error);
@@ -53,9 +50,9 @@ impl Db {
         }
     }
 
-    /// The first event of a job. What it tells is the job as it was then: of a state on the way no more than that state, of
-    /// the last one everything, since nothing changes after it.
-    fn mail(&self, number: i64) -> rusqlite::Result<Option<Delivery>> {
+    /// The first event of a job, with the status at that time. A result belongs to the terminal event only, after which
+    /// nothing changes.
+    fn first_delivery(&self, number: i64) -> rusqlite::Result<Option<Delivery>> {
         let event = self
             .connection
             .prepare_cached(
@@ -108,37 +105,37 @@ impl Db {
                 self.connection.prepare_cached(&format!("DELETE FROM events WHERE {FIRST}"))?.execute([number])?;
             }
             Verdict::Stop => {
-                self.stop(number)?;
+                self.delete_events(number)?;
             }
         }
         let more = self.connection.prepare_cached("SELECT 1 FROM events WHERE number = ? LIMIT 1")?.exists([number])?;
         let mut index = self.index();
         index.settled(number);
         if more {
-            index.mail(number, next);
+            index.schedule(number, next);
         }
         Ok(())
     }
 
-    /// Leaves all events of a job.
-    fn stop(&self, number: i64) -> rusqlite::Result<()> {
+    /// Deletes all events of a job, and prevents further ones.
+    fn delete_events(&self, number: i64) -> rusqlite::Result<()> {
         self.connection.prepare_cached("DELETE FROM events WHERE number = ?")?.execute([number])?;
         self.connection.prepare_cached("UPDATE jobs SET webhook = NULL WHERE number = ?")?.execute([number])?;
         Ok(())
     }
 }
 
-struct Event {
+struct EventRow {
     id: Box<str>,
     state: JobState,
     attempt: u64,
     started_at: Option<Timestamp>,
-    /// How often it was sent.
+    /// How many attempts there were.
     sent: u64,
 }
 
-fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
-    Ok(Event {
+fn event(row: &Row<'_>) -> rusqlite::Result<EventRow> {
+    Ok(EventRow {
         id: row.get_ref(0)?.as_str()?.into(),
         state: JobState::from(row.get_ref(1)?.as_str()?),
         attempt: count(row, 2)?,
@@ -147,7 +144,7 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
     })
 }
 
-/// Where it goes, out of that column and the next.
+/// Reads the address from `column` and the next one.
 fn address(row: &Row<'_>, column: usize) -> rusqlite::Result<Address> {
     let url = row.get_ref(column)?.as_str()?.parse().map_err(|error: InvalidUri| damaged(column, error))?;
     let traceparent = row.get_ref(column + 1)?.as_blob_or_null()?.map(HeaderValue::from_bytes);

@@ -5,33 +5,33 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::db::Db;
-use super::thread::{Done, Task};
-use crate::store::Broken;
+use super::thread::{Finished, Task};
+use crate::store::StoreError;
 
-/// How many transactions share one commit at most, so that the first of them does not wait for ever.
-const GROUP: usize = 1024;
+/// The largest group, in changes. It bounds how long the first one waits.
+const MAX_GROUP: usize = 1024;
 
-/// How often the writer looks for jobs that have been kept long enough.
-const SWEEP: Duration = Duration::from_secs(10);
+/// How often the writer deletes expired jobs.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Does what has come together as one transaction of the file, until nothing can come any more.
+/// Runs the changes that have arrived as one group, until the sender is dropped.
 pub(super) fn write(mut db: Db, tasks: &Receiver<Task<Db>>) {
     let mut swept = Instant::now();
     loop {
-        match tasks.recv_timeout(SWEEP) {
-            Ok(first) => group(&mut db, std::iter::once(first).chain(tasks.try_iter().take(GROUP - 1))),
-            Err(RecvTimeoutError::Timeout) if db.stale => db.renew(),
+        match tasks.recv_timeout(SWEEP_INTERVAL) {
+            Ok(first) => group(&mut db, std::iter::once(first).chain(tasks.try_iter().take(MAX_GROUP - 1))),
+            Err(RecvTimeoutError::Timeout) if db.stale => db.reload_index(),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        if swept.elapsed() >= SWEEP {
+        if swept.elapsed() >= SWEEP_INTERVAL {
             match db.sweep() {
                 // There may be more of them.
                 Ok(jobs) if jobs > 0 => {}
                 Ok(_) => swept = Instant::now(),
                 Err(error) => {
                     swept = Instant::now();
-                    tracing::warn!(%error, "old jobs cannot be swept");
+                    tracing::warn!(%error, "cannot delete expired jobs");
                 }
             }
         }
@@ -40,37 +40,37 @@ pub(super) fn write(mut db: Db, tasks: &Receiver<Task<Db>>) {
 
 fn group(db: &mut Db, tasks: impl Iterator<Item = Task<Db>>) {
     let sending = Arc::clone(&db.index().sending);
-    let mut broken = batch(db, "BEGIN").err();
+    let mut group_error = execute(db, "BEGIN").err();
     let mut replies = Vec::new();
     for task in tasks {
-        let (done, ended) = one(db, task, broken.as_ref());
+        let (done, ended) = run_change(db, task, group_error.as_ref());
         db.stale |= done.failed;
-        broken = broken.or(ended);
+        group_error = group_error.or(ended);
         replies.push(done.reply);
     }
-    let committed = broken.map_or_else(|| batch(db, "COMMIT"), Err);
+    let committed = group_error.map_or_else(|| execute(db, "COMMIT"), Err);
     if let Err(error) = &committed {
-        tracing::error!(%error, "a group of changes was not kept");
+        tracing::error!(%error, "commit failed");
         db.stale = true;
-        // Nobody was told of an event to be sent, and who settled one does so again.
+        // No claim has returned, and a failed settlement is repeated.
         db.index().sending = sending;
         if !db.connection.is_autocommit() {
-            // What cannot be taken back is taken back when the file is opened again.
-            let _ = batch(db, "ROLLBACK");
+            // If this fails, SQLite rolls back when the file is opened again.
+            let _ = execute(db, "ROLLBACK");
         }
     }
     if db.stale {
-        db.renew();
+        db.reload_index();
     }
     for reply in replies {
         reply(committed.clone());
     }
 }
 
-/// Does one of a group, and takes it back alone if it fails. Some failures (a full disk) end the transaction of the whole
-/// group: that is the second of what it gives back.
-fn one(db: &mut Db, task: Task<Db>, broken: Option<&Broken>) -> (Done, Option<Broken>) {
-    let begun = broken.cloned().map_or_else(|| batch(db, "SAVEPOINT one"), Err);
+/// Runs one change of a group, and rolls back that change alone if it fails. Some failures (a full disk) end the transaction
+/// of the whole group; then the second value is the group's error.
+fn run_change(db: &mut Db, task: Task<Db>, group_error: Option<&StoreError>) -> (Finished, Option<StoreError>) {
+    let begun = group_error.cloned().map_or_else(|| execute(db, "SAVEPOINT change"), Err);
     if let Err(error) = begun {
         return (task(Err(error.clone())), Some(error));
     }
@@ -80,17 +80,17 @@ fn one(db: &mut Db, task: Task<Db>, broken: Option<&Broken>) -> (Done, Option<Br
         db.index().sending = sending;
     }
     if db.connection.is_autocommit() {
-        return (done, Some(Broken::ended()));
+        return (done, Some(StoreError::rolled_back()));
     }
     if done.failed
-        && let Err(error) = batch(db, "ROLLBACK TO one")
+        && let Err(error) = execute(db, "ROLLBACK TO change")
     {
         return (done, Some(error));
     }
-    let released = batch(db, "RELEASE one");
+    let released = execute(db, "RELEASE change");
     (done, released.err())
 }
 
-fn batch(db: &Db, sql: &str) -> Result<(), Broken> {
+fn execute(db: &Db, sql: &str) -> Result<(), StoreError> {
     Ok(db.connection.prepare_cached(sql)?.execute([]).map(drop)?)
 }

@@ -13,16 +13,16 @@ use crate::store::queue::Queue;
 pub(super) const QUEUED: &str =
     "SELECT number, id, model FROM jobs WHERE state = 'queued' AND completed_at IS NULL ORDER BY number";
 
-/// What waits, by the numbers of the jobs: a copy of what is in the file, so that nothing has to be looked for.
+/// The queue and the due events, by job number. It mirrors the file, so that nothing has to be searched there.
 #[derive(Debug)]
 pub(super) struct Index {
     pub(super) queue: Queue,
-    /// The jobs whose first event is to be sent, by when. A job whose event is being sent is not in it.
+    /// The jobs whose first event is waiting, by its due time. A job whose event is being sent is not among them.
     due: BTreeMap<(Instant, u64), i64>,
-    /// Those in `due`, and those whose event is being sent.
-    mailed: HashSet<i64>,
-    /// Those whose event is being sent: who sends it will settle it, whatever becomes of other changes. Shared, since each change
-    /// remembers it for the case that it fails, and few change it.
+    /// The jobs in `due`, and those whose event is being sent.
+    scheduled: HashSet<i64>,
+    /// The jobs whose event is being sent. Its sender settles it even if other changes fail. Shared, because each change keeps
+    /// a copy to restore if it fails, and few changes modify it.
     pub(super) sending: Arc<HashSet<i64>>,
     tickets: u64,
     pub(super) numbers: i64,
@@ -33,24 +33,24 @@ impl Index {
         Self {
             queue: Queue::new(batch),
             due: BTreeMap::new(),
-            mailed: HashSet::new(),
+            scheduled: HashSet::new(),
             sending: Arc::default(),
             tickets: 0,
             numbers: 0,
         }
     }
 
-    /// What is in the file, and what of it is being sent, which is not; batches are formed anew, so that the job that has waited
-    /// longest is the next.
+    /// Loads the index from the file. `sending` is not in the file. Batches are formed again, so that the oldest queued job is
+    /// next.
     pub(super) fn load(db: &Db, sending: Arc<HashSet<i64>>) -> rusqlite::Result<Self> {
         let (mut index, connection) = (Self::new(db.batch), &db.connection);
-        (index.mailed, index.sending) = (sending.union(&db.unsendable).copied().collect(), sending);
+        (index.scheduled, index.sending) = (sending.union(&db.unsendable).copied().collect(), sending);
         index.numbers = connection.query_row("SELECT coalesce(max(number), 0) FROM jobs", [], |row| row.get(0))?;
         let mut queued = connection.prepare(QUEUED)?;
         let mut rows = queued.query([])?;
         while let Some(row) = rows.next()? {
             let job_id = super::row::job_id(row, 1)?;
-            if !db.torn.contains(&job_id) {
+            if !db.corrupt.contains(&job_id) {
                 index.enqueue(row.get(0)?, row.get_ref(2)?.as_str()?, job_id);
             }
         }
@@ -60,13 +60,13 @@ impl Index {
         while let Some(row) = rows.next()? {
             let due: i64 = row.get(1)?;
             let pause = due.saturating_sub(wall.as_millisecond()).try_into().unwrap_or_default();
-            index.mail(row.get(0)?, now + Duration::from_millis(pause).min(Duration::from_secs(24 * 60 * 60)));
+            index.schedule(row.get(0)?, now + Duration::from_millis(pause).min(Duration::from_secs(24 * 60 * 60)));
         }
         Ok(index)
     }
 
-    /// The number of the next job.
-    pub(super) fn number(&mut self) -> i64 {
+    /// Allocates the number of a new job.
+    pub(super) fn next_number(&mut self) -> i64 {
         self.numbers += 1;
         self.numbers
     }
@@ -75,7 +75,7 @@ impl Index {
         self.queue.push(key(number), model, job_id);
     }
 
-    /// Its place among those that wait.
+    /// The position of a queued job.
     pub(super) fn position(&self, number: i64) -> Option<u64> {
         self.queue.position(key(number))
     }
@@ -84,21 +84,22 @@ impl Index {
         self.queue.remove(key(number));
     }
 
-    /// There is an event of that job. One is sent at a time: a job that has one scheduled or on its way is left alone.
-    pub(super) fn mail(&mut self, number: i64, at: Instant) {
-        if self.mailed.insert(number) {
+    /// Schedules the first event of a job. Does nothing if one is scheduled or being sent, since a job's events are sent one
+    /// at a time.
+    pub(super) fn schedule(&mut self, number: i64, at: Instant) {
+        if self.scheduled.insert(number) {
             self.tickets += 1;
             self.due.insert((at, self.tickets), number);
         }
     }
 
-    /// The event that was due is on its way.
-    pub(super) fn sent(&mut self, number: i64) {
+    /// Marks the event that was due as being sent.
+    pub(super) fn set_sending(&mut self, number: i64) {
         Arc::make_mut(&mut self.sending).insert(number);
     }
 
-    /// The job whose event is due first, taken out, or when the next is.
-    pub(super) fn due(&mut self, now: Instant) -> Due {
+    /// Removes and returns the job whose event is due, or returns when the next one is.
+    pub(super) fn pop_due(&mut self, now: Instant) -> Due {
         let Some(first) = self.due.first_entry() else { return Due::Nothing };
         let (at, _) = *first.key();
         if at > now { Due::At(at) } else { Due::Now(first.remove()) }
@@ -109,9 +110,9 @@ impl Index {
         self.due.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// No event of that job is on its way any more.
+    /// Marks a job as having no event scheduled or being sent.
     pub(super) fn settled(&mut self, number: i64) {
-        self.mailed.remove(&number);
+        self.scheduled.remove(&number);
         if self.sending.contains(&number) {
             Arc::make_mut(&mut self.sending).remove(&number);
         }
@@ -120,16 +121,16 @@ impl Index {
 
 #[cfg(test)]
 impl Index {
-    /// What it holds, to be compared: the jobs that wait, those whose first event is to be sent, and those where it is being sent.
-    pub(super) fn held(&self) -> (Vec<(u64, JobId)>, Vec<i64>, Vec<i64>) {
+    /// The queued jobs, the jobs with a waiting event, and the jobs whose event is being sent.
+    pub(super) fn contents(&self) -> (Vec<(u64, JobId)>, Vec<i64>, Vec<i64>) {
         let sorted = |numbers: Vec<i64>| {
             let mut numbers = numbers;
             numbers.sort_unstable();
             numbers
         };
         let due = sorted(self.due.values().copied().collect());
-        assert_eq!(due.len() + self.sending.len(), self.mailed.len());
-        (self.queue.held(), due, sorted(self.sending.iter().copied().collect()))
+        assert_eq!(due.len() + self.sending.len(), self.scheduled.len());
+        (self.queue.contents(), due, sorted(self.sending.iter().copied().collect()))
     }
 }
 
@@ -139,7 +140,7 @@ pub(super) enum Due {
     Nothing,
 }
 
-/// Numbers are counted from 1.
+/// Job numbers are positive.
 fn key(number: i64) -> u64 {
     number.unsigned_abs()
 }

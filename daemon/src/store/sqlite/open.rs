@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use super::open_error::OpenError;
-use crate::store::Broken;
+use crate::store::StoreError;
 
-/// What the file is: the version of its tables.
+/// The version of the tables.
 pub(super) const VERSION: i64 = 1;
 
-/// `FORE`, which tells the file from those of other programs.
-const APPLICATION: i64 = 0x464f_5245;
+/// `FORE`. It identifies files of this program.
+const APPLICATION_ID: i64 = 0x464f_5245;
 
 const TABLES: &str = "
     CREATE TABLE jobs (
@@ -51,24 +51,24 @@ const TABLES: &str = "
     CREATE INDEX events_by_job ON events (number, seq);
 ";
 
-/// The file, ours alone.
+/// The open file, locked against other daemons.
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) writer: Connection,
     pub(super) reader: Connection,
-    /// Held as long as the file is open.
+    /// Locked as long as the file is open.
     pub(super) lock: File,
 }
 
-/// Opens the file, makes it if there is none, and keeps other daemons out.
+/// Opens or creates the file, and locks out other daemons.
 pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     let lock = lock(path)?;
-    // So that it is there with the rights it should have before SQLite opens it.
-    private(path).map_err(OpenError::open)?;
-    let writer = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(refused)?;
+    // Creates the file with its permissions before SQLite does.
+    open_private(path).map_err(OpenError::open)?;
+    let writer = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(open_error)?;
     prepare(&writer)?;
-    let reader = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(refused)?;
-    // The names of the files are on the disk as well.
+    let reader = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(open_error)?;
+    // Makes the directory entries durable too.
     if let Some(folder) = path.parent() {
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let synced = File::open(folder).and_then(|folder| folder.sync_all());
@@ -77,9 +77,9 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     Ok(Opened { writer, reader, lock })
 }
 
-/// What SQLite says of a file, in the words of a store that fails later.
-pub(super) fn refused(error: rusqlite::Error) -> OpenError {
-    OpenError::open(Broken::from(error))
+/// Converts an error of SQLite.
+pub(super) fn open_error(error: rusqlite::Error) -> OpenError {
+    OpenError::open(StoreError::from(error))
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
@@ -90,20 +90,20 @@ fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
 }
 
 fn prepare(connection: &Connection) -> Result<(), OpenError> {
-    let version: i64 = pragma(connection, "user_version").map_err(refused)?;
-    let application: i64 = pragma(connection, "application_id").map_err(refused)?;
+    let version: i64 = pragma(connection, "user_version").map_err(open_error)?;
+    let application: i64 = pragma(connection, "application_id").map_err(open_error)?;
     let tables: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(refused)?;
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(open_error)?;
     match (application, version) {
-        (APPLICATION, VERSION) => durable(connection).map_err(refused),
+        (APPLICATION_ID, VERSION) => set_durable(connection).map_err(open_error),
         (0, 0) if tables == 0 => {
-            durable(connection).map_err(refused)?;
+            set_durable(connection).map_err(open_error)?;
             let made = connection.execute_batch(&format!(
-                "BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;"
+                "BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
             ));
-            made.map_err(refused)
+            made.map_err(open_error)
         }
-        (APPLICATION, newer) if newer > VERSION => Err(OpenError::newer(newer)),
+        (APPLICATION_ID, newer) if newer > VERSION => Err(OpenError::newer(newer)),
         _ => Err(OpenError::foreign()),
     }
 }
@@ -112,17 +112,17 @@ fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, name, |row| row.get(0))
 }
 
-/// A commit is on the disk when it returns.
-fn durable(connection: &Connection) -> rusqlite::Result<()> {
+/// Makes each commit durable before it returns.
+fn set_durable(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")
 }
 
-/// Two daemons on one file would run each job twice. SQLite's own locks do not outlast a transaction.
+/// Two daemons on one file would run each job twice. SQLite's own locks last for a transaction only.
 fn lock(path: &Path) -> Result<File, OpenError> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".lock");
-    let file = private(&PathBuf::from(beside)).map_err(OpenError::lock)?;
+    let mut lock_path = path.as_os_str().to_owned();
+    lock_path.push(".lock");
+    let file = open_private(&PathBuf::from(lock_path)).map_err(OpenError::lock)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::in_use()),
@@ -130,8 +130,8 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Opens a file or makes it. What people ask a model is for nobody else to read.
-fn private(path: &Path) -> io::Result<File> {
+/// Opens or creates a file that only its owner can read, because chats are private.
+fn open_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]

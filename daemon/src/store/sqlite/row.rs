@@ -5,18 +5,18 @@ use rusqlite::types::Type;
 use rusqlite::{Row, ToSql};
 use serde_json::value::RawValue;
 
-use crate::store::Progress;
-use crate::submission::Submission;
+use crate::job_spec::JobSpec;
+use crate::store::JobProgress;
 use crate::{BoxError, JobId, JobState, JobStatus};
 
-/// The columns that [`status`] reads, in its order.
+/// The columns that [`status`] reads, in order.
 pub(super) const STATUS: &str =
     "number, id, state, model, created_at, started_at, completed_at, attempt, result, error, artifacts";
 
-/// How many they are.
+/// How many columns [`STATUS`] has.
 pub(super) const COLUMNS: usize = 11;
 
-/// A job out of its columns, without its place in the queue, and its number.
+/// Reads the number and the status of a job. The position is not in the file.
 pub(super) fn status(row: &Row<'_>) -> rusqlite::Result<(i64, JobStatus)> {
     let mut status = JobStatus::new(job_id(row, 1)?, JobState::from(row.get_ref(2)?.as_str()?));
     status.model = row.get(3)?;
@@ -34,13 +34,13 @@ pub(super) fn status(row: &Row<'_>) -> rusqlite::Result<(i64, JobStatus)> {
     Ok((row.get(0)?, status))
 }
 
-/// How far a job is, out of its state and its attempt.
-pub(super) fn progress(row: &Row<'_>) -> rusqlite::Result<Progress> {
-    Ok(Progress { state: JobState::from(row.get_ref(0)?.as_str()?), attempt: count(row, 1)? })
+/// Reads the state and the attempt of a job.
+pub(super) fn progress(row: &Row<'_>) -> rusqlite::Result<JobProgress> {
+    Ok(JobProgress { state: JobState::from(row.get_ref(0)?.as_str()?), attempt: count(row, 1)? })
 }
 
-/// What was submitted, whose body is in that column.
-pub(super) fn submission(row: &Row<'_>, column: usize) -> rusqlite::Result<Arc<Submission>> {
+/// Parses the request body in `column`.
+pub(super) fn submission(row: &Row<'_>, column: usize) -> rusqlite::Result<Arc<JobSpec>> {
     let body = row.get_ref(column)?.as_blob()?;
     serde_json::from_slice(body).map(Arc::new).map_err(|error| damaged(column, error))
 }
@@ -55,34 +55,34 @@ pub(super) fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     u64::try_from(count).map_err(|error| damaged(column, error))
 }
 
-/// Times are kept in microseconds since 1970.
+/// Reads a time, in microseconds since 1970.
 pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
     let time: Option<i64> = row.get(column)?;
     time.map(Timestamp::from_microsecond).transpose().map_err(|error| damaged(column, error))
 }
 
-/// What is in the file is not what was put there.
+/// The error for a value that does not decode.
 pub(super) fn damaged(column: usize, error: impl Into<BoxError>) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
 }
 
-/// Whether a row was read and is not what was put there.
+/// Whether a row was read but does not decode.
 pub(super) fn is_damaged(error: &rusqlite::Error) -> bool {
     use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
     matches!(error, FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) | Utf8Error(..))
 }
 
-/// Whether a part of the file cannot be read as one of a database.
-pub(super) fn is_torn(error: &rusqlite::Error) -> bool {
+/// Whether SQLite could not read a page.
+pub(super) fn is_corrupt(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt)
 }
 
-/// What cannot be put there.
-pub(super) fn unfit(error: impl Into<BoxError>) -> rusqlite::Error {
+/// The error for a value that cannot be stored.
+pub(super) fn not_storable(error: impl Into<BoxError>) -> rusqlite::Error {
     rusqlite::Error::ToSqlConversionFailure(error.into())
 }
 
-/// A number for a column.
+/// Converts a number for a column.
 pub(super) fn column(number: u64) -> impl ToSql {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -13,22 +13,22 @@ use tokio::time::Instant;
 use super::db::Db;
 use super::group;
 use super::index::Index;
-use super::open::{open, refused};
+use super::open::{open, open_error};
 use super::open_error::OpenError;
 use super::row::{STATUS, progress, status};
-use super::thread::{Task, Thread};
+use super::thread::{StoreThread, Task};
 use crate::owner::Owner;
 use crate::store::{
-    Cancelled, Claim, NewJob, Next, Outcome, Page, Progress, Query, Refusal, Store, Submitted, Taken, Transaction,
-    Verdict,
+    Cancelled, Claim, JobProgress, NewJob, NextJob, Outcome, Page, Query, Store, SubmitError, Submitted, Taken,
+    Transaction, Verdict,
 };
 use crate::{JobId, JobStatus};
 
-/// Everything in a file of SQLite.
+/// Stores jobs in a SQLite file.
 #[derive(Debug)]
 pub(crate) struct Sqlite {
-    pub(super) writer: Thread<Db>,
-    reader: Thread<Connection>,
+    pub(super) writer: StoreThread<Db>,
+    reader: StoreThread<Connection>,
     index: Arc<Mutex<Index>>,
 }
 
@@ -37,7 +37,7 @@ impl Sqlite {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens it, and queues again what ran when it was last open, up to that many attempts.
+    /// Opens a file. Jobs that were running when it was last open are queued again, up to `attempts` attempts.
     pub(crate) fn open(
         path: &Path,
         max_queue: usize,
@@ -52,24 +52,24 @@ impl Sqlite {
             index: Arc::clone(&index),
             max_queue,
             batch,
-            torn: HashSet::new(),
+            corrupt: HashSet::new(),
             unsendable: HashSet::new(),
             stale: false,
             keep,
         };
-        recover(&mut db, attempts).map_err(refused)?;
+        recover(&mut db, attempts).map_err(open_error)?;
         let lock = opened.lock;
-        let writer = Thread::start("foreman-writer", move |tasks| {
+        let writer = StoreThread::start("foreman-writer", move |tasks| {
             group::write(db, &tasks);
             drop(lock);
         });
         let connection = opened.reader;
-        let reader = Thread::start("foreman-reader", move |tasks| read(connection, &tasks));
+        let reader = StoreThread::start("foreman-reader", move |tasks| read(connection, &tasks));
         Ok(Self { writer: writer.map_err(OpenError::thread)?, reader: reader.map_err(OpenError::thread)?, index })
     }
 }
 
-/// Once this has returned, file and index are as a daemon needs them; if it fails, the file is as it was.
+/// Prepares file and index for a daemon. If it fails, the file is unchanged.
 fn recover(db: &mut Db, attempts: u64) -> rusqlite::Result<()> {
     db.connection.execute_batch("BEGIN IMMEDIATE")?;
     db.recover(attempts)?;
@@ -85,30 +85,30 @@ fn read(mut connection: Connection, tasks: &std::sync::mpsc::Receiver<Task<Conne
     }
 }
 
-/// The job as it is told, with its place in the queue.
-fn told(index: &Mutex<Index>, (number, mut status): (i64, JobStatus)) -> (i64, Arc<JobStatus>) {
+/// Adds the position in the queue to a status.
+fn with_position(index: &Mutex<Index>, (number, mut status): (i64, JobStatus)) -> (i64, Arc<JobStatus>) {
     if status.state == crate::JobState::Queued {
         status.position = index.lock().unwrap_or_else(PoisonError::into_inner).position(number);
     }
     (number, Arc::new(status))
 }
 
-/// The newest jobs of an owner before a number, perhaps of one state; one more than asked for, if there are so many.
-pub(super) fn paging(query: &Query) -> String {
+/// Selects one job more than the limit, which shows whether there is another page.
+pub(super) fn page_sql(query: &Query) -> String {
     let filter = if query.state.is_some() { "AND state = ?3" } else { "" };
     let limit = query.limit.saturating_add(1);
     format!("SELECT {STATUS} FROM jobs WHERE owner = ?1 AND number < ?2 {filter} ORDER BY number DESC LIMIT {limit}")
 }
 
 fn page(connection: &Connection, index: &Mutex<Index>, query: &Query) -> rusqlite::Result<Page> {
-    let sql = paging(query);
+    let sql = page_sql(query);
     let before = query.before.and_then(|before| before.try_into().ok()).unwrap_or(i64::MAX);
     let mut values = vec![Value::Blob(query.owner.as_bytes().to_vec()), Value::Integer(before)];
     values.extend(query.state.iter().map(|state| Value::Text(state.as_str().to_owned())));
     let mut found = connection.prepare_cached(&sql)?;
     let mut found = found
         .query_map(params_from_iter(values), status)?
-        .map(|row| row.map(|row| told(index, row)))
+        .map(|row| row.map(|row| with_position(index, row)))
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let more = found.len() > query.limit;
     found.truncate(query.limit);
@@ -117,12 +117,12 @@ fn page(connection: &Connection, index: &Mutex<Index>, query: &Query) -> rusqlit
 }
 
 impl Store for Sqlite {
-    fn submit(&self, new: NewJob) -> Transaction<'_, Result<Submitted, Refusal>> {
+    fn submit(&self, new: NewJob) -> Transaction<'_, Result<Submitted, SubmitError>> {
         Box::pin(self.writer.run(move |db| db.submit(&new)))
     }
 
-    fn take(&self) -> Transaction<'_, Option<Next>> {
-        // What comes to wait is there before its worker is woken, so that the writer need not be asked for nothing.
+    fn take(&self) -> Transaction<'_, Option<NextJob>> {
+        // A job is in the index before a worker is woken, so that an empty queue needs no transaction.
         if self.index().queue.len() == 0 {
             return Box::pin(ready(Ok(None)));
         }
@@ -154,11 +154,11 @@ impl Store for Sqlite {
             let mut found =
                 connection.prepare_cached(&format!("SELECT {STATUS} FROM jobs WHERE id = ? AND owner = ?"))?;
             let found = found.query_row(params![job_id.as_str(), owner.as_bytes()], status).optional()?;
-            Ok(found.map(|row| told(&index, row).1))
+            Ok(found.map(|row| with_position(&index, row).1))
         }))
     }
 
-    fn progress<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Option<Progress>> {
+    fn progress<'a>(&'a self, job_id: &'a JobId) -> Transaction<'a, Option<JobProgress>> {
         let job_id = job_id.clone();
         Box::pin(self.reader.run(move |connection| {
             let mut found = connection.prepare_cached("SELECT state, attempt FROM jobs WHERE id = ?")?;

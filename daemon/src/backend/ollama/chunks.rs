@@ -5,13 +5,13 @@ use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::BoxError;
-use crate::backend::fault::Fault;
+use crate::backend::error::BackendError;
 
 type Fields = BTreeMap<String, Box<RawValue>>;
 
-/// The chunks of a streamed chat, put together into the one answer that would have come without streaming.
+/// Joins the chunks of a streamed chat to the response that Ollama sends without streaming.
 ///
-/// Texts are joined and lists are collected; of every other field the last one is kept, byte for byte, known or not.
+/// Texts are joined and lists are concatenated. Of any other field the last value is kept, byte for byte.
 #[derive(Default)]
 pub(super) struct Chunks {
     fields: Fields,
@@ -23,11 +23,11 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
-    /// Takes a line of the stream, and says whether it was the last.
+    /// Adds a line of the stream. Returns whether it is the last one.
     pub(super) fn push(&mut self, line: &[u8]) -> Result<bool, BoxError> {
         let fields: Fields = read(line)?;
         if let Some(error) = fields.get("error") {
-            return Err(Fault::said(&read::<Value>(error.get().as_bytes())?));
+            return Err(BackendError::reported(&read::<Value>(error.get().as_bytes())?));
         }
         let mut done = false;
         for (name, value) in fields {
@@ -56,7 +56,7 @@ impl Chunks {
         Ok(())
     }
 
-    /// The answer.
+    /// The complete response.
     pub(super) fn finish(mut self) -> Result<Box<RawValue>, BoxError> {
         self.message.insert("content".to_owned(), to_raw_value(&self.content)?);
         if !self.message.contains_key("role") {
@@ -65,14 +65,14 @@ impl Chunks {
         if !self.thinking.is_empty() {
             self.message.insert("thinking".to_owned(), to_raw_value(&self.thinking)?);
         }
-        collected(&mut self.message, "tool_calls", &self.tool_calls)?;
-        collected(&mut self.fields, "logprobs", &self.logprobs)?;
+        insert_list(&mut self.message, "tool_calls", &self.tool_calls)?;
+        insert_list(&mut self.fields, "logprobs", &self.logprobs)?;
         self.fields.insert("message".to_owned(), to_raw_value(&self.message)?);
         Ok(to_raw_value(&self.fields)?)
     }
 }
 
-fn collected(fields: &mut Fields, name: &str, list: &[impl Serialize]) -> Result<(), BoxError> {
+fn insert_list(fields: &mut Fields, name: &str, list: &[impl Serialize]) -> Result<(), BoxError> {
     if !list.is_empty() {
         fields.insert(name.to_owned(), to_raw_value(list)?);
     }
@@ -88,7 +88,7 @@ fn list(value: &RawValue) -> Result<Vec<Box<RawValue>>, BoxError> {
 }
 
 fn read<'a, T: serde::Deserialize<'a>>(json: &'a [u8]) -> Result<T, BoxError> {
-    serde_json::from_slice(json).map_err(|error| Fault::garbage_json("a line is not a chunk of a chat", error))
+    serde_json::from_slice(json).map_err(|error| BackendError::invalid_json("line is not a chat chunk", error))
 }
 
 #[cfg(test)]
@@ -105,8 +105,8 @@ mod tests {
     }
 
     #[test]
-    fn chunks_become_the_answer_that_would_have_come_at_once() {
-        for (lines, answer) in [
+    fn chunks_join_to_unstreamed_response() {
+        for (lines, response) in [
             (
                 &[
                     r#"{"model":"m","created_at":"1","message":{"role":"assistant","content":"","thinking":"h"},"done":false}"#,
@@ -126,17 +126,17 @@ mod tests {
             ),
             (&[r#"{"done":true}"#], r#"{"done":true,"message":{"content":"","role":"assistant"}}"#),
         ] {
-            assert_eq!(joined(lines), answer);
+            assert_eq!(joined(lines), response);
         }
     }
 
     #[test]
-    fn lines_that_are_no_chunks_fail_the_attempt() {
+    fn invalid_chunk_is_transient_failure() {
         for (line, why) in [
-            ("<html>", "a line is not a chunk of a chat: expected value"),
-            ("[]", "a line is not a chunk of a chat"),
-            (r#"{"message":7}"#, "a line is not a chunk of a chat"),
-            (r#"{"message":{"content":7}}"#, "a line is not a chunk of a chat"),
+            ("<html>", "line is not a chat chunk: expected value"),
+            ("[]", "line is not a chat chunk"),
+            (r#"{"message":7}"#, "line is not a chat chunk"),
+            (r#"{"message":{"content":7}}"#, "line is not a chat chunk"),
             (r#"{"error":"out of memory"}"#, "the model server failed: out of memory"),
         ] {
             let error = Chunks::default().push(line.as_bytes()).unwrap_err();

@@ -1,32 +1,33 @@
-//! What things cost among many jobs.
+//! Costs that must not grow with the number of jobs.
 
 use rusqlite::Connection;
 use tokio_test::block_on;
 use uuid::Uuid;
 
-use super::tests::{file, new, open};
+use super::support::{new_job, open, path};
 use crate::JobState;
 use crate::owner::Owner;
 use crate::store::Query;
+use crate::store::sqlite::{db, index, store};
 
-/// A page of an owner with few jobs costs as little among many jobs of others, and what starts reads only what is open.
+/// A page of one owner costs the same however many jobs others have, and a start reads only jobs that have not ended.
 #[test]
-fn what_is_asked_often_is_found_by_an_index() {
+fn frequent_queries_use_an_index() {
     let folder = tempfile::tempdir().unwrap();
-    let store = open(&folder);
-    let page = |state| super::store::paging(&Query { owner: Owner::ANYBODY, state, before: None, limit: 3 });
+    let opened = open(&folder);
+    let page = |state| store::page_sql(&Query { owner: Owner::ANONYMOUS, state, before: None, limit: 3 });
     for (sql, plan) in [
         (page(None), "SEARCH jobs USING INDEX jobs_by_owner (owner=? AND number<?)"),
         (
             page(Some(JobState::Done)),
             "SEARCH jobs USING INDEX jobs_by_owner_and_state (owner=? AND state=? AND number<?)",
         ),
-        (super::db::RUNNING.to_owned(), "SEARCH jobs USING INDEX jobs_open (state=?)"),
-        (super::index::QUEUED.to_owned(), "SEARCH jobs USING INDEX jobs_open (state=?)"),
-        (super::db::USED.to_owned(), "SEARCH jobs USING INDEX jobs_by_key (key=?)"),
-        (super::db::STATE.to_owned(), "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)"),
+        (db::RUNNING.to_owned(), "SEARCH jobs USING INDEX jobs_open (state=?)"),
+        (index::QUEUED.to_owned(), "SEARCH jobs USING INDEX jobs_open (state=?)"),
+        (db::JOB_BY_KEY.to_owned(), "SEARCH jobs USING INDEX jobs_by_key (key=?)"),
+        (db::JOB_STATE.to_owned(), "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)"),
     ] {
-        let steps = store.writer.run(move |db| {
+        let steps = opened.writer.run(move |db| {
             let mut plan = db.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
             let unset = plan.parameter_count();
             let nulls = rusqlite::params_from_iter(vec![rusqlite::types::Null; unset]);
@@ -36,12 +37,12 @@ fn what_is_asked_often_is_found_by_an_index() {
     }
 }
 
-/// How many pages 64 submissions with such keys change together, among 50,000 jobs with random ones.
+/// How many pages 64 submissions with keys from `key` change in one group, in a file of 50,000 jobs with random keys.
 fn pages(key: impl Fn() -> Uuid + Send + 'static) -> u64 {
     let folder = tempfile::tempdir().unwrap();
     drop(open(&folder));
-    // The last to close a file leaves no log behind.
-    Connection::open(file(&folder))
+    // SQLite deletes the WAL when the last connection closes.
+    Connection::open(path(&folder))
         .unwrap()
         .execute_batch(
             "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 50000)
@@ -49,18 +50,18 @@ fn pages(key: impl Fn() -> Uuid + Send + 'static) -> u64 {
              SELECT n, printf('%032x', n), zeroblob(16), 'done', 'm', n, 9e15, randomblob(16), zeroblob(32) FROM n",
         )
         .unwrap();
-    let store = open(&folder);
-    let submit = move |db: &mut super::db::Db| {
-        (0..64).try_for_each(|_| db.submit(&new(Some(&key().to_string()), "go")).map(|taken| drop(taken.unwrap())))
+    let opened = open(&folder);
+    let submit = move |db: &mut db::Db| {
+        (0..64).try_for_each(|_| db.submit(&new_job(Some(&key().to_string()), "go")).map(|taken| drop(taken.unwrap())))
     };
-    block_on(store.writer.run(submit)).unwrap();
+    block_on(opened.writer.run(submit)).unwrap();
     let log = folder.path().join("jobs.db-wal");
-    // A header, and a page with a header of its own for each that was changed.
+    // The WAL has a header, and a frame for each changed page.
     (std::fs::metadata(log).unwrap().len() - 32) / (4096 + 24)
 }
 
 #[test]
-fn keys_in_the_order_of_time_change_few_pages_however_many_there_are() {
+fn time_ordered_keys_change_few_pages() {
     let (random, in_order) = (pages(Uuid::new_v4), pages(Uuid::now_v7));
     assert!(in_order < 30 && random > 70, "{in_order} {random}");
 }

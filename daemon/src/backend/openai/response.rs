@@ -8,20 +8,20 @@ use super::tool_calls::ToolCall;
 use crate::ChatAnswer;
 use crate::{BoxError, InvalidValue};
 
-/// How long an answer took.
+/// How long a response timings.
 #[derive(Clone, Copy)]
-pub(super) struct Took {
-    /// Until the model spoke.
+pub(super) struct Timings {
+    /// Until its first part.
     pub(super) first: Duration,
     pub(super) total: Duration,
 }
 
 /// Ollama's chat response.
 #[derive(Serialize)]
-struct Answer<'a> {
+struct OllamaResponse<'a> {
     model: &'a str,
     created_at: Timestamp,
-    message: Said,
+    message: AssistantMessage,
     done: bool,
     done_reason: String,
     total_duration: u64,
@@ -34,7 +34,7 @@ struct Answer<'a> {
 }
 
 #[derive(Serialize)]
-struct Said {
+struct AssistantMessage {
     role: &'static str,
     content: String,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -43,26 +43,31 @@ struct Said {
     tool_calls: Vec<ToolCall>,
 }
 
-/// What was streamed as one answer of `model`, made at `created_at`.
-pub(super) fn answer(model: &str, created_at: Timestamp, events: Events, took: Took) -> Result<ChatAnswer, BoxError> {
+/// Joins the events of a stream to Ollama's chat response.
+pub(super) fn response(
+    model: &str,
+    created_at: Timestamp,
+    events: Events,
+    timings: Timings,
+) -> Result<ChatAnswer, BoxError> {
     let Events { content, thinking, tool_calls, finish_reason, usage } = events;
     let tool_calls = tool_calls.finish()?;
-    let written: Result<_, InvalidValue> = ChatAnswer::from_value(&Answer {
+    let response: Result<_, InvalidValue> = ChatAnswer::from_value(&OllamaResponse {
         model,
         created_at,
-        message: Said { role: "assistant", content, thinking, tool_calls },
+        message: AssistantMessage { role: "assistant", content, thinking, tool_calls },
         done: true,
         done_reason: done_reason(finish_reason),
-        total_duration: nanoseconds(took.total),
+        total_duration: nanoseconds(timings.total),
         prompt_eval_count: usage.and_then(|usage| usage.prompt_tokens),
-        prompt_eval_duration: nanoseconds(took.first),
+        prompt_eval_duration: nanoseconds(timings.first),
         eval_count: usage.and_then(|usage| usage.completion_tokens),
-        eval_duration: nanoseconds(took.total.saturating_sub(took.first)),
+        eval_duration: nanoseconds(timings.total.saturating_sub(timings.first)),
     });
-    Ok(written?)
+    Ok(response?)
 }
 
-/// Ollama says `stop` also where the model stopped to have a tool called.
+/// Ollama's `done_reason` of a tool call is `stop`.
 fn done_reason(finish_reason: Option<String>) -> String {
     match finish_reason.as_deref() {
         None | Some("tool_calls" | "function_call") => "stop".to_owned(),
@@ -70,7 +75,7 @@ fn done_reason(finish_reason: Option<String>) -> String {
     }
 }
 
-/// At least one: a reader that divides by a duration should not divide by zero.
+/// At least one, so that a division by a duration is never one by zero.
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).max(1)
 }
@@ -80,16 +85,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_become_ollamas_answer() {
-        let told = |lines: &[&str]| {
+    fn events_join_to_ollama_response() {
+        let join = |lines: &[&str]| {
             let mut events = Events::default();
             for line in lines {
                 events.push(line.as_bytes()).unwrap();
             }
-            let took = Took { first: Duration::from_nanos(3), total: Duration::from_nanos(10) };
-            answer("m", Timestamp::UNIX_EPOCH, events, took).unwrap().result.get().to_owned()
+            let timings = Timings { first: Duration::from_nanos(3), total: Duration::from_nanos(10) };
+            response("m", Timestamp::UNIX_EPOCH, events, timings).unwrap().result.get().to_owned()
         };
-        let all = told(&[
+        let all = join(&[
             r#"data: {"choices":[{"delta":{"role":"assistant","content":null,"reasoning_content":"hm"}}]}"#,
             r#"data: {"choices":[{"delta":{"content":"a\u00e4"}}]}"#,
             r#"data: {"choices":[{"delta":{"content":"b"},"finish_reason":"length"}]}"#,
@@ -101,7 +106,7 @@ mod tests {
             r#""eval_count":2,"eval_duration":7}"#
         );
         assert_eq!(all, expected);
-        let called = told(&[
+        let called = join(&[
             r#"data: {"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{}"}}]}}]}"#,
             r#"data: {"choices":[{"delta":{},"finish_reason":"tool_calls"}]}"#,
         ]);

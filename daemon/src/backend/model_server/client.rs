@@ -1,4 +1,4 @@
-//! The HTTP client that asks model servers.
+//! The HTTP client of model servers.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tower::{Service, ServiceBuilder};
 
 use crate::{BaseUrl, BoxError, Error};
 
-/// How long an idle connection is kept.
+/// How long an idle connection stays open.
 const IDLE: Duration = Duration::from_secs(15);
 
 #[cfg(feature = "tls")]
@@ -21,7 +21,7 @@ type Inner = hyper_rustls::HttpsConnector<HttpConnector>;
 #[cfg(not(feature = "tls"))]
 type Inner = HttpConnector;
 
-/// Boxed, since hyper-util wants futures that are `Unpin`: one for each connection, not for each request.
+/// Boxed because hyper-util requires `Unpin` futures: one box for each connection, not for each request.
 type Connector = BoxCloneSyncService<Uri, <Inner as Service<Uri>>::Response, BoxError>;
 
 pub(super) type HttpClient = Client<Connector, Full<Bytes>>;
@@ -48,14 +48,14 @@ fn secured(mut http: HttpConnector, base: &BaseUrl) -> Result<Inner, Error> {
     http.enforce_http(false);
     let mut roots = RootCertStore::empty();
     if base.is_https() {
-        // Only then: a machine without certificates can still ask a server in the clear.
+        // For `https` only: a machine without root certificates can still use `http`.
         tls::add_system_roots(&mut roots);
         if roots.is_empty() {
-            return Err(Error::config("url", "is https, and this machine has no root certificates"));
+            return Err(Error::config("url", "is https, but this machine has no root certificates"));
         }
     }
     let config = tls::config(roots)
-        .map_err(|error| Error::config("url", "is https, and TLS cannot be set up").with_source(error))?;
+        .map_err(|error| Error::config("url", "is https, but TLS cannot be set up").with_source(error))?;
     let builder = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(config).https_or_http();
     Ok(builder.enable_http1().enable_http2().wrap_connector(http))
 }
@@ -63,7 +63,7 @@ fn secured(mut http: HttpConnector, base: &BaseUrl) -> Result<Inner, Error> {
 #[cfg(not(feature = "tls"))]
 fn secured(http: HttpConnector, base: &BaseUrl) -> Result<Inner, Error> {
     if base.is_https() {
-        return Err(Error::config("url", "is https, and this build has no TLS (feature `tls`)"));
+        return Err(Error::config("url", "is https, but this build has no TLS (feature `tls`)"));
     }
     Ok(http)
 }

@@ -6,9 +6,9 @@ use serde_json::value::RawValue;
 
 use crate::{InvalidValue, Message};
 
-/// The body of `POST /jobs`.
+/// What a job runs: the body of `POST /jobs`.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Submission {
+pub(crate) struct JobSpec {
     #[serde(default, deserialize_with = "null_is_absent")]
     pub(crate) model: String,
     #[serde(default, deserialize_with = "null_is_absent")]
@@ -25,33 +25,33 @@ pub(crate) struct Submission {
     pub(crate) state_webhook_url: Option<String>,
 }
 
-impl Submission {
-    /// The callback URL, checked: absolute, http or https, with a host and without a user.
+impl JobSpec {
+    /// The checked callback URL: absolute, `http` or `https`, with a host, without user and password.
     pub(crate) fn webhook(&self) -> Result<Option<Uri>, InvalidValue> {
-        let refused = |why: &'static str| Err(InvalidValue::new("state_webhook_url", why));
+        let invalid = |reason: &'static str| Err(InvalidValue::new("state_webhook_url", reason));
         let Some(url) = &self.state_webhook_url else { return Ok(None) };
-        let Ok(uri) = url.parse::<Uri>() else { return refused("is not a URL") };
+        let Ok(uri) = url.parse::<Uri>() else { return invalid("is not a URL") };
         match (uri.scheme_str(), uri.authority()) {
             (Some("http" | "https"), Some(authority)) if authority.as_str().contains('@') => {
-                refused("must not hold a user or a password")
+                invalid("must not contain a user or password")
             }
             (Some("http" | "https"), Some(authority)) if !has_port(authority) => {
-                refused("must have a port from 1 to 65535, or none")
+                invalid("must have a port from 1 to 65535, or none")
             }
             (Some("http"), Some(authority)) if !authority.host().is_empty() => Ok(Some(uri)),
             (Some("https"), Some(authority)) if !authority.host().is_empty() => {
                 if cfg!(feature = "tls") {
                     Ok(Some(uri))
                 } else {
-                    refused("is https, which this daemon cannot send to")
+                    invalid("is https, but this daemon has no TLS (feature `tls`)")
                 }
             }
-            _ => refused("must be an absolute http or https URL"),
+            _ => invalid("must be an absolute http or https URL"),
         }
     }
 }
 
-/// Whether what is behind the host is a port, or nothing. What is none is ignored by whoever asks for the port.
+/// Whether the text after the host is empty or a valid port. `http` parses an invalid port as no port.
 fn has_port(authority: &Authority) -> bool {
     match authority.as_str().strip_prefix(authority.host()) {
         Some("" | ":") => true,
@@ -64,12 +64,12 @@ fn has_port(authority: &Authority) -> bool {
 mod tests {
     use super::*;
 
-    fn submission(json: &str) -> Submission {
+    fn submission(json: &str) -> JobSpec {
         serde_json::from_str(json).unwrap()
     }
 
     #[test]
-    fn callback_urls_are_absolute_http_without_a_user() {
+    fn callback_url_is_absolute_http_without_user() {
         for url in ["http://h/p?q=1", "http://[::1]:80/", "http://127.0.0.1:1/x"] {
             let submission = submission(&format!(r#"{{"model":"m","state_webhook_url":"{url}"}}"#));
             assert_eq!(submission.webhook().unwrap().unwrap().to_string(), url);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_is_none_is_not_taken_for_80() {
+    fn invalid_port_is_not_default_port() {
         let webhook = |url| submission(&format!(r#"{{"model":"m","state_webhook_url":"{url}"}}"#)).webhook();
         for url in ["http://h:1/", "http://h:/", "http://[::1]:65535/", "http://[::1]"] {
             assert!(webhook(url).unwrap().is_some(), "{url}");

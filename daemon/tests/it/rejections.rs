@@ -3,15 +3,15 @@ use foreman_daemon::Daemon;
 use super::raw::{accepted, exchange, get, post, request, submit};
 
 #[tokio::test]
-async fn bodies_that_are_no_submission() {
+async fn invalid_submission_bodies() {
     let daemon = Daemon::start().await.unwrap();
-    for (body, status, why) in [
-        ("", 400, "the body is not JSON"),
-        ("{", 400, "the body is not JSON"),
-        (r#"{"model":"m"} x"#, 400, "the body is not JSON"),
-        ("[]", 422, "the body must be a JSON object"),
-        (r#"["m"]"#, 422, "the body must be a JSON object"),
-        ("[", 400, "the body is not JSON"),
+    for (body, status, message) in [
+        ("", 400, "invalid JSON"),
+        ("{", 400, "invalid JSON"),
+        (r#"{"model":"m"} x"#, 400, "invalid JSON"),
+        ("[]", 422, "body must be a JSON object"),
+        (r#"["m"]"#, 422, "body must be a JSON object"),
+        ("[", 400, "invalid JSON"),
         ("{}", 422, "model must not be missing or empty"),
         (r#"{"model":""}"#, 422, "model must not be missing or empty"),
         (r#"{"model":null}"#, 422, "model must not be missing or empty"),
@@ -24,12 +24,12 @@ async fn bodies_that_are_no_submission() {
         (
             r#"{"model":"m","state_webhook_url":"http://u:p@h/"}"#,
             422,
-            "invalid state_webhook_url: must not hold a user",
+            "invalid state_webhook_url: must not contain a user",
         ),
         (r#"{"model":"m","state_webhook_url":""}"#, 422, "invalid state_webhook_url: "),
     ] {
         let error = post(&daemon, "/jobs", &[], body).await.refused(status);
-        assert!(error.contains(why), "{body}: {error}");
+        assert!(error.contains(message), "{body}: {error}");
     }
     let named = |length: usize| format!(r#"{{"model":"{}"}}"#, "m".repeat(length));
     let error = post(&daemon, "/jobs", &[], &named(1025)).await.refused(422);
@@ -39,12 +39,12 @@ async fn bodies_that_are_no_submission() {
 }
 
 #[tokio::test]
-async fn paths_and_methods_that_are_not_there() {
+async fn unknown_paths_and_methods() {
     let daemon = Daemon::start().await.unwrap();
-    assert_eq!(get(&daemon, "/", &[]).await.refused(404), "there is nothing at this path");
-    assert_eq!(get(&daemon, "/jobs/unknown", &[]).await.refused(404), "no such job");
-    assert_eq!(get(&daemon, "/jobs/..%2f", &[]).await.refused(404), "no such job");
-    assert_eq!(get(&daemon, "/jobs/%ff", &[]).await.refused(404), "no such job");
+    assert_eq!(get(&daemon, "/", &[]).await.refused(404), "path not found");
+    assert_eq!(get(&daemon, "/jobs/unknown", &[]).await.refused(404), "job not found");
+    assert_eq!(get(&daemon, "/jobs/..%2f", &[]).await.refused(404), "job not found");
+    assert_eq!(get(&daemon, "/jobs/%ff", &[]).await.refused(404), "job not found");
     for (method, path, allow) in [
         ("PUT", "/jobs", "GET"),
         ("POST", "/jobs/7", "DELETE"),
@@ -52,13 +52,13 @@ async fn paths_and_methods_that_are_not_there() {
         ("GET", "/api/embed", "POST"),
     ] {
         let answer = exchange(&daemon, request(method, path, &[], "")).await;
-        assert_eq!(answer.refused(405), "not with this method");
+        assert_eq!(answer.refused(405), "method not allowed");
         assert!(answer.header("allow").unwrap().contains(allow), "{answer:?}");
     }
 }
 
 #[tokio::test]
-async fn media_types_that_are_not_json() {
+async fn media_types_other_than_json() {
     let daemon = Daemon::start().await.unwrap();
     let body = r#"{"model":"m"}"#;
     for headers in [
@@ -75,23 +75,23 @@ async fn media_types_that_are_not_json() {
 }
 
 #[tokio::test]
-async fn bodies_over_the_limit_declared_or_not() {
+async fn bodies_over_limit() {
     let daemon = Daemon::builder().body_limit(13).start().await.unwrap();
     accepted(&post(&daemon, "/jobs", &[], r#"{"model":"m"}"#).await);
-    // Declared: refused before a byte of it is read.
+    // Rejected by its Content-Length, before a byte of the body is read.
     let head = "POST /jobs HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: application/json\r\n";
     let declared = exchange(&daemon, format!("{head}Content-Length: 14\r\n\r\n")).await;
-    assert_eq!(declared.refused(413), "the body is larger than 13 bytes");
+    assert_eq!(declared.refused(413), "body exceeds 13 bytes");
     let chunked =
         exchange(&daemon, format!("{head}Transfer-Encoding: chunked\r\n\r\ne\r\n{{\"model\":\"mm\"}}\r\n")).await;
-    assert_eq!(chunked.refused(413), "the body is larger than 13 bytes");
-    // One that sends on does not lose the answer: far more than the sockets' buffers hold.
+    assert_eq!(chunked.refused(413), "body exceeds 13 bytes");
+    // A client that continues to send, more than the socket buffers hold, still gets the response.
     let long = "x".repeat(32 * 1024 * 1024);
-    assert_eq!(post(&daemon, "/jobs", &[], &long).await.refused(413), "the body is larger than 13 bytes");
+    assert_eq!(post(&daemon, "/jobs", &[], &long).await.refused(413), "body exceeds 13 bytes");
 }
 
 #[tokio::test]
-async fn keys_that_are_none() {
+async fn invalid_idempotency_keys() {
     let daemon = Daemon::start().await.unwrap();
     let long = format!("Idempotency-Key: {}", "k".repeat(256));
     for headers in [&["Idempotency-Key:"][..], &[&long], &["Idempotency-Key: a", "Idempotency-Key: b"]] {
@@ -100,7 +100,7 @@ async fn keys_that_are_none() {
 }
 
 #[tokio::test]
-async fn every_request_needs_the_token() {
+async fn every_request_needs_token() {
     let daemon = Daemon::builder().token("secret").start().await.unwrap();
     for path in ["/jobs", "/jobs/7", "/api/tags", "/nowhere"] {
         for headers in [
@@ -119,15 +119,15 @@ async fn every_request_needs_the_token() {
         }
     }
     post(&daemon, "/jobs", &[], r#"{"model":"m"}"#).await.refused(401);
-    for shown in ["Authorization: Bearer secret", "authorization: bearer secret"] {
-        accepted(&post(&daemon, "/jobs", &[shown], r#"{"model":"m"}"#).await);
-        assert_eq!(get(&daemon, "/api/tags", &[shown]).await.status, 200);
+    for header in ["Authorization: Bearer secret", "authorization: bearer secret"] {
+        accepted(&post(&daemon, "/jobs", &[header], r#"{"model":"m"}"#).await);
+        assert_eq!(get(&daemon, "/api/tags", &[header]).await.status, 200);
     }
     assert_eq!(daemon.stats().accepted, 2);
 }
 
 #[tokio::test]
-async fn listing_with_parameters_that_are_none() {
+async fn invalid_list_parameters() {
     let daemon = Daemon::start().await.unwrap();
     submit(&daemon, "a").await;
     for query in ["limit=0", "limit=201", "limit=x", "state=sleeping", "cursor=x"] {

@@ -1,0 +1,60 @@
+use std::borrow::Cow;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+use super::json;
+use crate::failure::failure;
+use crate::store::StoreError;
+
+/// An error response: a status and `{"error": "…"}`.
+#[derive(Debug)]
+pub(super) struct Rejection {
+    status: StatusCode,
+    reason: Cow<'static, str>,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    error: &'a str,
+}
+
+impl Rejection {
+    pub(super) fn new(status: StatusCode, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, reason: reason.into(), header: None }
+    }
+
+    pub(super) fn unknown_job() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "job not found")
+    }
+
+    pub(super) fn with(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.header = Some((name, HeaderValue::from_static(value)));
+        self
+    }
+
+    /// A rejection with `Retry-After`.
+    pub(super) fn retry_after(status: StatusCode, reason: &'static str, seconds: &'static str) -> Self {
+        Self::new(status, reason).with(header::RETRY_AFTER, seconds)
+    }
+}
+
+/// Nothing has changed, and the request may be repeated.
+impl From<StoreError> for Rejection {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(error = %failure(&error), "store failure");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).with(header::RETRY_AFTER, "10")
+    }
+}
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        let mut response = json(self.status, &ErrorBody { error: &self.reason });
+        if let Some((name, value)) = self.header {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}

@@ -1,0 +1,190 @@
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Transient;
+use crate::BoxError;
+
+/// The longest message of a server that is kept, in characters.
+const MAX_MESSAGE: usize = 500;
+
+/// Why an attempt at a model server failed. The constructors decide which failures are transient.
+#[derive(Debug)]
+pub(super) struct BackendError {
+    kind: Kind,
+    source: Option<BoxError>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Connect,
+    Disconnected,
+    Stalled(Duration),
+    AttemptTimeout(Duration),
+    Status(StatusCode, Option<String>),
+    Reported(String),
+    InvalidResponse(&'static str),
+    TooLarge(usize),
+}
+
+impl BackendError {
+    pub(super) fn connect(source: BoxError) -> BoxError {
+        Self { kind: Kind::Connect, source: Some(source) }.transient()
+    }
+
+    pub(super) fn disconnected(source: BoxError) -> BoxError {
+        Self { kind: Kind::Disconnected, source: Some(source) }.transient()
+    }
+
+    /// The server sent nothing within the limit.
+    pub(super) fn stalled(limit: Duration) -> BoxError {
+        Self::new(Kind::Stalled(limit)).transient()
+    }
+
+    pub(super) fn invalid_response(reason: &'static str) -> BoxError {
+        Self::new(Kind::InvalidResponse(reason)).transient()
+    }
+
+    pub(super) fn invalid_json(reason: &'static str, source: serde_json::Error) -> BoxError {
+        Self { kind: Kind::InvalidResponse(reason), source: Some(source.into()) }.transient()
+    }
+
+    /// Final: another attempt would take as long.
+    pub(super) fn attempt_timeout(limit: Duration) -> BoxError {
+        Self::new(Kind::AttemptTimeout(limit)).into()
+    }
+
+    /// Final: the next response would be as large.
+    pub(super) fn too_large(limit: usize) -> BoxError {
+        Self::new(Kind::TooLarge(limit)).into()
+    }
+
+    /// The response has a status other than 200.
+    pub(super) fn status(status: StatusCode, body: &[u8]) -> BoxError {
+        let message = serde_json::from_slice(body).ok().as_ref().and_then(body_message);
+        let error = Self::new(Kind::Status(status, message));
+        if is_transient_status(status) { error.transient() } else { error.into() }
+    }
+
+    /// The server reported an error during a stream. It is final only if it names a final status.
+    pub(super) fn reported(error: &Value) -> BoxError {
+        let reported = Self::new(Kind::Reported(message(error).unwrap_or_else(|| truncated(&error.to_string()))));
+        let status = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
+        match status.and_then(|status| StatusCode::from_u16(status).ok()) {
+            Some(status) if is_error_status(status) && !is_transient_status(status) => reported.into(),
+            _ => reported.transient(),
+        }
+    }
+
+    fn new(kind: Kind) -> Self {
+        Self { kind, source: None }
+    }
+
+    fn transient(self) -> BoxError {
+        Transient::new(self).into()
+    }
+}
+
+fn is_error_status(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
+}
+
+fn is_transient_status(status: StatusCode) -> bool {
+    match status {
+        // The server was built or started without it: llama.cpp responds so to embeddings.
+        StatusCode::NOT_IMPLEMENTED => false,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => true,
+        _ => status.is_server_error(),
+    }
+}
+
+/// `{"error": "…"}` of Ollama, `{"error": {"message": "…"}}` of OpenAI, `{"message": "…"}` of similar servers.
+fn body_message(body: &Value) -> Option<String> {
+    message(body.get("error").unwrap_or(body))
+}
+
+fn message(error: &Value) -> Option<String> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum ErrorValue<'a> {
+        Text(&'a str),
+        Object { message: &'a str },
+    }
+    match ErrorValue::deserialize(error).ok()? {
+        ErrorValue::Text(text) | ErrorValue::Object { message: text } => Some(truncated(text)),
+    }
+}
+
+fn truncated(text: &str) -> String {
+    text.chars().take(MAX_MESSAGE).collect()
+}
+
+impl fmt::Display for BackendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Connect => f.write_str("cannot connect to the model server"),
+            Kind::Disconnected => f.write_str("connection to the model server lost"),
+            Kind::Stalled(limit) => write!(f, "no data from the model server for {limit:?}"),
+            Kind::AttemptTimeout(limit) => write!(f, "attempt timed out after {limit:?}"),
+            Kind::Status(status, Some(message)) => {
+                write!(f, "the model server returned {}: {message}", status.as_u16())
+            }
+            Kind::Status(status, None) => write!(f, "the model server returned {status}"),
+            Kind::Reported(message) => write!(f, "the model server failed: {message}"),
+            Kind::InvalidResponse(reason) => write!(f, "invalid response from the model server: {reason}"),
+            Kind::TooLarge(limit) => write!(f, "response of the model server exceeds {limit} bytes"),
+        }
+    }
+}
+
+impl StdError for BackendError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::transient::is_transient;
+    use crate::failure::failure;
+
+    #[test]
+    fn status_decides_transience_and_body_gives_message() {
+        for (status, body, transient, text) in [
+            (404, r#"{"error":"model 'x' not found"}"#, false, "the model server returned 404: model 'x' not found"),
+            (400, r#"{"error":{"message":"no","code":1}}"#, false, "the model server returned 400: no"),
+            (422, r#"{"object":"error","message":"bad"}"#, false, "the model server returned 422: bad"),
+            (401, "", false, "the model server returned 401 Unauthorized"),
+            (302, "<html>", false, "the model server returned 302 Found"),
+            (501, r#"{"error":"no"}"#, false, "the model server returned 501: no"),
+            (408, r#"{"error":7}"#, true, "the model server returned 408 Request Timeout"),
+            (429, r#"{"error":"busy"}"#, true, "the model server returned 429: busy"),
+            (500, "[]", true, "the model server returned 500 Internal Server Error"),
+            (503, r#"{"error":"loading"}"#, true, "the model server returned 503: loading"),
+        ] {
+            let error = BackendError::status(StatusCode::from_u16(status).unwrap(), body.as_bytes());
+            assert_eq!(is_transient(error.as_ref()), transient, "{status}");
+            assert!(failure(error.as_ref()).ends_with(text), "{status}: {}", failure(error.as_ref()));
+        }
+    }
+
+    #[test]
+    fn reported_error_is_transient_unless_it_names_final_status() {
+        for (json, transient, text) in [
+            (r#""out of memory""#, true, "the model server failed: out of memory"),
+            (r#"{"message":"m","code":500}"#, true, "the model server failed: m"),
+            (r#"{"message":"m","code":429}"#, true, "the model server failed: m"),
+            (r#"{"message":"m","code":400}"#, false, "the model server failed: m"),
+            (r#"{"a":1}"#, true, r#"the model server failed: {"a":1}"#),
+        ] {
+            let error = BackendError::reported(&serde_json::from_str(json).unwrap());
+            assert_eq!(is_transient(error.as_ref()), transient, "{json}");
+            assert!(failure(error.as_ref()).ends_with(text), "{json}: {}", failure(error.as_ref()));
+        }
+    }
+}

@@ -1,0 +1,22 @@
+use std::fmt;
+
+use super::ModelServer;
+use crate::{BoxError, Chat, ChatAnswer, EmbedRequest, EmbedResponse, ModelInfo};
+
+/// The API that a model server speaks: maps each request to it, and its response back to Ollama's shapes.
+pub trait ModelApi: fmt::Debug + Clone + Send + Sync + 'static {
+    /// Runs a chat.
+    #[doc(hidden)]
+    fn chat(server: &ModelServer, chat: &Chat) -> impl Future<Output = Result<ChatAnswer, BoxError>> + Send;
+
+    /// Lists the server's models.
+    #[doc(hidden)]
+    fn list(server: &ModelServer) -> impl Future<Output = Result<Vec<ModelInfo>, BoxError>> + Send;
+
+    /// Embeds texts.
+    #[doc(hidden)]
+    fn embed(
+        server: &ModelServer,
+        request: &EmbedRequest,
+    ) -> impl Future<Output = Result<EmbedResponse, BoxError>> + Send;
+}

@@ -1,0 +1,94 @@
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tower::Service;
+
+use super::{ModelApi, ModelBackendBuilder, ModelServer};
+use crate::{Backend, BoxError, Chat, ChatAnswer, EmbedRequest, EmbedResponse, Error, ListModels, ModelInfo};
+
+/// A backend that calls a model server over the API `A`: [`Ollama`](crate::Ollama) or [`OpenAi`](crate::OpenAi).
+///
+/// It is a tower service for chats, models and embeddings. Clones share connections.
+///
+/// A failure is [`Transient`](crate::Transient) if the server cannot be reached, responds with 408, 429 or 5xx (except 501),
+/// stalls, closes the connection early, sends an invalid response, or reports an error during a stream. Any other status is
+/// final, and the job's `error` contains the server's message. Dropping a future closes the connection, which stops the model.
+#[derive(Debug, Clone)]
+pub struct ModelBackend<A> {
+    server: ModelServer,
+    api: PhantomData<A>,
+}
+
+impl<A: ModelApi> ModelBackend<A> {
+    /// A backend with the default limits and without an API key, for the server at `url`.
+    ///
+    /// # Errors
+    ///
+    /// See [`ModelBackendBuilder::build`].
+    pub fn new(url: impl Into<String>) -> Result<Self, Error> {
+        Self::builder(url).build()
+    }
+
+    /// Configures a backend for the server at `url`.
+    pub fn builder(url: impl Into<String>) -> ModelBackendBuilder<A> {
+        ModelBackendBuilder::new(url.into())
+    }
+
+    pub(super) fn from_server(server: ModelServer) -> Self {
+        Self { server, api: PhantomData }
+    }
+}
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
+
+impl<A: ModelApi> Service<Chat> for ModelBackend<A> {
+    type Response = ChatAnswer;
+    type Error = BoxError;
+    type Future = BoxFuture<ChatAnswer>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, chat: Chat) -> Self::Future {
+        let server = self.server.clone();
+        Box::pin(async move { server.limit_attempt(A::chat(&server, &chat)).await })
+    }
+}
+
+impl<A: ModelApi> Service<ListModels> for ModelBackend<A> {
+    type Response = Vec<ModelInfo>;
+    type Error = BoxError;
+    type Future = BoxFuture<Vec<ModelInfo>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: ListModels) -> Self::Future {
+        let server = self.server.clone();
+        Box::pin(async move { server.limit_attempt(A::list(&server)).await })
+    }
+}
+
+impl<A: ModelApi> Service<EmbedRequest> for ModelBackend<A> {
+    type Response = EmbedResponse;
+    type Error = BoxError;
+    type Future = BoxFuture<EmbedResponse>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: EmbedRequest) -> Self::Future {
+        let server = self.server.clone();
+        Box::pin(async move { server.limit_attempt(A::embed(&server, &request)).await })
+    }
+}
+
+impl<A: ModelApi> From<ModelBackend<A>> for Backend {
+    fn from(backend: ModelBackend<A>) -> Self {
+        Self::from_service(backend)
+    }
+}

@@ -1,0 +1,93 @@
+use std::fmt;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, StatusCode};
+use http_body_util::Full;
+use serde::Serialize;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::client::{HttpClient, client};
+use super::limits::BackendLimits;
+use super::response::ServerResponse;
+use crate::backend::error::BackendError;
+use crate::{BaseUrl, BoxError, Error};
+
+/// How much of an error response is read, in bytes.
+const ERROR_BODY_LIMIT: usize = 64 << 10;
+
+/// A model server: its address, and the limits of calls to it. Clones share connections.
+#[derive(Clone)]
+pub struct ModelServer {
+    base: BaseUrl,
+    client: HttpClient,
+    authorization: Option<HeaderValue>,
+    limits: BackendLimits,
+}
+
+impl ModelServer {
+    pub(super) fn new(url: &str, authorization: Option<HeaderValue>, limits: BackendLimits) -> Result<Self, Error> {
+        let limits = limits.checked()?;
+        let base = BaseUrl::parse("url", url)?;
+        let client = client(&base, limits.connect)?;
+        Ok(Self { base, client, authorization, limits })
+    }
+
+    pub(in crate::backend) fn base(&self) -> &str {
+        self.base.as_str()
+    }
+
+    pub(in crate::backend) async fn get(&self, path: &str) -> Result<ServerResponse, BoxError> {
+        self.send(Method::GET, path, Bytes::new()).await
+    }
+
+    pub(in crate::backend) async fn post(&self, path: &str, body: &impl Serialize) -> Result<ServerResponse, BoxError> {
+        self.send(Method::POST, path, serde_json::to_vec(body)?.into()).await
+    }
+
+    /// Applies the time limit of a whole attempt.
+    pub(super) async fn limit_attempt<T>(
+        &self,
+        attempt: impl Future<Output = Result<T, BoxError>>,
+    ) -> Result<T, BoxError> {
+        match self.limits.attempt {
+            None => attempt.await,
+            Some(limit) => timeout(limit, attempt).await.unwrap_or_else(|_| Err(BackendError::attempt_timeout(limit))),
+        }
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<ServerResponse, BoxError> {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        if !body.is_empty() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let (mut limits, deadline) = (self.limits, Instant::now() + self.limits.first);
+        let sending = self.client.request(request.body(Full::new(body))?);
+        let response = match timeout_at(deadline, sending).await {
+            Err(_) => return Err(BackendError::stalled(limits.first)),
+            Ok(Err(error)) => return Err(send_error(error)),
+            Ok(Ok(response)) => response,
+        };
+        let (head, body) = response.into_parts();
+        if head.status == StatusCode::OK {
+            return Ok(ServerResponse::new(body, limits, deadline));
+        }
+        limits.response = ERROR_BODY_LIMIT;
+        // If the body cannot be read, the error has the status only.
+        let body = ServerResponse::new(body, limits, deadline).collect().await.unwrap_or_default();
+        Err(BackendError::status(head.status, &body))
+    }
+}
+
+fn send_error(error: hyper_util::client::legacy::Error) -> BoxError {
+    if error.is_connect() { BackendError::connect(error.into()) } else { BackendError::disconnected(error.into()) }
+}
+
+impl fmt::Debug for ModelServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ModelServer").field("base", &self.base).field("limits", &self.limits).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,69 @@
+use serde::Deserialize;
+
+use super::chunks::Chunks;
+use super::request::Request;
+use crate::backend::error::BackendError;
+use crate::backend::model_server::{ModelApi, ModelBackend, ModelBackendBuilder, ModelServer};
+use crate::{BoxError, Chat, ChatAnswer, EmbedRequest, EmbedResponse, ModelInfo};
+
+/// A backend that runs chats on an [Ollama](https://ollama.com) server, over Ollama's own API.
+///
+/// A submission is sent to `POST /api/chat` byte for byte, and always streamed: the pauses between parts show whether a model
+/// has stalled or is only slow. The parts are joined to one result. Models and embeddings are the server's.
+///
+/// [`ModelBackend`] says which failures are transient. tower's layers limit how many requests are in flight:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), foreman_daemon::Error> {
+/// use std::time::Duration;
+///
+/// use foreman_daemon::{Backend, Daemon, Ollama};
+/// use tower::limit::ConcurrencyLimit;
+///
+/// let ollama = Ollama::builder("http://127.0.0.1:11434")
+///     .stall(Duration::from_secs(30))
+///     .build()?;
+/// let chat = ConcurrencyLimit::new(ollama.clone(), 2);
+/// let backend = Backend::new(chat).models(ollama.clone()).embed(ollama);
+/// let daemon = Daemon::builder().backend(backend).start().await?;
+/// daemon.shutdown().await;
+/// # Ok(()) }
+/// ```
+pub type Ollama = ModelBackend<OllamaApi>;
+
+/// Configures an [`Ollama`].
+pub type OllamaBuilder = ModelBackendBuilder<OllamaApi>;
+
+/// Ollama's own API.
+#[derive(Debug, Clone, Copy)]
+pub enum OllamaApi {}
+
+#[derive(Deserialize)]
+struct Tags {
+    #[serde(default)]
+    models: Option<Vec<ModelInfo>>,
+}
+
+impl ModelApi for OllamaApi {
+    async fn chat(server: &ModelServer, chat: &Chat) -> Result<ChatAnswer, BoxError> {
+        let mut lines = server.post("/api/chat", &Request::new(chat)).await?.lines();
+        let mut chunks = Chunks::default();
+        while let Some(line) = lines.next().await? {
+            if chunks.push(&line)? {
+                return Ok(ChatAnswer::new(chunks.finish()?));
+            }
+            lines.generating();
+        }
+        Err(BackendError::invalid_response("stream ended early"))
+    }
+
+    async fn list(server: &ModelServer) -> Result<Vec<ModelInfo>, BoxError> {
+        let tags: Tags = server.get("/api/tags").await?.json().await?;
+        Ok(tags.models.unwrap_or_default())
+    }
+
+    async fn embed(server: &ModelServer, request: &EmbedRequest) -> Result<EmbedResponse, BoxError> {
+        server.post("/api/embed", request).await?.json().await
+    }
+}

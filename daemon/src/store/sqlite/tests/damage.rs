@@ -1,0 +1,122 @@
+//! Rows that do not decode, and pages that SQLite cannot read.
+
+use tokio_test::block_on;
+
+use super::support::{done, done_with, execute_sql, open, path, submit, submit_with_webhook, take};
+use crate::JobState;
+use crate::owner::Owner;
+use crate::store::sqlite::db::Db;
+use crate::store::{Claim, NextJob, Store as _, Verdict};
+
+#[test]
+fn damaged_job_fails_and_others_run() {
+    for damage in ["x'7b'", "x'ff'", "x''", "NULL", "substr(body, 9)"] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        let bad = submit_with_webhook(&store, "bad");
+        let good = submit(&store, "good");
+        drop(store);
+        execute_sql(&folder, &format!("UPDATE jobs SET body = {damage} WHERE number = 1"));
+
+        let store = open(&folder);
+        let next = block_on(store.take()).unwrap();
+        assert!(matches!(next, Some(NextJob::Damaged(job_id)) if job_id == bad), "{damage}");
+        assert_eq!(take(&store).unwrap().job_id, good);
+        assert!(take(&store).is_none());
+        let status = block_on(store.status(Owner::ANONYMOUS, &bad)).unwrap().unwrap();
+        assert_eq!(status.state, JobState::Failed);
+        assert_eq!(status.error.as_deref(), Some("what was submitted is damaged in the daemon's store"));
+        assert_eq!((status.attempt, status.started_at, status.completed_at.is_some()), (0, None, true));
+        for state in [JobState::Queued, JobState::Failed] {
+            let Claim::Now(mail) = block_on(store.claim()).unwrap() else { panic!("no event") };
+            assert_eq!((&mail.job_id, &mail.status.state), (&bad, &state));
+            block_on(store.settle(&bad, Verdict::Delivered)).unwrap();
+        }
+        drop(store);
+        assert_eq!(block_on(open(&folder).status(Owner::ANONYMOUS, &bad)).unwrap().unwrap().state, JobState::Failed);
+    }
+}
+
+#[test]
+fn damaged_events_are_given_up_and_others_sent() {
+    for damage in ["webhook = 'no url'", "webhook = NULL", "traceparent = x'00'", "artifacts = '{'"] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        let (bad, good) = (submit_with_webhook(&store, "bad"), submit_with_webhook(&store, "good"));
+        drop(store);
+        execute_sql(&folder, &format!("UPDATE jobs SET {damage} WHERE number = 1"));
+
+        let store = open(&folder);
+        let Claim::Now(mail) = block_on(store.claim()).unwrap() else { panic!("no event") };
+        assert_eq!(mail.job_id, good, "{damage}");
+        assert!(matches!(block_on(store.claim()).unwrap(), Claim::Nothing));
+        // It is run all the same.
+        assert_eq!(take(&store).unwrap().job_id, bad);
+    }
+}
+
+#[test]
+fn job_damaged_while_running_is_not_retried() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let bad = submit(&store, "bad");
+    take(&store).unwrap();
+    let damage = |db: &mut Db| db.connection.execute_batch("UPDATE jobs SET body = x'7b'");
+    block_on(store.writer.run(damage)).unwrap();
+    assert!(block_on(store.restart(&bad, 1)).unwrap().is_none());
+    let status = block_on(store.status(Owner::ANONYMOUS, &bad)).unwrap().unwrap();
+    assert_eq!((&status.state, status.attempt), (&JobState::Failed, 1));
+}
+
+/// Overwrites the overflow pages that contain only `x`, while no store has the file open.
+fn corrupt(folder: &tempfile::TempDir) {
+    execute_sql(folder, "PRAGMA wal_checkpoint(TRUNCATE)");
+    let mut bytes = std::fs::read(path(folder)).unwrap();
+    let mut pages = 0;
+    // The first four bytes of an overflow page are the number of the next one.
+    for page in bytes.chunks_mut(4096).filter(|page| page[4..].iter().all(|byte| *byte == b'x')) {
+        page.fill(0xff);
+        pages += 1;
+    }
+    assert!(pages > 10, "{pages}");
+    std::fs::write(path(folder), bytes).unwrap();
+}
+
+#[test]
+fn events_on_corrupt_page_are_skipped_and_others_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let (torn, good) = (submit_with_webhook(&store, "torn"), submit_with_webhook(&store, "good"));
+    take(&store).unwrap();
+    let long = done_with(&"x".repeat(200_000));
+    assert!(block_on(store.finish(&torn, 1, long)).unwrap());
+    drop(store);
+    corrupt(&folder);
+
+    let store = open(&folder);
+    let broken = block_on(store.claim()).unwrap_err();
+    assert_eq!(broken.to_string(), "the store's file is damaged");
+    let Claim::Now(mail) = block_on(store.claim()).unwrap() else { panic!("no event") };
+    assert_eq!(mail.job_id, good);
+    assert!(matches!(block_on(store.claim()).unwrap(), Claim::Nothing));
+}
+
+#[test]
+fn job_on_corrupt_page_is_skipped_and_others_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let (torn, good) = (submit(&store, &"x".repeat(200_000)), submit(&store, "good"));
+    drop(store);
+    corrupt(&folder);
+
+    let store = open(&folder);
+    let broken = block_on(store.take()).unwrap_err();
+    assert_eq!(broken.to_string(), "the store's file is damaged");
+    assert_eq!(take(&store).unwrap().job_id, good);
+    assert!(take(&store).is_none());
+    // The job cannot be updated either.
+    assert_eq!(block_on(store.status(Owner::ANONYMOUS, &torn)).unwrap().unwrap().state, JobState::Queued);
+    assert!(block_on(store.finish(&good, 1, done())).unwrap());
+    let next = submit(&store, "next");
+    assert_eq!(take(&store).unwrap().job_id, next);
+}

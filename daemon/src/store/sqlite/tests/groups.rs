@@ -1,0 +1,53 @@
+//! Groups of changes in which some fail.
+
+use tokio_test::block_on;
+
+use super::support::{new_job, open, submit, take};
+use crate::owner::Owner;
+use crate::store::{Query, Store as _};
+
+#[test]
+fn full_disk_rejects_submission_and_keeps_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let job_id = submit(&store, "first");
+    let limit = |pages: &'static str| {
+        block_on(store.writer.run(move |db| db.connection.execute_batch(&format!("PRAGMA max_page_count = {pages}"))))
+            .unwrap();
+    };
+    limit("1");
+    let long = "x".repeat(200_000);
+    let broken = block_on(store.submit(new_job(None, &long))).unwrap_err();
+    assert_eq!(broken.to_string(), "the disk of the store is full");
+    // It is not in the queue either.
+    assert_eq!(block_on(store.status(Owner::ANONYMOUS, &job_id)).unwrap().unwrap().position, Some(1));
+    limit("1000000");
+    assert_eq!(
+        block_on(store.list(Query { owner: Owner::ANONYMOUS, state: None, before: None, limit: 9 }))
+            .unwrap()
+            .jobs
+            .len(),
+        1
+    );
+    let second = submit(&store, &long);
+    assert_eq!(take(&store).unwrap().job_id, job_id);
+    assert_eq!(take(&store).unwrap().job_id, second);
+    assert!(take(&store).is_none());
+}
+
+#[test]
+fn failed_change_does_not_affect_its_group() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let (bad, good) = block_on(async {
+        let bad = store.writer.run(|db| {
+            db.submit(&new_job(None, "half done"))?.unwrap();
+            db.connection.execute_batch("INSERT INTO nowhere VALUES (1)")
+        });
+        tokio::join!(bad, store.submit(new_job(None, "whole")))
+    });
+    assert_eq!(bad.unwrap_err().to_string(), "the store failed");
+    let job_id = good.unwrap().unwrap().job_id;
+    assert_eq!(take(&store).unwrap().job_id, job_id);
+    assert!(take(&store).is_none());
+}

@@ -1,0 +1,94 @@
+//! Opening a file: foreign files, restarts, jobs that are kept long enough.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+use tokio_test::block_on;
+
+use super::support::{BATCH, DAY, done, new_job, open, path, submit, take};
+use crate::JobState;
+use crate::failure::failure;
+use crate::owner::Owner;
+use crate::store::sqlite::db::Db;
+use crate::store::{Sqlite, Store as _};
+
+fn open_error(folder: &tempfile::TempDir) -> String {
+    open_error_at(&path(folder))
+}
+
+/// The message of the daemon's error for this file, which the message calls `PATH`.
+fn open_error_at(path: &Path) -> String {
+    let error = Sqlite::open(path, 100, BATCH, DAY, 3).unwrap_err();
+    let error = crate::Error::store(Path::new("PATH"), error);
+    assert!(error.is_store() && !error.is_invalid_config() && !error.is_listen(), "{error}");
+    failure(&error)
+}
+
+#[test]
+fn foreign_file_is_refused_and_unchanged() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(path(&folder), "not a database, but long enough to be taken for one by its length".repeat(100))
+        .unwrap();
+    let damaged = open_error(&folder);
+    assert!(damaged.starts_with("cannot open the store PATH: the store's file is damaged: "), "{damaged}");
+    assert!(std::fs::read_to_string(path(&folder)).unwrap().starts_with("not a database"));
+
+    let folder = tempfile::tempdir().unwrap();
+    Connection::open(path(&folder)).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
+    assert_eq!(open_error(&folder), "the store PATH is a database of another program");
+
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(&folder));
+    Connection::open(path(&folder)).unwrap().execute_batch("PRAGMA user_version = 7").unwrap();
+    assert_eq!(
+        open_error(&folder),
+        "the store PATH was written by a newer version (its tables are version 7, this is 1)"
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    let first = open(&folder);
+    assert_eq!(open_error(&folder), "the store PATH is in use by another daemon");
+    drop(first);
+    open(&folder);
+    let nowhere = open_error_at(&folder.path().join("no/such/jobs.db"));
+    assert!(nowhere.starts_with("cannot lock the store PATH: "), "{nowhere}");
+}
+
+#[test]
+fn running_job_is_requeued_until_attempts_run_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let job_id = submit(&open(&folder), "go");
+    for attempt in 1..=3 {
+        let store = open(&folder);
+        assert_eq!(block_on(store.status(Owner::ANONYMOUS, &job_id)).unwrap().unwrap().state, JobState::Queued);
+        let taken = take(&store).unwrap();
+        assert_eq!((taken.job_id, taken.attempt), (job_id.clone(), attempt));
+    }
+    let store = open(&folder);
+    let status = block_on(store.status(Owner::ANONYMOUS, &job_id)).unwrap().unwrap();
+    assert_eq!(status.state, JobState::Failed);
+    assert_eq!(status.error.as_deref(), Some("the daemon ended 3 times while the job ran"));
+    assert!(status.completed_at.is_some() && take(&store).is_none());
+}
+
+#[test]
+fn expired_jobs_are_deleted_with_their_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let first = block_on(store.submit(new_job(Some("k"), "go"))).unwrap().unwrap().job_id;
+    let taken = take(&store).unwrap();
+    assert!(block_on(store.finish(&first, taken.attempt, done())).unwrap());
+    let running = submit(&store, "stays");
+    take(&store).unwrap();
+    let sweep = || block_on(store.writer.run(Db::sweep)).unwrap();
+    assert_eq!(sweep(), 0);
+    block_on(
+        store.writer.run(|db| db.connection.execute_batch("UPDATE jobs SET completed_at = completed_at - 86400000001")),
+    )
+    .unwrap();
+    assert_eq!((sweep(), sweep()), (1, 0));
+    assert!(block_on(store.status(Owner::ANONYMOUS, &first)).unwrap().is_none());
+    assert!(block_on(store.status(Owner::ANONYMOUS, &running)).unwrap().is_some());
+    let again = block_on(store.submit(new_job(Some("k"), "other"))).unwrap().unwrap();
+    assert!(!again.replayed);
+}
