@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use foreman_client::Artifact;
 
-use crate::exit::Failure;
+use crate::exit::{Failure, first_failure};
 use crate::{escape, output};
 
 /// Creates the directory for artifacts if it does not exist.
@@ -16,15 +16,7 @@ pub(crate) fn create_directory(directory: &Path) -> Result<(), Failure> {
 /// returned, and the others are reported.
 pub(crate) fn save(artifacts: &[Artifact], directory: &Path) -> Result<(), Failure> {
     create_directory(directory)?;
-    let mut first = Ok(());
-    for artifact in artifacts {
-        let saved = save_one(artifact, directory);
-        if let (Err(failure), Err(_)) = (&saved, &first) {
-            failure.report();
-        }
-        first = first.and(saved);
-    }
-    first
+    first_failure(artifacts.iter().map(|artifact| save_one(artifact, directory)))
 }
 
 fn save_one(artifact: &Artifact, directory: &Path) -> Result<(), Failure> {
