@@ -85,8 +85,9 @@ fn write_new(path: &Path, data: &[u8]) -> io::Result<()> {
     written
 }
 
-/// The name as a relative path that stays inside its directory. `None` for a name with a root, `..`, a backslash or colon (special
-/// on some systems) or control characters.
+/// The name as a relative path that stays inside its directory.
+///
+/// `None` for a name with a root, `..`, a backslash or colon (special on some systems) or control characters.
 fn relative_path(name: &str) -> Option<PathBuf> {
     if name.contains(['\\', ':']) || name.contains(char::is_control) || name.ends_with('/') {
         return None;
@@ -133,7 +134,7 @@ mod tests {
             Artifact::new("c", "text/plain", b"three"),
         ];
         assert!(
-            matches!(save(&second, &target), Err(Failure::Io(error)) if error.to_string().contains("exists with different content"))
+            matches!(save(&second, &target), Err(Failure::Io(error)) if error.to_string().contains("different content"))
         );
         let read = |name| fs::read_to_string(target.join(name)).unwrap();
         assert_eq!((read("a"), read("d/b"), read("c")), ("one".into(), "two".into(), "three".into()));
