@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use foreman_client::Artifact;
 
-use crate::exit::Failure;
+use crate::exit::{Failure, first_failure};
 use crate::{escape, output};
 
 /// Creates the directory for artifacts if it does not exist.
@@ -16,15 +16,7 @@ pub(crate) fn create_directory(directory: &Path) -> Result<(), Failure> {
 /// returned, and the others are reported.
 pub(crate) fn save(artifacts: &[Artifact], directory: &Path) -> Result<(), Failure> {
     create_directory(directory)?;
-    let mut first = Ok(());
-    for artifact in artifacts {
-        let saved = save_one(artifact, directory);
-        if let (Err(failure), Err(_)) = (&saved, &first) {
-            failure.report();
-        }
-        first = first.and(saved);
-    }
-    first
+    first_failure(artifacts.iter().map(|artifact| save_one(artifact, directory)))
 }
 
 fn save_one(artifact: &Artifact, directory: &Path) -> Result<(), Failure> {
@@ -93,8 +85,9 @@ fn write_new(path: &Path, data: &[u8]) -> io::Result<()> {
     written
 }
 
-/// The name as a relative path that stays inside its directory. `None` for a name with a root, `..`, a backslash or colon (special
-/// on some systems) or control characters.
+/// The name as a relative path that stays inside its directory.
+///
+/// `None` for a name with a root, `..`, a backslash or colon (special on some systems) or control characters.
 fn relative_path(name: &str) -> Option<PathBuf> {
     if name.contains(['\\', ':']) || name.contains(char::is_control) || name.ends_with('/') {
         return None;
@@ -141,7 +134,7 @@ mod tests {
             Artifact::new("c", "text/plain", b"three"),
         ];
         assert!(
-            matches!(save(&second, &target), Err(Failure::Io(error)) if error.to_string().contains("exists with different content"))
+            matches!(save(&second, &target), Err(Failure::Io(error)) if error.to_string().contains("different content"))
         );
         let read = |name| fs::read_to_string(target.join(name)).unwrap();
         assert_eq!((read("a"), read("d/b"), read("c")), ("one".into(), "two".into(), "three".into()));

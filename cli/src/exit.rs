@@ -70,6 +70,16 @@ fn code(error: &Error) -> u8 {
     }
 }
 
+/// Returns the first failure, and reports the others. Evaluates every result.
+pub(crate) fn first_failure(results: impl IntoIterator<Item = Result<(), Failure>>) -> Result<(), Failure> {
+    let mut failures = results.into_iter().filter_map(Result::err);
+    let first = failures.next();
+    for failure in failures {
+        failure.report();
+    }
+    first.map_or(Ok(()), Err)
+}
+
 /// The error and its causes, in one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();

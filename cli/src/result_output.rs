@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::Args;
 use foreman_client::{JobResult, JobState};
 
-use crate::exit::Failure;
+use crate::exit::{Failure, first_failure};
 use crate::{artifacts, output};
 
 /// How a finished job is printed and saved; shared by `submit` and `wait`.
@@ -32,12 +32,7 @@ impl ResultOutput {
         let directory = self.artifacts.as_deref();
         let saved = directory.map_or(Ok(()), |directory| artifacts::save(&result.artifacts, directory));
         let succeeded = result.into_success().map(drop).map_err(Failure::from);
-        let mut failures = [succeeded, printed, saved].into_iter().filter_map(Result::err);
-        let first = failures.next();
-        for failure in failures {
-            failure.report();
-        }
-        first.map_or(Ok(()), Err)
+        first_failure([succeeded, printed, saved])
     }
 
     fn print(&self, result: &JobResult) -> Result<(), Failure> {

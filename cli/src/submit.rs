@@ -14,8 +14,8 @@ use crate::{duration, input};
 
 /// Submit a job, wait for it and print the assistant's response
 ///
-/// Without --url and FOREMAN_URL, an embedded daemon runs the job in this process. It uses Ollama if Ollama responds at OLLAMA_HOST
-/// (default: http://127.0.0.1:11434), and an echo backend otherwise.
+/// Without --url and FOREMAN_URL, an embedded daemon runs the job in this process. It uses Ollama if Ollama responds at
+/// OLLAMA_HOST (default: http://127.0.0.1:11434), and an echo backend otherwise.
 #[derive(Args)]
 pub(crate) struct Submit {
     #[command(flatten)]

@@ -1,7 +1,6 @@
 use axum::routing::{get, post};
-use tokio::net::TcpListener;
 
-use crate::support::{foreman, run};
+use crate::support::{foreman, run, serve};
 
 #[tokio::test]
 async fn submit_without_daemon_uses_echo_backend() {
@@ -18,9 +17,7 @@ async fn submit_without_daemon_uses_reachable_ollama() {
     let ollama = axum::Router::new()
         .route("/api/tags", get(async || r#"{"models":[]}"#))
         .route("/api/chat", post(async move || format!("{chat}\n")));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let server = tokio::spawn(async move { axum::serve(listener, ollama).await });
+    let address = serve(ollama).await.to_string();
 
     let mut command = foreman(&["submit", "--model", "m", "Is it?"]);
     command.env("OLLAMA_HOST", &address);
@@ -30,7 +27,6 @@ async fn submit_without_daemon_uses_reachable_ollama() {
         outcome.stderr.contains(&format!("using an embedded daemon with Ollama at http://{address}")),
         "{outcome:?}"
     );
-    server.abort();
 }
 
 #[tokio::test]

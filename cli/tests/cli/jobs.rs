@@ -1,8 +1,7 @@
 use axum::routing::get;
 use serde_json::Value;
-use tokio::net::TcpListener;
 
-use crate::support::{Gate, TestDaemon, foreman, run};
+use crate::support::{Gate, TestDaemon, foreman, run, serve};
 
 #[tokio::test]
 async fn jobs_are_listed_newest_first_as_table_and_json() {
@@ -44,12 +43,9 @@ async fn list_spans_pages() {
 #[tokio::test]
 async fn repeated_cursor_exits_with_3() {
     let list = axum::Router::new().route("/jobs", get(async || r#"{"jobs":[],"next_cursor":"again"}"#));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let server = tokio::spawn(async move { axum::serve(listener, list).await });
+    let url = format!("http://{}", serve(list).await);
     let outcome = run(foreman(&["jobs", "--url", &url])).await;
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(3), ""), "{outcome:?}");
-    server.abort();
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
+#[cfg(unix)]
+use crate::support::send_signal;
 use crate::support::{Gate, TestDaemon, foreman, run, with_closed_stderr};
 
 /// `foreman serve` as a child process.
@@ -36,10 +38,7 @@ impl DaemonProcess {
     /// Stops the daemon by SIGTERM, and returns its exit status and log.
     #[cfg(unix)]
     async fn stop(mut self) -> (Option<i32>, String) {
-        use nix::sys::signal::{Signal, kill};
-        use nix::unistd::Pid;
-
-        kill(Pid::from_raw(self.child.id().unwrap().try_into().unwrap()), Signal::SIGTERM).unwrap();
+        send_signal(&self.child, nix::sys::signal::Signal::SIGTERM);
         let mut log = String::new();
         if let Some(mut stderr) = self.child.stderr.take() {
             stderr.read_to_string(&mut log).await.unwrap();

@@ -1,9 +1,11 @@
+use std::net::SocketAddr;
 use std::process::{Output, Stdio};
 use std::sync::Arc;
 
 use foreman_client::{BoxError, Client, JobId, SubmitRequest};
 use foreman_daemon::{Backend, Builder, Chat, ChatAnswer, Daemon};
 use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::sync::Semaphore;
 use tower::{ServiceExt as _, service_fn};
@@ -60,6 +62,21 @@ pub(crate) fn printed_job_id(stderr: &str) -> Option<&str> {
 
 pub(crate) async fn run(mut command: Command) -> Outcome {
     command.spawn().unwrap().wait_with_output().await.unwrap().into()
+}
+
+/// Serves a router on a loopback port until the test ends.
+pub(crate) async fn serve(router: axum::Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+/// Sends a signal to a child process.
+#[cfg(unix)]
+pub(crate) fn send_signal(child: &tokio::process::Child, signal: nix::sys::signal::Signal) {
+    let pid = child.id().expect("a running process").try_into().unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
 }
 
 /// A pipe whose read end is closed.

@@ -7,12 +7,11 @@ use std::process::Stdio;
 
 use foreman_client::JobState;
 use nix::pty::{OpenptyResult, openpty};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use tokio::process::{Child, Command};
 use tokio::task::spawn_blocking;
 
-use crate::support::{Gate, TestDaemon, foreman, printed_job_id};
+use crate::support::{Gate, TestDaemon, foreman, printed_job_id, send_signal};
 
 /// The command on a terminal.
 struct Session {
@@ -49,7 +48,7 @@ impl Session {
     }
 
     fn interrupt(&self) {
-        kill(Pid::from_raw(self.child.id().unwrap().try_into().unwrap()), Signal::SIGINT).unwrap();
+        send_signal(&self.child, Signal::SIGINT);
     }
 
     fn write(&mut self, text: &str) {

@@ -2,6 +2,8 @@ use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
+#[cfg(unix)]
+use crate::support::send_signal;
 use crate::support::{Gate, Outcome, TestDaemon, chat_answer, printed_job_id};
 
 #[tokio::test]
@@ -28,9 +30,6 @@ async fn unknown_job_exits_with_3() {
 #[cfg(unix)]
 #[tokio::test]
 async fn interrupt_without_terminal_leaves_job_running() {
-    use nix::sys::signal::{Signal, kill};
-    use nix::unistd::Pid;
-
     let gate = Gate::closed();
     let daemon = TestDaemon::new(|builder| builder.backend(gate.backend())).await;
     let mut child = daemon.foreman(&["submit", "--model", "m", "hi"]).stdin(Stdio::piped()).spawn().unwrap();
@@ -39,7 +38,7 @@ async fn interrupt_without_terminal_leaves_job_running() {
     stderr.read_line(&mut line).await.unwrap();
     let job_id = printed_job_id(&line).unwrap().to_owned();
 
-    kill(Pid::from_raw(child.id().unwrap().try_into().unwrap()), Signal::SIGINT).unwrap();
+    send_signal(&child, nix::sys::signal::Signal::SIGINT);
     let mut rest = String::new();
     stderr.read_line(&mut rest).await.unwrap();
     assert_eq!(rest, format!("foreman: the job continues; resume with: foreman wait {job_id}\n"));
@@ -54,8 +53,6 @@ async fn interrupt_without_terminal_leaves_job_running() {
 #[tokio::test]
 async fn interrupt_ends_blocked_write_of_result() {
     use foreman_daemon::{Backend, Chat};
-    use nix::sys::signal::{Signal, kill};
-    use nix::unistd::Pid;
     use tower::service_fn;
 
     // Larger than the buffer of a pipe.
@@ -64,6 +61,6 @@ async fn interrupt_ends_blocked_write_of_result() {
     let mut child = daemon.foreman(&["submit", "--polling", "--model", "m", "hi"]).spawn().unwrap();
     let mut stdout = child.stdout.take().unwrap();
     stdout.read_u8().await.unwrap();
-    kill(Pid::from_raw(child.id().unwrap().try_into().unwrap()), Signal::SIGINT).unwrap();
+    send_signal(&child, nix::sys::signal::Signal::SIGINT);
     assert_eq!(child.wait().await.unwrap().code(), Some(130));
 }
