@@ -153,7 +153,7 @@ async fn store_that_cannot_be_opened_is_status_74() {
     let args = ["serve", "--backend", "echo", "--listen", "127.0.0.1:0", "--store", store.to_str().unwrap()];
     let ended = run(foreman(&args)).await;
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(74), ""), "{ended:?}");
-    assert!(ended.stderr.contains("jobs.db: the store's file is damaged"), "{ended:?}");
+    assert!(ended.stderr.contains("jobs.db: store file damaged"), "{ended:?}");
 }
 
 #[tokio::test]
