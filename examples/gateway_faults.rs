@@ -1,11 +1,11 @@
-//! Somebody's gateway, tested against a daemon that misbehaves.
+//! Tests a gateway against a daemon with fault injection.
 //!
-//! The gateway is the smallest there is: `POST /ask` takes a prompt and answers the model's text, and what goes wrong is a problem
-//! (RFC 9457). It knows nothing of faults. The test starts it in front of an embedded daemon, keeps the daemon's
-//! [`Faults`](foreman_daemon::Faults), and calls the gateway as its callers do. For each fault it asserts three things: what
-//! the caller got, that the job ran once (or not at all), and that the fault did happen.
+//! The gateway is minimal: `POST /ask` takes a prompt and returns the model's text, and errors are problem details (RFC 9457). It
+//! has no code for the test. The test starts it in front of an embedded daemon, sets faults by the daemon's
+//! [`Faults`](foreman_daemon::Faults), and calls the gateway as its callers do. For each fault it asserts the response to the
+//! caller, that the job ran once (or not at all), and that the fault occurred.
 //!
-//! `cargo run --example gateway_faults` does all of it and ends by itself after a few seconds.
+//! `cargo run --example gateway_faults` runs all of it and exits after a few seconds.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use foreman_client::axum::{Foreman, webhooks};
 use foreman_client::source::PollPolicy;
 use foreman_client::webhook::WebhookReceiver;
 use foreman_client::{BoxError, Client, Error, JobId, Notifier, SubmitRequest};
-use foreman_daemon::faults::{Faults, Forgery, Refusal, Seen, Times};
+use foreman_daemon::faults::{Faults, Forgery, InjectedResponse, Seen, Times};
 use foreman_daemon::{Daemon, Echo};
 use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
@@ -38,7 +38,7 @@ async fn ask(State(client): State<Client>, prompt: String) -> Result<String, Err
     Ok(result.content().unwrap_or_default().into_owned())
 }
 
-/// Starts it before the daemon at `daemon`, and says where it is.
+/// Starts the gateway for the daemon at this URL, and returns the gateway's own URL.
 async fn gateway(daemon: &str) -> Result<(String, Client), BoxError> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
@@ -48,7 +48,7 @@ async fn gateway(daemon: &str) -> Result<(String, Client), BoxError> {
         .notifier(notifier)
         .public_url(format!("{url}/foreman"))
         .deadline(DEADLINE)
-        // For events that are lost while webhooks work. Half a minute, which it is unless set, is long for a test.
+        // The interval of polls while webhooks work. The default of half a minute is long for a test.
         .poll_policy(PollPolicy::builder().slow_interval(Duration::from_millis(500)).build()?)
         .build()
         .await?;
@@ -80,11 +80,11 @@ async fn main() -> Result<(), BoxError> {
     let (gateway, client) = gateway(&daemon.url()).await?;
     let test = Test { faults, daemon, gateway, client };
 
-    test.nothing_wrong().await?;
+    test.without_faults().await?;
     test.lost_responses().await?;
-    test.down_for_a_moment().await?;
-    test.down_for_good().await?;
-    test.not_known_yet().await?;
+    test.rejected_for_a_moment().await?;
+    test.rejected_for_good().await?;
+    test.unknown_after_202().await?;
     test.silent_webhooks().await?;
     test.forged_webhooks().await?;
     test.stalled_job().await?;
@@ -94,78 +94,79 @@ async fn main() -> Result<(), BoxError> {
 }
 
 impl Test {
-    async fn nothing_wrong(&self) -> Result<(), BoxError> {
-        println!("nothing is wrong");
-        self.answers_after_one_run().await?;
+    async fn without_faults(&self) -> Result<(), BoxError> {
+        println!("no fault");
+        self.succeeds_after_one_run().await?;
         assert_eq!(self.faults.seen(), Seen::default());
         Ok(())
     }
 
-    /// The daemon has taken the job, and the connection closes without an answer.
+    /// The daemon accepts the job, and closes the connection without a response.
     async fn lost_responses(&self) -> Result<(), BoxError> {
-        println!("the answer to the submission is lost");
-        self.faults.submissions().lose_answers(Times::Next(1));
-        self.answers_after_one_run().await?;
-        self.saw("lost answers", |seen| seen.lost_answers == 1).await
+        println!("the response to the submission is lost");
+        self.faults.submissions().lose_responses(Times::Next(1));
+        self.succeeds_after_one_run().await?;
+        self.saw("lost responses", |seen| seen.lost_responses == 1).await
     }
 
-    async fn down_for_a_moment(&self) -> Result<(), BoxError> {
-        println!("the daemon is busy, twice");
-        self.faults.submissions().refuse(Refusal::new(503)?.retry_after(Duration::ZERO), Times::Next(2));
-        self.answers_after_one_run().await?;
-        self.saw("refused submissions", |seen| seen.refused_submissions == 2).await
+    async fn rejected_for_a_moment(&self) -> Result<(), BoxError> {
+        println!("two submissions are rejected");
+        self.faults.submissions().reject(InjectedResponse::new(503)?.retry_after(Duration::ZERO), Times::Next(2));
+        self.succeeds_after_one_run().await?;
+        self.saw("rejected submissions", |seen| seen.rejected_submissions == 2).await
     }
 
-    /// The gateway says so, and nothing has run: its caller may ask again.
-    async fn down_for_good(&self) -> Result<(), BoxError> {
-        println!("the daemon is busy and stays so");
-        self.faults.requests().refuse(Refusal::new(503)?.retry_after(Duration::ZERO), Times::UntilCleared);
+    /// The gateway reports that nothing has run, so that its caller may retry.
+    async fn rejected_for_good(&self) -> Result<(), BoxError> {
+        println!("all requests are rejected");
+        self.faults.requests().reject(InjectedResponse::new(503)?.retry_after(Duration::ZERO), Times::UntilCleared);
         let runs = self.daemon.stats().executions;
         let (status, problem) = self.ask("hello").await?;
         assert_eq!((status, self.daemon.stats().executions), (503, runs), "{problem}");
         let problem: Value = serde_json::from_str(&problem)?;
         assert_eq!(problem["may_be_running"], false);
         self.faults.clear();
-        self.saw("more of them", |seen| seen.refused_submissions > 2).await
+        self.saw("further rejected submissions", |seen| seen.rejected_submissions > 2).await
     }
 
-    /// A replica that lags behind, say.
-    async fn not_known_yet(&self) -> Result<(), BoxError> {
-        println!("the job is not known right after the 202");
+    /// As with a replica that lags.
+    async fn unknown_after_202(&self) -> Result<(), BoxError> {
+        println!("the job is unknown right after the 202");
         self.faults.polls().not_found(Times::Next(1));
-        // It does not end before it was asked for.
+        // Without the stall, the job could end before the first poll.
         self.faults.jobs().stall(Times::Next(1));
-        let asked = async {
-            let saw = self.saw("refused polls", |seen| seen.refused_polls == 1).await;
+        let polled = async {
+            let saw = self.saw("rejected polls", |seen| seen.rejected_polls == 1).await;
             self.faults.jobs().release();
             saw
         };
-        tokio::try_join!(self.answers_after_one_run(), asked)?;
+        tokio::try_join!(self.succeeds_after_one_run(), polled)?;
         Ok(())
     }
 
     async fn silent_webhooks(&self) -> Result<(), BoxError> {
-        println!("no webhook tells the end");
+        println!("no webhook reports the end");
         self.faults.last_events().silence(Times::Next(1));
         let before = self.client.stats().waits.finished_by_poll;
-        self.answers_after_one_run().await?;
+        self.succeeds_after_one_run().await?;
         assert_eq!(self.client.stats().waits.finished_by_poll, before + 1);
         self.saw("silenced events", |seen| seen.silenced_events == 1).await
     }
 
-    /// A webhook says that the job has failed, and was changed on its way. The caller does not hear of it.
+    /// A forged webhook reports that the job has failed. The gateway rejects it, and its caller sees no error.
     async fn forged_webhooks(&self) -> Result<(), BoxError> {
-        println!("webhooks tell a forged end, and are wrongly signed");
+        println!("webhooks are forged, and wrongly signed");
         self.faults.last_events().forge(Forgery::Body, Times::Next(1));
-        self.answers_after_one_run().await?;
-        self.faults.last_events().missign(Times::Next(1));
-        self.answers_after_one_run().await?;
-        self.saw("both", |seen| (seen.forged_events, seen.missigned_events) == (1, 1)).await
+        self.succeeds_after_one_run().await?;
+        self.faults.last_events().sign_wrongly(Times::Next(1));
+        self.succeeds_after_one_run().await?;
+        self.saw("forged or wrongly signed events", |seen| (seen.forged_events, seen.wrongly_signed_events) == (1, 1))
+            .await
     }
 
-    /// The caller is told at the deadline which job goes on; it is waited for again, and has run once.
+    /// At the deadline the caller gets the id of the job, which goes on. A second wait gets its result.
     async fn stalled_job(&self) -> Result<(), BoxError> {
-        println!("the job is taken and not begun");
+        println!("the job is stalled");
         self.faults.jobs().stall(Times::Next(1));
         let runs = self.daemon.stats().executions;
         let (status, problem) = self.ask("hello").await?;
@@ -185,8 +186,8 @@ impl Test {
         Ok(())
     }
 
-    /// What a caller is to get whatever goes wrong inside: the model's text, of one job that ran once.
-    async fn answers_after_one_run(&self) -> Result<(), BoxError> {
+    /// Asserts that the caller gets the model's text, from one job that ran once.
+    async fn succeeds_after_one_run(&self) -> Result<(), BoxError> {
         let before = self.daemon.stats();
         let (status, text) = self.ask("hello").await?;
         assert_eq!((status, text.as_str()), (200, "echo (this is no model): hello"));
@@ -195,13 +196,13 @@ impl Test {
         Ok(())
     }
 
-    /// That it did go wrong.
-    async fn saw(&self, what: &str, is_so: impl FnMut(&Seen) -> bool) -> Result<(), BoxError> {
-        timeout(DEADLINE, self.faults.until(is_so)).await.map_err(|_| format!("there were no {what}"))?;
+    /// Waits until the fault has occurred.
+    async fn saw(&self, what: &str, condition: impl FnMut(&Seen) -> bool) -> Result<(), BoxError> {
+        timeout(DEADLINE, self.faults.until(condition)).await.map_err(|_| format!("no {what}"))?;
         Ok(())
     }
 
-    /// What a caller does.
+    /// Calls the gateway.
     async fn ask(&self, prompt: &'static str) -> Result<(u16, String), BoxError> {
         let begin = Instant::now();
         let http = Http::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();

@@ -1,26 +1,36 @@
-//! Webhooks: each change of a job's state is told to the address that its submission named.
+//! Webhooks: the daemon reports each change of a job's state to the callback URL of its submission.
 //!
-//! The store records an event together with the state that it tells of. Events of one job go out in their order, one at a
-//! time; those of different jobs at once, up to a limit. One that is to be repeated waits in the store and holds up nobody
-//! else's.
+//! The store records an event in the transaction that changes the state. The [`Dispatcher`] claims the events that are due,
+//! [signs](Signer) each as a [`Webhook`] and calls a [`Service`](tower::Service) with it, whose response is a
+//! [`DeliveryOutcome`]: [`WebhookSender`], and the layers around it. The [`RetrySchedule`] maps the outcome to the event's next
+//! step, and the dispatcher stores that.
+//!
+//! The events of one job are sent in order, one at a time. Those of different jobs are sent concurrently, up to a limit. An event
+//! between two attempts is in the store, where it delays no other job.
 
+mod address;
 mod connect;
 mod dispatch;
 mod hosts;
-mod judge;
-mod literal;
+mod ip_literal;
+mod outcome;
 mod policy;
+mod retry_schedule;
 #[cfg(feature = "tls")]
 mod roots;
-mod schedule;
 mod sender;
+mod signer;
 #[cfg(feature = "tls")]
 mod tls;
+mod webhook;
 
-pub(super) use self::dispatch::deliver;
+pub(super) use self::dispatch::Dispatcher;
 pub use self::hosts::WebhookHosts;
+pub(super) use self::outcome::DeliveryOutcome;
 pub(super) use self::policy::Policy;
+pub(super) use self::retry_schedule::RetrySchedule;
 #[cfg(feature = "tls")]
 pub(super) use self::roots::Roots;
-pub(super) use self::schedule::Schedule;
-pub(super) use self::sender::Sender;
+pub(super) use self::sender::WebhookSender;
+pub(super) use self::signer::Signer;
+pub(super) use self::webhook::Webhook;

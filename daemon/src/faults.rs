@@ -1,93 +1,104 @@
-//! Faults on purpose: a daemon that loses answers, refuses, stalls jobs and spoils events when a test says so.
+//! Fault injection: a daemon that loses responses, rejects requests, stalls jobs and tampers with events when a test asks for it.
 //!
-//! For tests of what stands between callers and a daemon, such as a gateway: the client inside it is the real one, on real
-//! sockets, and the test makes happen what in production happens at night. The test keeps a [`Faults`], gives a clone to
-//! [`Builder::faults`](super::Builder::faults), and changes it at any time.
+//! It tests programs that call a daemon, such as a gateway. Client and daemon are real and talk over real sockets, and the test
+//! triggers the failures that production has at night. A test creates a [`Faults`], passes a clone to
+//! [`Builder::faults`](super::Builder::faults), and sets faults at any time:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), foreman_daemon::BoxError> {
 //! use std::time::Duration;
 //!
-//! use foreman_daemon::Daemon;
-//! use foreman_daemon::faults::{Faults, Refusal, Times};
 //! use foreman_client::{Client, SubmitRequest};
+//! use foreman_daemon::Daemon;
+//! use foreman_daemon::faults::{Faults, InjectedResponse, Times};
 //!
+//! let secret = "a secret";
 //! let faults = Faults::new();
-//! let daemon = Daemon::builder().webhook_secret("a secret").faults(faults.clone()).start().await?;
-//! let client = Client::builder(daemon.url()).webhook_secret("a secret").build().await?;
+//! let builder = Daemon::builder().webhook_secret(secret);
+//! let daemon = builder.faults(faults.clone()).start().await?;
+//! let client =
+//!     Client::builder(daemon.url()).webhook_secret(secret).build().await?;
 //!
-//! // The daemon has taken the job, and nobody is told. An event names it all the same.
-//! faults.submissions().lose_answers(Times::Next(1));
-//! let result = client.submit(SubmitRequest::builder("echo").user("once").build()?).await?;
+//! // The daemon accepts the job, and the 202 is lost. An event names the job.
+//! faults.submissions().lose_responses(Times::Next(1));
+//! let request = SubmitRequest::builder("echo").user("once").build()?;
+//! let result = client.submit(request).await?;
 //! assert_eq!(daemon.executions(&result.job_id).await, 1);
-//! assert_eq!((faults.seen().lost_answers, daemon.stats().accepted), (1, 1));
+//! assert_eq!(faults.seen().lost_responses, 1);
+//! assert_eq!(daemon.stats().accepted, 1);
 //!
-//! // It is down for a moment.
-//! let busy = Refusal::new(503)?.retry_after(Duration::ZERO);
-//! faults.submissions().refuse(busy, Times::Next(1));
-//! client.submit(SubmitRequest::builder("echo").user("again").build()?).await?;
-//! assert_eq!((faults.seen().refused_submissions, daemon.stats().accepted), (1, 2));
+//! // The daemon is overloaded for a moment. The client retries.
+//! let busy = InjectedResponse::new(503)?.retry_after(Duration::ZERO);
+//! faults.submissions().reject(busy, Times::Next(1));
+//! let request = SubmitRequest::builder("echo").user("again").build()?;
+//! client.submit(request).await?;
+//! assert_eq!(faults.seen().rejected_submissions, 1);
+//! assert_eq!(daemon.stats().accepted, 2);
 //! # daemon.shutdown().await;
 //! # Ok(()) }
 //! ```
 //!
-//! # What can go wrong
+//! # Faults
 //!
-//! Each line reads `faults`, whose fault it is, what goes wrong, and how often: for the [next](Times::Next) so many or
-//! [until it is cleared](Times::UntilCleared). Asking for a fault again takes the place of what was left of it.
+//! A call names `faults`, the kind of request, event or job, the fault, and how often it occurs: the [next](Times::Next) so many
+//! times, or [until it is cleared](Times::UntilCleared). Setting a fault again replaces it.
 //!
-//! | fault | what it tries |
+//! | fault | what it tests |
 //! |---|---|
-//! | `submissions().`[`lose_answers`](RequestFaults::lose_answers) | the job runs once: the answer is asked for again under the same idempotency key, or an event names the job |
-//! | `submissions().`[`refuse`](RequestFaults::refuse) | what surely did not arrive, such as with a 503 that has `Retry-After`, is sent again; what may have arrived, only to a daemon that is known to keep keys |
-//! | `polls().`[`refuse`](RequestFaults::refuse), `polls().lose_answers` | an outage does not end a wait, unless it is longer than the failure budget |
-//! | `polls().`[`not_found`](RequestFaults::not_found) | a job that is not known right after its 202 may be known in a moment |
-//! | `cancels().refuse`, `cancels().lose_answers` | a job that nobody waits for and that cannot be cancelled is counted |
-//! | `requests().` all of these | the same, whatever is asked |
-//! | `events().`[`delay`](EventFaults::delay), [`silence`](EventFaults::silence) | polling finds the end that no event told |
-//! | `events().`[`duplicate`](EventFaults::duplicate) | the first end counts, and the second changes nothing |
-//! | `events().`[`reorder`](EventFaults::reorder) | an older state after a newer one changes nothing, be that the end |
-//! | `events().`[`forge`](EventFaults::forge), [`missign`](EventFaults::missign) | nobody but the daemon ends a wait; what it tells after a refusal is believed |
-//! | `jobs().`[`stall`](JobFaults::stall) | a deadline ends the wait and not the job, which can be waited for again, or cancelled |
+//! | `submissions().`[`lose_responses`](RequestFaults::lose_responses) | the job runs once: the client retries with the same idempotency key, or an event names the job |
+//! | `submissions().`[`reject`](RequestFaults::reject) | a submission that surely did not arrive, such as after a 503 with `Retry-After`, is retried; one that may have arrived is retried only if the daemon is known to store idempotency keys |
+//! | `polls().`[`reject`](RequestFaults::reject), `polls().lose_responses` | an outage does not end a wait, unless it lasts longer than the failure budget |
+//! | `polls().`[`not_found`](RequestFaults::not_found) | a job that is unknown right after its 202 may be known a moment later |
+//! | `cancels().reject`, `cancels().lose_responses` | a job that was dropped and cannot be cancelled is counted |
+//! | `requests().` all of these | the same for every request |
+//! | `events().`[`delay`](EventFaults::delay), [`silence`](EventFaults::silence) | polling finds an end that no event has reported |
+//! | `events().`[`duplicate`](EventFaults::duplicate) | the first terminal event counts, the second changes nothing |
+//! | `events().`[`reorder`](EventFaults::reorder) | an older state after a newer one, terminal or not, changes nothing |
+//! | `events().`[`forge`](EventFaults::forge), [`sign_wrongly`](EventFaults::sign_wrongly) | only the daemon ends a wait; its event after a rejected forgery is accepted |
+//! | `jobs().`[`stall`](JobFaults::stall) | a deadline ends the wait and not the job, which the client can wait for again, or cancel |
 //!
-//! [`last_events()`](Faults::last_events) are those of [`events()`](Faults::events) that tell an end. An event is counted at each
-//! attempt at it: one that the receiver refuses is sent again, by the [schedule](super::Builder::webhook_retries) that a test sets
-//! to short pauses.
+//! [`last_events()`](Faults::last_events) are the terminal ones among [`events()`](Faults::events). Each attempt at an event counts
+//! as one event: an event that the receiver rejects is retried by the daemon's
+//! [schedule](super::Builder::webhook_retries), for which tests set short pauses.
 //!
-//! # What has gone wrong
+//! # Counters
 //!
-//! A test that asks for a fault that does not happen shows nothing. [`Faults::seen`] says how often each has happened, and
+//! A test whose fault does not occur shows nothing. [`Faults::seen`] returns how often each fault has occurred, and
 //! [`Faults::until`] waits for it.
 //!
-//! # What stays right
+//! # Guarantees
 //!
-//! The daemon's own books: a job that was accepted is kept, whatever became of the answer; each event is told unless it is
-//! silenced, be it late or behind another, also when the daemon is [shut down](super::Daemon::shutdown) meanwhile. If it breaks
-//! down, a daemon with a [file](super::Builder::store) tells what was held after its next start, and without one everything is lost
-//! as ever. Times are tokio's, so that a test may pause them. `GET /healthz` has no faults, and a daemon without `Faults` does not
-//! ask for any.
+//! - The store stays right. A job that was accepted exists, even if its 202 was lost.
+//! - Every event is sent, unless it is silenced. Events that are held back are sent when their faults are cleared and when the
+//!   daemon [shuts down](super::Daemon::shutdown). After a crash, a daemon with a [file](super::Builder::store) sends a delayed
+//!   event again; an event that was [reordered](EventFaults::reorder) may be lost.
+//! - Times are those of tokio, so that a test may pause them.
+//! - `GET /healthz` has no faults.
+//!
+//! The faults are tower layers around the daemon's API, its delivery of webhooks and its backend. A daemon without `Faults` runs
+//! without them.
 
+mod event_gate;
+mod event_layer;
 mod events;
 mod handle;
-mod hold;
+mod injected_response;
+mod job_layer;
 mod jobs;
-mod middleware;
-mod refusal;
+mod reordered;
+mod request_layer;
 mod requests;
 mod seen;
-mod spoil;
 mod state;
+mod tamper;
 mod times;
 
 pub use self::events::EventFaults;
 pub use self::handle::Faults;
-pub(super) use self::hold::{Hold, Next};
+pub use self::injected_response::InjectedResponse;
 pub use self::jobs::JobFaults;
-pub(super) use self::middleware::{around, unless_lost};
-pub use self::refusal::Refusal;
 pub use self::requests::RequestFaults;
 pub use self::seen::Seen;
-pub use self::spoil::Forgery;
-pub(super) use self::spoil::Spoilt;
+pub use self::tamper::Forgery;
 pub use self::times::Times;

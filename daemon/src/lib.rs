@@ -91,9 +91,6 @@ mod failure;
 #[cfg(feature = "faults")]
 #[cfg_attr(docsrs, doc(cfg(feature = "faults")))]
 pub mod faults;
-#[cfg(not(feature = "faults"))]
-#[path = "faults_off.rs"]
-mod faults;
 mod gauge;
 mod handle;
 mod job_spec;
@@ -106,6 +103,7 @@ mod stats;
 mod store;
 #[cfg(feature = "tls")]
 mod tls;
+mod until_stored;
 mod worker;
 
 #[doc = include_str!("../docs/http-api.md")]

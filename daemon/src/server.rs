@@ -1,15 +1,16 @@
-//! Listening: HTTP/1.1 with a time-out on headers, a cap on connections and a stop that ends.
+//! The HTTP server: HTTP/1.1 with a timeout for request heads, a limit on connections and graceful shutdown.
 //!
-//! hyper is driven directly. `axum::serve` has neither a timer, without which a silent peer is kept for ever, nor a cap;
-//! hyper-util's automatic protocol choice waits for the HTTP/2 preface without a time-out.
+//! It drives hyper directly. `axum::serve` has no header timeout, so a silent peer would hold its connection forever, and no
+//! limit on connections. hyper-util's protocol detection waits for the HTTP/2 preface without a timeout.
 
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::response::Response;
 use foreman_protocol::http1;
+use http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
@@ -17,22 +18,30 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
+use tower::Service;
 
-use super::faults::unless_lost;
+use crate::BoxError;
 
-/// How long nothing is accepted after the system said that it has no resources for it.
-const PAUSE: Duration = Duration::from_millis(100);
+/// The pause after `accept` has failed for want of resources, such as file descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct ServerLimits {
     pub(super) connections: usize,
-    /// Also how long a connection may be idle.
+    /// Also the idle timeout of a connection.
     pub(super) header_timeout: Duration,
 }
 
-/// Serves until `closing`, then until the last request is answered: who wants an end sooner drops it.
-pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits, closing: CancellationToken) {
+/// Serves until `closing` is cancelled, then until the last open request has its response. Dropping the future closes all
+/// connections at once.
+///
+/// An error of the service closes the connection without a response.
+pub(super) async fn serve<S>(listener: TcpListener, service: S, limits: ServerLimits, closing: CancellationToken)
+where
+    S: Service<Request<Incoming>, Response = Response> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+{
     let permits = Arc::new(Semaphore::new(limits.connections));
     let mut connections = JoinSet::new();
     loop {
@@ -44,12 +53,12 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits,
         };
         match accepted {
             Ok((stream, permit)) => {
-                connections.spawn(connection(stream, permit, router.clone(), limits.header_timeout, closing.clone()));
+                connections.spawn(connection(stream, permit, service.clone(), limits.header_timeout, closing.clone()));
             }
             Err(error) if http1::is_connection_error(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot accept connections");
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(ACCEPT_RETRY).await;
             }
         }
     }
@@ -57,7 +66,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits,
     while connections.join_next().await.is_some() {}
 }
 
-/// Over the cap, peers wait in the system's backlog.
+/// Takes a permit before it accepts, so that connections over the limit wait in the operating system's backlog.
 async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
@@ -68,16 +77,19 @@ async fn accept(
     Ok((stream, permit))
 }
 
-async fn connection(
+async fn connection<S>(
     mut stream: TcpStream,
     _permit: Option<OwnedSemaphorePermit>,
-    router: Router,
+    service: S,
     header_timeout: Duration,
     closing: CancellationToken,
-) {
-    // Only latency depends on it.
+) where
+    S: Service<Request<Incoming>, Response = Response> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+{
+    // Without it, responses are only slower.
     let _ = stream.set_nodelay(true);
-    let service = ServiceExt::<http::Request<Incoming>>::map_result(router, unless_lost);
     let ended = {
         let connection = http1::builder(header_timeout)
             .serve_connection(TokioIo::new(&mut stream), TowerToHyperService::new(service));
@@ -92,6 +104,6 @@ async fn connection(
     };
     match ended {
         Ok(()) => http1::lingering_close(stream).await,
-        Err(error) => tracing::debug!(%error, "a connection broke off"),
+        Err(error) => tracing::debug!(%error, "connection closed with an error"),
     }
 }

@@ -5,14 +5,14 @@ use tokio::sync::watch;
 
 use crate::JobId;
 
-/// Who is to be woken when a job changes. A job that nobody watches costs nothing.
+/// Notifies watchers when a job changes. A job without watchers has no entry.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Signals(Arc<Mutex<Senders>>);
 
 type Senders = HashMap<JobId, watch::Sender<()>>;
 
 impl Signals {
-    /// Sees every change from here on: look at the job after this, not before.
+    /// Watches a job from here on. Read the job after this call: a change before it is not reported.
     pub(crate) fn watch(&self, job_id: &JobId) -> Watch {
         let changes = lock(&self.0).entry(job_id.clone()).or_default().subscribe();
         Watch { changes, job_id: job_id.clone(), signals: self.clone() }
@@ -25,7 +25,7 @@ impl Signals {
     }
 }
 
-/// One that watches a job.
+/// Watches one job.
 #[derive(Debug)]
 pub(crate) struct Watch {
     changes: watch::Receiver<()>,
@@ -34,10 +34,14 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// The next change since the last one seen. Cancel safe.
+    /// Waits for a change since the last call. Changes in between count as one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no change is lost.
     pub(crate) async fn changed(&mut self) {
         if self.changes.changed().await.is_err() {
-            // The sender lives in the map as long as this does; to wait is right whatever happens to it.
+            // Unreachable: the sender is in the map as long as this watch exists.
             std::future::pending::<()>().await;
         }
     }
@@ -46,7 +50,7 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         let mut senders = lock(&self.signals.0);
-        // One receiver is this one.
+        // The last receiver is this one.
         if senders.get(&self.job_id).is_some_and(|sender| sender.receiver_count() <= 1) {
             senders.remove(&self.job_id);
         }
@@ -64,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_watcher_is_woken_and_the_last_one_clears_up() {
+    fn change_wakes_all_watchers_and_last_drop_removes_entry() {
         let signals = Signals::default();
         let job_id = JobId::new("7").unwrap();
         let (mut one, mut two) = (signals.watch(&job_id), signals.watch(&job_id));

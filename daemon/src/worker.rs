@@ -1,7 +1,7 @@
+use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::time::sleep;
@@ -11,35 +11,27 @@ use tower::ServiceExt as _;
 use super::attempts::Attempts;
 use super::backend::{Backend, Chat, is_transient};
 use super::failure::failure;
-use super::faults::Faults;
 use super::jobs::Jobs;
-use super::store::{Outcome, Output, StoreError, Taken};
+use super::store::{Outcome, Output, Taken};
+use super::until_stored::{STORE_RETRY, until_stored};
 
-/// How long a worker leaves a store alone that failed.
-const PAUSE: Duration = Duration::from_secs(1);
-
-/// Takes queued jobs one after the other and runs them, until the daemon closes.
-pub(super) async fn work(
-    jobs: Arc<Jobs>,
-    backend: Backend,
-    attempts: Attempts,
-    faults: Option<Faults>,
-    closing: CancellationToken,
-) {
+/// Takes queued jobs and runs them one at a time, until `closing` is cancelled.
+pub(super) async fn work(jobs: Arc<Jobs>, backend: Backend, attempts: Attempts, closing: CancellationToken) {
     while !closing.is_cancelled() {
-        let mut more = pin!(jobs.work.notified());
-        // Listens before it looks: a job that comes in between wakes it, and each of two jobs wakes a worker of its own.
-        more.as_mut().enable();
+        let mut queued = pin!(jobs.work.notified());
+        // Registered before the queue is read: a job that is queued in between wakes this worker, and each of two such jobs
+        // wakes a worker of its own.
+        queued.as_mut().enable();
         match jobs.take().await {
-            Ok(Some(taken)) => job(&jobs, &backend, attempts, faults.as_ref(), taken, &closing).await,
+            Ok(Some(taken)) => run(&jobs, &backend, attempts, taken, &closing).await,
             Ok(None) => tokio::select! {
-                () = more => {}
+                () = queued => {}
                 () = closing.cancelled() => {}
             },
             Err(error) => {
-                tracing::error!(%error, "no job can be taken");
+                tracing::error!(%error, "cannot take a job from the store");
                 tokio::select! {
-                    () = sleep(PAUSE) => {}
+                    () = sleep(STORE_RETRY) => {}
                     () = closing.cancelled() => {}
                 }
             }
@@ -47,107 +39,76 @@ pub(super) async fn work(
     }
 }
 
-/// Runs a job until it has ended: again, if a run failed by what may go away, and then this worker is not free meanwhile. The
-/// model server that is down for one job is down for the next.
-async fn job(
-    jobs: &Jobs,
-    backend: &Backend,
-    attempts: Attempts,
-    faults: Option<&Faults>,
-    first: Taken,
-    closing: &CancellationToken,
-) {
+/// Runs a job to its end. After a transient failure it waits and runs the job again, and takes no other job meanwhile: a model
+/// server that is down for one job is down for the next.
+async fn run(jobs: &Jobs, backend: &Backend, attempts: Attempts, first: Taken, closing: &CancellationToken) {
     let _running = jobs.running.increment();
     let mut taken = first;
     loop {
         let (job_id, attempt) = (taken.job_id.clone(), taken.attempt);
-        if let Some(faults) = faults
-            && !faults.begin(jobs, &job_id, attempt).await
-        {
-            return;
-        }
-        jobs.counters.executions.add();
-        // Dropping a run is the backend's doing as well, and can panic as well.
-        let run = AssertUnwindSafe(run(jobs, backend, Chat::new(job_id.clone(), attempt, taken.submission)))
+        // Dropping the backend's future runs the backend's code too, which may panic.
+        let ended = AssertUnwindSafe(attempt_once(jobs, backend, Chat::new(job_id.clone(), attempt, taken.submission)))
             .catch_unwind()
             .await;
-        let dropped = || Some(Run::Ended(Outcome::Failed("the backend panicked when it was dropped".to_owned())));
-        let (outcome, pause) = match run.unwrap_or_else(|_| dropped()) {
+        let panicked = || Some(Ended::Final(Outcome::Failed("the backend panicked when it was dropped".to_owned())));
+        let (outcome, pause) = match ended.unwrap_or_else(|_| panicked()) {
             None => return,
-            Some(Run::Ended(outcome)) => (outcome, None),
-            Some(Run::Broken(error)) => (Outcome::Failed(error), attempts.pause(attempt)),
+            Some(Ended::Final(outcome)) => (outcome, None),
+            Some(Ended::Transient(error)) => (Outcome::Failed(error), attempts.pause(attempt)),
         };
         let Some(pause) = pause else {
-            kept(closing, || jobs.finish(&job_id, attempt, outcome.clone())).await;
+            let finish = || jobs.finish(&job_id, attempt, outcome.clone());
+            until_stored(&job_id, "the outcome of a job", closing, finish).await;
             return;
         };
-        tracing::warn!(%job_id, attempt, ?outcome, ?pause, "an attempt failed, and the job is run again");
+        tracing::warn!(%job_id, attempt, ?outcome, ?pause, "attempt failed, retrying");
         tokio::select! {
             biased;
             () = jobs.abandoned(&job_id, attempt) => return,
             () = closing.cancelled() => return,
             () = sleep(pause) => {}
         }
-        let again = kept(closing, || jobs.restart(&job_id, attempt)).await;
-        let Some(Some(again)) = again else { return };
+        let restart = || jobs.restart(&job_id, attempt);
+        let Some(Some(again)) = until_stored(&job_id, "the next attempt of a job", closing, restart).await else {
+            return;
+        };
         taken = again;
     }
 }
 
-/// Asks the store until it has done it: a result is not lost because a disk is full. A daemon that closes asks once more.
-async fn kept<T, F: Future<Output = Result<T, StoreError>>>(
-    closing: &CancellationToken,
-    ask: impl Fn() -> F,
-) -> Option<T> {
-    loop {
-        let last = closing.is_cancelled();
-        match ask().await {
-            Ok(done) => return Some(done),
-            Err(error) => tracing::error!(error = %failure(&error), "what came of a job cannot be kept"),
-        }
-        if last {
-            return None;
-        }
-        tokio::select! {
-            () = sleep(PAUSE) => {}
-            () = closing.cancelled() => {}
-        }
-    }
+/// How an attempt ended.
+enum Ended {
+    Final(Outcome),
+    /// With a transient failure; this is its message.
+    Transient(String),
 }
 
-/// What came of one run.
-enum Run {
-    Ended(Outcome),
-    /// It failed by what may go away.
-    Broken(String),
-}
-
-/// `None` if nobody wants it any more.
-async fn run(jobs: &Jobs, backend: &Backend, chat: Chat) -> Option<Run> {
+/// Returns `None` if the job has been cancelled.
+async fn attempt_once(jobs: &Jobs, backend: &Backend, chat: Chat) -> Option<Ended> {
     let (job_id, attempt) = (chat.job_id().clone(), chat.attempt());
-    let run = AssertUnwindSafe(answer(backend, chat)).catch_unwind();
-    let run = tokio::select! {
-        // A job that was cancelled and has finished by now has been cancelled.
+    let call = AssertUnwindSafe(call(backend, chat)).catch_unwind();
+    let ended = tokio::select! {
+        // A job that was cancelled before it finished stays cancelled.
         biased;
         () = jobs.abandoned(&job_id, attempt) => return None,
-        run = run => run,
+        ended = call => ended,
     };
-    Some(run.unwrap_or_else(|panic| {
+    Some(ended.unwrap_or_else(|panic| {
         tracing::error!(%job_id, "the backend panicked");
-        Run::Ended(Outcome::Failed(format!("the backend panicked: {}", said(&*panic))))
+        Ended::Final(Outcome::Failed(format!("the backend panicked: {}", message(&*panic))))
     }))
 }
 
-/// Everything of the backend's happens in here, so that a panic anywhere in it is caught.
-async fn answer(backend: &Backend, chat: Chat) -> Run {
+/// Calls the backend. All of its code runs inside this future, so that a panic anywhere in it is caught.
+async fn call(backend: &Backend, chat: Chat) -> Ended {
     match backend.chat.clone().oneshot(chat).await {
-        Ok(answer) => Run::Ended(Outcome::Done(Output { result: answer.result, artifacts: answer.artifacts })),
-        Err(error) if is_transient(error.as_ref()) => Run::Broken(failure(error.as_ref())),
-        Err(error) => Run::Ended(Outcome::Failed(failure(error.as_ref()))),
+        Ok(answer) => Ended::Final(Outcome::Done(Output { result: answer.result, artifacts: answer.artifacts })),
+        Err(error) if is_transient(error.as_ref()) => Ended::Transient(failure(error.as_ref())),
+        Err(error) => Ended::Final(Outcome::Failed(failure(error.as_ref()))),
     }
 }
 
-fn said(panic: &(dyn std::any::Any + Send)) -> &str {
+fn message(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&'static str>()
         .copied()

@@ -9,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 use super::{Rejection, Tokens, auth, cancel, health, list, metrics, models, poll, submit};
 use crate::backend::Backend;
 use crate::delivery::Policy;
-use crate::faults::{Faults, around};
 use crate::jobs::Jobs;
 
 /// The state of the handlers.
@@ -28,7 +27,6 @@ pub(crate) struct App {
     pub(crate) closing: CancellationToken,
     /// Cancelled when no job can change any more. It ends long polls.
     pub(crate) ended: CancellationToken,
-    pub(crate) faults: Option<Faults>,
 }
 
 /// The daemon's API.
@@ -38,7 +36,6 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/healthz", get(health::health))
         .method_not_allowed_fallback(not_allowed)
         .with_state(app.closing.clone());
-    let faults = app.faults.clone();
     let api = Router::new()
         .route("/jobs", post(submit::submit).get(list::list))
         .route("/jobs/{id}", get(poll::poll).delete(cancel::cancel))
@@ -49,7 +46,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(not_allowed)
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), auth::check))
         .with_state(app);
-    around(api, faults).merge(open)
+    api.merge(open)
 }
 
 async fn not_allowed() -> Rejection {

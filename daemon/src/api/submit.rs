@@ -50,7 +50,7 @@ pub(super) async fn submit(
     let refused = |error: InvalidValue| unprocessable(failure(&error));
     let webhook = submission.webhook().map_err(refused)?;
     if let Some(url) = &webhook {
-        app.policy.foresee(url).map_err(refused)?;
+        app.policy.check_url(url).map_err(refused)?;
     }
     let idempotency_key =
         key.as_ref().map(|key| IdempotencyKey { text: key.as_bytes().into(), digest: Sha256::digest(&body).into() });

@@ -1,114 +1,168 @@
-use std::num::{NonZeroU64, NonZeroUsize};
-use std::time::Duration;
+#[cfg(feature = "faults")]
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tower::util::BoxCloneSyncService;
+use tower::{Layer as _, ServiceExt as _, service_fn};
 
-use super::{Builder, LONGEST};
-use crate::Error;
-use crate::api::Tokens;
-use crate::attempts::Attempts;
-#[cfg(feature = "tls")]
-use crate::delivery::Roots;
-use crate::delivery::{Policy, Schedule};
-use crate::handle::{Daemon, Plan};
-use crate::server::Limits;
+use super::Builder;
+use super::config::{Config, StoreConfig};
+#[cfg(feature = "faults")]
+use crate::BoxError;
+use crate::api::{self, App};
+use crate::backend::{Backend, Chat};
+use crate::delivery::{Dispatcher, Signer, WebhookSender};
+#[cfg(feature = "faults")]
+use crate::faults::Faults;
+use crate::handle::Daemon;
+use crate::jobs::Jobs;
 use crate::store::{Memory, Store};
-use foreman_protocol::webhook::Secret;
+use crate::{Error, server, worker};
 
 impl Builder {
-    /// Checks what was said, listens, and begins to work.
+    /// Checks the options, opens the store, listens and starts the workers.
     ///
     /// # Errors
     ///
-    /// - [`Error::is_invalid_config`], naming the option, for a limit of zero, an empty token, secret or queue, a token that
-    ///   cannot stand in a header, and roots that are no certificates.
-    /// - [`Error::is_listen`] for an address that cannot be listened on, such as one whose port is in use.
+    /// - [`Error::is_invalid_config`], naming the option, for a limit of zero, an empty token, secret or queue, a token that is
+    ///   not visible ASCII, and root certificates that cannot be read.
+    /// - [`Error::is_listen`] if the daemon cannot listen on its address, for example because the port is in use.
     /// - [`Error::is_store`] for a [store](Self::store) that cannot be opened, is damaged, is in use by another daemon, belongs
-    ///   to another program or was written by a newer version. A file that is refused is left as it is.
+    ///   to another program or was written by a newer version. The file is left as it is.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, it leaves nothing behind but an empty store.
+    /// A future that is dropped before it is ready leaves nothing but an empty store.
     pub async fn start(self) -> Result<Daemon, Error> {
-        let max_queue = positive("max_queue", self.max_queue)?.get();
-        let batch = positive("model_batch", self.model_batch)?;
-        lasting("keep", self.keep)?;
-        let keep = self.keep;
-        let plan = Plan {
-            tokens: tokens(&self.tokens)?,
-            secret: self.webhook_secret.map(Secret::new).transpose()?,
-            schedule: self.webhook_retries.map(Schedule::new).unwrap_or_default(),
-            policy: Policy { hosts: self.webhook_hosts, private: self.private_webhooks },
-            #[cfg(feature = "tls")]
-            roots: self.webhook_roots.as_deref().map_or_else(|| Ok(Roots::none()), Roots::from_pem)?,
-            webhooks_at_once: positive("webhooks_at_once", self.webhooks_at_once)?,
-            workers: positive("workers", self.workers)?,
-            attempts: Attempts {
-                most: NonZeroU64::new(self.attempts)
-                    .ok_or_else(|| Error::config("attempts", "must be at least 1"))?
-                    .get(),
-                pause: self.attempt_pause.min(LONGEST),
-            },
-            max_hold: Duration::from_secs(self.max_hold.min(LONGEST).as_secs()),
-            body_limit: positive("body_limit", self.body_limit)?.get(),
-            limits: Limits {
-                connections: positive("max_connections", self.max_connections)?
-                    .get()
-                    .min(tokio::sync::Semaphore::MAX_PERMITS),
-                header_timeout: lasting("header_timeout", self.header_timeout)?,
-            },
-            drain: self.drain.min(LONGEST),
-            backend: self.backend,
-            faults: self.faults,
-        };
         let address = self.listen;
-        let cannot = |error| Error::listen(address, error);
-        let listener = TcpListener::bind(address).await.map_err(cannot)?;
-        let address = listener.local_addr().map_err(cannot)?;
-        #[cfg(feature = "sqlite")]
-        let store: Box<dyn Store> = match self.store {
-            None => Box::new(Memory::new(max_queue, batch, keep)),
-            Some(path) => Box::new(opened(path, max_queue, batch, keep, plan.attempts.most).await?),
+        #[cfg(feature = "faults")]
+        let faults = self.faults.clone();
+        let config = Config::new(self)?;
+        let cannot_listen = |error| Error::listen(address, error);
+        let listener = TcpListener::bind(address).await.map_err(cannot_listen)?;
+        let address = listener.local_addr().map_err(cannot_listen)?;
+        let jobs = Arc::new(Jobs::new(open(&config.store, config.attempts.most).await?));
+        let assembly = Assembly {
+            jobs,
+            config,
+            closing: CancellationToken::new(),
+            ended: CancellationToken::new(),
+            #[cfg(feature = "faults")]
+            faults,
         };
-        #[cfg(not(feature = "sqlite"))]
-        let store: Box<dyn Store> = Box::new(Memory::new(max_queue, batch, keep));
-        Ok(Daemon::run(listener, address, store, plan))
+        Ok(assembly.run(listener, address))
     }
 }
 
-/// On a thread of its own, since it waits for the disk.
-#[cfg(feature = "sqlite")]
-async fn opened(
-    path: std::path::PathBuf,
-    max_queue: usize,
-    batch: NonZeroUsize,
-    keep: Duration,
-    attempts: u64,
-) -> Result<crate::store::Sqlite, Error> {
-    use crate::store::{OpenError, Sqlite};
+#[cfg_attr(not(feature = "sqlite"), expect(clippy::unused_async, unused_variables, reason = "only a file is opened"))]
+async fn open(config: &StoreConfig, attempts: u64) -> Result<Box<dyn Store>, Error> {
+    let StoreConfig { max_queue, batch, keep, .. } = *config;
+    #[cfg(feature = "sqlite")]
+    if let Some(path) = config.path.clone() {
+        use crate::store::{OpenError, Sqlite};
 
-    let open = {
-        let path = path.clone();
-        move || Sqlite::open(&path, max_queue, batch, keep, attempts)
-    };
-    let opened = tokio::task::spawn_blocking(open).await.unwrap_or_else(|error| Err(OpenError::open(error)));
-    opened.map_err(|error| Error::store(&path, error))
-}
-
-fn tokens(tokens: &[String]) -> Result<Tokens, Error> {
-    if tokens.iter().any(String::is_empty) {
-        return Err(Error::config("token", "must not be empty"));
+        // On a thread of its own, since it waits for the disk.
+        let open = {
+            let path = path.clone();
+            move || Sqlite::open(&path, max_queue, batch, keep, attempts)
+        };
+        let opened = tokio::task::spawn_blocking(open).await.unwrap_or_else(|error| Err(OpenError::open(error)));
+        return Ok(Box::new(opened.map_err(|error| Error::store(&path, error))?));
     }
-    if !tokens.iter().all(|token| token.bytes().all(|byte| byte.is_ascii_graphic())) {
-        return Err(Error::config("token", "must be visible ASCII without blanks"));
+    Ok(Box::new(Memory::new(max_queue, batch, keep)))
+}
+
+/// Everything between the sockets and the store.
+struct Assembly {
+    jobs: Arc<Jobs>,
+    config: Config,
+    /// No new jobs from here on.
+    closing: CancellationToken,
+    /// No job changes from here on.
+    ended: CancellationToken,
+    #[cfg(feature = "faults")]
+    faults: Option<Faults>,
+}
+
+impl Assembly {
+    fn run(self, listener: TcpListener, address: SocketAddr) -> Daemon {
+        let mut workers = JoinSet::new();
+        self.start_workers(&mut workers);
+        let mut io = JoinSet::new();
+        self.start_server(&mut io, listener);
+        self.start_delivery(&mut io);
+        Daemon {
+            jobs: self.jobs,
+            address,
+            drain: self.config.drain,
+            closing: self.closing,
+            ended: self.ended,
+            workers,
+            io,
+        }
     }
-    Ok(Tokens::new(tokens))
+
+    fn start_workers(&self, workers: &mut JoinSet<()>) {
+        let (jobs, chat) = (Arc::clone(&self.jobs), self.config.backend.chat.clone());
+        let chat = service_fn(move |request: Chat| {
+            jobs.counters.executions.add();
+            chat.clone().oneshot(request)
+        });
+        #[cfg(feature = "faults")]
+        let chat = layered(self.faults.as_ref().map(Faults::job_layer), chat);
+        let backend = Backend { chat: BoxCloneSyncService::new(chat), ..self.config.backend.clone() };
+        for _ in 0..self.config.workers.get() {
+            let (jobs, backend) = (Arc::clone(&self.jobs), backend.clone());
+            workers.spawn(worker::work(jobs, backend, self.config.attempts, self.closing.clone()));
+        }
+    }
+
+    fn start_server(&self, io: &mut JoinSet<()>, listener: TcpListener) {
+        let app = App {
+            jobs: Arc::clone(&self.jobs),
+            backend: self.config.backend.clone(),
+            tokens: self.config.tokens.clone(),
+            policy: self.config.policy.clone(),
+            body_limit: self.config.body_limit,
+            max_hold: self.config.max_long_poll,
+            closing: self.closing.clone(),
+            ended: self.ended.clone(),
+        };
+        let service = api::router(Arc::new(app));
+        #[cfg(feature = "faults")]
+        let service = layered(
+            self.faults.as_ref().map(Faults::request_layer),
+            tower::ServiceBuilder::new().map_err(|never: Infallible| -> BoxError { match never {} }).service(service),
+        );
+        io.spawn(server::serve(listener, service, self.config.limits, self.closing.clone()));
+    }
+
+    fn start_delivery(&self, io: &mut JoinSet<()>) {
+        let permits = Arc::new(Semaphore::new(self.config.webhooks_at_once));
+        let limit = tower::limit::GlobalConcurrencyLimitLayer::with_semaphore(Arc::clone(&permits));
+        let signer = Signer::new(self.config.secret.clone());
+        let sender = limit.layer(WebhookSender::new(
+            self.config.policy.clone(),
+            #[cfg(feature = "tls")]
+            self.config.roots.clone(),
+        ));
+        // Outside of the limit, so that events that are held back take no permit.
+        #[cfg(feature = "faults")]
+        let sender =
+            layered(self.faults.as_ref().map(|faults| faults.event_layer(&self.jobs, &signer, &self.ended)), sender);
+        let schedule = self.config.schedule.clone();
+        let dispatcher = Dispatcher::new(Arc::clone(&self.jobs), signer, schedule, permits, sender);
+        io.spawn(dispatcher.run(self.ended.clone()));
+    }
 }
 
-fn positive(field: &'static str, number: usize) -> Result<NonZeroUsize, Error> {
-    NonZeroUsize::new(number).ok_or_else(|| Error::config(field, "must be at least 1"))
-}
-
-fn lasting(field: &'static str, time: Duration) -> Result<Duration, Error> {
-    if time.is_zero() { Err(Error::config(field, "must not be zero")) } else { Ok(time.min(LONGEST)) }
+/// The service in the layer, if there is one.
+#[cfg(feature = "faults")]
+fn layered<L: tower::Layer<S>, S>(layer: Option<L>, service: S) -> tower::util::Either<L::Service, S> {
+    tower::util::option_layer(layer).layer(service)
 }

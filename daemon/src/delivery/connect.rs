@@ -15,11 +15,13 @@ use tower::Service;
 use super::Policy;
 use crate::BoxError;
 
-/// How long one address may take to connect.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The timeout for connecting to one address.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connects to addresses that are allowed. It judges what a name resolved to and connects to that, so that a name that
-/// resolves to something else the next time gains nothing.
+/// Connects to addresses that the policy allows.
+///
+/// It resolves a name once, checks the addresses and connects to one of them. A name that resolves to another address the next
+/// time (DNS rebinding) therefore gains nothing.
 #[derive(Debug, Clone)]
 pub(super) struct Connector(Arc<Policy>);
 
@@ -57,14 +59,14 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, BoxError> {
     Ok(lookup_host((host, port)).await?.collect())
 }
 
-/// The first address that takes the connection. One that is not allowed ends it, whatever else the name resolves to.
+/// Connects to the first address that accepts. One forbidden address is an error, whatever else the name resolves to.
 async fn connect(policy: &Policy, host: &str, addresses: &[SocketAddr]) -> Result<TcpStream, BoxError> {
     for address in addresses {
-        policy.judge(host, address.ip()).map_err(|why| Forbidden { ip: address.ip(), why })?;
+        policy.check_address(host, address.ip()).map_err(|reason| Forbidden { ip: address.ip(), reason })?;
     }
-    let mut last: BoxError = "the name has no address".into();
+    let mut last: BoxError = "the host has no address".into();
     for address in addresses {
-        match timeout(PATIENCE, TcpStream::connect(address)).await {
+        match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => last = error.into(),
             Err(elapsed) => last = elapsed.into(),
@@ -73,22 +75,22 @@ async fn connect(policy: &Policy, host: &str, addresses: &[SocketAddr]) -> Resul
     Err(last)
 }
 
-/// An address that nothing is sent to.
+/// An address that the policy forbids.
 #[derive(Debug)]
 struct Forbidden {
     ip: IpAddr,
-    why: &'static str,
+    reason: &'static str,
 }
 
 impl fmt::Display for Forbidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "webhooks are not sent to {}: {}", self.ip, self.why)
+        write!(f, "webhooks are not sent to {}: {}", self.ip, self.reason)
     }
 }
 
 impl std::error::Error for Forbidden {}
 
-/// Whether that is why an attempt failed.
+/// Whether an attempt failed because the policy forbids the address.
 pub(super) fn is_forbidden(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<Forbidden>())
 }

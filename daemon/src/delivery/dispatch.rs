@@ -1,117 +1,126 @@
-use std::num::NonZeroUsize;
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use tower::{Service, ServiceExt as _};
 
-use super::{Schedule, Sender};
+use super::{DeliveryOutcome, RetrySchedule, Signer, Webhook};
 use crate::failure::failure;
-use crate::faults::{Hold, Next};
 use crate::jobs::Jobs;
 use crate::store::{Claim, Delivery, Verdict};
+use crate::until_stored::{STORE_RETRY, until_stored};
 
-/// How long a store is left alone that failed.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Claims the events that are due and drives a delivery service with them.
+///
+/// The service limits how many attempts are in flight: the dispatcher claims an event once the service is ready for it.
+#[derive(Debug)]
+pub(crate) struct Dispatcher<S> {
+    context: Arc<Context>,
+    service: S,
+}
 
-/// Sends what is due, at most `at_once` events at a time. After `closing` it sends what is due by then, and ends.
-pub(crate) async fn deliver(
+#[derive(Debug)]
+struct Context {
     jobs: Arc<Jobs>,
-    sender: Arc<Sender>,
-    schedule: Arc<Schedule>,
-    at_once: NonZeroUsize,
-    closing: CancellationToken,
-) {
-    let mut sending = JoinSet::new();
-    // They take no place from the others, and when they go they wait for none.
-    let mut held = JoinSet::new();
-    loop {
-        while sending.try_join_next().is_some() || held.try_join_next().is_some() {}
-        if sending.len() >= at_once.get() {
-            sending.join_next().await;
-            continue;
-        }
-        let next = match jobs.claim().await {
-            Ok(Claim::Now(mail)) => {
-                let hold = sender.faults.as_ref().and_then(|faults| faults.hold(&mail));
-                let (jobs, sender, schedule) = (Arc::clone(&jobs), Arc::clone(&sender), Arc::clone(&schedule));
-                match hold {
-                    None => sending.spawn(send(jobs, sender, schedule, mail, closing.clone())),
-                    Some(hold) => held.spawn(send_held(jobs, sender, schedule, mail, hold, closing.clone())),
-                };
-                continue;
+    signer: Signer,
+    schedule: RetrySchedule,
+    permits: Arc<Semaphore>,
+}
+
+impl<S> Dispatcher<S>
+where
+    S: Service<Webhook, Response = DeliveryOutcome, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    /// `permits` are those of the concurrency limit in `service`. An outcome takes one too while it is stored, so that a full
+    /// disk stops new attempts, and outcomes do not pile up in memory.
+    pub(crate) fn new(
+        jobs: Arc<Jobs>,
+        signer: Signer,
+        schedule: RetrySchedule,
+        permits: Arc<Semaphore>,
+        service: S,
+    ) -> Self {
+        Self { context: Arc::new(Context { jobs, signer, schedule, permits }), service }
+    }
+
+    /// Delivers events until `closing` is cancelled, then those that are due by then.
+    pub(crate) async fn run(self, closing: CancellationToken) {
+        let jobs = &self.context.jobs;
+        let mut attempts = JoinSet::new();
+        loop {
+            while attempts.try_join_next().is_some() {}
+            // A clone for each attempt: a permit goes with the attempt, and the dispatcher has none while it waits for events.
+            let mut service = self.service.clone();
+            let Ok(_) = service.ready().await;
+            let next = match jobs.claim().await {
+                Ok(Claim::Now(delivery)) => {
+                    let context = Arc::clone(&self.context);
+                    let closing = closing.clone();
+                    attempts.spawn(async move { context.attempt(service, delivery, &closing).await });
+                    continue;
+                }
+                Ok(Claim::At(next)) => Some(next),
+                Ok(Claim::Nothing) => None,
+                Err(error) => {
+                    tracing::error!(error = %failure(&error), "cannot read the events that are due");
+                    Some(Instant::now() + STORE_RETRY)
+                }
+            };
+            drop(service);
+            if closing.is_cancelled() && attempts.is_empty() {
+                return;
             }
-            Ok(Claim::At(next)) => Some(next),
-            Ok(Claim::Nothing) => None,
+            tokio::select! {
+                () = jobs.event_due.notified() => {}
+                Some(_) = attempts.join_next() => {}
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
+                () = closing.cancelled(), if !closing.is_cancelled() => {}
+            }
+        }
+    }
+}
+
+impl Context {
+    async fn attempt<S>(&self, service: S, delivery: Delivery, closing: &CancellationToken)
+    where
+        S: Service<Webhook, Response = DeliveryOutcome, Error = Infallible>,
+    {
+        self.jobs.counters.webhook_attempts.add();
+        let (job_id, attempt) = (delivery.job_id.clone(), delivery.attempt);
+        let outcome = self.deliver(service, delivery).await;
+        let verdict = self.schedule.verdict(&outcome, attempt, Instant::now());
+        match &verdict {
+            Verdict::Delivered => self.jobs.counters.webhooks_delivered.add(),
+            Verdict::Again(_) => tracing::debug!(%job_id, ?outcome, attempt, "webhook not delivered, retrying later"),
+            Verdict::GiveUp | Verdict::Stop => {
+                self.jobs.counters.webhooks_given_up.add();
+                tracing::warn!(%job_id, ?outcome, attempt, "webhook given up");
+            }
+        }
+        let _permit = self.permits.acquire().await;
+        let settle = || self.jobs.settle(&job_id, verdict.clone());
+        // Without this the event would be sent again and again while the disk is full. If the last try fails, the event is sent
+        // again after the next start.
+        until_stored(&job_id, "the outcome of a webhook", closing, settle).await;
+    }
+
+    async fn deliver<S>(&self, mut service: S, delivery: Delivery) -> DeliveryOutcome
+    where
+        S: Service<Webhook, Response = DeliveryOutcome, Error = Infallible>,
+    {
+        match self.signer.sign(delivery) {
+            Ok(webhook) => {
+                let Ok(outcome) = service.call(webhook).await;
+                outcome
+            }
             Err(error) => {
-                tracing::error!(%error, "the webhooks that are due cannot be read");
-                Some(Instant::now() + PAUSE)
+                tracing::error!(error = %failure(error.as_ref()), "cannot sign a webhook");
+                DeliveryOutcome::Failed
             }
-        };
-        if closing.is_cancelled() && sending.is_empty() && held.is_empty() {
-            return;
-        }
-        tokio::select! {
-            () = jobs.event_due.notified() => {}
-            Some(_) = sending.join_next() => {}
-            Some(_) = held.join_next() => {}
-            () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
-            () = closing.cancelled(), if !closing.is_cancelled() => {}
-        }
-    }
-}
-
-async fn send_held(
-    jobs: Arc<Jobs>,
-    sender: Arc<Sender>,
-    schedule: Arc<Schedule>,
-    mail: Delivery,
-    hold: Hold,
-    closing: CancellationToken,
-) {
-    match hold.over(&jobs, &mail, &closing).await {
-        Next::Send => send(jobs, sender, schedule, mail, closing).await,
-        Next::PutBehind => settle(&jobs, &mail, Verdict::Behind, &closing).await,
-    }
-}
-
-async fn send(
-    jobs: Arc<Jobs>,
-    sender: Arc<Sender>,
-    schedule: Arc<Schedule>,
-    mail: Delivery,
-    closing: CancellationToken,
-) {
-    jobs.counters.webhook_attempts.add();
-    let sent = sender.send(&mail).await;
-    let verdict = schedule.verdict(&sent, mail.attempt, Instant::now());
-    match &verdict {
-        Verdict::Delivered => jobs.counters.webhooks_delivered.add(),
-        Verdict::Again(_) | Verdict::Behind => {
-            tracing::debug!(job_id = %mail.job_id, ?sent, "a webhook is sent again later");
-        }
-        Verdict::GiveUp | Verdict::Stop => {
-            jobs.counters.webhooks_given_up.add();
-            tracing::warn!(job_id = %mail.job_id, ?sent, attempts = mail.attempt, "a webhook is given up");
-        }
-    }
-    settle(&jobs, &mail, verdict, &closing).await;
-}
-
-/// Asks the store until it has noted it: a disk that is full is no reason to send an event again and again. A daemon that closes
-/// asks once more, and sends the event again after its next start.
-async fn settle(jobs: &Jobs, mail: &Delivery, verdict: Verdict, closing: &CancellationToken) {
-    loop {
-        let last = closing.is_cancelled();
-        let Err(error) = jobs.settle(&mail.job_id, verdict.clone()).await else { return };
-        tracing::error!(job_id = %mail.job_id, error = %failure(&error), "what came of a webhook cannot be kept");
-        if last {
-            return;
-        }
-        tokio::select! {
-            () = sleep(PAUSE) => {}
-            () = closing.cancelled() => {}
         }
     }
 }

@@ -2,25 +2,26 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::judge::embedded;
+use super::address::embedded;
 use crate::Error;
 
-/// The longest name of a host, and the longest part of one between dots, in bytes (RFC 1035).
+/// The longest host name and the longest label, in bytes (RFC 1035).
 const MAX_NAME: usize = 253;
 const MAX_LABEL: usize = 63;
 
-/// Where webhooks may go: names of hosts, addresses and networks.
+/// The hosts that webhooks may be sent to, as names, addresses and networks. For
+/// [`Builder::allow_webhook_hosts`](crate::Builder::allow_webhook_hosts).
 ///
-/// An entry is one of
+/// An entry is one of:
 ///
-/// * a name, which is that host: `gateway.internal`. Upper and lower case are the same.
-/// * a name after `*.`, which is every host below it and not itself: `*.example.com`.
+/// * a host name: `gateway.internal`. Case does not matter.
+/// * `*.` and a domain, which matches every host below the domain but not the domain itself: `*.example.com`.
 /// * an address: `192.168.1.7`, `fd00::7`.
 /// * a network in CIDR notation: `10.0.0.0/8`, `fd00::/8`.
 ///
-/// Names are looked for in the URL; addresses and networks in what its host resolved to, when the connection is made. One of
-/// them is enough. A listed host is not above the rules that hold for every daemon: nothing is sent to link-local addresses,
-/// metadata services, multicast and reserved addresses.
+/// Names match the host of the callback URL. Addresses and networks match the address that the host resolves to, checked for
+/// each connection. One match is enough. The list lifts no rule of the daemon: it never sends webhooks to link-local addresses,
+/// metadata services, multicast or reserved addresses.
 ///
 /// ```
 /// use foreman_daemon::WebhookHosts;
@@ -29,7 +30,7 @@ const MAX_LABEL: usize = 63;
 /// let hosts = WebhookHosts::new(["10.0.0.0/8", "gateway.internal", "*.example.com"])?;
 ///
 /// let error = WebhookHosts::new(["gateway.internal:8080"]).unwrap_err();
-/// assert_eq!(error.to_string(), "invalid webhook_hosts: `gateway.internal:8080` must be without a port");
+/// assert_eq!(error.to_string(), "invalid webhook_hosts: `gateway.internal:8080` must not have a port");
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub struct WebhookHosts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Name {
     Host(String),
-    /// With the dot in front.
+    /// The domain with a dot before it.
     Below(String),
 }
 
@@ -51,11 +52,11 @@ enum Entry {
 }
 
 impl WebhookHosts {
-    /// The list of these entries.
+    /// Creates a list of these entries.
     ///
     /// # Errors
     ///
-    /// [`Error::is_invalid_config`] for an entry that is none of the four, with what is wrong with it, and for a list without any.
+    /// [`Error::is_invalid_config`] for an entry that is none of the four, with the reason, and for an empty list.
     pub fn new(entries: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Self, Error> {
         let mut hosts = Self { names: Vec::new(), networks: Vec::new() };
         for entry in entries {
@@ -63,7 +64,7 @@ impl WebhookHosts {
             match parse(entry) {
                 Ok(Entry::Name(name)) => hosts.names.push(name),
                 Ok(Entry::Network(network)) => hosts.networks.push(network),
-                Err(why) => return Err(Error::config("webhook_hosts", format!("`{entry}` {why}"))),
+                Err(reason) => return Err(Error::config("webhook_hosts", format!("`{entry}` {reason}"))),
             }
         }
         if hosts.names.is_empty() && hosts.networks.is_empty() {
@@ -72,12 +73,12 @@ impl WebhookHosts {
         Ok(hosts)
     }
 
-    /// Whether the host of a URL, or the address that it resolved to, is listed.
+    /// Whether the list has the host of a URL or the address that it resolved to.
     pub(super) fn contain(&self, host: &str, ip: IpAddr) -> bool {
         self.name(host) || self.networks.iter().any(|network| network.contains(&ip) || network.contains(&embedded(ip)))
     }
 
-    /// Whether a host that is a name can be listed: itself, or by what it may resolve to.
+    /// Whether the list has a host name, or a network that the name may resolve to.
     pub(super) fn may_contain(&self, host: &str) -> bool {
         !self.networks.is_empty() || self.name(host)
     }
@@ -93,10 +94,10 @@ impl WebhookHosts {
 
 fn parse(entry: &str) -> Result<Entry, String> {
     if entry.contains("://") {
-        return Err("must be a host and not a URL".to_owned());
+        return Err("must be a host, not a URL".to_owned());
     }
     if entry.contains('/') {
-        let network: IpNet = entry.parse().map_err(|_| "is no network such as 10.0.0.0/8".to_owned())?;
+        let network: IpNet = entry.parse().map_err(|_| "is not a network such as 10.0.0.0/8".to_owned())?;
         let trunc = network.trunc();
         return if trunc == network { Ok(Entry::Network(network)) } else { Err(format!("must be written {trunc}")) };
     }
@@ -104,7 +105,7 @@ fn parse(entry: &str) -> Result<Entry, String> {
         return Ok(Entry::Network(ip.to_canonical().into()));
     }
     if entry.contains(':') {
-        return Err("must be without a port".to_owned());
+        return Err("must not have a port".to_owned());
     }
     let lower = entry.to_ascii_lowercase();
     let lower = lower.strip_suffix('.').unwrap_or(&lower);
@@ -120,15 +121,15 @@ fn check(name: &str) -> Result<(), String> {
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
     };
     if name.contains('*') {
-        return Err("must have `*` in front only, as in *.example.com".to_owned());
+        return Err("may have `*` only at the start, as in *.example.com".to_owned());
     }
     if !name.is_ascii() {
-        return Err("must be in ASCII, as xn--…".to_owned());
+        return Err("must be ASCII (xn--…)".to_owned());
     }
     if name.len() > MAX_NAME || !name.split('.').all(is_label) {
-        return Err("is no name of a host".to_owned());
+        return Err("is not a host name".to_owned());
     }
-    // What resolvers take for an address in other spellings: 10.1, 2130706433, 0x7f000001.
+    // Other spellings of addresses that resolvers accept: 10.1, 2130706433, 0x7f000001.
     let last = name.rsplit('.').next().unwrap_or_default();
     if last.starts_with("0x") || last.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err("is neither an address nor a name".to_owned());
@@ -141,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_are_found_by_name_and_by_address() {
+    fn hosts_match_by_name_and_by_address() {
         let hosts =
             ["10.0.0.0/8", "192.168.1.7", "fd00::/8", "::ffff:1.2.3.4", "Gateway.Internal", "*.example.com", "a_b.c."];
         let hosts = WebhookHosts::new(hosts).unwrap();
@@ -174,32 +175,32 @@ mod tests {
     }
 
     #[test]
-    fn entries_that_are_none_are_refused_with_a_reason() {
+    fn invalid_entries_are_rejected_with_a_reason() {
         let long = format!("{}.example", "a".repeat(64));
-        for (entry, why) in [
-            ("", "is no name of a host"),
-            (" ", "is no name of a host"),
-            ("a b", "is no name of a host"),
-            ("a..b", "is no name of a host"),
-            (".", "is no name of a host"),
-            ("*.", "must have `*` in front only, as in *.example.com"),
-            (long.as_str(), "is no name of a host"),
-            ("http://a/", "must be a host and not a URL"),
-            ("a/b", "is no network such as 10.0.0.0/8"),
-            ("10.0.0.0/33", "is no network such as 10.0.0.0/8"),
+        for (entry, reason) in [
+            ("", "is not a host name"),
+            (" ", "is not a host name"),
+            ("a b", "is not a host name"),
+            ("a..b", "is not a host name"),
+            (".", "is not a host name"),
+            ("*.", "may have `*` only at the start, as in *.example.com"),
+            (long.as_str(), "is not a host name"),
+            ("http://a/", "must be a host, not a URL"),
+            ("a/b", "is not a network such as 10.0.0.0/8"),
+            ("10.0.0.0/33", "is not a network such as 10.0.0.0/8"),
             ("10.0.0.1/8", "must be written 10.0.0.0/8"),
-            ("a:80", "must be without a port"),
-            ("10.0.0.1:80", "must be without a port"),
-            ("*", "must have `*` in front only, as in *.example.com"),
-            ("a.*.b", "must have `*` in front only, as in *.example.com"),
-            ("*a.b", "must have `*` in front only, as in *.example.com"),
-            ("bücher.example", "must be in ASCII, as xn--…"),
+            ("a:80", "must not have a port"),
+            ("10.0.0.1:80", "must not have a port"),
+            ("*", "may have `*` only at the start, as in *.example.com"),
+            ("a.*.b", "may have `*` only at the start, as in *.example.com"),
+            ("*a.b", "may have `*` only at the start, as in *.example.com"),
+            ("bücher.example", "must be ASCII (xn--…)"),
             ("10.0.0.256", "is neither an address nor a name"),
             ("2130706433", "is neither an address nor a name"),
             ("0x7f000001", "is neither an address nor a name"),
         ] {
             let error = WebhookHosts::new(["a.b", entry]).unwrap_err();
-            assert_eq!(error.to_string(), format!("invalid webhook_hosts: `{entry}` {why}"));
+            assert_eq!(error.to_string(), format!("invalid webhook_hosts: `{entry}` {reason}"));
         }
         let none: [&str; 0] = [];
         assert_eq!(WebhookHosts::new(none).unwrap_err().to_string(), "invalid webhook_hosts: must not be empty");

@@ -3,25 +3,25 @@ use std::net::IpAddr;
 use http::Uri;
 
 use super::WebhookHosts;
-use super::judge::{is_private, judge};
-use super::literal::literal;
+use super::address::{check, is_private};
+use super::ip_literal::parse_ip_literal;
 use crate::InvalidValue;
 
 const UNLISTED: &str = "not among the allowed hosts";
 
-/// Where webhooks may go: what holds for every daemon, and what this one was told.
+/// The addresses that webhooks may be sent to: the rules of every daemon and the options of this one.
 #[derive(Debug, Clone)]
 pub(crate) struct Policy {
-    /// Everywhere, without a list.
+    /// `None` allows all hosts.
     pub(crate) hosts: Option<WebhookHosts>,
-    /// To loopback and private networks too.
+    /// Whether loopback and private networks are allowed.
     pub(crate) private: bool,
 }
 
 impl Policy {
-    /// Whether a webhook to that host may be sent to an address of it, and if not, why.
-    pub(super) fn judge(&self, host: &str, ip: IpAddr) -> Result<(), &'static str> {
-        judge(ip)?;
+    /// Checks an address that the host of a callback URL resolved to. The error is the reason.
+    pub(super) fn check_address(&self, host: &str, ip: IpAddr) -> Result<(), &'static str> {
+        check(ip)?;
         if !self.private && is_private(ip) {
             return Err("private");
         }
@@ -31,16 +31,22 @@ impl Policy {
         Ok(())
     }
 
-    /// Refuses a callback URL that nothing is ever sent to. What its name resolves to is judged when the connection is made,
-    /// each time.
-    pub(crate) fn foresee(&self, url: &Uri) -> Result<(), InvalidValue> {
+    /// Checks a callback URL before anything is sent to it, as far as no resolver can change the result. The addresses of a name
+    /// are checked for each connection.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidValue`] for an address that is not allowed, and for a name that cannot be on the list.
+    pub(crate) fn check_url(&self, url: &Uri) -> Result<(), InvalidValue> {
         let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
-        let judged = match literal(host) {
-            Some(ip) => self.judge(host, ip),
+        let checked = match parse_ip_literal(host) {
+            Some(ip) => self.check_address(host, ip),
             None if self.hosts.as_ref().is_none_or(|hosts| hosts.may_contain(host)) => Ok(()),
             None => Err(UNLISTED),
         };
-        judged.map_err(|why| InvalidValue::new("state_webhook_url", format!("webhooks are not sent to {host}: {why}")))
+        checked.map_err(|reason| {
+            InvalidValue::new("state_webhook_url", format!("webhooks are not sent to {host}: {reason}"))
+        })
     }
 }
 
@@ -49,14 +55,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_rule_must_let_it_pass() {
+    fn address_must_pass_every_rule() {
         const UNLISTED: Option<&str> = Some(super::UNLISTED);
         let hosts = WebhookHosts::new(["inside", "10.0.0.0/8", "0.0.0.0/1"]).unwrap();
         let anywhere = Policy { hosts: None, private: true };
         let outside = Policy { hosts: None, private: false };
         let listed = Policy { hosts: Some(hosts), private: true };
         let both = Policy { private: false, ..listed.clone() };
-        for (policy, host, ip, refusal) in [
+        for (policy, host, ip, reason) in [
             (&anywhere, "inside", "127.0.0.1", None),
             (&anywhere, "inside", "169.254.169.254", Some("link-local")),
             (&outside, "inside", "127.0.0.1", Some("private")),
@@ -72,18 +78,18 @@ mod tests {
             (&both, "inside", "200.1.1.1", None),
             (&both, "other", "200.1.1.1", UNLISTED),
         ] {
-            assert_eq!(policy.judge(host, ip.parse().unwrap()).err(), refusal, "{host} at {ip} by {policy:?}");
+            assert_eq!(policy.check_address(host, ip.parse().unwrap()).err(), reason, "{host} at {ip} by {policy:?}");
         }
     }
 
     #[test]
-    fn only_what_no_resolver_can_change_is_foreseen() {
+    fn check_url_rejects_what_no_resolver_can_change() {
         let list = |entries: &[&str]| Some(WebhookHosts::new(entries).unwrap());
         let anywhere = Policy { hosts: None, private: true };
         let outside = Policy { hosts: None, private: false };
         let names = Policy { hosts: list(&["inside", "*.example.com"]), private: true };
         let networks = Policy { hosts: list(&["inside", "10.0.0.0/8"]), private: true };
-        for (policy, url, why) in [
+        for (policy, url, reason) in [
             (&anywhere, "http://h/", None),
             (&anywhere, "http://127.0.0.1/", None),
             (&anywhere, "http://[::1]:80/", None),
@@ -102,9 +108,9 @@ mod tests {
             // It may resolve to an address of the network.
             (&networks, "http://other/", None),
         ] {
-            let refused = policy.foresee(&url.parse().unwrap()).map_err(|error| error.to_string());
-            let why = why.map(|why| format!("invalid state_webhook_url: webhooks are not sent to {why}"));
-            assert_eq!(refused.err(), why, "{url} by {policy:?}");
+            let rejected = policy.check_url(&url.parse().unwrap()).map_err(|error| error.to_string());
+            let reason = reason.map(|reason| format!("invalid state_webhook_url: webhooks are not sent to {reason}"));
+            assert_eq!(rejected.err(), reason, "{url} by {policy:?}");
         }
     }
 }

@@ -4,7 +4,7 @@ use rustls::pki_types::pem::PemObject as _;
 
 use crate::Error;
 
-/// The certificates of authorities that receivers are trusted by beside those of the operating system.
+/// The configured root certificates for receivers, in addition to those of the operating system.
 #[derive(Debug, Clone)]
 pub(crate) struct Roots(RootCertStore);
 
@@ -13,9 +13,9 @@ impl Roots {
         Self(RootCertStore::empty())
     }
 
-    /// Those of a text, which has at least one.
+    /// Reads PEM with at least one certificate.
     pub(crate) fn from_pem(pem: &[u8]) -> Result<Self, Error> {
-        let invalid = |why: &'static str| Error::config("webhook_roots", why);
+        let invalid = |reason: &'static str| Error::config("webhook_roots", reason);
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem) {
             let certificate = certificate.map_err(|error| invalid("is not PEM").with_source(error))?;
@@ -28,7 +28,7 @@ impl Roots {
         Ok(Self(roots))
     }
 
-    /// With those of the operating system.
+    /// These and those of the operating system.
     pub(super) fn with_system(&self) -> RootCertStore {
         let mut roots = self.0.clone();
         crate::tls::add_system_roots(&mut roots);

@@ -1,148 +1,115 @@
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use foreman_protocol::webhook::{FOREMAN_SIGNATURE, Secret, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP};
-use http::{HeaderName, Request, Response, StatusCode, header};
+use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{Builder, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use jiff::Timestamp;
+use tower::Service;
 
-use super::Policy;
 use super::connect::{Connector, is_forbidden};
+use super::{DeliveryOutcome, Policy, Webhook};
 use crate::BoxError;
-use crate::faults::{Faults, Spoilt};
-use crate::store::Delivery;
+use crate::failure::failure;
 
-/// How long an attempt may take, from connecting to the answer.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// How long a connection is kept for the next event.
-const IDLE: Duration = Duration::from_secs(15);
-/// How much of an answer is read, in bytes, for its connection to be used again.
-const ANSWER: usize = 4 * 1024;
+/// The timeout of an attempt, from connecting to the end of the response.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long an idle connection stays open for the next webhook.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+/// The largest response body that is read so that its connection can be reused, in bytes.
+const MAX_RESPONSE_BODY: usize = 4 * 1024;
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// Sends webhooks: a service that makes one attempt. It is always ready.
+#[derive(Debug, Clone)]
+pub(crate) struct WebhookSender(Arc<Clients>);
 
-/// Makes one attempt.
 #[derive(Debug)]
-pub(crate) struct Sender {
-    secret: Option<Secret>,
-    pub(super) faults: Option<Faults>,
-    plain: Client<Connector, Full<Bytes>>,
+struct Clients {
+    http: Client<Connector, Full<Bytes>>,
     #[cfg(feature = "tls")]
-    secure: super::tls::Secure,
+    https: super::tls::HttpsClient,
 }
 
-/// What came of an attempt.
-#[derive(Debug)]
-pub(super) enum Sent {
-    Answered {
-        status: StatusCode,
-        retry_after: Option<Duration>,
-    },
-    /// No answer, or not in time.
-    Broken,
-    /// To an address that nothing is sent to.
-    Forbidden,
-}
-
-impl Sender {
-    pub(crate) fn new(secret: Option<Secret>, policy: Policy, faults: Option<Faults>) -> Self {
+impl WebhookSender {
+    pub(crate) fn new(policy: Policy, #[cfg(feature = "tls")] roots: super::Roots) -> Self {
         let connector = Connector::new(policy);
-        let plain = connections().build(connector.clone());
-        Self {
-            secret,
-            faults,
-            plain,
+        Self(Arc::new(Clients {
+            http: client_builder().build(connector.clone()),
             #[cfg(feature = "tls")]
-            secure: super::tls::Secure::new(connector),
-        }
+            https: super::tls::HttpsClient::new(connector, roots),
+        }))
+    }
+}
+
+impl Service<Webhook> for WebhookSender {
+    type Response = DeliveryOutcome;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<DeliveryOutcome, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
 
-    /// The same, which trusts these too.
-    #[cfg(feature = "tls")]
-    pub(crate) fn with_roots(mut self, roots: super::Roots) -> Self {
-        self.secure.roots = roots;
-        self
+    fn call(&mut self, webhook: Webhook) -> Self::Future {
+        let clients = Arc::clone(&self.0);
+        Box::pin(async move { Ok(clients.attempt(webhook).await) })
     }
+}
 
-    pub(super) async fn send(&self, mail: &Delivery) -> Sent {
-        let Some(faults) = &self.faults else { return self.attempt(mail, Spoilt::default()).await };
-        if faults.silences(mail) {
-            return Sent::Answered { status: StatusCode::NO_CONTENT, retry_after: None };
-        }
-        let sent = self.attempt(mail, faults.spoils(mail, self.secret.is_some())).await;
-        if matches!(&sent, Sent::Answered { status, .. } if status.is_success()) && faults.duplicates(mail) {
-            self.attempt(mail, Spoilt::default()).await;
-        }
-        sent
-    }
-
-    async fn attempt(&self, mail: &Delivery, spoilt: Spoilt) -> Sent {
-        match tokio::time::timeout(PATIENCE, self.exchange(mail, spoilt)).await {
-            Ok(Ok(sent)) => sent,
-            Ok(Err(error)) if is_forbidden(error.as_ref()) => Sent::Forbidden,
+impl Clients {
+    async fn attempt(&self, webhook: Webhook) -> DeliveryOutcome {
+        let job_id = webhook.delivery.job_id;
+        match tokio::time::timeout(ATTEMPT_TIMEOUT, self.exchange(webhook.request)).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(error)) if is_forbidden(error.as_ref()) => DeliveryOutcome::Forbidden,
             Ok(Err(error)) => {
-                tracing::debug!(error, "a webhook found no answer");
-                Sent::Broken
+                tracing::debug!(%job_id, error = %failure(error.as_ref()), "webhook failed");
+                DeliveryOutcome::Failed
             }
-            Err(_) => Sent::Broken,
+            Err(_) => {
+                tracing::debug!(%job_id, "webhook timed out");
+                DeliveryOutcome::Failed
+            }
         }
     }
 
-    async fn exchange(&self, mail: &Delivery, spoilt: Spoilt) -> Result<Sent, BoxError> {
-        let request = self.event(spoilt.mail(mail)?.as_ref())?;
-        let response = self.request(spoilt.request(mail, request)?).await?;
+    async fn exchange(&self, request: Request<Bytes>) -> Result<DeliveryOutcome, BoxError> {
+        let response = self.send(request.map(Full::from)).await?;
         let status = response.status();
         let retry_after = foreman_protocol::retry_after(response.headers(), SystemTime::now());
         drain(response.into_body()).await;
-        Ok(Sent::Answered { status, retry_after })
+        Ok(DeliveryOutcome::Response { status, retry_after })
     }
 
-    async fn request(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, BoxError> {
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, BoxError> {
         if request.uri().scheme() == Some(&http::uri::Scheme::HTTPS) {
             #[cfg(feature = "tls")]
-            return Ok(self.secure.client()?.request(request).await?);
-            // A file has it from a daemon that can.
+            return Ok(self.https.get()?.request(request).await?);
+            // A build with TLS may have stored such a URL.
             #[cfg(not(feature = "tls"))]
-            return Err("this daemon cannot send to https".into());
+            return Err("https needs the feature `tls`".into());
         }
-        Ok(self.plain.request(request).await?)
-    }
-
-    /// The event as it goes over the wire, signed over these very bytes.
-    fn event(&self, mail: &Delivery) -> Result<Request<Full<Bytes>>, BoxError> {
-        let body = serde_json::to_vec(&*mail.status)?;
-        let timestamp = Timestamp::now().as_second();
-        let mut request = Request::post(mail.to.url.clone())
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::USER_AGENT, concat!("foreman/", env!("CARGO_PKG_VERSION")))
-            .header(WEBHOOK_ID, &*mail.event_id)
-            .header(WEBHOOK_TIMESTAMP, timestamp);
-        if let Some(secret) = &self.secret {
-            request = request
-                .header(FOREMAN_SIGNATURE, secret.sign(&body))
-                .header(WEBHOOK_SIGNATURE, secret.sign_standard(&mail.event_id, timestamp, &body));
-        }
-        if let Some(traceparent) = &mail.to.traceparent {
-            request = request.header(TRACEPARENT, traceparent);
-        }
-        Ok(request.body(Full::from(body))?)
+        Ok(self.http.request(request).await?)
     }
 }
 
-/// How connections are kept, over `https` or not.
-pub(super) fn connections() -> Builder {
+/// The configuration that the clients for `http` and `https` share.
+pub(super) fn client_builder() -> Builder {
     let mut builder = Client::builder(TokioExecutor::new());
-    builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE).pool_max_idle_per_host(4);
+    builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT).pool_max_idle_per_host(4);
     builder
 }
 
-/// Reads a short answer to its end. What is longer costs its connection, and what breaks off says nothing about the event:
-/// the status was there.
+/// Reads a short response body to its end, so that the connection can be reused. A longer body costs its connection. A body that
+/// breaks off changes nothing: the status has arrived.
 async fn drain(mut body: Incoming) {
-    let mut left = ANSWER;
+    let mut left = MAX_RESPONSE_BODY;
     while let Some(Ok(frame)) = body.frame().await {
         let size = frame.data_ref().map_or(0, Bytes::len);
         let Some(rest) = left.checked_sub(size) else { return };

@@ -7,26 +7,28 @@ use hyper_util::client::legacy::Client;
 
 use super::Roots;
 use super::connect::Connector;
-use super::sender::connections;
+use super::sender::client_builder;
 use crate::BoxError;
 
 type Https = Client<HttpsConnector<Connector>, Full<Bytes>>;
 
-/// Sends to `https`, with the roots of the operating system and those that were given. The former are read when the first such
-/// address comes up, since that takes a while and most daemons have none.
+/// The client for `https`, with the operating system's root certificates and the configured ones.
+///
+/// It is built for the first webhook to `https`: reading the system's certificates takes a while, and most daemons never need
+/// them.
 #[derive(Debug)]
-pub(super) struct Secure {
+pub(super) struct HttpsClient {
     connector: Connector,
-    pub(super) roots: Roots,
+    roots: Roots,
     client: Mutex<Option<Https>>,
 }
 
-impl Secure {
-    pub(super) fn new(connector: Connector) -> Self {
-        Self { connector, roots: Roots::none(), client: Mutex::default() }
+impl HttpsClient {
+    pub(super) fn new(connector: Connector, roots: Roots) -> Self {
+        Self { connector, roots, client: Mutex::default() }
     }
 
-    pub(super) fn client(&self) -> Result<Https, BoxError> {
+    pub(super) fn get(&self) -> Result<Https, BoxError> {
         let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = &*client {
             return Ok(client.clone());
@@ -45,5 +47,5 @@ fn build(connector: Connector, roots: &Roots) -> Result<Https, BoxError> {
         .https_only()
         .enable_http1()
         .wrap_connector(connector);
-    Ok(connections().build(connector))
+    Ok(client_builder().build(connector))
 }

@@ -9,9 +9,9 @@ use super::requests::{RequestFaults, RequestScope};
 use super::state::State;
 use super::{Seen, state};
 
-/// The faults of a [`Daemon`](crate::Daemon): the test keeps a clone and changes them while the daemon runs.
+/// The faults of a [`Daemon`](crate::Daemon). A test sets them while the daemon runs.
 ///
-/// Cloning is cheap, and clones are the same faults. See the [module](super) for all of them.
+/// Cloning is cheap, and clones share their state. The [module](super) lists all faults.
 #[derive(Clone, Default)]
 pub struct Faults(Arc<Inner>);
 
@@ -22,7 +22,7 @@ struct Inner {
 }
 
 impl Faults {
-    /// No faults yet.
+    /// Creates a handle with no fault set.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -43,7 +43,7 @@ impl Faults {
         RequestFaults::new(self, RequestScope::Cancels)
     }
 
-    /// Faults of every request but `GET /healthz`, beside those of its kind.
+    /// Faults of every request except `GET /healthz`. A fault of the request's kind comes first.
     pub fn requests(&self) -> RequestFaults<'_> {
         RequestFaults::new(self, RequestScope::All)
     }
@@ -53,49 +53,49 @@ impl Faults {
         EventFaults::new(self, EventScope::All)
     }
 
-    /// Faults of the events that tell the end of a job, beside those of every event.
+    /// Faults of terminal events, which report the end of a job. They come before those of [`events`](Self::events).
     pub fn last_events(&self) -> EventFaults<'_> {
-        EventFaults::new(self, EventScope::Last)
+        EventFaults::new(self, EventScope::Terminal)
     }
 
-    /// Faults of the jobs themselves.
+    /// Faults of jobs.
     pub fn jobs(&self) -> JobFaults<'_> {
         JobFaults::new(self)
     }
 
-    /// Takes all faults back; events that are held are sent now, and jobs that are stalled are begun. What was seen stays.
+    /// Clears all faults, sends the events that are held back and resumes the stalled jobs. The counters stay.
     pub fn clear(&self) {
         self.state().clear();
     }
 
-    /// Which of them have happened so far.
+    /// How often each fault has occurred so far.
     #[must_use]
     pub fn seen(&self) -> Seen {
         *self.0.seen.borrow()
     }
 
-    /// Waits until what was seen is so, such as `|seen| seen.stalled_jobs == 1`, and gives it.
+    /// Waits until the counters meet a condition, such as `|seen| seen.stalled_jobs == 1`, and returns them.
     ///
     /// # Cancel safety
     ///
-    /// It only looks.
-    pub async fn until(&self, mut is_so: impl FnMut(&Seen) -> bool) -> Seen {
+    /// Cancel safe: it only reads.
+    pub async fn until(&self, mut condition: impl FnMut(&Seen) -> bool) -> Seen {
         let mut watch = self.0.seen.subscribe();
         loop {
             let seen = *watch.borrow_and_update();
-            // The sender is in `self`, so there is always a next change to wait for.
-            if is_so(&seen) || watch.changed().await.is_err() {
+            // The sender is in `self`, so `changed` cannot fail.
+            if condition(&seen) || watch.changed().await.is_err() {
                 return seen;
             }
         }
     }
 
-    /// Notes that a fault happens.
-    pub(super) fn note(&self, happened: impl FnOnce(&mut Seen)) {
-        self.0.seen.send_modify(happened);
+    /// Counts a fault that occurs.
+    pub(super) fn record(&self, count: impl FnOnce(&mut Seen)) {
+        self.0.seen.send_modify(count);
     }
 
-    /// Every change of it is whole before it can panic, so that a poisoned lock is as good as another.
+    /// Ignores poisoning: no change of the state can panic halfway.
     pub(super) fn state(&self) -> MutexGuard<'_, state::State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,11 +1,8 @@
-use super::Times;
-use super::handle::Faults;
-use crate::JobId;
-use crate::jobs::Jobs;
+use super::{Faults, Times};
 
-/// Faults of the jobs themselves.
+/// Faults of jobs.
 #[derive(Debug, Clone, Copy)]
-#[must_use = "it names jobs, and a fault of theirs is to follow"]
+#[must_use = "it only selects jobs; call a method to set a fault"]
 pub struct JobFaults<'a> {
     faults: &'a Faults,
 }
@@ -15,34 +12,17 @@ impl<'a> JobFaults<'a> {
         Self { faults }
     }
 
-    /// Has a worker take the job, which is `running` then, and not ask the backend until it is [released](Self::release). It
-    /// keeps its worker, of which a daemon has one unless told otherwise. It can be cancelled, and a stop waits for it as for
-    /// any job that runs, up to the [drain time-out](crate::Builder::drain).
+    /// Stalls a job: a worker takes it, so that it is `running`, but does not call the backend until the job is
+    /// [released](Self::release).
+    ///
+    /// The job occupies its worker, and a daemon has one by default. It can be cancelled. A
+    /// [shutdown](crate::Daemon::shutdown) waits for it up to the [drain timeout](crate::Builder::drain).
     pub fn stall(self, times: Times) {
         self.faults.state().stall.arm((), times);
     }
 
-    /// Lets all stalled jobs go on, and stalls no more.
+    /// Resumes all stalled jobs, and stalls no more.
     pub fn release(self) {
-        self.faults.state().release();
-    }
-}
-
-impl Faults {
-    /// Returns when that run of a job may begin; `false` if nobody wants it any more.
-    pub(crate) async fn begin(&self, jobs: &Jobs, job_id: &JobId, attempt: u64) -> bool {
-        let mut released = {
-            let mut state = self.state();
-            if state.stall.take().is_none() {
-                return true;
-            }
-            state.begin.subscribe()
-        };
-        self.note(|seen| seen.stalled_jobs += 1);
-        tokio::select! {
-            biased;
-            () = jobs.abandoned(job_id, attempt) => false,
-            _ = released.changed() => true,
-        }
+        self.faults.state().release_jobs();
     }
 }

@@ -1,10 +1,9 @@
-use super::handle::Faults;
-use super::state::{OfRequests, State};
-use super::{Refusal, Times};
+use super::state::{RequestState, State};
+use super::{Faults, InjectedResponse, Times};
 
-/// Faults of one kind of request, or of all.
+/// Faults of one kind of request, or of all requests.
 #[derive(Debug, Clone, Copy)]
-#[must_use = "it names requests, and a fault of theirs is to follow"]
+#[must_use = "it only selects requests; call a method to set a fault"]
 pub struct RequestFaults<'a> {
     faults: &'a Faults,
     scope: RequestScope,
@@ -15,7 +14,7 @@ pub(super) enum RequestScope {
     Submissions,
     Polls,
     Cancels,
-    /// As one that is asked for: every kind. As one that a request has: none of the others.
+    /// Of a fault: every request. Of a request: none of the other kinds.
     All,
 }
 
@@ -24,34 +23,36 @@ impl<'a> RequestFaults<'a> {
         Self { faults, scope }
     }
 
-    /// Carries the request out and then closes the connection without a byte of the answer. Only answers that mean yes are
-    /// lost, so that of a submission the job is there; other answers pass, and do not count.
-    pub fn lose_answers(self, times: Times) {
+    /// Processes the request, then closes the connection without sending a byte of the response.
+    ///
+    /// Only successful responses (2xx) are lost: after a lost response to a submission, the job exists. Other responses are sent
+    /// and do not count.
+    pub fn lose_responses(self, times: Times) {
         self.set(|requests| requests.lose.arm((), times));
     }
 
-    /// Answers this before anything of the request is looked at.
-    pub fn refuse(self, refusal: Refusal, times: Times) {
-        self.set(|requests| requests.refuse.arm(refusal, times));
+    /// Sends this response without processing the request. It comes before every check, that of the token included.
+    pub fn reject(self, response: InjectedResponse, times: Times) {
+        self.set(|requests| requests.reject.arm(response, times));
     }
 
-    /// Answers 404, as for a job that is not known (yet).
+    /// Rejects requests with 404, the response for an unknown job. It replaces what [`reject`](Self::reject) has set.
     pub fn not_found(self, times: Times) {
-        self.refuse(Refusal::not_found(), times);
+        self.reject(InjectedResponse::not_found(), times);
     }
 
-    /// Takes these faults back.
+    /// Clears these faults.
     pub fn clear(self) {
-        self.set(|requests| *requests = OfRequests::default());
+        self.set(|requests| *requests = RequestState::default());
     }
 
-    fn set(self, change: impl FnOnce(&mut OfRequests)) {
-        change(self.faults.state().of(self.scope));
+    fn set(self, change: impl FnOnce(&mut RequestState)) {
+        change(self.faults.state().requests(self.scope));
     }
 }
 
 impl State {
-    fn of(&mut self, scope: RequestScope) -> &mut OfRequests {
+    fn requests(&mut self, scope: RequestScope) -> &mut RequestState {
         match scope {
             RequestScope::Submissions => &mut self.submissions,
             RequestScope::Polls => &mut self.polls,
@@ -60,12 +61,12 @@ impl State {
         }
     }
 
-    /// The fault of that kind of request; else that of all.
+    /// The fault of that kind of request, else that of all requests.
     pub(super) fn of_request<T>(
         &mut self,
         scope: RequestScope,
-        mut take: impl FnMut(&mut OfRequests) -> Option<T>,
+        mut take: impl FnMut(&mut RequestState) -> Option<T>,
     ) -> Option<T> {
-        take(self.of(scope)).or_else(|| take(&mut self.requests))
+        take(self.requests(scope)).or_else(|| take(&mut self.requests))
     }
 }

@@ -1,29 +1,29 @@
-/// Which faults have happened: a snapshot of [`Faults::seen`](super::Faults::seen).
+/// How often each fault has occurred: a snapshot of [`Faults::seen`](super::Faults::seen).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Seen {
-    /// Requests that were carried out and whose answer was lost.
-    pub lost_answers: u64,
-    /// Submissions that were refused.
-    pub refused_submissions: u64,
-    /// Polls that were refused, with 404 or otherwise.
-    pub refused_polls: u64,
-    /// Cancels that were refused.
-    pub refused_cancels: u64,
-    /// Requests that were refused and are none of these: lists, models, embeddings, metrics.
-    pub refused_others: u64,
-    /// Events that were held back for a time.
-    pub late_events: u64,
-    /// Events that were never sent.
+    /// Requests that were processed and whose response was lost.
+    pub lost_responses: u64,
+    /// Submissions that were rejected.
+    pub rejected_submissions: u64,
+    /// Polls that were rejected, with 404 or another status.
+    pub rejected_polls: u64,
+    /// Cancels that were rejected.
+    pub rejected_cancels: u64,
+    /// Other requests that were rejected: lists, models, embeddings, metrics.
+    pub rejected_others: u64,
+    /// Events that were delayed.
+    pub delayed_events: u64,
+    /// Events that were dropped.
     pub silenced_events: u64,
-    /// Events that were sent once more.
+    /// Events that were sent a second time.
     pub duplicated_events: u64,
-    /// Events that were put behind the next one of their job.
+    /// Events that were put after the next one of their job.
     pub reordered_events: u64,
-    /// Events that told what is not so.
+    /// Forged events that were sent.
     pub forged_events: u64,
-    /// Events whose signatures were wrong.
-    pub missigned_events: u64,
-    /// Jobs that were taken and not begun, each of their attempts counted.
+    /// Events that were sent with wrong signatures.
+    pub wrongly_signed_events: u64,
+    /// Attempts at jobs that were stalled.
     pub stalled_jobs: u64,
 }

@@ -4,56 +4,60 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::times::Armed;
-use super::{Forgery, Refusal};
+use super::{Forgery, InjectedResponse};
 
-/// What was asked for.
+/// The faults that are set.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    pub(super) submissions: OfRequests,
-    pub(super) polls: OfRequests,
-    pub(super) cancels: OfRequests,
-    pub(super) requests: OfRequests,
-    pub(super) events: OfEvents,
-    pub(super) last_events: OfEvents,
-    /// The events that were put behind another: that happens to each once.
+    pub(super) submissions: RequestState,
+    pub(super) polls: RequestState,
+    pub(super) cancels: RequestState,
+    pub(super) requests: RequestState,
+    pub(super) events: EventState,
+    pub(super) last_events: EventState,
+    /// The ids of the events that were reordered: an event is reordered at most once.
     pub(super) reordered: HashSet<Box<str>>,
     pub(super) stall: Armed<()>,
-    /// Lets the events go that are held.
-    pub(super) send: watch::Sender<()>,
-    /// Lets the jobs go that are stalled.
-    pub(super) begin: watch::Sender<()>,
+    /// Notifies the events that are held back.
+    pub(super) events_released: watch::Sender<()>,
+    /// Notifies the jobs that are stalled.
+    pub(super) jobs_released: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct OfRequests {
-    pub(super) refuse: Armed<Refusal>,
+pub(super) struct RequestState {
+    pub(super) reject: Armed<InjectedResponse>,
     pub(super) lose: Armed<()>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct OfEvents {
+pub(super) struct EventState {
     pub(super) delay: Armed<Duration>,
     pub(super) silence: Armed<()>,
     pub(super) duplicate: Armed<()>,
     pub(super) reorder: Armed<()>,
     pub(super) forge: Armed<Forgery>,
-    pub(super) missign: Armed<()>,
+    pub(super) sign_wrongly: Armed<()>,
 }
 
 impl State {
     pub(super) fn clear(&mut self) {
         for requests in [&mut self.submissions, &mut self.polls, &mut self.cancels, &mut self.requests] {
-            *requests = OfRequests::default();
+            *requests = RequestState::default();
         }
-        self.events = OfEvents::default();
-        self.last_events = OfEvents::default();
+        self.events = EventState::default();
+        self.last_events = EventState::default();
         self.reordered.clear();
-        self.send.send_replace(());
-        self.release();
+        self.release_events();
+        self.release_jobs();
     }
 
-    pub(super) fn release(&mut self) {
+    pub(super) fn release_events(&mut self) {
+        self.events_released.send_replace(());
+    }
+
+    pub(super) fn release_jobs(&mut self) {
         self.stall = Armed::default();
-        self.begin.send_replace(());
+        self.jobs_released.send_replace(());
     }
 }

@@ -1,14 +1,14 @@
-/// How often a fault happens.
+/// How often a fault occurs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Times {
-    /// So often from now on, and then no more; `Next(0)` takes back what was set before.
+    /// The next so many times. `Next(0)` clears the fault.
     Next(u64),
     /// Every time, until it is cleared.
     UntilCleared,
 }
 
-/// A fault that was asked for, if it was, and how often it is still to happen.
+/// A fault, if it is set, and how often it still occurs.
 #[derive(Debug)]
 pub(super) struct Armed<T>(Option<(T, Times)>);
 
@@ -19,12 +19,12 @@ impl<T> Default for Armed<T> {
 }
 
 impl<T: Clone> Armed<T> {
-    /// In place of what was asked for before.
+    /// Replaces what was set before.
     pub(super) fn arm(&mut self, fault: T, times: Times) {
         self.0 = Some((fault, times));
     }
 
-    /// Whether it is to happen now, which counts.
+    /// Returns the fault if it occurs now, and counts it.
     pub(super) fn take(&mut self) -> Option<T> {
         let (fault, times) = self.0.as_mut()?;
         match times {
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_happens_as_often_as_it_was_asked_for_the_last_time() {
+    fn arm_replaces_the_fault_and_its_count() {
         let mut armed = Armed::default();
         assert_eq!(armed.take(), None);
         armed.arm('a', Times::UntilCleared);

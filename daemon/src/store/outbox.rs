@@ -68,8 +68,6 @@ pub(crate) enum Verdict {
     Delivered,
     /// Send it again at this time.
     Again(Instant),
-    /// Send it after the others of the job that there are.
-    Behind,
     /// Drop this event and continue with the next.
     GiveUp,
     /// Drop all events of the job.
@@ -130,10 +128,6 @@ impl Outbox {
             Verdict::Again(at) => return self.schedule(job_id.clone(), *at),
             Verdict::Delivered | Verdict::GiveUp => {
                 job.events.pop_front();
-                job.attempts = 0;
-            }
-            Verdict::Behind => {
-                job.events.rotate_left(1.min(job.events.len()));
                 job.attempts = 0;
             }
             Verdict::Stop => {

@@ -1,4 +1,4 @@
-//! A backend that fails by what may go away.
+//! Attempts at a job whose backend fails transiently.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use tower::service_fn;
 use super::raw::{delete, ended, submit};
 use crate::eventually::eventually;
 
-/// Fails that often, then answers.
+/// A backend that fails this often, then succeeds, and the count of its runs.
 fn failing(times: u64) -> (Arc<AtomicU64>, Backend) {
     let runs = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&runs);
@@ -27,14 +27,14 @@ fn failing(times: u64) -> (Arc<AtomicU64>, Backend) {
     (runs, backend)
 }
 
-fn impatient() -> Builder {
+fn without_pause() -> Builder {
     Daemon::builder().attempt_pause(Duration::ZERO)
 }
 
 #[tokio::test]
-async fn a_job_is_run_again_until_it_works() {
+async fn job_is_retried_until_it_succeeds() {
     let folder = tempfile::tempdir().unwrap();
-    for builder in [impatient(), impatient().store(folder.path().join("jobs.db"))] {
+    for builder in [without_pause(), without_pause().store(folder.path().join("jobs.db"))] {
         let (runs, backend) = failing(2);
         let daemon = builder.backend(backend).start().await.unwrap();
         let id = submit(&daemon, "go").await;
@@ -46,9 +46,9 @@ async fn a_job_is_run_again_until_it_works() {
 }
 
 #[tokio::test]
-async fn the_last_attempt_says_why_it_failed() {
+async fn job_fails_with_error_of_last_attempt() {
     let (runs, backend) = failing(u64::MAX);
-    let daemon = impatient().attempts(2).backend(backend).start().await.unwrap();
+    let daemon = without_pause().attempts(2).backend(backend).start().await.unwrap();
     let id = submit(&daemon, "go").await;
     let job = ended(&daemon, &id).await;
     assert_eq!((&job["state"], &job["attempt"]), (&"failed".into(), &2.into()));
@@ -57,21 +57,21 @@ async fn the_last_attempt_says_why_it_failed() {
 }
 
 #[tokio::test]
-async fn a_job_can_be_cancelled_between_two_attempts() {
+async fn job_can_be_cancelled_between_attempts() {
     let (runs, backend) = failing(u64::MAX);
     let daemon = Daemon::builder().attempt_pause(Duration::from_secs(3600)).backend(backend).start().await.unwrap();
     let id = submit(&daemon, "go").await;
     eventually("run", || runs.load(Ordering::Relaxed) != 0).await;
     assert_eq!(delete(&daemon, &format!("/jobs/{id}")).await.status, 202);
     assert_eq!(ended(&daemon, &id).await["error"], "cancelled");
-    // The worker is free for the next.
+    // The worker takes the next job.
     let next = submit(&daemon, "go").await;
     eventually("run", || runs.load(Ordering::Relaxed) != 1).await;
     assert_eq!(delete(&daemon, &format!("/jobs/{next}")).await.status, 202);
 }
 
 #[tokio::test]
-async fn no_attempts_are_refused() {
+async fn zero_attempts_and_zero_keep_are_rejected() {
     let error = Daemon::builder().attempts(0).start().await.unwrap_err();
     assert_eq!(error.to_string(), "invalid attempts: must be at least 1");
     let error = Daemon::builder().keep(Duration::ZERO).start().await.unwrap_err();

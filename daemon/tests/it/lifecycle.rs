@@ -44,7 +44,8 @@ async fn invalid_option_is_rejected_by_name() {
 #[tokio::test]
 async fn maximum_durations_are_accepted() {
     let longest = Duration::MAX;
-    let builder = Daemon::builder().drain(longest).max_hold(longest).header_timeout(longest).webhook_retries([longest]);
+    let builder =
+        Daemon::builder().drain(longest).max_long_poll(longest).header_timeout(longest).webhook_retries([longest]);
     let mut receiver = Receiver::start(&["500 Oops"]).await;
     let daemon = builder.start().await.unwrap();
     let id = submit_to(&daemon, &receiver.url).await;

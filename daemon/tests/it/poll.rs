@@ -53,7 +53,8 @@ async fn long_poll_ends_with_new_state() {
 #[tokio::test(start_paused = true)]
 async fn long_poll_ends_after_its_time() {
     let (gate, backend) = Gate::new();
-    let daemon = Daemon::builder().backend(backend).max_hold(std::time::Duration::from_secs(9)).start().await.unwrap();
+    let daemon =
+        Daemon::builder().backend(backend).max_long_poll(std::time::Duration::from_secs(9)).start().await.unwrap();
     let id = submit(&daemon, "a").await;
     gate.begun().await;
     for (wait, applied) in [("0", "wait=0"), ("5", "wait=5"), ("3600", "wait=9")] {

@@ -5,25 +5,25 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderMap, HeaderValue};
 
 use super::gate::Gate;
-use super::raw::{accepted, delete, ended, post, status, submit_to};
+use super::raw::{accepted, delete, ended, post, status, submit, submit_to};
 use super::receiver::{Event, Receiver};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// A daemon that repeats at once, six times.
-async fn impatient() -> Daemon {
+/// A daemon that retries six times, without a pause.
+async fn retrying() -> Daemon {
     Daemon::builder().webhook_retries([Duration::ZERO; 6]).start().await.unwrap()
 }
 
-/// Foreman's signature, made by hand.
-fn by_hand(secret: &str, body: &str) -> String {
+/// Foreman's signature, computed independently.
+fn foreman_signature(secret: &str, body: &str) -> String {
     let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(body.as_bytes());
     let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256={hex}")
 }
 
-fn standard(event: &Event) -> HeaderMap {
+fn standard_headers(event: &Event) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for name in ["webhook-id", "webhook-timestamp", "webhook-signature"] {
         headers.insert(name, HeaderValue::from_str(event.header(name)).unwrap());
@@ -32,7 +32,7 @@ fn standard(event: &Event) -> HeaderMap {
 }
 
 #[tokio::test]
-async fn every_change_is_told_in_order_and_signed_both_ways() {
+async fn every_change_is_sent_in_order_with_both_signatures() {
     let mut receiver = Receiver::start(&[]).await;
     let daemon = Daemon::builder().webhook_secret(SECRET).start().await.unwrap();
     let id = submit_to(&daemon, &receiver.url).await;
@@ -43,9 +43,9 @@ async fn every_change_is_told_in_order_and_signed_both_ways() {
         assert!(event.head.starts_with("POST /hook?a=b HTTP/1.1\r\n"), "{event:?}");
         assert_eq!(event.header("content-type"), "application/json");
         assert_eq!((event.state().as_str(), event.json()["job_id"].as_str()), (state, Some(id.as_str())));
-        assert_eq!(event.header("x-foreman-signature"), by_hand(SECRET, &event.body));
-        verifier.verify(event.body.as_bytes(), &standard(&event)).unwrap();
-        assert!(verifier.verify(b"{}", &standard(&event)).is_err());
+        assert_eq!(event.header("x-foreman-signature"), foreman_signature(SECRET, &event.body));
+        verifier.verify(event.body.as_bytes(), &standard_headers(&event)).unwrap();
+        assert!(verifier.verify(b"{}", &standard_headers(&event)).is_err());
         ids.push(event.header("webhook-id").to_owned());
         match state {
             "queued" => assert_eq!(event.json()["position"], 1),
@@ -60,7 +60,7 @@ async fn every_change_is_told_in_order_and_signed_both_ways() {
 }
 
 #[tokio::test]
-async fn without_a_secret_nothing_is_signed_and_the_trace_goes_along() {
+async fn without_secret_webhooks_are_unsigned_and_have_the_traceparent() {
     let mut receiver = Receiver::start(&[]).await;
     let daemon = Daemon::start().await.unwrap();
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -73,10 +73,10 @@ async fn without_a_secret_nothing_is_signed_and_the_trace_goes_along() {
 }
 
 #[tokio::test]
-async fn what_may_pass_is_sent_again_under_the_same_id() {
+async fn transient_failure_is_retried_with_the_same_id() {
     for answer in ["500 Oops", "503 Busy", "408 Slow", "425 Early", "429 Many", ""] {
         let mut receiver = Receiver::start(&[answer, answer]).await;
-        let daemon = impatient().await;
+        let daemon = retrying().await;
         submit_to(&daemon, &receiver.url).await;
         let (one, two, three) = (receiver.event().await, receiver.event().await, receiver.event().await);
         for event in [&one, &two, &three] {
@@ -90,12 +90,12 @@ async fn what_may_pass_is_sent_again_under_the_same_id() {
 }
 
 #[tokio::test]
-async fn what_is_refused_or_redirected_is_given_up_after_three_tries() {
+async fn rejection_and_redirect_are_given_up_after_three_attempts() {
     let elsewhere = Receiver::start(&[]).await;
     let location: &'static str = format!("302 Found\r\nLocation: {}", elsewhere.url).leak();
     for answer in ["404 Not Found", "401 Unauthorized", location] {
         let mut receiver = Receiver::start(&[answer; 3]).await;
-        let daemon = impatient().await;
+        let daemon = retrying().await;
         submit_to(&daemon, &receiver.url).await;
         assert_eq!(receiver.states(5).await, ["queued", "queued", "queued", "running", "done"], "{answer}");
         daemon.shutdown().await;
@@ -104,10 +104,10 @@ async fn what_is_refused_or_redirected_is_given_up_after_three_tries() {
 }
 
 #[tokio::test]
-async fn gone_stops_the_events_of_that_job_only() {
+async fn gone_stops_events_of_that_job_only() {
     let mut gone = Receiver::start(&["410 Gone"]).await;
     let mut other = Receiver::start(&[]).await;
-    let daemon = impatient().await;
+    let daemon = retrying().await;
     let first = submit_to(&daemon, &gone.url).await;
     assert_eq!(ended(&daemon, &first).await["state"], "done");
     submit_to(&daemon, &other.url).await;
@@ -118,7 +118,7 @@ async fn gone_stops_the_events_of_that_job_only() {
 }
 
 #[tokio::test]
-async fn an_event_that_waits_for_its_next_attempt_holds_up_no_other_job() {
+async fn event_between_attempts_delays_no_other_job() {
     let mut broken = Receiver::start(&["500 Oops"]).await;
     let mut other = Receiver::start(&[]).await;
     let hour = Duration::from_secs(3600);
@@ -127,13 +127,37 @@ async fn an_event_that_waits_for_its_next_attempt_holds_up_no_other_job() {
     assert_eq!(broken.event().await.state(), "queued");
     submit_to(&daemon, &other.url).await;
     assert_eq!(other.states(3).await, ["queued", "running", "done"]);
-    // A stop does not wait for the hour.
+    // Shutdown does not wait for the next attempt.
     daemon.shutdown().await;
     assert!(broken.is_empty());
 }
 
 #[tokio::test]
-async fn a_cancelled_job_is_told_as_failed() {
+async fn full_disk_stops_further_webhooks() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut receiver, mut other) = (Receiver::start(&[]).await, Receiver::start(&[]).await);
+    let file = folder.path().join("jobs.db");
+    let daemon = Daemon::builder().store(&file).webhooks_at_once(1).start().await.unwrap();
+    let disk = rusqlite::Connection::open(&file).unwrap();
+    let full = "CREATE TRIGGER full BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'full'); END";
+    disk.execute_batch(full).unwrap();
+    submit_to(&daemon, &receiver.url).await;
+    assert_eq!(receiver.event().await.state(), "queued");
+    submit_to(&daemon, &other.url).await;
+    // Each submission waits for the store's earlier transactions.
+    for _ in 0..20 {
+        submit(&daemon, "go").await;
+    }
+    assert!(other.is_empty());
+    disk.execute_batch("DROP TRIGGER full").unwrap();
+    assert_eq!(receiver.states(2).await, ["running", "done"]);
+    assert_eq!(other.states(3).await, ["queued", "running", "done"]);
+    daemon.shutdown().await;
+    assert!(receiver.is_empty() && other.is_empty());
+}
+
+#[tokio::test]
+async fn cancelled_job_is_reported_as_failed() {
     let mut receiver = Receiver::start(&[]).await;
     let (gate, backend) = Gate::new();
     let daemon = Daemon::builder().backend(backend).start().await.unwrap();

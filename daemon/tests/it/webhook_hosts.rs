@@ -1,4 +1,4 @@
-//! Where webhooks may go.
+//! The hosts that webhooks are sent to.
 
 use foreman_daemon::{Builder, Daemon, WebhookHosts};
 
@@ -11,7 +11,7 @@ fn only<const N: usize>(entries: [&str; N]) -> Builder {
 }
 
 #[tokio::test]
-async fn a_receiver_that_is_allowed_is_told() {
+async fn allowed_receiver_gets_events() {
     for builder in [only(["127.0.0.0/8"]), only(["other", "127.0.0.1"]), Daemon::builder().private_webhooks(true)] {
         let mut receiver = Receiver::start(&[]).await;
         let daemon = builder.start().await.unwrap();
@@ -21,7 +21,7 @@ async fn a_receiver_that_is_allowed_is_told() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_is_listed_by_name_is_told() {
+async fn receiver_listed_by_name_gets_events() {
     let mut receiver = Receiver::start(&[]).await;
     let daemon = only(["localhost"]).start().await.unwrap();
     submit_to(&daemon, &receiver.url.replace("127.0.0.1", "LocalHost")).await;
@@ -29,8 +29,8 @@ async fn a_receiver_that_is_listed_by_name_is_told() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_is_not_allowed_hears_nothing_and_its_job_goes_on() {
-    // What a name resolves to is known when it is sent to.
+async fn forbidden_receiver_gets_nothing_and_job_goes_on() {
+    // The URL has a name, which is resolved for the connection.
     for builder in [
         only(["10.0.0.0/8"]),
         only(["localhost"]).private_webhooks(false),
@@ -48,16 +48,16 @@ async fn a_receiver_that_is_not_allowed_hears_nothing_and_its_job_goes_on() {
     }
 }
 
-/// What the daemon says to a submission with that callback URL.
-async fn refused(daemon: &Daemon, host: &str) -> String {
+/// The error of a submission with this host in its callback URL.
+async fn rejected(daemon: &Daemon, host: &str) -> String {
     let body = format!(r#"{{"model":"m","messages":[],"state_webhook_url":"http://{host}:8080/hook"}}"#);
     post(daemon, "/jobs", &[], &body).await.refused(422)
 }
 
 #[tokio::test]
-async fn a_url_that_nothing_is_ever_sent_to_is_refused_in_every_spelling() {
+async fn url_with_forbidden_address_is_rejected_in_every_spelling() {
     let daemon = Daemon::start().await.unwrap();
-    for (host, why) in [
+    for (host, reason) in [
         ("169.254.169.254", "link-local"),
         ("169.254.0.1", "link-local"),
         ("2852039166", "link-local"),
@@ -89,15 +89,15 @@ async fn a_url_that_nothing_is_ever_sent_to_is_refused_in_every_spelling() {
         ("[2001:db8::1]", "reserved"),
     ] {
         let host_only = host.trim_matches(['[', ']']);
-        let told = format!("invalid state_webhook_url: webhooks are not sent to {host_only}: {why}");
-        assert_eq!(refused(&daemon, host).await, told);
+        let expected = format!("invalid state_webhook_url: webhooks are not sent to {host_only}: {reason}");
+        assert_eq!(rejected(&daemon, host).await, expected);
     }
     assert_eq!(daemon.stats().accepted, 0);
 }
 
 #[tokio::test]
-async fn a_url_that_this_daemon_never_sends_to_is_refused() {
-    for (builder, host, why) in [
+async fn url_that_options_forbid_is_rejected() {
+    for (builder, host, reason) in [
         (Daemon::builder().private_webhooks(false), "127.0.0.1", "private"),
         (Daemon::builder().private_webhooks(false), "[::ffff:127.0.0.1]", "private"),
         (Daemon::builder().private_webhooks(false), "[64:ff9b::10.0.0.1]", "private"),
@@ -110,10 +110,10 @@ async fn a_url_that_this_daemon_never_sends_to_is_refused() {
         (only(["gateway"]), "localhost", "not among the allowed hosts"),
     ] {
         let daemon = builder.start().await.unwrap();
-        let told = refused(&daemon, host).await;
+        let error = rejected(&daemon, host).await;
         assert!(
-            told.ends_with(&format!("webhooks are not sent to {}: {why}", host.trim_matches(['[', ']']))),
-            "{told}"
+            error.ends_with(&format!("webhooks are not sent to {}: {reason}", host.trim_matches(['[', ']']))),
+            "{error}"
         );
         assert_eq!(daemon.stats().accepted, 0);
     }

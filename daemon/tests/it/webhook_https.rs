@@ -17,7 +17,7 @@ use crate::eventually::eventually;
 
 const SECRET: &str = "It's a Secret to Everybody";
 
-/// A receiver whose certificate is for that name, and the certificate.
+/// A receiver with a certificate for this name, and the certificate as PEM.
 async fn receiver(name: &str) -> (Receiver, String) {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed([name.to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
@@ -31,7 +31,7 @@ async fn receiver(name: &str) -> (Receiver, String) {
 }
 
 #[tokio::test]
-async fn events_reach_a_receiver_whose_root_is_among_those_given() {
+async fn receiver_with_configured_root_gets_events() {
     let (mut receiver, certificate) = receiver("localhost").await;
     let (_, stranger) = self::receiver("localhost").await;
     let roots = format!("The roots of a company\n{stranger}\n{certificate}");
@@ -49,7 +49,7 @@ async fn events_reach_a_receiver_whose_root_is_among_those_given() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_cannot_be_trusted_is_told_nothing_and_tried_again() {
+async fn untrusted_receiver_gets_nothing_and_is_retried() {
     let (stranger, _) = receiver("localhost").await;
     let (_, trusted) = receiver("localhost").await;
     let (misnamed, its_own) = receiver("example.com").await;
@@ -66,7 +66,7 @@ async fn a_receiver_that_cannot_be_trusted_is_told_nothing_and_tried_again() {
 }
 
 #[tokio::test]
-async fn the_address_is_judged_behind_https_too() {
+async fn address_is_checked_for_https_too() {
     let (receiver, certificate) = receiver("localhost").await;
     let daemon = Daemon::builder().webhook_roots(certificate).private_webhooks(false).start().await.unwrap();
     let id = submit_to(&daemon, &receiver.url).await;

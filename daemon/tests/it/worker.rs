@@ -5,10 +5,10 @@ use tower::service_fn;
 use super::gate::Gate;
 use super::raw::{ended, submit};
 
-/// Fails, panics, or answers, as the message says.
-fn obedient() -> Backend {
+/// Fails, panics or succeeds, by the text of the message.
+fn scripted() -> Backend {
     Backend::new(service_fn(|chat: Chat| {
-        // Before the future, too, a panic is only this job's.
+        // A panic in `call` itself, before there is a future.
         assert!(!chat.messages()[0].as_json().contains("panic early"), "early");
         async move {
             match chat.messages()[0].as_json() {
@@ -21,8 +21,8 @@ fn obedient() -> Backend {
 }
 
 #[tokio::test]
-async fn an_error_or_a_panic_of_the_backend_fails_the_job_and_no_other() {
-    let daemon = Daemon::builder().backend(obedient()).start().await.unwrap();
+async fn backend_error_or_panic_fails_only_its_job() {
+    let daemon = Daemon::builder().backend(scripted()).start().await.unwrap();
     for (text, error) in
         [("fail", "no memory"), ("panic early", "the backend panicked: early"), ("panic", "the backend panicked: late")]
     {
@@ -30,7 +30,7 @@ async fn an_error_or_a_panic_of_the_backend_fails_the_job_and_no_other() {
         let job = ended(&daemon, &id).await;
         assert_eq!((&job["state"], &job["error"], &job["result"]), (&"failed".into(), &error.into(), &().into()));
     }
-    // The only worker is still there.
+    // The only worker still runs.
     let id = submit(&daemon, "go").await;
     let job = ended(&daemon, &id).await;
     assert_eq!((&job["state"], &job["result"], &job["error"]), (&"done".into(), &"ok".into(), &().into()));
@@ -40,31 +40,31 @@ async fn an_error_or_a_panic_of_the_backend_fails_the_job_and_no_other() {
 }
 
 /// Panics when it is dropped.
-struct Touchy(tokio::sync::mpsc::UnboundedSender<()>);
+struct PanicsOnDrop(tokio::sync::mpsc::UnboundedSender<()>);
 
-impl Drop for Touchy {
+impl Drop for PanicsOnDrop {
     fn drop(&mut self) {
         let _ = self.0.send(());
-        panic!("touchy");
+        panic!("dropped");
     }
 }
 
 #[tokio::test]
-async fn a_run_that_panics_when_it_is_cancelled_leaves_the_worker_alive() {
-    let (told, mut begun) = tokio::sync::mpsc::unbounded_channel();
+async fn worker_survives_panic_in_cancelled_run() {
+    let (started, mut begun) = tokio::sync::mpsc::unbounded_channel();
     let backend = Backend::new(service_fn(move |chat: Chat| {
-        let told = told.clone();
+        let started = started.clone();
         async move {
-            if chat.messages()[0].as_json().contains("touchy") {
-                let _ = told.send(());
-                let _touchy = Touchy(told);
+            if chat.messages()[0].as_json().contains("panic on drop") {
+                let _ = started.send(());
+                let _guard = PanicsOnDrop(started);
                 std::future::pending::<()>().await;
             }
             ChatAnswer::from_value("ok")
         }
     }));
     let daemon = Daemon::builder().backend(backend).start().await.unwrap();
-    let id = submit(&daemon, "touchy").await;
+    let id = submit(&daemon, "panic on drop").await;
     begun.recv().await.unwrap();
     assert_eq!(super::raw::delete(&daemon, &format!("/jobs/{id}")).await.json()["error"], "cancelled");
     let next = submit(&daemon, "go").await;
@@ -73,7 +73,7 @@ async fn a_run_that_panics_when_it_is_cancelled_leaves_the_worker_alive() {
 }
 
 #[tokio::test]
-async fn as_many_jobs_run_at_once_as_there_are_workers_and_the_first_come_first() {
+async fn workers_run_jobs_concurrently_in_queue_order() {
     let (gate, backend) = Gate::new();
     let daemon = Daemon::builder().backend(backend).workers(2).start().await.unwrap();
     let mut ids = Vec::new();

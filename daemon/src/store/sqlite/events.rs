@@ -104,13 +104,6 @@ impl Db {
             Verdict::Delivered | Verdict::GiveUp => {
                 self.connection.prepare_cached(&format!("DELETE FROM events WHERE {FIRST}"))?.execute([number])?;
             }
-            Verdict::Behind => {
-                self.connection
-                    .prepare_cached(&format!(
-                        "UPDATE events SET seq = (SELECT max(seq) + 1 FROM events) WHERE {FIRST}"
-                    ))?
-                    .execute([number])?;
-            }
             Verdict::Stop => {
                 self.delete_events(number)?;
             }

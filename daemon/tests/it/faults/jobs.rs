@@ -9,7 +9,7 @@ use super::{Rig, quick, request};
 use crate::eventually::bounded;
 
 #[tokio::test]
-async fn a_wait_for_a_stalled_job_ends_at_its_deadline_and_the_others_go_on() {
+async fn deadline_ends_wait_for_stalled_job_and_no_other() {
     let rig = Rig::start().await;
     rig.faults.jobs().stall(Times::Next(1));
     let request = request();
@@ -34,13 +34,13 @@ async fn a_wait_for_a_stalled_job_ends_at_its_deadline_and_the_others_go_on() {
 }
 
 #[tokio::test]
-async fn a_stalled_job_can_be_cancelled_and_the_backend_never_hears_of_it() {
+async fn cancelled_stalled_job_never_reaches_backend() {
     let rig = Rig::start().await;
     rig.faults.jobs().stall(Times::Next(1));
     let id = submit(&rig.daemon, "stalled").await;
     bounded(rig.faults.until(|seen| seen.stalled_jobs == 1)).await;
     assert_eq!(delete(&rig.daemon, &format!("/jobs/{id}")).await.json()["error"], "cancelled");
-    // Its worker is free, and the fault is used up.
+    // Its worker is free, and the fault has occurred as often as it was set to.
     let next = submit(&rig.daemon, "next").await;
     assert_eq!(rig.gate.begun().await.job_id().as_str(), next);
     rig.gate.open(1);
@@ -49,7 +49,7 @@ async fn a_stalled_job_can_be_cancelled_and_the_backend_never_hears_of_it() {
 }
 
 #[tokio::test]
-async fn all_stalled_jobs_go_on_when_the_faults_are_cleared_and_none_is_stalled_after_that() {
+async fn clear_resumes_stalled_jobs_and_stalls_no_more() {
     let rig = Rig::with(|builder| builder.workers(2)).await;
     rig.faults.jobs().stall(Times::UntilCleared);
     let stalled = [submit(&rig.daemon, "a").await, submit(&rig.daemon, "b").await];
@@ -64,7 +64,7 @@ async fn all_stalled_jobs_go_on_when_the_faults_are_cleared_and_none_is_stalled_
 }
 
 #[tokio::test]
-async fn a_stop_waits_for_a_stalled_job_no_longer_than_the_drain_time() {
+async fn shutdown_waits_for_stalled_job_up_to_drain_timeout() {
     let rig = Rig::with(|builder| builder.drain(Duration::ZERO)).await;
     rig.faults.jobs().stall(Times::UntilCleared);
     submit(&rig.daemon, "stalled").await;
@@ -74,7 +74,7 @@ async fn a_stop_waits_for_a_stalled_job_no_longer_than_the_drain_time() {
 }
 
 #[tokio::test]
-async fn a_handle_serves_one_daemon_after_the_other() {
+async fn handle_works_with_several_daemons() {
     let faults = Faults::new();
     faults.jobs().stall(Times::Next(2));
     for stalled in 1..=2 {

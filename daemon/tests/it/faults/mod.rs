@@ -1,5 +1,4 @@
-//! A daemon that misbehaves on purpose, and the real client on a real socket: what goes wrong has gone wrong, and what the client
-//! promises holds.
+//! Fault injection, with the real client on a real socket: each fault occurs, and the client keeps its guarantees.
 
 mod events;
 mod jobs;
@@ -22,7 +21,7 @@ use super::gate::Gate;
 const SECRET: &str = "a secret that both sides know";
 const LONG: Duration = Duration::from_secs(3600);
 
-/// A daemon with faults whose runs the test begins and ends.
+/// A daemon with faults, and a gate for its backend.
 struct Rig {
     faults: Faults,
     gate: Gate,
@@ -37,7 +36,7 @@ impl Rig {
     async fn with(set: impl FnOnce(Builder) -> Builder) -> Self {
         let (gate, backend) = Gate::new();
         let faults = Faults::new();
-        // What is refused is sent again at once.
+        // Webhooks are retried without a pause.
         let builder = Daemon::builder().webhook_secret(SECRET).webhook_retries([Duration::ZERO; 9]);
         let daemon = set(builder.backend(backend).faults(faults.clone())).start().await.unwrap();
         Self { faults, gate, daemon }
@@ -52,59 +51,59 @@ impl Rig {
         WaitLayer::builder(self.api())
     }
 
-    /// The default stack, which is quick to send again.
+    /// The default stack, with a short backoff.
     fn jobs(&self, waits: WaitLayerBuilder<Api<Transport>>) -> Jobs {
         let pause = Duration::from_millis(1);
         let retries = RetrySubmission::builder().backoff(pause, pause).no_budget().build().unwrap();
         ServiceBuilder::new().layer(waits.build().unwrap()).retry(retries).service(self.api())
     }
 
-    /// Waits by asking, all the time.
+    /// The default stack, which polls without webhooks.
     fn polling(&self) -> Jobs {
         self.jobs(self.waits().poll_policy(quick()))
     }
 
-    /// Runs a job without faults, so that the client learns whether the daemon keeps keys.
+    /// Runs a job without faults, so that the client learns that the daemon stores idempotency keys.
     async fn warm_up(&self, jobs: &Jobs) {
         self.gate.open(1);
         jobs.clone().oneshot(request()).await.unwrap();
         self.gate.begun().await;
     }
 
-    /// That the job is done and has run once.
+    /// Asserts that the job is done and has run once.
     async fn ran_once(&self, result: &JobResult) {
         assert_eq!(result.state, JobState::Done, "{result:?}");
         assert_eq!(self.daemon.executions(&result.job_id).await, 1);
     }
 
-    /// Jobs, and runs of all of them.
+    /// The number of jobs, and of runs of all jobs.
     fn ran(&self) -> (u64, u64) {
         let stats = self.daemon.stats();
         (stats.accepted, stats.executions)
     }
 }
 
-/// Where a client hears of its jobs.
-struct Door {
+/// The client's side of webhooks.
+struct Webhooks {
     notifier: Notifier,
-    push: WebhookEndpoint,
+    endpoint: WebhookEndpoint,
     _listener: WebhookListener,
 }
 
-impl Door {
-    async fn open() -> Self {
+impl Webhooks {
+    async fn listen() -> Self {
         let notifier = Notifier::new();
         let receiver = WebhookReceiver::builder(notifier.clone()).secret(SECRET).build().unwrap();
         let listener = WebhookListener::builder(receiver).bind(([127, 0, 0, 1], 0).into()).await.unwrap();
-        let push = WebhookEndpoint::new(notifier.clone(), format!("http://{}", listener.local_addr())).unwrap();
-        Self { notifier, push, _listener: listener }
+        let endpoint = WebhookEndpoint::new(notifier.clone(), format!("http://{}", listener.local_addr())).unwrap();
+        Self { notifier, endpoint, _listener: listener }
     }
 
-    /// Waits that hear of their jobs by events and, after the first poll, by nothing else.
+    /// The default stack, which relies on events after the first poll.
     fn jobs(&self, rig: &Rig) -> Jobs {
         let rarely = PollPolicy::builder().interval(LONG).max_interval(LONG).slow_interval(LONG);
         let rarely = rarely.long_poll(Duration::ZERO).build().unwrap();
-        rig.jobs(rig.waits().webhooks(self.push.clone()).poll_policy(rarely))
+        rig.jobs(rig.waits().webhooks(self.endpoint.clone()).poll_policy(rarely))
     }
 }
 
@@ -112,20 +111,19 @@ fn request() -> SubmitRequest {
     SubmitRequest::builder("m").user("hi").build().unwrap()
 }
 
-/// Polls all the time, whether webhooks work or not.
+/// Polls at short intervals, whether webhooks work or not.
 fn quick() -> PollPolicy {
     let (short, longer) = (Duration::from_millis(1), Duration::from_millis(5));
     let policy = PollPolicy::builder().interval(short).max_interval(longer).slow_interval(short);
     policy.long_poll(Duration::ZERO).build().unwrap()
 }
 
-/// What others build upon.
 #[test]
-fn contracts() {
+fn faults_are_send_and_debug() {
     fn is<T: Clone + Send + Sync + 'static>() {}
     fn is_send<T: Send>(_: &T) {}
     is::<Faults>();
     let faults = Faults::new();
     is_send(&faults.until(|_| true));
-    assert_eq!(format!("{faults:?}").matches("lost_answers: 0").count(), 1);
+    assert_eq!(format!("{faults:?}").matches("lost_responses: 0").count(), 1);
 }

@@ -115,7 +115,6 @@ fn changes<'a>(store: &'a Sqlite, model: &Model, random: &mut fastrand::Rng) -> 
                 let job_id = sending.swap_remove(random.usize(..sending.len()));
                 let verdict = match random.u8(..4) {
                     0 => Verdict::Again(Instant::now()),
-                    1 => Verdict::Behind,
                     _ => Verdict::Delivered,
                 };
                 Box::pin(async move {
@@ -197,10 +196,8 @@ impl Model {
             Reply::Settled(job_id, verdict) => {
                 let job = self.jobs.get_mut(&job_id).unwrap();
                 job.sending = false;
-                match verdict {
-                    Verdict::Delivered => _ = job.events.pop_front(),
-                    Verdict::Behind => job.events.rotate_left(1),
-                    _ => {}
+                if verdict == Verdict::Delivered {
+                    job.events.pop_front();
                 }
             }
             Reply::Failed => self.failed += 1,

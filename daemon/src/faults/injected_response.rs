@@ -5,15 +5,15 @@ use http::{HeaderValue, StatusCode, header};
 
 use crate::InvalidValue;
 
-/// An answer that means no, in place of the daemon's own.
+/// An error response that the daemon sends in place of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refusal {
+pub struct InjectedResponse {
     status: StatusCode,
     retry_after: Option<u64>,
 }
 
-impl Refusal {
-    /// With this status, and a body that says that it is a fault.
+impl InjectedResponse {
+    /// Creates a response with this status, and a JSON body whose `error` is `injected fault`.
     ///
     /// # Errors
     ///
@@ -28,7 +28,7 @@ impl Refusal {
         Self { status: StatusCode::NOT_FOUND, retry_after: None }
     }
 
-    /// With `Retry-After`, in whole seconds, a part of one being one more. Default: without.
+    /// Sets `Retry-After`, rounded up to whole seconds. Default: none.
     #[must_use]
     pub fn retry_after(mut self, pause: Duration) -> Self {
         let more = u64::from(pause.subsec_nanos() > 0);
@@ -36,9 +36,9 @@ impl Refusal {
         self
     }
 
-    pub(super) fn answer(self) -> Response {
+    pub(super) fn to_response(self) -> Response {
         let head = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-        let mut response = (self.status, head, r#"{"error":"a fault that was asked for"}"#).into_response();
+        let mut response = (self.status, head, r#"{"error":"injected fault"}"#).into_response();
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
@@ -51,24 +51,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_answers_that_mean_no_are_taken() {
+    fn status_must_be_an_error() {
         for status in [0, 99, 200, 304, 399, 600, 999, u16::MAX] {
-            let error = Refusal::new(status).unwrap_err();
+            let error = InjectedResponse::new(status).unwrap_err();
             assert_eq!(error.to_string(), "invalid status: must be from 400 to 599");
         }
         for status in [400, 404, 429, 500, 503, 599] {
-            assert_eq!(Refusal::new(status).unwrap().answer().status(), status);
+            assert_eq!(InjectedResponse::new(status).unwrap().to_response().status(), status);
         }
     }
 
     #[test]
-    fn retry_after_is_in_whole_seconds() {
-        let answer = Refusal::new(503).unwrap().answer();
-        assert!(answer.headers().get("retry-after").is_none());
+    fn retry_after_is_rounded_up_to_seconds() {
+        let response = InjectedResponse::new(503).unwrap();
+        assert!(response.to_response().headers().get("retry-after").is_none());
         for (pause, seconds) in [(0, "0"), (1, "1"), (1_000, "1"), (1_001, "2")] {
-            let answer = Refusal::new(503).unwrap().retry_after(Duration::from_millis(pause)).answer();
-            assert_eq!(answer.headers()["retry-after"], seconds, "{pause} ms");
+            let response = response.retry_after(Duration::from_millis(pause)).to_response();
+            assert_eq!(response.headers()["retry-after"], seconds, "{pause} ms");
         }
-        assert_eq!(Refusal::new(503).unwrap().retry_after(Duration::MAX).answer().status(), 503);
+        assert_eq!(response.retry_after(Duration::MAX).to_response().status(), 503);
     }
 }

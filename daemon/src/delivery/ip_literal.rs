@@ -1,17 +1,17 @@
 use std::net::{IpAddr, Ipv4Addr};
 
-/// The address that the host of a URL is, if it is one rather than a name. Resolvers take more for an address than four
-/// numbers: 10.1, 2852039166, 0xa9fea9fe, 0251.0376.0251.0376.
-pub(super) fn literal(host: &str) -> Option<IpAddr> {
+/// Parses the host of a URL as an IP address, in every spelling that resolvers accept: 10.1, 2852039166, 0xa9fea9fe and
+/// 0251.0376.0251.0376 are addresses too. Returns `None` for a name.
+pub(super) fn parse_ip_literal(host: &str) -> Option<IpAddr> {
     let host = host.strip_suffix('.').unwrap_or(host);
-    // The interface that a link-local address is behind makes it no other one.
+    // A zone (`%eth0`) does not change the address.
     let address = host.split_once('%').map_or(host, |(address, _)| address);
     if let Ok(ip) = address.parse() {
         return Some(ip);
     }
     let numbers = host.split('.').map(number).collect::<Option<Vec<u32>>>()?;
     let (last, firsts) = numbers.split_last()?;
-    // The last one stands for all the bytes that are left.
+    // The last number fills all the bytes that are left.
     let bytes = 4_u32.checked_sub(u32::try_from(firsts.len()).ok()?).filter(|bytes| *bytes > 0)?;
     if u64::from(*last) >= 1 << (8 * bytes) {
         return None;
@@ -23,7 +23,7 @@ pub(super) fn literal(host: &str) -> Option<IpAddr> {
     Some(Ipv4Addr::from(address).into())
 }
 
-/// Decimal, octal after `0` or hexadecimal after `0x`.
+/// Parses a decimal number, an octal one after `0` or a hexadecimal one after `0x`.
 fn number(text: &str) -> Option<u32> {
     let lower = text.to_ascii_lowercase();
     let (digits, radix) = match (lower.strip_prefix("0x"), lower.strip_prefix('0')) {
@@ -31,7 +31,7 @@ fn number(text: &str) -> Option<u32> {
         (None, Some(digits)) if !digits.is_empty() => (digits, 8),
         _ => (lower.as_str(), 10),
     };
-    // Not what numbers have in Rust and not there: a sign.
+    // `from_str_radix` accepts a sign; resolvers do not.
     digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, radix).ok())?
 }
 
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_told_from_names_in_every_spelling() {
+    fn addresses_in_every_spelling_parse_and_names_do_not() {
         for (host, ip) in [
             ("169.254.169.254", "169.254.169.254"),
             ("169.254.169.254.", "169.254.169.254"),
@@ -57,7 +57,7 @@ mod tests {
             ("fe80::1%25eth0", "fe80::1"),
             ("::ffff:169.254.169.254", "::ffff:169.254.169.254"),
         ] {
-            assert_eq!(literal(host), Some(ip.parse().unwrap()), "{host}");
+            assert_eq!(parse_ip_literal(host), Some(ip.parse().unwrap()), "{host}");
         }
         for name in [
             "localhost",
@@ -78,7 +78,7 @@ mod tests {
             "1.16777216",
             "1.2.3.4.5",
         ] {
-            assert_eq!(literal(name), None, "{name}");
+            assert_eq!(parse_ip_literal(name), None, "{name}");
         }
     }
 }

@@ -2,19 +2,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const METADATA: &str = "a metadata service";
 
-/// Whether a webhook may be sent to an address, and if not, why.
+/// Checks an address by the rules of every daemon. The error is the reason.
 ///
-/// Loopback and private networks are where callers live. What nobody can receive a webhook at is refused, and so is what
-/// tells secrets to whoever asks from inside: the metadata services of clouds, and all of link-local, where most of them are.
-/// An IPv4 address is judged as itself in whatever spelling it comes.
-pub(super) fn judge(ip: IpAddr) -> Result<(), &'static str> {
+/// Loopback and private networks are allowed: most callers are there. Addresses at which nobody can receive a webhook are
+/// rejected. So are the metadata services of clouds, which give secrets to any request from inside, and all link-local addresses,
+/// where most of these services are. An IPv4 address in an IPv6 spelling is checked as the IPv4 address.
+pub(super) fn check(ip: IpAddr) -> Result<(), &'static str> {
     match embedded(ip) {
-        IpAddr::V4(ip) => judge_v4(ip),
-        IpAddr::V6(ip) => judge_v6(ip),
+        IpAddr::V4(ip) => check_v4(ip),
+        IpAddr::V6(ip) => check_v6(ip),
     }
 }
 
-/// Whether an address is of this machine or of a private network, those of carriers included.
+/// Whether an address is a loopback or private one, carrier-grade NAT (100.64.0.0/10) included.
 pub(super) fn is_private(ip: IpAddr) -> bool {
     match embedded(ip) {
         IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || matches!(ip.octets(), [100, 64..=127, ..]),
@@ -22,14 +22,14 @@ pub(super) fn is_private(ip: IpAddr) -> bool {
     }
 }
 
-fn judge_v4(ip: Ipv4Addr) -> Result<(), &'static str> {
+fn check_v4(ip: Ipv4Addr) -> Result<(), &'static str> {
     match ip.octets() {
         [0, ..] => Err("unspecified"),
         [169, 254, ..] => Err("link-local"),
-        // Alibaba, Azure and Oracle, in this order.
+        // Alibaba, Azure, Oracle.
         [100, 100, 100, 200] | [168, 63, 129, 16] | [192, 0, 0, 192] => Err(METADATA),
         [224..=239, ..] => Err("multicast"),
-        // IETF assignments, documentation (three), benchmarks, 6to4 relays, the future and broadcast.
+        // IETF assignments, documentation (three networks), benchmarks, 6to4 relays, future use and broadcast.
         [192, 0, 0 | 2, _]
         | [198, 51, 100, _]
         | [203, 0, 113, _]
@@ -40,25 +40,25 @@ fn judge_v4(ip: Ipv4Addr) -> Result<(), &'static str> {
     }
 }
 
-fn judge_v6(ip: Ipv6Addr) -> Result<(), &'static str> {
+fn check_v6(ip: Ipv6Addr) -> Result<(), &'static str> {
     match ip.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0] => Err("unspecified"),
         [0, 0, 0, 0, 0, 0, 0, 1] => Ok(()),
         [0xfe80..=0xfebf, ..] => Err("link-local"),
         [0xff00..=0xffff, ..] => Err("multicast"),
-        // AWS, which has a second one for the pods of a cluster, and Google.
+        // AWS (the second one is for the pods of a cluster) and Google.
         [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23 | 0x254] | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254] => Err(METADATA),
-        // What is taken out of the global addresses: Teredo and other protocols (2001::/23) and documentation (two).
+        // Reserved parts of the global range: Teredo and other protocols (2001::/23), and documentation (two networks).
         [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => Err("reserved"),
-        // Global addresses and private networks.
+        // Global addresses and unique local addresses.
         [0x2000..=0x3fff | 0xfc00..=0xfdff, ..] => Ok(()),
-        // All else is given to nobody, or, as NAT64 of local choice (64:ff9b:1::/48), to what cannot be looked through.
+        // Unassigned, or local NAT64 (64:ff9b:1::/48), whose IPv4 address cannot be read.
         _ => Err("reserved"),
     }
 }
 
-/// The IPv4 address that an IPv6 address stands for: mapped (`::ffff:0:0/96`), translated (`::ffff:0:0:0/96`), compatible
-/// (`::/96`), NAT64 (`64:ff9b::/96`) or 6to4 (`2002::/16`); the address itself if it stands for none.
+/// The IPv4 address that an IPv6 address embeds: mapped (`::ffff:0:0/96`), translated (`::ffff:0:0:0/96`), compatible
+/// (`::/96`), NAT64 (`64:ff9b::/96`) or 6to4 (`2002::/16`). Any other address is returned as it is.
 pub(super) fn embedded(ip: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = ip else { return ip };
     let (high, low) = match v6.segments() {
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_judged_in_every_spelling() {
+    fn addresses_are_checked_in_every_spelling() {
         let table = [
             ("127.0.0.1", None),
             ("127.9.9.9", None),
@@ -135,13 +135,13 @@ mod tests {
             ("2002:e000:1::1", Some("multicast")),
             ("2002:0a00:0001::1", None),
         ];
-        for (address, refusal) in table {
-            assert_eq!(judge(address.parse().unwrap()).err(), refusal, "{address}");
+        for (address, reason) in table {
+            assert_eq!(check(address.parse().unwrap()).err(), reason, "{address}");
         }
     }
 
     #[test]
-    fn private_addresses_are_known_in_every_spelling() {
+    fn private_addresses_are_recognized_in_every_spelling() {
         for private in [
             "127.0.0.1",
             "127.255.255.255",

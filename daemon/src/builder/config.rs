@@ -1,0 +1,102 @@
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::time::Duration;
+
+use foreman_protocol::webhook::Secret;
+use tokio::sync::Semaphore;
+
+use super::{Builder, LONGEST};
+use crate::Error;
+use crate::api::Tokens;
+use crate::attempts::Attempts;
+use crate::backend::Backend;
+#[cfg(feature = "tls")]
+use crate::delivery::Roots;
+use crate::delivery::{Policy, RetrySchedule};
+use crate::server::ServerLimits;
+
+/// The options of a [`Builder`], checked.
+pub(super) struct Config {
+    pub(super) tokens: Tokens,
+    pub(super) secret: Option<Secret>,
+    pub(super) schedule: RetrySchedule,
+    pub(super) policy: Policy,
+    #[cfg(feature = "tls")]
+    pub(super) roots: Roots,
+    pub(super) webhooks_at_once: usize,
+    pub(super) workers: NonZeroUsize,
+    pub(super) attempts: Attempts,
+    pub(super) max_long_poll: Duration,
+    pub(super) body_limit: usize,
+    pub(super) limits: ServerLimits,
+    pub(super) drain: Duration,
+    pub(super) backend: Backend,
+    pub(super) store: StoreConfig,
+}
+
+pub(super) struct StoreConfig {
+    /// In memory if there is none.
+    #[cfg(feature = "sqlite")]
+    pub(super) path: Option<std::path::PathBuf>,
+    pub(super) max_queue: usize,
+    pub(super) batch: NonZeroUsize,
+    pub(super) keep: Duration,
+}
+
+impl Config {
+    pub(super) fn new(builder: Builder) -> Result<Self, Error> {
+        Ok(Self {
+            tokens: tokens(&builder.tokens)?,
+            secret: builder.webhook_secret.map(Secret::new).transpose()?,
+            schedule: builder.webhook_retries.map(RetrySchedule::new).unwrap_or_default(),
+            policy: Policy { hosts: builder.webhook_hosts, private: builder.private_webhooks },
+            #[cfg(feature = "tls")]
+            roots: builder.webhook_roots.as_deref().map_or_else(|| Ok(Roots::none()), Roots::from_pem)?,
+            webhooks_at_once: permits("webhooks_at_once", builder.webhooks_at_once)?,
+            workers: positive("workers", builder.workers)?,
+            attempts: Attempts {
+                most: NonZeroU64::new(builder.attempts)
+                    .ok_or_else(|| Error::config("attempts", "must be at least 1"))?
+                    .get(),
+                pause: builder.attempt_pause.min(LONGEST),
+            },
+            max_long_poll: Duration::from_secs(builder.max_long_poll.min(LONGEST).as_secs()),
+            body_limit: positive("body_limit", builder.body_limit)?.get(),
+            limits: ServerLimits {
+                connections: permits("max_connections", builder.max_connections)?,
+                header_timeout: not_zero("header_timeout", builder.header_timeout)?.min(LONGEST),
+            },
+            drain: builder.drain.min(LONGEST),
+            backend: builder.backend,
+            store: StoreConfig {
+                #[cfg(feature = "sqlite")]
+                path: builder.store,
+                max_queue: positive("max_queue", builder.max_queue)?.get(),
+                batch: positive("model_batch", builder.model_batch)?,
+                keep: not_zero("keep", builder.keep)?,
+            },
+        })
+    }
+}
+
+fn tokens(tokens: &[String]) -> Result<Tokens, Error> {
+    if tokens.iter().any(String::is_empty) {
+        return Err(Error::config("token", "must not be empty"));
+    }
+    if !tokens.iter().all(|token| token.bytes().all(|byte| byte.is_ascii_graphic())) {
+        return Err(Error::config("token", "must be visible ASCII without blanks"));
+    }
+    Ok(Tokens::new(tokens))
+}
+
+fn positive(option: &'static str, number: usize) -> Result<NonZeroUsize, Error> {
+    NonZeroUsize::new(number).ok_or_else(|| Error::config(option, "must be at least 1"))
+}
+
+/// A semaphore panics when it has more permits.
+fn permits(option: &'static str, number: usize) -> Result<usize, Error> {
+    Ok(positive(option, number)?.get().min(Semaphore::MAX_PERMITS))
+}
+
+fn not_zero(option: &'static str, time: Duration) -> Result<Duration, Error> {
+    if time.is_zero() { Err(Error::config(option, "must not be zero")) } else { Ok(time) }
+}
