@@ -1,11 +1,11 @@
-//! What it costs to keep jobs: submissions per second to a daemon that keeps them in a file, next to one in memory and to a
-//! loop that inserts and syncs, in the same run.
+//! The cost of storing jobs: submissions per second to a daemon with a file, compared with a daemon in memory and with a plain
+//! loop of insert and sync, in the same run.
 //!
 //! ```text
-//! cargo bench --bench store                 # submissions by 1, 16 and 256 at once
-//! cargo bench --bench store -- kept 1000000 # with that many jobs kept: size, memory, start, submissions
+//! cargo bench --bench store                 # 1, 16 and 256 concurrent submitters
+//! cargo bench --bench store -- kept 1000000 # with this many stored jobs: size, memory, start, submissions
 //! ```
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench prints, and stops where it fails")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and stops if it fails")]
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tower::{ServiceExt as _, service_fn};
 
-/// How long each is measured.
+/// How long each measurement runs.
 const SPAN: Duration = Duration::from_secs(5);
 
 fn main() {
@@ -29,7 +29,7 @@ fn main() {
     }
 }
 
-/// Runs nothing to its end: only submissions are measured.
+/// Jobs never end, so that only submissions are measured.
 fn idle() -> Builder {
     let never = service_fn(|_: Chat| std::future::pending::<Result<ChatAnswer, BoxError>>());
     Daemon::builder().backend(Backend::new(never)).max_queue(usize::MAX).drain(Duration::ZERO)
@@ -37,15 +37,15 @@ fn idle() -> Builder {
 
 async fn submitters() {
     let folder = tempfile::tempdir().unwrap();
-    let bare = bare(&folder.path().join("bare.db"));
-    println!("{:>10} {:>12} {:>12} {:>12} {:>12}", "submitters", "kept 1/s", "memory 1/s", "kept/bare", "kept/memory");
+    let baseline = baseline(&folder.path().join("baseline.db"));
+    println!("{:>10} {:>12} {:>12} {:>12} {:>12}", "submitters", "file 1/s", "memory 1/s", "file/loop", "file/memory");
     for at_once in [1, 16, 256] {
         let store = folder.path().join(format!("{at_once}.db"));
-        let kept = rate(idle().store(store).start().await.unwrap(), at_once).await;
+        let file = rate(idle().store(store).start().await.unwrap(), at_once).await;
         let memory = rate(idle().start().await.unwrap(), at_once).await;
-        println!("{at_once:>10} {kept:>12.0} {memory:>12.0} {:>12.1} {:>12.2}", kept / bare, kept / memory);
+        println!("{at_once:>10} {file:>12.0} {memory:>12.0} {:>12.1} {:>12.2}", file / baseline, file / memory);
     }
-    println!("a loop that inserts such a row and syncs, once each: {bare:.0} 1/s");
+    println!("loop of insert and sync: {baseline:.0} 1/s");
 }
 
 /// Submissions per second.
@@ -73,8 +73,8 @@ async fn rate(daemon: Daemon, at_once: usize) -> f64 {
     rate
 }
 
-/// What the disk allows who syncs for each row: inserts per second.
-fn bare(path: &Path) -> f64 {
+/// Inserts per second with one sync each, the baseline of the disk.
+fn baseline(path: &Path) -> f64 {
     let connection = rusqlite::Connection::open(path).unwrap();
     connection
         .execute_batch(
@@ -105,12 +105,12 @@ async fn kept(jobs: u32) {
         let resident = resident();
         let rate = rate(daemon, 16).await;
         println!("{goal:>10} {rate:>14.0} {:>12} {resident:>12} {start:>10}", on_disk(folder.path()));
-        // What was queued by the measurement is not kept.
+        // The measurement has queued jobs. They run, and count as stored.
         there += empty(&path).await;
     }
 }
 
-/// Has that many jobs run to their end.
+/// Runs this many jobs to their end.
 async fn fill(path: &Path, jobs: u32) {
     let daemon =
         Daemon::builder().backend(Echo::new()).workers(64).max_queue(usize::MAX).store(path).start().await.unwrap();
@@ -132,7 +132,7 @@ async fn fill(path: &Path, jobs: u32) {
     daemon.shutdown().await;
 }
 
-/// Has what is queued run to its end, and says how many that was.
+/// Runs the queued jobs to their end, and returns how many there were.
 async fn empty(path: &Path) -> u32 {
     let daemon = Daemon::builder().backend(Echo::new()).workers(64).store(path).start().await.unwrap();
     let base: BaseUrl = daemon.url().parse().unwrap();
@@ -143,7 +143,7 @@ async fn empty(path: &Path) -> u32 {
     count
 }
 
-/// Returns when no job is queued or runs.
+/// Waits until no job is queued or running.
 async fn settled(api: &Api<Transport>) {
     for state in [JobState::Queued, JobState::Running] {
         loop {
@@ -161,7 +161,7 @@ fn on_disk(folder: &Path) -> u64 {
     files.map(|file| file.unwrap().metadata().unwrap().len()).sum::<u64>() / (1024 * 1024)
 }
 
-/// What the system says of this process.
+/// The resident memory of this process, in MiB.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));

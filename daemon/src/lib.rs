@@ -6,79 +6,79 @@
 //! # async fn main() -> Result<(), foreman_daemon::Error> {
 //! use foreman_daemon::{Daemon, Echo};
 //!
-//! // One line for all defaults: 127.0.0.1, a port of the system's choice, a backend that echoes.
+//! // All defaults: 127.0.0.1, a free port, jobs in memory, a backend that echoes.
 //! let daemon = Daemon::start().await?;
 //! assert!(daemon.url().starts_with("http://127.0.0.1:"));
 //! daemon.shutdown().await;
 //!
-//! let daemon = Daemon::builder()
-//!     .token("a token")
-//!     .webhook_secret("It's a Secret to Everybody")
-//!     .workers(4)
-//!     .backend(Echo::new())
-//!     .start()
-//!     .await;
-//! assert_eq!(daemon.unwrap_err().to_string(), "invalid token: must be visible ASCII without blanks");
+//! // `start` checks the options.
+//! let builder = Daemon::builder().workers(4).backend(Echo::new());
+//! let error = builder.token("a token").start().await.unwrap_err();
+//! assert_eq!(
+//!     error.to_string(),
+//!     "invalid token: must be visible ASCII without blanks"
+//! );
 //! # Ok(()) }
 //! ```
 //!
-//! # Where jobs are kept
+//! # Storage and durability
 //!
-//! In memory, and gone with the daemon, unless [`Builder::store`] names a file. With a file, a `202` means that the job survives
-//! a crash of the daemon and a loss of power, and so does every state that was told: what is answered is on the disk
-//! (SQLite, one sync for all that came together). Events are recorded with the state that they tell of, and sent at least
-//! once. A job that ran when the daemon ended is queued again at the next start, up to [`Builder::attempts`].
+//! Jobs are in memory unless [`Builder::store`] names a file. With a file, every change is on disk before the daemon reports it:
+//! a response, a state and an event survive a crash and a power failure. Concurrent changes share one sync of the disk. An event
+//! is stored together with its state, and sent at least once. A job that was running when the daemon stopped is queued again at
+//! the next start, up to [`Builder::attempts`].
 //!
-//! A job that has ended is kept for 24 hours, and so is the idempotency key it was submitted with ([`Builder::keep`]).
+//! An ended job and its idempotency key are stored for 24 hours by default ([`Builder::keep`]).
 //!
 //! # The order of jobs
 //!
-//! First in, first out, but in batches of one model each, since loading a model costs a GPU more than most jobs do. A job joins
-//! the last batch of its model until [`Builder::model_batch`] jobs have joined that (8 unless said), those already taken
-//! included; then it begins a batch behind all others. Batches are taken one after the other, and the one taken from last goes
-//! on as long as it has room and no other was begun. So
+//! Jobs are first in, first out, in batches of one model each, because loading a model is often more expensive than a job. A job
+//! joins the last batch of its model. A batch is full when [`Builder::model_batch`] jobs have joined it (default: 8), including
+//! those that have left it; the next job of the model opens a new batch after all others. Batches are taken in order. The current
+//! batch continues while it has room and no other batch was taken from. Therefore:
 //!
-//! * a job is overtaken by at most 7 younger jobs of each other model that was there before it, however many come, and
-//!   the job that has waited longest of all by at most 7 more, if none before it was cancelled;
-//! * jobs of one model are never overtaken by each other;
-//! * two models that come in turn are switched once in 8 jobs.
+//! * A job is overtaken by at most 7 younger jobs of each other model that was queued before it, however many arrive. The oldest
+//!   queued job is overtaken by at most 7 more, unless an older job was cancelled.
+//! * Jobs of one model never overtake each other.
+//! * Two models whose jobs alternate are switched once per 8 jobs.
 //!
-//! There is one order for all workers, and not one for each: they work on one batch together, so that a GPU that runs several
-//! jobs at once runs them on one model. Only where two batches meet do the last jobs of one and the first of the next run
-//! together.
+//! All workers share one order and take from one batch, so that a GPU that runs several jobs runs them on one model. Jobs of two
+//! models run together only where two batches meet.
 //!
-//! The `position` of a queued job is its place in the order in which those that wait now are taken, where 1 is next. It grows by
-//! those that overtake the job. A daemon that is started with a file forms batches anew, and begins with the job that has waited
-//! longest.
+//! The `position` of a queued job is its place in the order in which the queued jobs are taken; 1 is next. It increases when
+//! other jobs overtake the job. A daemon that starts with a file forms its batches again, and takes the oldest queued job first.
 //!
 //! # Tokens
 //!
-//! Without any, everybody may ask, and every job is everybody's. With several ([`Builder::token`], [`Builder::tokens`]) each
-//! sees its own jobs only: a job belongs to the token that it was submitted with, and to all others it is a job that is not
-//! known. So does an idempotency key, and a list has one's own jobs. What tokens share is the daemon: the queue, and with it the
-//! places in it, the models, and the counters of `GET /metrics`, which count the jobs of all.
+//! Without a token, requests need no authentication, and all jobs are visible to everyone. With tokens ([`Builder::token`],
+//! [`Builder::tokens`]), a job is visible only to the token that submitted it. To other tokens it is 404. Idempotency keys and
+//! lists are separate for each token. All tokens share the queue, its positions, the models and the counters of `GET /metrics`.
 //!
-//! A file remembers whose its jobs are, by a digest that tells nobody the token unless they guess it: let tokens be long and
-//! random. A job stays with its token. One whose token the daemon does not have any more is run and swept as any other, and
-//! is seen again once the daemon has the token again; jobs that were made without tokens are seen without tokens. To replace
-//! a token, have both until the last job of the old one is of no more use.
+//! The owner of a job is a digest of its token, separate from the digest used for authentication; the file contains no usable
+//! credential. A short token can be guessed from the digest, so tokens should be long and random. A job whose token was removed
+//! still runs and expires, and is visible again once the token is configured again. Jobs that were submitted without tokens are
+//! visible only to a daemon without tokens. To rotate a token, configure both until the jobs of the old one are no longer needed.
 //!
 //! # Attempts
 //!
-//! A backend's error fails the job, unless it is [`Transient`]: then the same worker runs it again after a pause, up to
-//! [`Builder::attempts`] times in all.
+//! A run of a job is an attempt. An error of the backend ends the job as `failed`, unless the error is [`Transient`]: then the
+//! same worker makes another attempt after a pause. The daemon makes up to [`Builder::attempts`] attempts, including those that a
+//! stop of the daemon has interrupted.
 //!
-//! # What is where
+//! An attempt is not a submission. A client that repeats a submission with the same idempotency key gets the same job, and
+//! causes no further attempt.
+//!
+//! # Layout
 //!
 //! ```text
 //!  api ──────► jobs ◄────── worker ──► backend (tower services)
 //!  HTTP          │ ▲
-//!  to calls      │ └─────── delivery ──► webhooks
+//!  requests      │ └─────── delivery ──► webhooks
 //!                ▼
-//!              store: jobs, queue, keys, events; one method is one transaction
+//!              store: jobs, queue, idempotency keys, events; one method is one transaction
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// A library reports by its results and by tracing.
+// A library reports by results and by tracing.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod api;
@@ -127,5 +127,5 @@ pub use self::faults::Faults;
 pub use self::handle::Daemon;
 pub use self::stats::Stats;
 
-/// The error of any service that runs jobs.
+/// The boxed error of backends.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

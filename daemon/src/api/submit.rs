@@ -61,7 +61,7 @@ pub(super) async fn submit(
         (Arc::clone(&app.jobs), NewJob { owner, submission, body, webhook, traceparent, key: idempotency_key });
     let submitted = app.jobs.run_detached(async move { jobs.submit(new).await }).await?;
     let submitted = submitted.map_err(|error| match error {
-        SubmitError::KeyReused => unprocessable("the Idempotency-Key was used for another body"),
+        SubmitError::KeyReused => unprocessable("Idempotency-Key already used with another body"),
         SubmitError::Full => Rejection::retry_after(StatusCode::TOO_MANY_REQUESTS, "the queue is full", "5"),
     })?;
     let mut response = json(StatusCode::ACCEPTED, &SubmitResponse { job_id: &submitted.job_id });

@@ -25,11 +25,11 @@ fn damaged_job_fails_and_others_run() {
         assert!(take(&store).is_none());
         let status = block_on(store.status(Owner::ANONYMOUS, &bad)).unwrap().unwrap();
         assert_eq!(status.state, JobState::Failed);
-        assert_eq!(status.error.as_deref(), Some("what was submitted is damaged in the daemon's store"));
+        assert_eq!(status.error.as_deref(), Some("submission damaged in the store"));
         assert_eq!((status.attempt, status.started_at, status.completed_at.is_some()), (0, None, true));
         for state in [JobState::Queued, JobState::Failed] {
-            let Claim::Now(mail) = block_on(store.claim()).unwrap() else { panic!("no event") };
-            assert_eq!((&mail.job_id, &mail.status.state), (&bad, &state));
+            let Claim::Now(delivery) = block_on(store.claim()).unwrap() else { panic!("no event") };
+            assert_eq!((&delivery.job_id, &delivery.status.state), (&bad, &state));
             block_on(store.settle(&bad, Verdict::Delivered)).unwrap();
         }
         drop(store);
@@ -47,10 +47,10 @@ fn damaged_events_are_given_up_and_others_sent() {
         execute_sql(&folder, &format!("UPDATE jobs SET {damage} WHERE number = 1"));
 
         let store = open(&folder);
-        let Claim::Now(mail) = block_on(store.claim()).unwrap() else { panic!("no event") };
-        assert_eq!(mail.job_id, good, "{damage}");
+        let Claim::Now(delivery) = block_on(store.claim()).unwrap() else { panic!("no event") };
+        assert_eq!(delivery.job_id, good, "{damage}");
         assert!(matches!(block_on(store.claim()).unwrap(), Claim::Nothing));
-        // It is run all the same.
+        // The job itself runs.
         assert_eq!(take(&store).unwrap().job_id, bad);
     }
 }
@@ -86,18 +86,18 @@ fn corrupt(folder: &tempfile::TempDir) {
 fn events_on_corrupt_page_are_skipped_and_others_sent() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
-    let (torn, good) = (submit_with_webhook(&store, "torn"), submit_with_webhook(&store, "good"));
+    let (damaged, good) = (submit_with_webhook(&store, "damaged"), submit_with_webhook(&store, "good"));
     take(&store).unwrap();
     let long = done_with(&"x".repeat(200_000));
-    assert!(block_on(store.finish(&torn, 1, long)).unwrap());
+    assert!(block_on(store.finish(&damaged, 1, long)).unwrap());
     drop(store);
     corrupt(&folder);
 
     let store = open(&folder);
-    let broken = block_on(store.claim()).unwrap_err();
-    assert_eq!(broken.to_string(), "the store's file is damaged");
-    let Claim::Now(mail) = block_on(store.claim()).unwrap() else { panic!("no event") };
-    assert_eq!(mail.job_id, good);
+    let error = block_on(store.claim()).unwrap_err();
+    assert_eq!(error.to_string(), "store file damaged");
+    let Claim::Now(delivery) = block_on(store.claim()).unwrap() else { panic!("no event") };
+    assert_eq!(delivery.job_id, good);
     assert!(matches!(block_on(store.claim()).unwrap(), Claim::Nothing));
 }
 
@@ -105,17 +105,17 @@ fn events_on_corrupt_page_are_skipped_and_others_sent() {
 fn job_on_corrupt_page_is_skipped_and_others_run() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
-    let (torn, good) = (submit(&store, &"x".repeat(200_000)), submit(&store, "good"));
+    let (damaged, good) = (submit(&store, &"x".repeat(200_000)), submit(&store, "good"));
     drop(store);
     corrupt(&folder);
 
     let store = open(&folder);
-    let broken = block_on(store.take()).unwrap_err();
-    assert_eq!(broken.to_string(), "the store's file is damaged");
+    let error = block_on(store.take()).unwrap_err();
+    assert_eq!(error.to_string(), "store file damaged");
     assert_eq!(take(&store).unwrap().job_id, good);
     assert!(take(&store).is_none());
     // The job cannot be updated either.
-    assert_eq!(block_on(store.status(Owner::ANONYMOUS, &torn)).unwrap().unwrap().state, JobState::Queued);
+    assert_eq!(block_on(store.status(Owner::ANONYMOUS, &damaged)).unwrap().unwrap().state, JobState::Queued);
     assert!(block_on(store.finish(&good, 1, done())).unwrap());
     let next = submit(&store, "next");
     assert_eq!(take(&store).unwrap().job_id, next);

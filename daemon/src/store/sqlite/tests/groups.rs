@@ -17,8 +17,8 @@ fn full_disk_rejects_submission_and_keeps_others() {
     };
     limit("1");
     let long = "x".repeat(200_000);
-    let broken = block_on(store.submit(new_job(None, &long))).unwrap_err();
-    assert_eq!(broken.to_string(), "the disk of the store is full");
+    let error = block_on(store.submit(new_job(None, &long))).unwrap_err();
+    assert_eq!(error.to_string(), "store disk full");
     // It is not in the queue either.
     assert_eq!(block_on(store.status(Owner::ANONYMOUS, &job_id)).unwrap().unwrap().position, Some(1));
     limit("1000000");
@@ -46,7 +46,7 @@ fn failed_change_does_not_affect_its_group() {
         });
         tokio::join!(bad, store.submit(new_job(None, "whole")))
     });
-    assert_eq!(bad.unwrap_err().to_string(), "the store failed");
+    assert_eq!(bad.unwrap_err().to_string(), "store failure");
     let job_id = good.unwrap().unwrap().job_id;
     assert_eq!(take(&store).unwrap().job_id, job_id);
     assert!(take(&store).is_none());

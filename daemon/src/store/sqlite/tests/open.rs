@@ -30,28 +30,25 @@ fn foreign_file_is_refused_and_unchanged() {
     std::fs::write(path(&folder), "not a database, but long enough to be taken for one by its length".repeat(100))
         .unwrap();
     let damaged = open_error(&folder);
-    assert!(damaged.starts_with("cannot open the store PATH: the store's file is damaged: "), "{damaged}");
+    assert!(damaged.starts_with("cannot open store PATH: store file damaged: "), "{damaged}");
     assert!(std::fs::read_to_string(path(&folder)).unwrap().starts_with("not a database"));
 
     let folder = tempfile::tempdir().unwrap();
     Connection::open(path(&folder)).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
-    assert_eq!(open_error(&folder), "the store PATH is a database of another program");
+    assert_eq!(open_error(&folder), "store PATH is a database of another program");
 
     let folder = tempfile::tempdir().unwrap();
     drop(open(&folder));
     Connection::open(path(&folder)).unwrap().execute_batch("PRAGMA user_version = 7").unwrap();
-    assert_eq!(
-        open_error(&folder),
-        "the store PATH was written by a newer version (its tables are version 7, this is 1)"
-    );
+    assert_eq!(open_error(&folder), "store PATH has format version 7, which is newer than 1");
 
     let folder = tempfile::tempdir().unwrap();
     let first = open(&folder);
-    assert_eq!(open_error(&folder), "the store PATH is in use by another daemon");
+    assert_eq!(open_error(&folder), "store PATH is in use by another daemon");
     drop(first);
     open(&folder);
     let nowhere = open_error_at(&folder.path().join("no/such/jobs.db"));
-    assert!(nowhere.starts_with("cannot lock the store PATH: "), "{nowhere}");
+    assert!(nowhere.starts_with("cannot lock store PATH: "), "{nowhere}");
 }
 
 #[test]
@@ -67,7 +64,7 @@ fn running_job_is_requeued_until_attempts_run_out() {
     let store = open(&folder);
     let status = block_on(store.status(Owner::ANONYMOUS, &job_id)).unwrap().unwrap();
     assert_eq!(status.state, JobState::Failed);
-    assert_eq!(status.error.as_deref(), Some("the daemon ended 3 times while the job ran"));
+    assert_eq!(status.error.as_deref(), Some("daemon stopped during attempt 3, the last one"));
     assert!(status.completed_at.is_some() && take(&store).is_none());
 }
 
