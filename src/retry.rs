@@ -49,7 +49,7 @@ pub use self::submission::{RetrySubmission, RetrySubmissionBuilder};
 
 use std::time::Duration;
 
-use tower::retry::backoff::{Backoff, ExponentialBackoff, ExponentialBackoffMaker, MakeBackoff};
+use tower::retry::backoff::{Backoff, ExponentialBackoff, ExponentialBackoffMaker, InvalidBackoff, MakeBackoff};
 use tower::util::rng::HasherRng;
 
 use crate::Error;
@@ -63,14 +63,18 @@ struct RetryOptions {
     jitter: f64,
 }
 
+/// The longest `Retry-After` that is obeyed.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// The fraction by which a pause for `Retry-After` may be longer, if the jitter allows it.
+const RETRY_AFTER_JITTER: f64 = 0.1;
+
 impl RetryOptions {
     /// # Errors
     ///
     /// For a longest pause that is zero or shorter than the first, and for a jitter that is not a fraction.
-    fn backoff(&self) -> Result<RetryBackoff, Error> {
-        let maker = ExponentialBackoffMaker::new(self.first, self.longest, self.jitter, HasherRng::default())
-            .map_err(|error| Error::invalid("backoff", error.to_string()))?;
-        Ok(RetryBackoff { maker, max_retry_after: Duration::from_secs(60) })
+    fn check_backoff(&self) -> Result<(), Error> {
+        self.maker().map(|_| ()).map_err(|error| Error::invalid("backoff", error.to_string()))
     }
 
     /// # Errors
@@ -82,24 +86,31 @@ impl RetryOptions {
             _ => Ok(()),
         }
     }
-}
 
-/// The pauses between the attempts of a policy.
-#[derive(Debug, Clone)]
-struct RetryBackoff {
-    maker: ExponentialBackoffMaker,
-    max_retry_after: Duration,
+    /// The next pause of a request: `Retry-After` up to its limit, else the exponential backoff.
+    ///
+    /// Both vary from request to request, so that requests that fail together do not come back together. `Retry-After: 0` means
+    /// the first pause.
+    fn pause(&self, started: &mut StartedBackoff, retry_after: Option<Duration>) -> tokio::time::Sleep {
+        let Some(asked) = retry_after else {
+            if started.is_none() {
+                *started = self.maker().ok().map(|mut maker| Box::new(maker.make_backoff()));
+            }
+            return match started {
+                Some(backoff) => backoff.next_backoff(),
+                None => tokio::time::sleep(self.first),
+            };
+        };
+        let least = asked.min(MAX_RETRY_AFTER).max(self.first);
+        let jitter = self.jitter.min(RETRY_AFTER_JITTER) * fastrand::f64();
+        tokio::time::sleep(least.saturating_add(least.mul_f64(jitter)))
+    }
+
+    /// With a random number generator of its own: one that is cloned would give every request the same pauses.
+    fn maker(&self) -> Result<ExponentialBackoffMaker, InvalidBackoff> {
+        ExponentialBackoffMaker::new(self.first, self.longest, self.jitter, HasherRng::default())
+    }
 }
 
 /// The backoff of one request. It starts with the first retry, because most requests need none.
 type StartedBackoff = Option<Box<ExponentialBackoff>>;
-
-impl RetryBackoff {
-    /// The next pause: `Retry-After` up to its limit, else the exponential backoff.
-    fn next(&self, started: &mut StartedBackoff, retry_after: Option<Duration>) -> tokio::time::Sleep {
-        match retry_after {
-            Some(pause) => tokio::time::sleep(pause.min(self.max_retry_after)),
-            None => started.get_or_insert_with(|| Box::new(self.maker.clone().make_backoff())).next_backoff(),
-        }
-    }
-}

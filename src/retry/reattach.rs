@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Sleep;
 use tower::retry::Policy;
 
-use super::{Cause, RetryBackoff, RetryOptions, StartedBackoff};
+use super::{Cause, RetryOptions, StartedBackoff};
 use crate::{Error, JobResult, SubmitRequest};
 
 /// A policy for `tower::retry` outside the wait, which calls again with a clone of the same request, so that the wait attaches to the
@@ -24,8 +24,7 @@ pub struct Reattach {
 
 #[derive(Clone)]
 struct Settings {
-    retries: u32,
-    backoff: RetryBackoff,
+    options: RetryOptions,
     renewals: u32,
     renew_if: Option<Arc<RenewIf>>,
 }
@@ -103,8 +102,8 @@ impl ReattachBuilder {
                 (0, None)
             }
         };
-        let backoff = self.options.backoff()?;
-        let settings = Settings { retries: self.options.retries, backoff, renewals, renew_if };
+        self.options.check_backoff()?;
+        let settings = Settings { options: self.options, renewals, renew_if };
         Ok(Reattach { settings: Arc::new(settings), retried: 0, renewed: 0, backoff: None })
     }
 }
@@ -128,14 +127,14 @@ impl<E: Cause> Policy<SubmitRequest, JobResult, E> for Reattach {
             Err(error) => {
                 let (again, retry_after) =
                     error.inspect(|error| (error.is_retryable() && !error.is_deadline(), error.retry_after()));
-                if !again || self.retried == settings.retries {
+                if !again || self.retried == settings.options.retries {
                     return None;
                 }
                 self.retried += 1;
                 retry_after
             }
         };
-        Some(settings.backoff.next(&mut self.backoff, retry_after))
+        Some(settings.options.pause(&mut self.backoff, retry_after))
     }
 
     fn clone_request(&mut self, request: &SubmitRequest) -> Option<SubmitRequest> {
@@ -146,7 +145,7 @@ impl<E: Cause> Policy<SubmitRequest, JobResult, E> for Reattach {
 impl fmt::Debug for Reattach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reattach")
-            .field("retries", &self.settings.retries)
+            .field("options", &self.settings.options)
             .field("renewals", &self.settings.renewals)
             .field("retried", &self.retried)
             .field("renewed", &self.renewed)

@@ -6,7 +6,7 @@ use tokio::time::Sleep;
 use tower::retry::Policy;
 use tower::retry::budget::{Budget, TpsBudget};
 
-use super::{Cause, RetryBackoff, RetryOptions, StartedBackoff};
+use super::{Cause, RetryOptions, StartedBackoff};
 use crate::api::Accepted;
 use crate::submission::SubmissionState;
 use crate::{Error, SubmitRequest};
@@ -15,7 +15,7 @@ use crate::{Error, SubmitRequest};
 ///
 /// It repeats a submission that surely did not arrive and may do so later: no connection, 425, 429, 503 with `Retry-After`. It repeats
 /// a submission that may have arrived only if the wait around it is without webhooks and has seen the daemon support idempotency keys.
-/// It obeys `Retry-After` up to 60 s. Clones share the budget.
+/// It obeys `Retry-After` up to 60 s, and waits up to a tenth longer. Clones share the budget.
 #[derive(Clone)]
 pub struct RetrySubmission {
     shared: Arc<Shared>,
@@ -24,8 +24,7 @@ pub struct RetrySubmission {
 }
 
 struct Shared {
-    retries: u32,
-    backoff: RetryBackoff,
+    options: RetryOptions,
     budget: Option<Arc<dyn Budget + Send + Sync>>,
 }
 
@@ -100,8 +99,8 @@ impl RetrySubmissionBuilder {
     /// that is not a fraction.
     pub fn build(self) -> Result<RetrySubmission, Error> {
         self.options.check_retries()?;
-        let backoff = self.options.backoff()?;
-        let shared = Shared { retries: self.options.retries, backoff, budget: self.budget };
+        self.options.check_backoff()?;
+        let shared = Shared { options: self.options, budget: self.budget };
         Ok(RetrySubmission { shared: Arc::new(shared), retried: 0, backoff: None })
     }
 }
@@ -126,7 +125,7 @@ impl<E: Cause> Policy<SubmitRequest, Accepted, E> for RetrySubmission {
         let (transient, unsent, retry_after) =
             error.inspect(|error| (error.is_retryable(), error.is_safe_to_resubmit(), error.retry_after()));
         let safe = transient && (unsent || may_resend_lost);
-        if !safe || self.retried == shared.retries {
+        if !safe || self.retried == shared.options.retries {
             return None;
         }
         if shared.budget.as_ref().is_some_and(|budget| !budget.withdraw()) {
@@ -138,7 +137,7 @@ impl<E: Cause> Policy<SubmitRequest, Accepted, E> for RetrySubmission {
             submission.shared().update(SubmissionState::may_have_arrived);
         }
         self.retried += 1;
-        Some(shared.backoff.next(&mut self.backoff, retry_after))
+        Some(shared.options.pause(&mut self.backoff, retry_after))
     }
 
     fn clone_request(&mut self, request: &SubmitRequest) -> Option<SubmitRequest> {
@@ -149,7 +148,7 @@ impl<E: Cause> Policy<SubmitRequest, Accepted, E> for RetrySubmission {
 impl fmt::Debug for RetrySubmission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RetrySubmission")
-            .field("retries", &self.shared.retries)
+            .field("options", &self.shared.options)
             .field("retried", &self.retried)
             .finish_non_exhaustive()
     }

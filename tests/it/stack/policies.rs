@@ -177,11 +177,35 @@ async fn backoff_doubles_to_maximum() {
 
 #[tokio::test(start_paused = true)]
 async fn retry_after_is_capped_at_a_minute() {
-    let (mut inside, mut outside) = (RetrySubmission::default(), Reattach::default());
-    for (retry_after, pause) in [(0, 0), (7, 7), (60, 60), (u64::MAX, 60)] {
+    let mut inside = RetrySubmission::builder().jitter(0.0).build().unwrap();
+    let mut outside = Reattach::builder().jitter(0.0).build().unwrap();
+    for (retry_after, pause) in [(7, 7), (60, 60), (u64::MAX, 60)] {
         let busy = || status(503, Some(retry_after));
         assert_eq!(length(submission_retry(&mut inside, &request(), busy())), seconds(pause));
         assert_eq!(length(job_retry(&mut outside, Err(busy()))), seconds(pause));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_after_zero_waits_for_first_pause() {
+    let (mut inside, mut outside) = (RetrySubmission::default(), Reattach::default());
+    let busy = || status(503, Some(0));
+    assert!(length(submission_retry(&mut inside, &request(), busy())) >= millis(100));
+    assert!(length(job_retry(&mut outside, Err(busy()))) >= millis(250));
+}
+
+#[tokio::test(start_paused = true)]
+async fn pauses_of_requests_differ() {
+    let (inside, outside) = (RetrySubmission::default(), Reattach::default());
+    for retry_after in [None, Some(7)] {
+        let mut pauses = [std::collections::HashSet::new(), std::collections::HashSet::new()];
+        for _ in 0..20 {
+            let busy = || status(429, retry_after);
+            pauses[0].insert(length(submission_retry(&mut inside.clone(), &request(), busy())));
+            pauses[1].insert(length(job_retry(&mut outside.clone(), Err(busy()))));
+        }
+        // Equal ones are possible, and twenty equal ones are not.
+        assert!(pauses.iter().all(|pauses| pauses.len() > 10), "{pauses:?}");
     }
 }
 
