@@ -5,29 +5,29 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::InvalidValue;
-use crate::json::raw;
+use crate::json::{lenient, raw};
 
 /// A model that the daemon can run (an element of `models` in the response to Ollama's `GET /api/tags`).
 ///
-/// An absent field has its default: an empty string, 0 or `None`. A `null` is allowed for `modified_at` and `details` only.
-/// Unknown fields are ignored.
+/// An absent field has its default: an empty string, 0 or `None`. A `null`, and a value of another
+/// type, is read as an absent field. Unknown fields are ignored.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ModelInfo {
     /// `name`: the name to use in a request.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub name: String,
     /// `model`: the same name. Newer versions of Ollama send both fields.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub model: String,
     /// `modified_at`: when the model was last modified, an RFC 3339 string on the wire.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub modified_at: Option<Timestamp>,
     /// `size`: the size in bytes.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub size: u64,
     /// `digest`: the digest of the model.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub digest: String,
     /// `details`: further properties of the model, byte for byte as received.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -176,5 +176,17 @@ impl EmbedResponse {
     #[must_use]
     pub fn new(embeddings: Vec<Vec<f32>>) -> Self {
         Self { model: None, embeddings }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unusable_model_fields_are_read_as_absent() {
+        let json = r#"{"name":"m","model":null,"modified_at":"","size":null,"digest":null,"details":null}"#;
+        let model: ModelInfo = serde_json::from_str(json).unwrap();
+        assert_eq!((model.name.as_str(), model.size, model.digest.as_str(), model.modified_at), ("m", 0, "", None));
     }
 }

@@ -6,24 +6,26 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::json::lenient;
+
 /// A file that a job produced in addition to its result, such as an image (an element of `artifacts` in a job's status).
 ///
 /// The wire format is foreman's own (`foreman_daemon::http_api`). An absent field has its default: an empty string, 0 or
-/// `None`. A `null` is allowed for `url` and `data` only.
+/// `None`. A `null`, and a value of another type, is read as an absent field.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Artifact {
     /// `name`: the file name, as the daemon sent it. Untrusted: it may contain `..` or be an absolute path.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub name: String,
     /// `content_type`: the media type.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub content_type: String,
     /// `size`: the size of the decoded data, in bytes.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub size: u64,
     /// `url`: where the data can be fetched if `data` is absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// `data`: base64, decoded on demand, so that a damaged artifact does not make the job's result unreadable.
     #[serde(default, skip_serializing_if = "Option::is_none")]

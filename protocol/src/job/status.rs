@@ -3,13 +3,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Artifact, JobId, JobState};
-use crate::json::null_is_absent;
+use crate::json::{lenient, lenient_elements};
 
 /// The status of a job: the response to `GET /jobs/{id}`, the body of a webhook, and an element of `jobs` in the response to
 /// `GET /jobs`.
 ///
-/// The wire format is foreman's own (`foreman_daemon::http_api`). Only `job_id` and `state` are required. `null` is read as an
-/// absent field, and unknown fields are ignored. A time on the wire is an RFC 3339 string with any offset and up to nanosecond
+/// The wire format is foreman's own (`foreman_daemon::http_api`). Only `job_id` and `state` are required. A `null`, and a value of
+/// another type, is read as an absent field: it must not make the result of a finished job unreadable. Unknown fields are ignored. A time on the wire is an RFC 3339 string with any offset and up to nanosecond
 /// precision.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -19,32 +19,32 @@ pub struct JobStatus {
     /// `state`: the job's state.
     pub state: JobState,
     /// `model`: the model of the request; empty if absent.
-    #[serde(default, deserialize_with = "null_is_absent")]
+    #[serde(default, deserialize_with = "lenient")]
     pub model: String,
     /// `created_at`: when the daemon accepted the job.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub created_at: Option<Timestamp>,
     /// `started_at`: when the latest attempt started.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub started_at: Option<Timestamp>,
     /// `completed_at`: when the job reached a terminal state.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub completed_at: Option<Timestamp>,
     /// `attempt`: how many attempts have started; 0 if absent.
-    #[serde(default, deserialize_with = "null_is_absent")]
+    #[serde(default, deserialize_with = "lenient")]
     pub attempt: u64,
     /// `result`: the result of a job in state `done`, byte for byte as received. It has the shape of a response to Ollama's
     /// `POST /api/chat`.
     #[serde(default)]
     pub result: Option<Box<RawValue>>,
     /// `error`: why a job in state `failed` failed.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub error: Option<String>,
     /// `artifacts`: the files that the job produced in addition to its result; empty if absent.
-    #[serde(default, deserialize_with = "null_is_absent")]
+    #[serde(default, deserialize_with = "lenient_elements")]
     pub artifacts: Vec<Artifact>,
     /// `position`: the place in the queue of a job in state `queued`, where 1 is next. Daemons may omit it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub position: Option<u64>,
 }
 
@@ -64,6 +64,39 @@ impl JobStatus {
             error: None,
             artifacts: Vec::new(),
             position: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a caller does not need to know that a job is done never fails the status.
+    #[test]
+    fn unusable_optional_fields_are_read_as_absent() {
+        let json = r#"{"job_id":"7","state":"done","model":7,"created_at":"","started_at":12,"completed_at":"yesterday",
+            "attempt":"two","position":-1,"error":{"code":1},"result":{"a":1},
+            "artifacts":[{"name":null,"content_type":3,"size":null,"url":4,"data":"aGk="},null,"a.txt"]}"#;
+        let status: JobStatus = serde_json::from_str(json).unwrap();
+        assert_eq!(status.result.unwrap().get(), r#"{"a":1}"#);
+        assert_eq!((status.created_at, status.started_at, status.completed_at), (None, None, None));
+        assert_eq!((status.attempt, status.position, status.error, status.model.as_str()), (0, None, None, ""));
+        let artifacts: Vec<_> =
+            status.artifacts.iter().map(|artifact| (artifact.name.as_str(), artifact.size)).collect();
+        assert_eq!(artifacts, [("", 0), ("", 0), ("", 0)]);
+        assert!(serde_json::from_str::<JobStatus>(r#"{"job_id":"7","state":"done","artifacts":"none"}"#).is_ok());
+    }
+
+    #[test]
+    fn required_fields_stay_required() {
+        for json in [
+            r#"{"state":"done"}"#,
+            r#"{"job_id":"7"}"#,
+            r#"{"job_id":7,"state":"done"}"#,
+            r#"{"job_id":"7","state":null}"#,
+        ] {
+            assert!(serde_json::from_str::<JobStatus>(json).is_err(), "{json}");
         }
     }
 }
