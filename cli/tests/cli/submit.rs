@@ -1,5 +1,5 @@
 use foreman_client::{BoxError, Message};
-use foreman_daemon::{Backend, Chat, ChatAnswer};
+use foreman_daemon::{Backend, Chat, ChatResponse};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tower::service_fn;
@@ -92,7 +92,7 @@ async fn a_stderr_that_nobody_reads_changes_nothing() {
 #[tokio::test]
 async fn an_answer_without_a_text_is_printed_as_json() {
     let call = service_fn(async |_: Chat| {
-        ChatAnswer::from_value(&serde_json::json!({ "message": { "content": "", "tool_calls": [1] } }))
+        ChatResponse::from_value(&serde_json::json!({ "message": { "content": "", "tool_calls": [1] } }))
     });
     let bench = Bench::new(|builder| builder.backend(Backend::new(call))).await;
     let ended = bench.run(&["submit", "--model", "m", "hi"]).await;
@@ -101,7 +101,7 @@ async fn an_answer_without_a_text_is_printed_as_json() {
 
 #[tokio::test]
 async fn a_job_that_failed_is_status_1_with_the_reason() {
-    let broken = service_fn(async |_: Chat| Err::<ChatAnswer, BoxError>("no\u{1b}[2J memory".into()));
+    let broken = service_fn(async |_: Chat| Err::<ChatResponse, BoxError>("no\u{1b}[2J memory".into()));
     let bench = Bench::new(|builder| builder.backend(Backend::new(broken))).await;
     let ended = bench.run(&["submit", "--model", "m", "hi"]).await;
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));

@@ -2,7 +2,7 @@ use std::process::{Output, Stdio};
 use std::sync::Arc;
 
 use foreman_client::{BoxError, Client, JobId, SubmitRequest};
-use foreman_daemon::{Backend, Builder, Chat, ChatAnswer, Daemon};
+use foreman_daemon::{Backend, Builder, Chat, ChatResponse, Daemon};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::sync::Semaphore;
@@ -137,8 +137,8 @@ impl Gate {
 }
 
 /// An answer in Ollama's shape.
-pub(crate) fn said(chat: &Chat, content: &str) -> Result<ChatAnswer, BoxError> {
-    Ok(ChatAnswer::from_value(&serde_json::json!({
+pub(crate) fn said(chat: &Chat, content: &str) -> Result<ChatResponse, BoxError> {
+    Ok(ChatResponse::from_value(&serde_json::json!({
         "model": chat.model(), "message": { "role": "assistant", "content": content }, "done": true,
     }))?)
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::Transient;
 use crate::BoxError;
 
-/// The longest message of a server that is kept, in characters.
+/// The longest stored message of a server, in characters.
 const MAX_MESSAGE: usize = 500;
 
 /// Why an attempt at a model server failed. The constructors decide which failures are transient.

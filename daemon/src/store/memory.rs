@@ -196,7 +196,7 @@ impl Memory {
         self.lock().outbox.settle(job_id, verdict, Instant::now());
     }
 
-    /// No method panics in the middle of a change, so that the state behind a poisoned lock is consistent.
+    /// No method panics in the middle of a change, so that the state under a poisoned lock is consistent.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -136,7 +136,7 @@ async fn a_job_is_attached_to_by_its_id_from_another_client() {
 
 #[tokio::test]
 async fn a_job_that_fails_is_an_answer() {
-    let backend = tower::service_fn(|_| async { Err::<foreman_daemon::ChatAnswer, _>("out of memory") });
+    let backend = tower::service_fn(|_| async { Err::<foreman_daemon::ChatResponse, _>("out of memory") });
     let daemon = Daemon::builder().backend(foreman_daemon::Backend::new(backend)).start().await.unwrap();
     let client = Client::builder(daemon.url()).build().await.unwrap();
     let result = client.submit(request()).await.unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use foreman_client::retry::Reattach;
 use foreman_client::{BoxError, Client, Error, JobState, SubmitRequest};
-use foreman_daemon::{Backend, Chat, ChatAnswer, Daemon};
+use foreman_daemon::{Backend, Chat, ChatResponse, Daemon};
 use http::Method;
 use tokio_test::{assert_pending, task};
 use tower::hedge::{Hedge, Policy};
@@ -189,7 +189,7 @@ async fn failing(failing: u64) -> Daemon {
     let runs = Arc::new(AtomicU64::new(0));
     let backend = Backend::new(service_fn(move |_: Chat| {
         let fails = runs.fetch_add(1, Relaxed) < failing;
-        async move { if fails { Err(BoxError::from("out of memory")) } else { Ok(ChatAnswer::from_value("passed")?) } }
+        async move { if fails { Err(BoxError::from("out of memory")) } else { Ok(ChatResponse::from_value("passed")?) } }
     }));
     Daemon::builder().backend(backend).start().await.unwrap()
 }

@@ -4,7 +4,7 @@ use super::chunks::Chunks;
 use super::request::Request;
 use crate::backend::error::BackendError;
 use crate::backend::model_server::{ModelApi, ModelBackend, ModelBackendBuilder, ModelServer};
-use crate::{BoxError, Chat, ChatAnswer, EmbedRequest, EmbedResponse, ModelInfo};
+use crate::{BoxError, Chat, ChatResponse, EmbedRequest, EmbedResponse, ModelInfo};
 
 /// A backend that runs chats on an [Ollama](https://ollama.com) server, over Ollama's own API.
 ///
@@ -46,12 +46,12 @@ struct Tags {
 }
 
 impl ModelApi for OllamaApi {
-    async fn chat(server: &ModelServer, chat: &Chat) -> Result<ChatAnswer, BoxError> {
+    async fn chat(server: &ModelServer, chat: &Chat) -> Result<ChatResponse, BoxError> {
         let mut lines = server.post("/api/chat", &Request::new(chat)).await?.lines();
         let mut chunks = Chunks::default();
         while let Some(line) = lines.next().await? {
             if chunks.push(&line)? {
-                return Ok(ChatAnswer::new(chunks.finish()?));
+                return Ok(ChatResponse::new(chunks.finish()?));
             }
             lines.generating();
         }

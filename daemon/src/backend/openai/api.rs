@@ -8,7 +8,7 @@ use super::response::{Timings, response};
 use super::stream::{Events, Line};
 use crate::backend::error::BackendError;
 use crate::backend::model_server::{ApiKey, ModelApi, ModelBackend, ModelBackendBuilder, ModelServer};
-use crate::{BoxError, Chat, ChatAnswer, EmbedRequest, EmbedResponse, ModelInfo};
+use crate::{BoxError, Chat, ChatResponse, EmbedRequest, EmbedResponse, ModelInfo};
 
 /// A backend that runs chats on a server with OpenAI's API: llama.cpp, vLLM, LM Studio and others.
 ///
@@ -68,7 +68,7 @@ fn path(server: &ModelServer, endpoint: &str) -> String {
 }
 
 impl ModelApi for OpenAiApi {
-    async fn chat(server: &ModelServer, chat: &Chat) -> Result<ChatAnswer, BoxError> {
+    async fn chat(server: &ModelServer, chat: &Chat) -> Result<ChatResponse, BoxError> {
         let begin = Instant::now();
         let request = Request::new(chat)?;
         let mut lines = server.post(&path(server, "/chat/completions"), &request).await?.lines();

@@ -53,7 +53,7 @@ impl Db {
         drop(before);
         match Index::load(self, sending) {
             Ok(mut index) => {
-                // No number is used twice, also if the jobs with the last numbers were not committed.
+                // Numbers are never reused, even if the jobs with the highest ones are gone.
                 index.numbers = index.numbers.max(numbers);
                 *self.index() = index;
                 self.stale = false;
