@@ -40,7 +40,7 @@ impl Echo {
 }
 
 #[derive(Serialize)]
-struct OllamaResponse<'a> {
+struct EchoResponse<'a> {
     model: &'a str,
     created_at: Timestamp,
     message: EchoMessage<'a>,
@@ -73,7 +73,7 @@ fn echo(chat: &Chat) -> Result<ChatResponse, InvalidValue> {
     let last = messages.into_iter().find(|message: &SubmittedMessage| message.role.as_deref() == Some("user"));
     let text = last.and_then(|message| message.content).unwrap_or_default();
     let content = format!("echo (this is no model): {text}");
-    ChatResponse::from_value(&OllamaResponse {
+    ChatResponse::from_value(&EchoResponse {
         model: chat.model(),
         created_at: Timestamp::now(),
         message: EchoMessage { role: "assistant", content: &content },

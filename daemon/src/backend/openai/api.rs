@@ -1,9 +1,9 @@
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::embed::{self, Embeddings};
-use super::models::Models;
-use super::request::Request;
+use super::embed::{Embeddings, OpenAiEmbedRequest};
+use super::models::OpenAiModels;
+use super::request::OpenAiChatRequest;
 use super::response::{Timings, response};
 use super::stream::{Events, Line};
 use crate::backend::error::BackendError;
@@ -70,7 +70,7 @@ fn path(server: &ModelServer, endpoint: &str) -> String {
 impl ModelApi for OpenAiApi {
     async fn chat(server: &ModelServer, chat: &Chat) -> Result<ChatResponse, BoxError> {
         let begin = Instant::now();
-        let request = Request::new(chat)?;
+        let request = OpenAiChatRequest::new(chat)?;
         let mut lines = server.post(&path(server, "/chat/completions"), &request).await?.lines();
         let (mut events, mut first) = (Events::default(), None);
         while let Some(line) = lines.next().await? {
@@ -95,12 +95,12 @@ impl ModelApi for OpenAiApi {
     }
 
     async fn list(server: &ModelServer) -> Result<Vec<ModelInfo>, BoxError> {
-        let models: Models = server.get(&path(server, "/models")).await?.json().await?;
+        let models: OpenAiModels = server.get(&path(server, "/models")).await?.json().await?;
         Ok(models.into())
     }
 
     async fn embed(server: &ModelServer, request: &EmbedRequest) -> Result<EmbedResponse, BoxError> {
-        let response = server.post(&path(server, "/embeddings"), &embed::Request::new(request)).await?;
+        let response = server.post(&path(server, "/embeddings"), &OpenAiEmbedRequest::new(request)).await?;
         response.json::<Embeddings>().await?.ordered(request.input().texts().len())
     }
 }
