@@ -7,7 +7,7 @@ use foreman_daemon::{Builder, Daemon};
 use serde_json::Value;
 
 use super::gate::Gate;
-use super::raw::{Response, accepted, exchange, id, request};
+use super::raw::{RawResponse, accepted, exchange, id, request};
 
 const BODY: &str = r#"{"model":"m","messages":[{"role":"user","content":"hello"}]}"#;
 const KEY: &str = "Idempotency-Key: 3f0b6e9c";
@@ -17,14 +17,14 @@ const KEY: &str = "Idempotency-Key: 3f0b6e9c";
 struct By<'a>(&'a Daemon, Option<&'a str>);
 
 impl By<'_> {
-    async fn send(self, method: &str, path: &str, headers: &[&str], body: &str) -> Response {
+    async fn send(self, method: &str, path: &str, headers: &[&str], body: &str) -> RawResponse {
         let authorization = self.1.map(|token| format!("Authorization: Bearer {token}"));
         let headers: Vec<&str> =
             headers.iter().copied().chain(authorization.as_deref()).chain(["Content-Type: application/json"]).collect();
         exchange(self.0, request(method, path, &headers, body)).await
     }
 
-    async fn get(self, path: &str) -> Response {
+    async fn get(self, path: &str) -> RawResponse {
         self.send("GET", path, &[], "").await
     }
 

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 
 use self::gateway::{Gateway, Settings};
 use crate::gate::Gate;
-use crate::raw::{Answer, read, request, send};
+use crate::raw::{RawResponse, read, request, send};
 
 const SECRET: &str = "a secret that both sides know";
 const CHAT: &str = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
@@ -42,7 +42,7 @@ impl Rig {
         post(&self.gateway, path, body).await
     }
 
-    async fn get(&self, id: &JobId) -> Answer {
+    async fn get(&self, id: &JobId) -> RawResponse {
         get(&self.gateway, id).await
     }
 
@@ -68,12 +68,12 @@ async fn post(gateway: &Gateway, path: &str, body: &str) -> TcpStream {
     send(gateway.address(), request("POST", path, &["Content-Type: application/json"], body)).await
 }
 
-async fn get(gateway: &Gateway, id: &JobId) -> Answer {
+async fn get(gateway: &Gateway, id: &JobId) -> RawResponse {
     read(send(gateway.address(), request("GET", &format!("/jobs/{id}"), &[], "")).await).await
 }
 
 /// The problem in an answer with that status.
-fn problem(answer: &Answer, status: u16) -> Value {
+fn problem(answer: &RawResponse, status: u16) -> Value {
     assert_eq!(answer.status, status, "{answer:?}");
     assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{answer:?}");
     let problem: Value = serde_json::from_str(&answer.body).unwrap();
@@ -82,7 +82,7 @@ fn problem(answer: &Answer, status: u16) -> Value {
 }
 
 /// The result in an answer.
-fn passed(answer: &Answer, id: &JobId) {
+fn passed(answer: &RawResponse, id: &JobId) {
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.json(), "passed");
     assert_eq!(answer.header("foreman-job-id"), Some(id.as_str()));
