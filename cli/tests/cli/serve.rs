@@ -59,7 +59,7 @@ async fn jobs_kept_in_a_file_are_there_after_a_restart() {
     assert_eq!(submitted.code, Some(0), "{submitted:?}");
     let (code, log) = daemon.end().await;
     assert_eq!(code, Some(0), "{log}");
-    assert!(log.contains(&format!("a job is done job_id={}", submitted.job_id())), "{log}");
+    assert!(log.contains(&format!("job done job_id={}", submitted.job_id())), "{log}");
     assert!(log.contains(" INFO ") && log.contains("ended") && !log.contains("lost when the daemon ends"), "{log}");
 
     let daemon = Served::start(&args).await;
@@ -87,7 +87,7 @@ async fn the_log_tells_of_jobs_that_are_run_at_once() {
     assert_eq!(run(daemon.foreman(&["wait", job_id.as_str()])).await.code, Some(0));
     let (code, log) = daemon.end().await;
     assert_eq!(code, Some(0));
-    assert!(log.contains(&format!("a job is done job_id={job_id}")), "{log}");
+    assert!(log.contains(&format!("job done job_id={job_id}")), "{log}");
 }
 
 #[cfg(unix)]
