@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo bench --bench store                 # 1, 16 and 256 concurrent submitters
-//! cargo bench --bench store -- kept 1000000 # with this many stored jobs: size, memory, start, submissions
+//! cargo bench --bench store -- stored 1000000 # with this many stored jobs: size, memory, start, submissions
 //! ```
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and stops if it fails")]
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use foreman_client::api::{Api, BaseUrl, ListJobs, Transport};
 use foreman_client::{BoxError, JobState, SubmitRequest};
-use foreman_daemon::{Backend, Builder, Chat, ChatAnswer, Daemon, Echo};
+use foreman_daemon::{Backend, Builder, Chat, ChatResponse, Daemon, Echo};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tower::{ServiceExt as _, service_fn};
@@ -24,14 +24,14 @@ fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     match arguments.next().as_deref() {
-        Some("kept") => runtime.block_on(kept(arguments.next().unwrap().parse().unwrap())),
+        Some("stored") => runtime.block_on(stored(arguments.next().unwrap().parse().unwrap())),
         _ => runtime.block_on(submitters()),
     }
 }
 
 /// Jobs never end, so that only submissions are measured.
 fn idle() -> Builder {
-    let never = service_fn(|_: Chat| std::future::pending::<Result<ChatAnswer, BoxError>>());
+    let never = service_fn(|_: Chat| std::future::pending::<Result<ChatResponse, BoxError>>());
     Daemon::builder().backend(Backend::new(never)).max_queue(usize::MAX).drain(Duration::ZERO)
 }
 
@@ -91,11 +91,14 @@ fn baseline(path: &Path) -> f64 {
     f64::from(count) / started.elapsed().as_secs_f64()
 }
 
-async fn kept(jobs: u32) {
+async fn stored(jobs: u32) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("jobs.db");
     let mut there = 0;
-    println!("{:>10} {:>14} {:>12} {:>12} {:>10}", "kept", "submissions/s", "on disk MiB", "resident MiB", "start ms");
+    println!(
+        "{:>10} {:>14} {:>12} {:>12} {:>10}",
+        "stored", "submissions/s", "on disk MiB", "resident MiB", "start ms"
+    );
     for goal in [1_000, jobs] {
         fill(&path, goal.saturating_sub(there)).await;
         there = goal;

@@ -10,7 +10,7 @@ mod ollama;
 mod openai;
 mod transient;
 
-pub use self::chat::{Chat, ChatAnswer};
+pub use self::chat::{Chat, ChatResponse};
 pub use self::echo::Echo;
 pub use self::erased::{Backend, ListModels};
 pub use self::ollama::{Ollama, OllamaBuilder};

@@ -15,12 +15,12 @@ use crate::{BoxError, InvalidValue};
 /// `Display` is one lower-case phrase without the cause. The cause is in [`source`](StdError::source).
 #[derive(Debug)]
 pub struct Error {
-    kind: Kind,
+    kind: ErrorKind,
     source: Option<BoxError>,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum ErrorKind {
     Config {
         option: &'static str,
         reason: Cow<'static, str>,
@@ -33,17 +33,17 @@ enum Kind {
 
 impl Error {
     pub(crate) fn config(option: &'static str, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind: Kind::Config { option, reason: reason.into() }, source: None }
+        Self { kind: ErrorKind::Config { option, reason: reason.into() }, source: None }
     }
 
     pub(crate) fn listen(address: SocketAddr, source: std::io::Error) -> Self {
-        Self { kind: Kind::Listen(address), source: Some(source.into()) }
+        Self { kind: ErrorKind::Listen(address), source: Some(source.into()) }
     }
 
     #[cfg(feature = "sqlite")]
     pub(crate) fn store(path: &Path, error: crate::store::OpenError) -> Self {
         let message = error.message(path);
-        Self { kind: Kind::Store(message), source: error.into_source() }
+        Self { kind: ErrorKind::Store(message), source: error.into_source() }
     }
 
     #[cfg(feature = "tls")]
@@ -55,29 +55,29 @@ impl Error {
     /// An option of a builder has an invalid value; [`option`](Self::option) names it.
     #[must_use]
     pub fn is_invalid_config(&self) -> bool {
-        matches!(self.kind, Kind::Config { .. })
+        matches!(self.kind, ErrorKind::Config { .. })
     }
 
     /// The daemon cannot listen on its address: the port is in use, the address does not belong to this machine, or the process
     /// has no permission. The [source](StdError::source) is the [`std::io::Error`].
     #[must_use]
     pub fn is_listen(&self) -> bool {
-        matches!(self.kind, Kind::Listen(_))
+        matches!(self.kind, ErrorKind::Listen(_))
     }
 
     /// The store cannot be opened: its file cannot be read or written, is damaged, is in use by another daemon, belongs to
     /// another program, or has a newer format.
     #[must_use]
     pub fn is_store(&self) -> bool {
-        matches!(self.kind, Kind::Store(_))
+        matches!(self.kind, ErrorKind::Store(_))
     }
 
     /// The name of the invalid option, which is that of the builder's method.
     #[must_use]
     pub fn option(&self) -> Option<&'static str> {
         match self.kind {
-            Kind::Config { option, .. } => Some(option),
-            Kind::Listen(_) | Kind::Store(_) => None,
+            ErrorKind::Config { option, .. } => Some(option),
+            ErrorKind::Listen(_) | ErrorKind::Store(_) => None,
         }
     }
 }
@@ -85,9 +85,9 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::Config { option, reason } => write!(f, "invalid {option}: {reason}"),
-            Kind::Listen(address) => write!(f, "cannot listen on {address}"),
-            Kind::Store(message) => f.write_str(message),
+            ErrorKind::Config { option, reason } => write!(f, "invalid {option}: {reason}"),
+            ErrorKind::Listen(address) => write!(f, "cannot listen on {address}"),
+            ErrorKind::Store(message) => f.write_str(message),
         }
     }
 }
@@ -101,6 +101,6 @@ impl StdError for Error {
 impl From<InvalidValue> for Error {
     fn from(error: InvalidValue) -> Self {
         let (option, reason, source) = error.into_parts();
-        Self { kind: Kind::Config { option, reason }, source }
+        Self { kind: ErrorKind::Config { option, reason }, source }
     }
 }

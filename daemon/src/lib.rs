@@ -116,7 +116,8 @@ pub use foreman_protocol::{
 use foreman_protocol::{BaseUrl, JobState, JobStatus};
 
 pub use self::backend::{
-    Backend, Chat, ChatAnswer, Echo, ListModels, Ollama, OllamaBuilder, OpenAi, OpenAiBuilder, Transient, model_server,
+    Backend, Chat, ChatResponse, Echo, ListModels, Ollama, OllamaBuilder, OpenAi, OpenAiBuilder, Transient,
+    model_server,
 };
 pub use self::builder::Builder;
 pub use self::delivery::WebhookHosts;

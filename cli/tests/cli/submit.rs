@@ -1,5 +1,5 @@
 use foreman_client::{BoxError, Message};
-use foreman_daemon::{Backend, Chat, ChatAnswer};
+use foreman_daemon::{Backend, Chat, ChatResponse};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tower::service_fn;
@@ -92,7 +92,7 @@ async fn closed_stderr_does_not_change_result() {
 #[tokio::test]
 async fn response_without_text_is_printed_as_json() {
     let backend = service_fn(async |_: Chat| {
-        ChatAnswer::from_value(&serde_json::json!({ "message": { "content": "", "tool_calls": [1] } }))
+        ChatResponse::from_value(&serde_json::json!({ "message": { "content": "", "tool_calls": [1] } }))
     });
     let daemon = TestDaemon::new(|builder| builder.backend(Backend::new(backend))).await;
     let outcome = daemon.run(&["submit", "--model", "m", "hi"]).await;
@@ -104,7 +104,7 @@ async fn response_without_text_is_printed_as_json() {
 
 #[tokio::test]
 async fn failed_job_exits_with_1_and_prints_error() {
-    let failing = service_fn(async |_: Chat| Err::<ChatAnswer, BoxError>("no\u{1b}[2J memory".into()));
+    let failing = service_fn(async |_: Chat| Err::<ChatResponse, BoxError>("no\u{1b}[2J memory".into()));
     let daemon = TestDaemon::new(|builder| builder.backend(Backend::new(failing))).await;
     let outcome = daemon.run(&["submit", "--model", "m", "hi"]).await;
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(1), ""));

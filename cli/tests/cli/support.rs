@@ -3,7 +3,7 @@ use std::process::{Output, Stdio};
 use std::sync::Arc;
 
 use foreman_client::{BoxError, Client, JobId, SubmitRequest};
-use foreman_daemon::{Backend, Builder, Chat, ChatAnswer, Daemon};
+use foreman_daemon::{Backend, Builder, Chat, ChatResponse, Daemon};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use tokio::process::Command;
@@ -154,8 +154,8 @@ impl Gate {
 }
 
 /// A chat response in Ollama's format.
-pub(crate) fn chat_answer(chat: &Chat, content: &str) -> Result<ChatAnswer, BoxError> {
-    Ok(ChatAnswer::from_value(&serde_json::json!({
+pub(crate) fn chat_answer(chat: &Chat, content: &str) -> Result<ChatResponse, BoxError> {
+    Ok(ChatResponse::from_value(&serde_json::json!({
         "model": chat.model(), "message": { "role": "assistant", "content": content }, "done": true,
     }))?)
 }

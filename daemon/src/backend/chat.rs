@@ -85,14 +85,14 @@ impl Chat {
 /// A backend's response to a [`Chat`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct ChatAnswer {
+pub struct ChatResponse {
     /// The job's `result`: Ollama's chat response, byte for byte.
     pub result: Box<RawValue>,
     /// Further outputs.
     pub artifacts: Vec<Artifact>,
 }
 
-impl ChatAnswer {
+impl ChatResponse {
     /// A response from JSON.
     #[must_use]
     pub fn new(result: Box<RawValue>) -> Self {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tower::Service;
 
-use super::{Chat, ChatAnswer, ListModels};
+use super::{Chat, ChatResponse, ListModels};
 use crate::{EmbedRequest, EmbedResponse, InvalidValue, ModelInfo};
 
 /// The dimension of [`Echo`]'s embeddings.
@@ -40,7 +40,7 @@ impl Echo {
 }
 
 #[derive(Serialize)]
-struct OllamaResponse<'a> {
+struct EchoResponse<'a> {
     model: &'a str,
     created_at: Timestamp,
     message: EchoMessage<'a>,
@@ -68,12 +68,12 @@ struct SubmittedMessage {
     content: Option<String>,
 }
 
-fn echo(chat: &Chat) -> Result<ChatAnswer, InvalidValue> {
+fn echo(chat: &Chat) -> Result<ChatResponse, InvalidValue> {
     let messages = chat.messages().iter().rev().filter_map(|message| serde_json::from_str(message.as_json()).ok());
     let last = messages.into_iter().find(|message: &SubmittedMessage| message.role.as_deref() == Some("user"));
     let text = last.and_then(|message| message.content).unwrap_or_default();
     let content = format!("echo (this is no model): {text}");
-    ChatAnswer::from_value(&OllamaResponse {
+    ChatResponse::from_value(&EchoResponse {
         model: chat.model(),
         created_at: Timestamp::now(),
         message: EchoMessage { role: "assistant", content: &content },
@@ -94,10 +94,10 @@ fn vector(text: &str) -> Vec<f32> {
 }
 
 impl Service<Chat> for Echo {
-    type Response = ChatAnswer;
+    type Response = ChatResponse;
     type Error = InvalidValue;
     // Boxed, as the daemon boxes the future of any backend.
-    type Future = Pin<Box<dyn Future<Output = Result<ChatAnswer, InvalidValue>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<ChatResponse, InvalidValue>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), InvalidValue>> {
         Poll::Ready(Ok(()))

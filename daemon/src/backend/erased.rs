@@ -3,7 +3,7 @@ use std::fmt;
 use tower::util::{BoxCloneSyncService, ServiceExt as _};
 use tower::{Service, service_fn};
 
-use super::{Chat, ChatAnswer, Echo};
+use super::{Chat, ChatResponse, Echo};
 use crate::{BoxError, EmbedRequest, EmbedResponse, ModelInfo};
 
 /// The request for a backend's models (`GET /api/tags`).
@@ -23,12 +23,12 @@ pub struct ListModels;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), foreman_daemon::Error> {
 /// use foreman_daemon::ModelInfo;
-/// use foreman_daemon::{Backend, Chat, ChatAnswer, Daemon, ListModels};
+/// use foreman_daemon::{Backend, Chat, ChatResponse, Daemon, ListModels};
 /// use tower::service_fn;
 ///
 /// let count = service_fn(async |chat: Chat| {
 ///     let content = format!("{} messages", chat.messages().len());
-///     ChatAnswer::from_value(&serde_json::json!({
+///     ChatResponse::from_value(&serde_json::json!({
 ///         "model": chat.model(),
 ///         "message": { "role": "assistant", "content": content },
 ///         "done": true,
@@ -45,7 +45,7 @@ pub struct ListModels;
 /// ```
 #[derive(Clone)]
 pub struct Backend {
-    pub(crate) chat: BoxCloneSyncService<Chat, ChatAnswer, BoxError>,
+    pub(crate) chat: BoxCloneSyncService<Chat, ChatResponse, BoxError>,
     pub(crate) models: BoxCloneSyncService<ListModels, Vec<ModelInfo>, BoxError>,
     /// `None` is rejected with 501.
     pub(crate) embed: Option<BoxCloneSyncService<EmbedRequest, EmbedResponse, BoxError>>,
@@ -56,7 +56,7 @@ impl Backend {
     #[must_use]
     pub fn new<S>(chat: S) -> Self
     where
-        S: Service<Chat, Response = ChatAnswer> + Clone + Send + Sync + 'static,
+        S: Service<Chat, Response = ChatResponse> + Clone + Send + Sync + 'static,
         S::Error: Into<BoxError>,
         S::Future: Send + 'static,
     {
@@ -68,7 +68,7 @@ impl Backend {
     #[must_use]
     pub fn from_service<S>(service: S) -> Self
     where
-        S: Service<Chat, Response = ChatAnswer>
+        S: Service<Chat, Response = ChatResponse>
             + Service<ListModels, Response = Vec<ModelInfo>>
             + Service<EmbedRequest, Response = EmbedResponse>
             + Clone

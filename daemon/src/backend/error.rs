@@ -9,18 +9,18 @@ use serde_json::Value;
 use super::Transient;
 use crate::BoxError;
 
-/// The longest message of a server that is kept, in characters.
+/// The longest stored message of a server, in characters.
 const MAX_MESSAGE: usize = 500;
 
 /// Why an attempt at a model server failed. The constructors decide which failures are transient.
 #[derive(Debug)]
 pub(super) struct BackendError {
-    kind: Kind,
+    kind: BackendErrorKind,
     source: Option<BoxError>,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum BackendErrorKind {
     Connect,
     Disconnected,
     Stalled(Duration),
@@ -33,46 +33,47 @@ enum Kind {
 
 impl BackendError {
     pub(super) fn connect(source: BoxError) -> BoxError {
-        Self { kind: Kind::Connect, source: Some(source) }.transient()
+        Self { kind: BackendErrorKind::Connect, source: Some(source) }.transient()
     }
 
     pub(super) fn disconnected(source: BoxError) -> BoxError {
-        Self { kind: Kind::Disconnected, source: Some(source) }.transient()
+        Self { kind: BackendErrorKind::Disconnected, source: Some(source) }.transient()
     }
 
     /// The server sent nothing within the limit.
     pub(super) fn stalled(limit: Duration) -> BoxError {
-        Self::new(Kind::Stalled(limit)).transient()
+        Self::new(BackendErrorKind::Stalled(limit)).transient()
     }
 
     pub(super) fn invalid_response(reason: &'static str) -> BoxError {
-        Self::new(Kind::InvalidResponse(reason)).transient()
+        Self::new(BackendErrorKind::InvalidResponse(reason)).transient()
     }
 
     pub(super) fn invalid_json(reason: &'static str, source: serde_json::Error) -> BoxError {
-        Self { kind: Kind::InvalidResponse(reason), source: Some(source.into()) }.transient()
+        Self { kind: BackendErrorKind::InvalidResponse(reason), source: Some(source.into()) }.transient()
     }
 
     /// Final: another attempt would take as long.
     pub(super) fn attempt_timeout(limit: Duration) -> BoxError {
-        Self::new(Kind::AttemptTimeout(limit)).into()
+        Self::new(BackendErrorKind::AttemptTimeout(limit)).into()
     }
 
     /// Final: the next response would be as large.
     pub(super) fn too_large(limit: usize) -> BoxError {
-        Self::new(Kind::TooLarge(limit)).into()
+        Self::new(BackendErrorKind::TooLarge(limit)).into()
     }
 
     /// The response has a status other than 200.
     pub(super) fn status(status: StatusCode, body: &[u8]) -> BoxError {
         let message = serde_json::from_slice(body).ok().as_ref().and_then(body_message);
-        let error = Self::new(Kind::Status(status, message));
+        let error = Self::new(BackendErrorKind::Status(status, message));
         if is_transient_status(status) { error.transient() } else { error.into() }
     }
 
     /// The server reported an error during a stream. It is final only if it names a final status.
     pub(super) fn reported(error: &Value) -> BoxError {
-        let reported = Self::new(Kind::Reported(message(error).unwrap_or_else(|| truncated(&error.to_string()))));
+        let reported =
+            Self::new(BackendErrorKind::Reported(message(error).unwrap_or_else(|| truncated(&error.to_string()))));
         let status = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
         match status.and_then(|status| StatusCode::from_u16(status).ok()) {
             Some(status) if is_error_status(status) && !is_transient_status(status) => reported.into(),
@@ -80,7 +81,7 @@ impl BackendError {
         }
     }
 
-    fn new(kind: Kind) -> Self {
+    fn new(kind: BackendErrorKind) -> Self {
         Self { kind, source: None }
     }
 
@@ -126,17 +127,17 @@ fn truncated(text: &str) -> String {
 impl fmt::Display for BackendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::Connect => f.write_str("cannot connect to the model server"),
-            Kind::Disconnected => f.write_str("connection to the model server lost"),
-            Kind::Stalled(limit) => write!(f, "no data from the model server for {limit:?}"),
-            Kind::AttemptTimeout(limit) => write!(f, "attempt timed out after {limit:?}"),
-            Kind::Status(status, Some(message)) => {
+            BackendErrorKind::Connect => f.write_str("cannot connect to the model server"),
+            BackendErrorKind::Disconnected => f.write_str("connection to the model server lost"),
+            BackendErrorKind::Stalled(limit) => write!(f, "no data from the model server for {limit:?}"),
+            BackendErrorKind::AttemptTimeout(limit) => write!(f, "attempt timed out after {limit:?}"),
+            BackendErrorKind::Status(status, Some(message)) => {
                 write!(f, "the model server returned {}: {message}", status.as_u16())
             }
-            Kind::Status(status, None) => write!(f, "the model server returned {status}"),
-            Kind::Reported(message) => write!(f, "the model server failed: {message}"),
-            Kind::InvalidResponse(reason) => write!(f, "invalid response from the model server: {reason}"),
-            Kind::TooLarge(limit) => write!(f, "response of the model server exceeds {limit} bytes"),
+            BackendErrorKind::Status(status, None) => write!(f, "the model server returned {status}"),
+            BackendErrorKind::Reported(message) => write!(f, "the model server failed: {message}"),
+            BackendErrorKind::InvalidResponse(reason) => write!(f, "invalid response from the model server: {reason}"),
+            BackendErrorKind::TooLarge(limit) => write!(f, "response of the model server exceeds {limit} bytes"),
         }
     }
 }

@@ -25,11 +25,11 @@ pub(crate) struct Memory {
     max_queue: usize,
     /// How long an ended job and its key are stored.
     keep: Duration,
-    inner: Mutex<Inner>,
+    state: Mutex<MemoryState>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct MemoryState {
     numbers: u64,
     jobs: HashMap<JobId, StoredJob>,
     owners: HashMap<Owner, OwnerJobs>,
@@ -78,7 +78,7 @@ impl StoredJob {
 
 impl Memory {
     pub(crate) fn new(max_queue: usize, batch: NonZeroUsize, keep: Duration) -> Self {
-        let inner = Inner {
+        let state = MemoryState {
             numbers: 0,
             jobs: HashMap::new(),
             owners: HashMap::new(),
@@ -86,15 +86,15 @@ impl Memory {
             ended: VecDeque::new(),
             outbox: Outbox::default(),
         };
-        Self { max_queue, keep, inner: Mutex::new(inner) }
+        Self { max_queue, keep, state: Mutex::new(state) }
     }
 
     fn submit_now(&self, new: NewJob) -> Result<Submitted, SubmitError> {
         let now = Instant::now();
-        let mut inner = self.lock();
-        inner.remove_expired(now, self.keep);
+        let mut state = self.lock();
+        state.remove_expired(now, self.keep);
         if let Some(key) = &new.key
-            && let Some(used) = inner.owners.get(&new.owner).and_then(|owned| owned.keys.get(&key.text))
+            && let Some(used) = state.owners.get(&new.owner).and_then(|owned| owned.keys.get(&key.text))
         {
             let same = used.digest == key.digest;
             return if same {
@@ -103,25 +103,25 @@ impl Memory {
                 Err(SubmitError::KeyReused)
             };
         }
-        if inner.queue.len() >= self.max_queue {
+        if state.queue.len() >= self.max_queue {
             return Err(SubmitError::Full);
         }
-        Ok(Submitted { job_id: inner.add(new, now), replayed: false })
+        Ok(Submitted { job_id: state.add(new, now), replayed: false })
     }
 
     fn take_now(&self) -> Option<Taken> {
-        let mut inner = self.lock();
-        let job_id = inner.queue.pop()?;
-        let job = inner.jobs.get_mut(&job_id)?;
+        let mut state = self.lock();
+        let job_id = state.queue.pop()?;
+        let job = state.jobs.get_mut(&job_id)?;
         let taken = job.start()?;
         let status = Arc::clone(&job.status);
-        inner.outbox.record(&status, Instant::now());
+        state.outbox.record(&status, Instant::now());
         Some(taken)
     }
 
     fn restart_now(&self, job_id: &JobId, attempt: u64) -> Option<Taken> {
-        let mut inner = self.lock();
-        let job = inner.jobs.get_mut(job_id)?;
+        let mut state = self.lock();
+        let job = state.jobs.get_mut(job_id)?;
         if !job.progress().is_current(attempt) {
             return None;
         }
@@ -129,8 +129,8 @@ impl Memory {
     }
 
     fn finish_now(&self, job_id: &JobId, attempt: u64, outcome: Outcome) -> bool {
-        let mut inner = self.lock();
-        let Some(job) = inner.jobs.get_mut(job_id) else { return false };
+        let mut state = self.lock();
+        let Some(job) = state.jobs.get_mut(job_id) else { return false };
         if !job.progress().is_current(attempt) {
             return false;
         }
@@ -146,13 +146,13 @@ impl Memory {
                 status.error = Some(error);
             }
         }
-        inner.end(job_id);
+        state.end(job_id);
         true
     }
 
     fn cancel_now(&self, owner: Owner, job_id: &JobId) -> Cancelled {
-        let mut inner = self.lock();
-        let Some(job) = inner.jobs.get_mut(job_id).filter(|job| job.owner == owner) else { return Cancelled::Unknown };
+        let mut state = self.lock();
+        let Some(job) = state.jobs.get_mut(job_id).filter(|job| job.owner == owner) else { return Cancelled::Unknown };
         if job.status.state.is_terminal() {
             return Cancelled::Terminal(job.status.state.clone());
         }
@@ -160,13 +160,13 @@ impl Memory {
         let status = Arc::make_mut(&mut job.status);
         status.state = JobState::Failed;
         status.error = Some("cancelled".to_owned());
-        inner.queue.remove(number);
-        inner.end(job_id).map_or(Cancelled::Unknown, Cancelled::Ended)
+        state.queue.remove(number);
+        state.end(job_id).map_or(Cancelled::Unknown, Cancelled::Ended)
     }
 
     fn status_now(&self, owner: Owner, job_id: &JobId) -> Option<Arc<JobStatus>> {
-        let inner = self.lock();
-        inner.jobs.get(job_id).filter(|job| job.owner == owner).map(|job| inner.status(job))
+        let state = self.lock();
+        state.jobs.get(job_id).filter(|job| job.owner == owner).map(|job| state.status(job))
     }
 
     fn progress_now(&self, job_id: &JobId) -> Option<JobProgress> {
@@ -174,18 +174,18 @@ impl Memory {
     }
 
     fn list_now(&self, query: &Query) -> Page {
-        let inner = self.lock();
-        let owned = inner.owners.get(&query.owner);
+        let state = self.lock();
+        let owned = state.owners.get(&query.owner);
         let older = owned.map(|owned| owned.order.range(..query.before.unwrap_or(u64::MAX)).rev());
         let mut found = older
             .into_iter()
             .flatten()
-            .filter_map(|(number, job_id)| Some((*number, inner.jobs.get(job_id)?)))
+            .filter_map(|(number, job_id)| Some((*number, state.jobs.get(job_id)?)))
             .filter(|(_, job)| query.state.as_ref().is_none_or(|state| *state == job.status.state));
         let page: Vec<_> = found.by_ref().take(query.limit).collect();
         let more = found.next().is_some();
         let next = page.last().filter(|_| more).map(|(number, _)| *number);
-        Page { jobs: page.into_iter().map(|(_, job)| inner.status(job)).collect(), next }
+        Page { jobs: page.into_iter().map(|(_, job)| state.status(job)).collect(), next }
     }
 
     fn claim_now(&self) -> Claim {
@@ -196,9 +196,9 @@ impl Memory {
         self.lock().outbox.settle(job_id, verdict, Instant::now());
     }
 
-    /// No method panics in the middle of a change, so that the state behind a poisoned lock is consistent.
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    /// No method panics in the middle of a change, so that the state under a poisoned lock is consistent.
+    fn lock(&self) -> MutexGuard<'_, MemoryState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -253,7 +253,7 @@ impl Store for Memory {
     }
 }
 
-impl Inner {
+impl MemoryState {
     fn add(&mut self, new: NewJob, now: Instant) -> JobId {
         let job_id = fresh_id();
         self.numbers += 1;

@@ -19,7 +19,7 @@ pub(super) struct Outbox {
 #[derive(Debug)]
 struct JobEvents {
     to: Arc<Address>,
-    events: VecDeque<Event>,
+    events: VecDeque<PendingEvent>,
     /// How many attempts there were at the first event.
     attempts: u32,
     /// The receiver rejects all events of the job.
@@ -29,7 +29,7 @@ struct JobEvents {
 }
 
 #[derive(Debug)]
-struct Event {
+struct PendingEvent {
     id: Box<str>,
     status: Arc<JobStatus>,
 }
@@ -93,7 +93,7 @@ impl Outbox {
             return;
         }
         let id = format!("msg_{}", Uuid::now_v7().simple()).into();
-        job.events.push_back(Event { id, status: Arc::clone(status) });
+        job.events.push_back(PendingEvent { id, status: Arc::clone(status) });
         // Otherwise the first one is already scheduled, or being sent.
         if job.events.len() == 1 {
             self.schedule(job_id.clone(), now);

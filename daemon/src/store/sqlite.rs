@@ -9,6 +9,8 @@ mod db;
 mod events;
 mod group;
 mod index;
+mod key_column;
+mod maintenance;
 mod open;
 mod open_error;
 mod row;

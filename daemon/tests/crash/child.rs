@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use foreman_daemon::BoxError;
-use foreman_daemon::{Backend, Chat, ChatAnswer, Daemon};
+use foreman_daemon::{Backend, Chat, ChatResponse, Daemon};
 use tower::service_fn;
 
 pub(crate) const SERVE: &str = "--serve";
@@ -18,7 +18,7 @@ pub(crate) async fn serve(store: &Path, log: &Path) {
         let log = Arc::clone(&log);
         async move {
             (&*log).write_all(format!("{}\n", chat.job_id()).as_bytes())?;
-            Ok::<_, BoxError>(ChatAnswer::from_value("ok")?)
+            Ok::<_, BoxError>(ChatResponse::from_value("ok")?)
         }
     });
     let daemon = Daemon::builder()

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use foreman_daemon::BoxError;
-use foreman_daemon::{Backend, Builder, Chat, ChatAnswer, Daemon, Transient};
+use foreman_daemon::{Backend, Builder, Chat, ChatResponse, Daemon, Transient};
 use tower::service_fn;
 
 use super::raw::{delete, ended, submit};
@@ -21,7 +21,7 @@ fn failing(times: u64) -> (Arc<AtomicU64>, Backend) {
             if chat.attempt() <= times {
                 return Err(BoxError::from(Transient::new("no model server")));
             }
-            Ok(ChatAnswer::from_value("ok")?)
+            Ok(ChatResponse::from_value("ok")?)
         }
     }));
     (runs, backend)

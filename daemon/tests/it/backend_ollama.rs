@@ -12,8 +12,8 @@ const FIRST: &str = r#"{"model":"m","created_at":"1","message":{"role":"assistan
 const LAST: &str = r#"{"model":"m","created_at":"2","message":{"role":"assistant","content":"b"},"done":true,"done_reason":"stop","eval_count":2}"#;
 
 async fn chat_result(ollama: Ollama) -> Result<Value, BoxError> {
-    let answer = ollama.oneshot(chat(r#"{"model":"m","messages":[]}"#)).await?;
-    Ok(serde_json::from_str(answer.result.get())?)
+    let response = ollama.oneshot(chat(r#"{"model":"m","messages":[]}"#)).await?;
+    Ok(serde_json::from_str(response.result.get())?)
 }
 
 async fn chat_error(script: Script) -> (bool, String) {
@@ -25,8 +25,8 @@ async fn chat_error(script: Script) -> (bool, String) {
 async fn chat_is_sent_byte_for_byte_and_chunks_are_joined() {
     let mut server = ModelServer::start([Script::stream(&[format!("{FIRST}\n"), format!("{LAST}\n")])]).await;
     let submitted = r#"{"model":"m","messages":[{"role":"user","content":"\u00e4","x":1.0}],"tools":[ 1 ],"options":{"t":1e0},"think":"high"}"#;
-    let answer = Ollama::new(&server.url).unwrap().oneshot(chat(submitted)).await.unwrap();
-    let result: Value = serde_json::from_str(answer.result.get()).unwrap();
+    let response = Ollama::new(&server.url).unwrap().oneshot(chat(submitted)).await.unwrap();
+    let result: Value = serde_json::from_str(response.result.get()).unwrap();
     let message = json!({ "role": "assistant", "content": "aäb" });
     assert_eq!(
         result,
@@ -54,8 +54,8 @@ async fn broken_or_invalid_stream_is_transient() {
         (Script::stream(&["<html>\n"]), "invalid response from the model server: line is not a chat chunk"),
         (Script::stream(&[b"\xff\n"]), "invalid response from the model server: line is not a chat chunk"),
         (Script::stream(&[&part[0], "{\"error\":\"out of memory\"}\n"]), "the model server failed: out of memory"),
-        (Script::answer("503 Service Unavailable", r#"{"error":"busy"}"#), "the model server returned 503: busy"),
-        (Script::answer("200 OK", ""), "invalid response from the model server: stream ended early"),
+        (Script::respond("503 Service Unavailable", r#"{"error":"busy"}"#), "the model server returned 503: busy"),
+        (Script::respond("200 OK", ""), "invalid response from the model server: stream ended early"),
     ] {
         let (transient, text) = chat_error(script).await;
         assert!(transient && text.contains(why), "{why}: {text}");
@@ -72,7 +72,7 @@ async fn stalled_stream_is_transient() {
 
 #[tokio::test]
 async fn error_status_is_final_with_message() {
-    let (transient, text) = chat_error(Script::answer("404 Not Found", r#"{"error":"model 'x' not found"}"#)).await;
+    let (transient, text) = chat_error(Script::respond("404 Not Found", r#"{"error":"model 'x' not found"}"#)).await;
     assert_eq!((transient, text.as_str()), (false, "the model server returned 404: model 'x' not found"));
 }
 
@@ -108,9 +108,9 @@ async fn unreachable_server_is_transient() {
 async fn daemon_serves_models_embeddings_and_chats() {
     let tags = r#"{"models":[{"name":"m:latest","model":"m:latest","modified_at":"2026-01-02T03:04:05.6+02:00","size":7,"digest":"d","details":{"family":"f"}}]}"#;
     let mut server = ModelServer::start([
-        Script::answer("200 OK", tags),
-        Script::answer("200 OK", r#"{"model":"m","embeddings":[[0.5]],"total_duration":1}"#),
-        Script::answer("404 Not Found", r#"{"error":"no such model"}"#),
+        Script::respond("200 OK", tags),
+        Script::respond("200 OK", r#"{"model":"m","embeddings":[[0.5]],"total_duration":1}"#),
+        Script::respond("404 Not Found", r#"{"error":"no such model"}"#),
         Script::stream(&[LAST]),
     ])
     .await;
@@ -143,7 +143,7 @@ async fn cancellation_closes_connection() {
 
 #[tokio::test]
 async fn models_and_embeddings_share_limits() {
-    let scripts = [Script::answer("200 OK", "<html>"), Script::silent()];
+    let scripts = [Script::respond("200 OK", "<html>"), Script::silent()];
     let server = ModelServer::start(scripts).await;
     let ollama = Ollama::builder(&server.url).first_stall(STALL).build().unwrap();
     let (transient, text) = error_chain(&ollama.clone().oneshot(ListModels::default()).await.unwrap_err());

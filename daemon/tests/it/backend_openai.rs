@@ -111,7 +111,7 @@ async fn broken_or_invalid_stream_is_transient() {
             "the model server failed: out of memory",
         ),
         (
-            Script::answer("429 Too Many Requests", r#"{"error":{"message":"slow down"}}"#),
+            Script::respond("429 Too Many Requests", r#"{"error":{"message":"slow down"}}"#),
             "the model server returned 429: slow down",
         ),
     ] {
@@ -154,7 +154,7 @@ async fn stream_may_end_without_done_after_finish_reason() {
 #[tokio::test]
 async fn error_status_and_unmappable_chat_are_final() {
     let refusal = r#"{"error":{"message":"model 'x' not found","type":"not_found_error","code":404}}"#;
-    let server = ModelServer::start([Script::answer("404 Not Found", refusal)]).await;
+    let server = ModelServer::start([Script::respond("404 Not Found", refusal)]).await;
     let openai = OpenAi::new(&server.url).unwrap();
     let text_as_image = r#"{"model":"m","messages":[{"role":"user","images":["bm8gaW1hZ2UgYXQgYWxs"]}]}"#;
     let (transient, text) = error_chain(&chat_result(openai.clone(), text_as_image).await.unwrap_err());
@@ -167,9 +167,9 @@ async fn error_status_and_unmappable_chat_are_final() {
 async fn daemon_serves_models_embeddings_and_chats() {
     let vectors = r#"{"model":"m","data":[{"index":1,"embedding":[2.0]},{"index":0,"embedding":[1.0]}]}"#;
     let mut server = ModelServer::start([
-        Script::answer("200 OK", r#"{"object":"list","data":[{"id":"m","object":"model","created":60}]}"#),
-        Script::answer("200 OK", vectors),
-        Script::answer("200 OK", vectors),
+        Script::respond("200 OK", r#"{"object":"list","data":[{"id":"m","object":"model","created":60}]}"#),
+        Script::respond("200 OK", vectors),
+        Script::respond("200 OK", vectors),
         Script::stream(&[events(&[delta(&json!({ "content": "b" })), finished("stop")])]),
     ])
     .await;

@@ -11,9 +11,9 @@ async fn cancelled_queued_job_never_runs() {
     gate.begun().await;
     let second = submit(&daemon, "b").await;
     let third = submit(&daemon, "c").await;
-    let answer = delete(&daemon, &format!("/jobs/{second}")).await;
-    assert_eq!(answer.status, 202);
-    let job = answer.json();
+    let response = delete(&daemon, &format!("/jobs/{second}")).await;
+    assert_eq!(response.status, 202);
+    let job = response.json();
     assert_eq!((&job["state"], &job["error"]), (&"failed".into(), &"cancelled".into()));
     assert!(job["completed_at"].is_string() && job["started_at"].is_null() && job.get("position").is_none());
     assert_eq!(status(&daemon, &third).await["position"], 1);

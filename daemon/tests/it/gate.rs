@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use foreman_daemon::BoxError;
-use foreman_daemon::{Backend, Chat, ChatAnswer};
+use foreman_daemon::{Backend, Chat, ChatResponse};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Mutex, Semaphore};
 use tower::service_fn;
@@ -43,7 +43,7 @@ impl Gate {
                 let _ = begin.send(chat);
                 open.acquire().await?.forget();
                 guard.disarm();
-                Ok::<_, BoxError>(ChatAnswer::from_value("passed")?)
+                Ok::<_, BoxError>(ChatResponse::from_value("passed")?)
             }
         });
         (gate, Backend::new(chat))

@@ -5,9 +5,9 @@ use super::gate::Gate;
 use super::raw::{delete, get, submit};
 
 async fn page(daemon: &Daemon, query: &str) -> (Vec<String>, Option<String>) {
-    let answer = get(daemon, &format!("/jobs{query}"), &[]).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
-    let json = answer.json();
+    let response = get(daemon, &format!("/jobs{query}"), &[]).await;
+    assert_eq!(response.status, 200, "{response:?}");
+    let json = response.json();
     let jobs = json["jobs"].as_array().unwrap();
     let ids = jobs.iter().map(|job| job["job_id"].as_str().unwrap().to_owned()).collect();
     (ids, json.get("next_cursor").and_then(Value::as_str).map(ToOwned::to_owned))

@@ -23,10 +23,10 @@ pub(crate) struct Script {
 
 impl Script {
     /// A complete response.
-    pub(crate) fn answer(status: &str, body: &str) -> Self {
+    pub(crate) fn respond(status: &str, body: &str) -> Self {
         let length = body.len();
-        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
-        Self { writes: vec![answer.into()], keeps_open: false }
+        let response = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+        Self { writes: vec![response.into()], keeps_open: false }
     }
 
     /// A streamed response. Each part is a chunk, and is written separately.

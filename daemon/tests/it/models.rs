@@ -1,4 +1,4 @@
-use foreman_daemon::{Backend, Chat, ChatAnswer, Daemon, ListModels};
+use foreman_daemon::{Backend, Chat, ChatResponse, Daemon, ListModels};
 use foreman_daemon::{BoxError, EmbedRequest, EmbedResponse, ModelInfo};
 use tower::service_fn;
 
@@ -19,7 +19,7 @@ async fn echo_lists_itself_and_embeds_deterministically() {
 
 #[tokio::test]
 async fn backend_provides_models_and_embeddings() {
-    let chat = service_fn(async |_: Chat| Ok::<_, BoxError>(ChatAnswer::from_value(&())?));
+    let chat = service_fn(async |_: Chat| Ok::<_, BoxError>(ChatResponse::from_value(&())?));
     let plain = Daemon::builder().backend(Backend::new(chat)).start().await.unwrap();
     assert_eq!(get(&plain, "/api/tags", &[]).await.json()["models"], serde_json::json!([]));
     post(&plain, "/api/embed", &[], r#"{"model":"m","input":"a"}"#).await.refused(501);

@@ -12,13 +12,13 @@ use crate::eventually::bounded;
 #[tokio::test]
 async fn only_health_needs_no_token() {
     let daemon = Daemon::builder().token("hush").start().await.unwrap();
-    let answer = get(&daemon, "/healthz", &[]).await;
-    assert_eq!((answer.status, answer.json()), (200, json!({"status": "ok"})));
+    let response = get(&daemon, "/healthz", &[]).await;
+    assert_eq!((response.status, response.json()), (200, json!({"status": "ok"})));
     for path in ["/metrics", "/jobs", "/nowhere", "/healthz/"] {
         get(&daemon, path, &[]).await.refused(401);
     }
-    let answer = exchange(&daemon, request("POST", "/healthz", &[], "")).await;
-    assert_eq!(answer.refused(405), "method not allowed");
+    let response = exchange(&daemon, request("POST", "/healthz", &[], "")).await;
+    assert_eq!(response.refused(405), "method not allowed");
 }
 
 #[tokio::test]
@@ -26,11 +26,11 @@ async fn metrics_count_jobs() {
     let daemon = Daemon::start().await.unwrap();
     let id = submit(&daemon, "a").await;
     ended(&daemon, &id).await;
-    let answer = get(&daemon, "/metrics", &[]).await;
-    assert_eq!(answer.status, 200);
-    assert_eq!(answer.header("content-type"), Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));
+    let response = get(&daemon, "/metrics", &[]).await;
+    assert_eq!(response.status, 200);
+    assert_eq!(response.header("content-type"), Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));
     for line in ["foreman_accepted_total 1", "foreman_executions_total 1", "foreman_polls_total 1"] {
-        assert!(answer.body.lines().any(|is| is == line), "no {line} in {}", answer.body);
+        assert!(response.body.lines().any(|is| is == line), "no {line} in {}", response.body);
     }
 }
 
@@ -38,22 +38,22 @@ async fn metrics_count_jobs() {
 async fn metrics_need_token() {
     let daemon = Daemon::builder().token("hush").start().await.unwrap();
     get(&daemon, "/metrics", &[]).await.refused(401);
-    let answer = get(&daemon, "/metrics", &["Authorization: Bearer hush"]).await;
-    assert!(answer.body.contains("foreman_accepted_total 0\n"), "{answer:?}");
+    let response = get(&daemon, "/metrics", &["Authorization: Bearer hush"]).await;
+    assert!(response.body.contains("foreman_accepted_total 0\n"), "{response:?}");
 }
 
 /// The number of queued and of running jobs.
 async fn load(daemon: &Daemon) -> (u64, u64) {
-    let answer = get(daemon, "/metrics", &[]).await;
-    let gauge = |name| answer.body.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap();
+    let response = get(daemon, "/metrics", &[]).await;
+    let gauge = |name| response.body.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap();
     (gauge("foreman_queued_jobs"), gauge("foreman_running_jobs"))
 }
 
 #[tokio::test]
 async fn gauges_follow_cancellations_and_restarts() {
     let folder = tempfile::tempdir().unwrap();
-    let kept = || Daemon::builder().store(folder.path().join("jobs.db"));
-    for builder in [Daemon::builder(), kept()] {
+    let stored = || Daemon::builder().store(folder.path().join("jobs.db"));
+    for builder in [Daemon::builder(), stored()] {
         let (gate, backend) = Gate::new();
         let daemon = builder.workers(2).drain(Duration::ZERO).backend(backend).start().await.unwrap();
         assert_eq!(load(&daemon).await, (0, 0));
@@ -75,7 +75,7 @@ async fn gauges_follow_cancellations_and_restarts() {
     }
 
     let (gate, backend) = Gate::new();
-    let daemon = kept().backend(backend).start().await.unwrap();
+    let daemon = stored().backend(backend).start().await.unwrap();
     gate.begun().await;
     assert_eq!(load(&daemon).await, (2, 1));
     gate.open(3);

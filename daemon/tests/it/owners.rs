@@ -7,7 +7,7 @@ use foreman_daemon::{Builder, Daemon};
 use serde_json::Value;
 
 use super::gate::Gate;
-use super::raw::{Response, accepted, exchange, id, request};
+use super::raw::{RawResponse, accepted, exchange, id, request};
 
 const BODY: &str = r#"{"model":"m","messages":[{"role":"user","content":"hello"}]}"#;
 const KEY: &str = "Idempotency-Key: 3f0b6e9c";
@@ -17,14 +17,14 @@ const KEY: &str = "Idempotency-Key: 3f0b6e9c";
 struct By<'a>(&'a Daemon, Option<&'a str>);
 
 impl By<'_> {
-    async fn send(self, method: &str, path: &str, headers: &[&str], body: &str) -> Response {
+    async fn send(self, method: &str, path: &str, headers: &[&str], body: &str) -> RawResponse {
         let authorization = self.1.map(|token| format!("Authorization: Bearer {token}"));
         let headers: Vec<&str> =
             headers.iter().copied().chain(authorization.as_deref()).chain(["Content-Type: application/json"]).collect();
         exchange(self.0, request(method, path, &headers, body)).await
     }
 
-    async fn get(self, path: &str) -> Response {
+    async fn get(self, path: &str) -> RawResponse {
         self.send("GET", path, &[], "").await
     }
 
@@ -33,9 +33,9 @@ impl By<'_> {
     }
 
     async fn state(self, job: &str) -> String {
-        let answer = self.get(&format!("/jobs/{job}")).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
-        answer.json()["state"].as_str().unwrap().to_owned()
+        let response = self.get(&format!("/jobs/{job}")).await;
+        assert_eq!(response.status, 200, "{response:?}");
+        response.json()["state"].as_str().unwrap().to_owned()
     }
 
     async fn ended(self, job: &str) -> Value {
@@ -94,12 +94,12 @@ async fn other_owners_job_is_not_found() {
             ("GET", &["Prefer: wait=60", "If-None-Match: W/\"running-1\""]),
             ("DELETE", &[]),
         ] {
-            let answer = two.send(method, &format!("/jobs/{job}"), headers, "").await;
+            let response = two.send(method, &format!("/jobs/{job}"), headers, "").await;
             let unknown = two.send(method, "/jobs/01932c07a2f47e6bb1a00f4a4f0c8d11", headers, "").await;
-            assert_eq!(answer.refused(404), "job not found");
-            assert_eq!(answer.body, unknown.body);
+            assert_eq!(response.refused(404), "job not found");
+            assert_eq!(response.body, unknown.body);
             for header in ["etag", "preference-applied", "content-type", "content-length"] {
-                assert_eq!(answer.header(header), unknown.header(header), "{header} of {method}");
+                assert_eq!(response.header(header), unknown.header(header), "{header} of {method}");
             }
         }
     };
@@ -182,7 +182,7 @@ async fn without_tokens_all_jobs_are_visible() {
 }
 
 /// A daemon with these tokens, whose shutdown does not wait for jobs.
-async fn kept(folder: &Path, tokens: &[&str]) -> Daemon {
+async fn stored(folder: &Path, tokens: &[&str]) -> Daemon {
     let builder = Daemon::builder().tokens(tokens.iter().copied()).store(folder.join("jobs.db"));
     builder.drain(Duration::ZERO).start().await.unwrap()
 }
@@ -190,14 +190,14 @@ async fn kept(folder: &Path, tokens: &[&str]) -> Daemon {
 #[tokio::test]
 async fn job_stays_with_its_token_across_restarts() {
     let folder = tempfile::tempdir().unwrap();
-    let daemon = kept(folder.path(), &["old"]).await;
+    let daemon = stored(folder.path(), &["old"]).await;
     let old = By(&daemon, Some("old"));
     let job = accepted(&old.send("POST", "/jobs", &[KEY], BODY).await);
     let before = old.ended(&job).await;
     daemon.shutdown().await;
 
     // Both tokens, as during a token rotation.
-    let daemon = kept(folder.path(), &["new", "old"]).await;
+    let daemon = stored(folder.path(), &["new", "old"]).await;
     let (old, new) = (By(&daemon, Some("old")), By(&daemon, Some("new")));
     assert_eq!(old.ended(&job).await, before);
     assert_eq!((old.page("").await.0, new.page("").await.0), (vec![job.clone()], vec![]));
@@ -209,7 +209,7 @@ async fn job_stays_with_its_token_across_restarts() {
     daemon.shutdown().await;
 
     // No tokens: only jobs that were submitted without a token are visible.
-    let daemon = kept(folder.path(), &[]).await;
+    let daemon = stored(folder.path(), &[]).await;
     let anonymous = By(&daemon, None);
     assert_eq!(anonymous.page("").await.0, Vec::<String>::new());
     anonymous.get(&format!("/jobs/{job}")).await.refused(404);
@@ -218,7 +218,7 @@ async fn job_stays_with_its_token_across_restarts() {
     anonymous.ended(&open).await;
     daemon.shutdown().await;
 
-    let daemon = kept(folder.path(), &["old", "new"]).await;
+    let daemon = stored(folder.path(), &["old", "new"]).await;
     assert_eq!(By(&daemon, Some("old")).page("").await.0, [job]);
     assert_eq!(By(&daemon, Some("new")).page("").await.0, [news]);
     By(&daemon, Some("new")).get(&format!("/jobs/{open}")).await.refused(404);

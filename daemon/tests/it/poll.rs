@@ -22,10 +22,10 @@ async fn long_poll_ends_with_job() {
     // A later poll without `Prefer` gets its response first.
     assert_eq!(get(&daemon, &format!("/jobs/{id}"), &[]).await.json()["state"], "running");
     gate.open(1);
-    let answer = read(long_poll).await;
-    assert_eq!((answer.status, answer.json()["state"].as_str()), (200, Some("done")));
-    assert_eq!(answer.header("preference-applied"), Some("wait=30"));
-    assert_eq!(answer.header("etag"), Some("W/\"done-1\""));
+    let response = read(long_poll).await;
+    assert_eq!((response.status, response.json()["state"].as_str()), (200, Some("done")));
+    assert_eq!(response.header("preference-applied"), Some("wait=30"));
+    assert_eq!(response.header("etag"), Some("W/\"done-1\""));
 }
 
 #[tokio::test]
@@ -58,9 +58,9 @@ async fn long_poll_ends_after_its_time() {
     let id = submit(&daemon, "a").await;
     gate.begun().await;
     for (wait, applied) in [("0", "wait=0"), ("5", "wait=5"), ("3600", "wait=9")] {
-        let answer = get(&daemon, &format!("/jobs/{id}"), &[&format!("Prefer: respond-async, wait={wait}")]).await;
-        assert_eq!((answer.status, answer.json()["state"].as_str()), (200, Some("running")));
-        assert_eq!(answer.header("preference-applied"), Some(applied));
+        let response = get(&daemon, &format!("/jobs/{id}"), &[&format!("Prefer: respond-async, wait={wait}")]).await;
+        assert_eq!((response.status, response.json()["state"].as_str()), (200, Some("running")));
+        assert_eq!(response.header("preference-applied"), Some(applied));
     }
 }
 

@@ -86,13 +86,13 @@ async fn jobs_are_taken_in_order_of_position() {
 #[tokio::test]
 async fn order_survives_restart() {
     let folder = tempfile::tempdir().unwrap();
-    let kept = || Daemon::builder().store(folder.path().join("jobs.db")).drain(Duration::ZERO).model_batch(4);
-    let (gate, daemon, _) = alternating(kept()).await;
+    let stored = || Daemon::builder().store(folder.path().join("jobs.db")).drain(Duration::ZERO).model_batch(4);
+    let (gate, daemon, _) = alternating(stored()).await;
     gate.begun().await;
     daemon.shutdown().await;
 
     let (gate, backend) = Gate::new();
-    let _daemon = kept().backend(backend).start().await.unwrap();
+    let _daemon = stored().backend(backend).start().await.unwrap();
     assert_eq!(ran(&gate, 12).await, "aaaabbbbaabb");
 }
 

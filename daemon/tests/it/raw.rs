@@ -10,13 +10,13 @@ use tokio::net::TcpStream;
 
 /// A parsed response.
 #[derive(Debug)]
-pub(crate) struct Response {
+pub(crate) struct RawResponse {
     pub(crate) status: u16,
     head: String,
     pub(crate) body: String,
 }
 
-impl Response {
+impl RawResponse {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         header(&self.head, name)
     }
@@ -41,7 +41,7 @@ pub(crate) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// Sends a request on a new connection, and reads the response until the daemon closes it.
-pub(crate) async fn exchange(daemon: &Daemon, request: impl AsRef<[u8]>) -> Response {
+pub(crate) async fn exchange(daemon: &Daemon, request: impl AsRef<[u8]>) -> RawResponse {
     read(send(daemon.local_addr(), request).await).await
 }
 
@@ -52,13 +52,13 @@ pub(crate) async fn send(address: SocketAddr, request: impl AsRef<[u8]>) -> TcpS
     stream
 }
 
-pub(crate) async fn read(mut stream: TcpStream) -> Response {
+pub(crate) async fn read(mut stream: TcpStream) -> RawResponse {
     let mut response = Vec::new();
     stream.read_to_end(&mut response).await.unwrap();
     let response = String::from_utf8(response).unwrap();
     let (head, body) = response.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no response: {response:?}"));
     let status = head.strip_prefix("HTTP/1.1 ").unwrap()[..3].parse().unwrap();
-    Response { status, head: head.to_owned(), body: body.to_owned() }
+    RawResponse { status, head: head.to_owned(), body: body.to_owned() }
 }
 
 /// A request with additional header lines.
@@ -70,15 +70,15 @@ pub(crate) fn request(method: &str, path: &str, headers: &[&str], body: &str) ->
     )
 }
 
-pub(crate) async fn get(daemon: &Daemon, path: &str, headers: &[&str]) -> Response {
+pub(crate) async fn get(daemon: &Daemon, path: &str, headers: &[&str]) -> RawResponse {
     exchange(daemon, request("GET", path, headers, "")).await
 }
 
-pub(crate) async fn delete(daemon: &Daemon, path: &str) -> Response {
+pub(crate) async fn delete(daemon: &Daemon, path: &str) -> RawResponse {
     exchange(daemon, request("DELETE", path, &[], "")).await
 }
 
-pub(crate) async fn post(daemon: &Daemon, path: &str, headers: &[&str], body: &str) -> Response {
+pub(crate) async fn post(daemon: &Daemon, path: &str, headers: &[&str], body: &str) -> RawResponse {
     let headers: Vec<&str> = headers.iter().copied().chain(["Content-Type: application/json"]).collect();
     exchange(daemon, request("POST", path, &headers, body)).await
 }
@@ -96,7 +96,7 @@ pub(crate) async fn submit_to(daemon: &Daemon, url: &str) -> String {
     )
 }
 
-pub(crate) fn accepted(response: &Response) -> String {
+pub(crate) fn accepted(response: &RawResponse) -> String {
     assert_eq!(response.status, 202, "{response:?}");
     let id = response.json()["job_id"].as_str().unwrap().to_owned();
     assert_eq!(response.header("location"), Some(format!("/jobs/{id}").as_str()));

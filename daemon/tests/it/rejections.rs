@@ -51,9 +51,9 @@ async fn unknown_paths_and_methods() {
         ("DELETE", "/api/tags", "GET"),
         ("GET", "/api/embed", "POST"),
     ] {
-        let answer = exchange(&daemon, request(method, path, &[], "")).await;
-        assert_eq!(answer.refused(405), "method not allowed");
-        assert!(answer.header("allow").unwrap().contains(allow), "{answer:?}");
+        let response = exchange(&daemon, request(method, path, &[], "")).await;
+        assert_eq!(response.refused(405), "method not allowed");
+        assert!(response.header("allow").unwrap().contains(allow), "{response:?}");
     }
 }
 
@@ -113,9 +113,9 @@ async fn every_request_needs_token() {
             &["Authorization: secret"],
             &["Authorization: Bearer secret", "Authorization: Bearer secret"],
         ] {
-            let answer = get(&daemon, path, headers).await;
-            answer.refused(401);
-            assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+            let response = get(&daemon, path, headers).await;
+            response.refused(401);
+            assert_eq!(response.header("www-authenticate"), Some("Bearer"));
         }
     }
     post(&daemon, "/jobs", &[], r#"{"model":"m"}"#).await.refused(401);

@@ -11,13 +11,13 @@ use super::receiver::Receiver;
 use crate::eventually::bounded;
 
 /// A daemon whose shutdown does not wait for jobs.
-fn kept(folder: &Path) -> Builder {
+fn stored(folder: &Path) -> Builder {
     Daemon::builder().store(folder.join("jobs.db")).drain(Duration::ZERO).webhook_retries([Duration::ZERO; 40])
 }
 
 async fn gated(folder: &Path) -> (Gate, Daemon) {
     let (gate, backend): (Gate, Backend) = Gate::new();
-    (gate, kept(folder).backend(backend).start().await.unwrap())
+    (gate, stored(folder).backend(backend).start().await.unwrap())
 }
 
 #[tokio::test]
@@ -44,7 +44,7 @@ async fn jobs_survive_restart_in_order() {
     let before = ended(&daemon, &first).await;
     daemon.shutdown().await;
 
-    let daemon = kept(folder.path()).start().await.unwrap();
+    let daemon = stored(folder.path()).start().await.unwrap();
     assert_eq!(status(&daemon, &first).await, before);
     assert_eq!(get(&daemon, "/jobs", &[]).await.json()["jobs"].as_array().unwrap().len(), 3);
 }
@@ -53,12 +53,12 @@ async fn jobs_survive_restart_in_order() {
 async fn idempotency_key_survives_restart() {
     let folder = tempfile::tempdir().unwrap();
     let (key, body) = ("Idempotency-Key: 7f3a", r#"{"model":"m","messages":[]}"#);
-    let daemon = kept(folder.path()).start().await.unwrap();
+    let daemon = stored(folder.path()).start().await.unwrap();
     let id = accepted(&post(&daemon, "/jobs", &[key], body).await);
     ended(&daemon, &id).await;
     daemon.shutdown().await;
 
-    let daemon = kept(folder.path()).start().await.unwrap();
+    let daemon = stored(folder.path()).start().await.unwrap();
     assert_eq!(accepted(&post(&daemon, "/jobs", &[key], body).await), id);
     post(&daemon, "/jobs", &[key], r#"{"model":"other"}"#).await.refused(422);
     assert_eq!(daemon.stats().executions, 0);
@@ -83,7 +83,7 @@ async fn undelivered_events_are_sent_after_restart() {
     let again = async {
         loop {
             // The file is unlocked when the first daemon's last task has ended.
-            match kept(folder.path()).start().await {
+            match stored(folder.path()).start().await {
                 Ok(daemon) => return daemon,
                 Err(error) => assert_eq!(error.to_string(), locked),
             }
@@ -111,7 +111,7 @@ async fn undelivered_events_are_sent_after_restart() {
 async fn event_is_not_resent_while_its_delivery_cannot_be_stored() {
     let folder = tempfile::tempdir().unwrap();
     let mut receiver = Receiver::start(&[]).await;
-    let daemon = kept(folder.path()).start().await.unwrap();
+    let daemon = stored(folder.path()).start().await.unwrap();
     let disk = rusqlite::Connection::open(folder.path().join("jobs.db")).unwrap();
     let full = "CREATE TRIGGER full BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'full'); END";
     disk.execute_batch(full).unwrap();
@@ -131,8 +131,8 @@ async fn event_is_not_resent_while_its_delivery_cannot_be_stored() {
 #[tokio::test]
 async fn file_is_locked() {
     let folder = tempfile::tempdir().unwrap();
-    let first = kept(folder.path()).start().await.unwrap();
-    let error = kept(folder.path()).start().await.unwrap_err();
+    let first = stored(folder.path()).start().await.unwrap();
+    let error = stored(folder.path()).start().await.unwrap_err();
     assert!(error.is_store() && !error.is_invalid_config());
     let path = folder.path().join("jobs.db");
     assert_eq!(error.to_string(), format!("store {} is in use by another daemon", path.display()));
@@ -140,7 +140,7 @@ async fn file_is_locked() {
     let id = submit(&first, "go").await;
     assert_eq!(ended(&first, &id).await["state"], "done");
     first.shutdown().await;
-    kept(folder.path()).start().await.unwrap();
+    stored(folder.path()).start().await.unwrap();
 }
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn damaged_job_fails_with_event() {
     assert_eq!(file.execute("UPDATE jobs SET body = x'7b' WHERE id = ?", [&bad]).unwrap(), 1);
     drop(file);
 
-    let daemon = kept(folder.path()).start().await.unwrap();
+    let daemon = stored(folder.path()).start().await.unwrap();
     let job = ended(&daemon, &bad).await;
     assert_eq!(job["error"], "submission damaged in the store");
     assert_eq!((&job["state"], &job["attempt"]), (&"failed".into(), &0.into()));

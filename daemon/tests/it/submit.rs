@@ -63,10 +63,10 @@ async fn non_text_keys_are_distinct() {
     for byte in [0x80_u8, 0x81, 0x80] {
         let head = request("POST", "/jobs", &["Content-Type: application/json", "Idempotency-Key: ?"], BODY);
         let bytes: Vec<u8> = head.bytes().map(|is| if is == b'?' { byte } else { is }).collect();
-        let mut answer = Vec::new();
-        send(daemon.local_addr(), bytes).await.read_to_end(&mut answer).await.unwrap();
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        let (_, job) = answer.split_once(r#"{"job_id":""#).unwrap_or_else(|| panic!("{answer}"));
+        let mut response = Vec::new();
+        send(daemon.local_addr(), bytes).await.read_to_end(&mut response).await.unwrap();
+        let response = String::from_utf8_lossy(&response).into_owned();
+        let (_, job) = response.split_once(r#"{"job_id":""#).unwrap_or_else(|| panic!("{response}"));
         jobs.push(job.to_owned());
     }
     assert!(jobs[0] != jobs[1] && jobs[0] == jobs[2], "{jobs:?}");
@@ -88,9 +88,9 @@ async fn other_key_or_none_creates_new_job() {
     let mut ids = vec![accepted(&post(&daemon, "/jobs", &["Idempotency-Key: a"], BODY).await)];
     ids.push(accepted(&post(&daemon, "/jobs", &["Idempotency-Key: b"], BODY).await));
     for _ in 0..2 {
-        let answer = post(&daemon, "/jobs", &[], BODY).await;
-        assert_eq!(answer.header("idempotency-key"), None);
-        ids.push(accepted(&answer));
+        let response = post(&daemon, "/jobs", &[], BODY).await;
+        assert_eq!(response.header("idempotency-key"), None);
+        ids.push(accepted(&response));
     }
     ids.sort();
     ids.dedup();

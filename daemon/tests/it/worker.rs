@@ -1,5 +1,5 @@
 use foreman_daemon::{Artifact, BoxError};
-use foreman_daemon::{Backend, Chat, ChatAnswer, Daemon};
+use foreman_daemon::{Backend, Chat, ChatResponse, Daemon};
 use tower::service_fn;
 
 use super::gate::Gate;
@@ -14,7 +14,7 @@ fn scripted() -> Backend {
             match chat.messages()[0].as_json() {
                 text if text.contains("panic") => panic!("late"),
                 text if text.contains("fail") => Err(BoxError::from("no memory")),
-                _ => Ok(ChatAnswer::from_value("ok")?.artifact(Artifact::new("a.txt", "text/plain", b"hi"))),
+                _ => Ok(ChatResponse::from_value("ok")?.artifact(Artifact::new("a.txt", "text/plain", b"hi"))),
             }
         }
     }))
@@ -60,7 +60,7 @@ async fn worker_survives_panic_in_cancelled_run() {
                 let _guard = PanicsOnDrop(started);
                 std::future::pending::<()>().await;
             }
-            ChatAnswer::from_value("ok")
+            ChatResponse::from_value("ok")
         }
     }));
     let daemon = Daemon::builder().backend(backend).start().await.unwrap();

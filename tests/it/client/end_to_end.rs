@@ -133,7 +133,7 @@ async fn other_client_attaches_by_id() {
 
 #[tokio::test]
 async fn failed_job_is_a_result() {
-    let backend = tower::service_fn(|_| async { Err::<foreman_daemon::ChatAnswer, _>("out of memory") });
+    let backend = tower::service_fn(|_| async { Err::<foreman_daemon::ChatResponse, _>("out of memory") });
     let daemon = Daemon::builder().backend(foreman_daemon::Backend::new(backend)).start().await.unwrap();
     let client = Client::builder(daemon.url()).build().await.unwrap();
     let result = bounded(client.submit(request())).await.unwrap();

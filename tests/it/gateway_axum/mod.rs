@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 
 use self::gateway::{Gateway, Settings};
-use crate::raw::{self, Response, request, send};
+use crate::raw::{self, RawResponse, request, send};
 use crate::support::{BoundedGate, SECRET, bounded, gated_daemon};
 
 const CHAT: &str = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
@@ -41,7 +41,7 @@ impl AxumHarness {
         post(&self.gateway, path, body).await
     }
 
-    async fn get(&self, id: &JobId) -> Response {
+    async fn get(&self, id: &JobId) -> RawResponse {
         get(&self.gateway, id).await
     }
 
@@ -66,13 +66,13 @@ async fn post(gateway: &Gateway, path: &str, body: &str) -> TcpStream {
     bounded(send(gateway.address(), request("POST", path, &["Content-Type: application/json"], body))).await
 }
 
-async fn get(gateway: &Gateway, id: &JobId) -> Response {
+async fn get(gateway: &Gateway, id: &JobId) -> RawResponse {
     let request = request("GET", &format!("/jobs/{id}"), &[], "");
     read(bounded(send(gateway.address(), request)).await).await
 }
 
 /// Reads the response on a connection.
-async fn read(stream: TcpStream) -> Response {
+async fn read(stream: TcpStream) -> RawResponse {
     bounded(raw::read(stream)).await
 }
 
@@ -82,7 +82,7 @@ async fn ended(daemon: &Daemon, id: &JobId) -> Value {
 }
 
 /// The problem in a response with that status.
-fn problem(response: &Response, status: u16) -> Value {
+fn problem(response: &RawResponse, status: u16) -> Value {
     assert_eq!(response.status, status, "{response:?}");
     assert_eq!(response.header("content-type"), Some("application/problem+json"), "{response:?}");
     let problem: Value = serde_json::from_str(&response.body).unwrap();
@@ -91,7 +91,7 @@ fn problem(response: &Response, status: u16) -> Value {
 }
 
 /// Asserts that a response has the result of that job.
-fn assert_result(response: &Response, id: &JobId) {
+fn assert_result(response: &RawResponse, id: &JobId) {
     assert_eq!(response.status, 200, "{response:?}");
     assert_eq!(response.json(), "passed");
     assert_eq!(response.header("foreman-job-id"), Some(id.as_str()));

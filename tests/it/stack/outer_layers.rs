@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use foreman_client::retry::Reattach;
 use foreman_client::{BoxError, Client, Error, JobState, SubmitRequest};
-use foreman_daemon::{Backend, Chat, ChatAnswer, Daemon};
+use foreman_daemon::{Backend, Chat, ChatResponse, Daemon};
 use http::Method;
 use tokio_test::{assert_pending, task};
 use tower::hedge::{Hedge, Policy};
@@ -187,7 +187,7 @@ async fn daemon_failing(failing: u64) -> Daemon {
     let runs = Arc::new(AtomicU64::new(0));
     let backend = Backend::new(service_fn(move |_: Chat| {
         let fails = runs.fetch_add(1, Relaxed) < failing;
-        async move { if fails { Err(BoxError::from("out of memory")) } else { Ok(ChatAnswer::from_value("passed")?) } }
+        async move { if fails { Err(BoxError::from("out of memory")) } else { Ok(ChatResponse::from_value("passed")?) } }
     }));
     Daemon::builder().backend(backend).start().await.unwrap()
 }

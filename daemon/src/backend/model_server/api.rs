@@ -1,13 +1,13 @@
 use std::fmt;
 
 use super::ModelServer;
-use crate::{BoxError, Chat, ChatAnswer, EmbedRequest, EmbedResponse, ModelInfo};
+use crate::{BoxError, Chat, ChatResponse, EmbedRequest, EmbedResponse, ModelInfo};
 
 /// The API that a model server speaks: maps each request to it, and its response back to Ollama's shapes.
 pub trait ModelApi: fmt::Debug + Clone + Send + Sync + 'static {
     /// Runs a chat.
     #[doc(hidden)]
-    fn chat(server: &ModelServer, chat: &Chat) -> impl Future<Output = Result<ChatAnswer, BoxError>> + Send;
+    fn chat(server: &ModelServer, chat: &Chat) -> impl Future<Output = Result<ChatResponse, BoxError>> + Send;
 
     /// Lists the server's models.
     #[doc(hidden)]

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use tower::Service;
 
 use super::{ModelApi, ModelBackendBuilder, ModelServer};
-use crate::{Backend, BoxError, Chat, ChatAnswer, EmbedRequest, EmbedResponse, Error, ListModels, ModelInfo};
+use crate::{Backend, BoxError, Chat, ChatResponse, EmbedRequest, EmbedResponse, Error, ListModels, ModelInfo};
 
 /// A backend that calls a model server over the API `A`: [`Ollama`](crate::Ollama) or [`OpenAi`](crate::OpenAi).
 ///
@@ -43,9 +43,9 @@ impl<A: ModelApi> ModelBackend<A> {
 type BoxFuture<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
 impl<A: ModelApi> Service<Chat> for ModelBackend<A> {
-    type Response = ChatAnswer;
+    type Response = ChatResponse;
     type Error = BoxError;
-    type Future = BoxFuture<ChatAnswer>;
+    type Future = BoxFuture<ChatResponse>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))

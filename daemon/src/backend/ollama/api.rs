@@ -1,10 +1,10 @@
 use serde::Deserialize;
 
 use super::chunks::Chunks;
-use super::request::Request;
+use super::request::OllamaChatRequest;
 use crate::backend::error::BackendError;
 use crate::backend::model_server::{ModelApi, ModelBackend, ModelBackendBuilder, ModelServer};
-use crate::{BoxError, Chat, ChatAnswer, EmbedRequest, EmbedResponse, ModelInfo};
+use crate::{BoxError, Chat, ChatResponse, EmbedRequest, EmbedResponse, ModelInfo};
 
 /// A backend that runs chats on an [Ollama](https://ollama.com) server, over Ollama's own API.
 ///
@@ -40,18 +40,18 @@ pub type OllamaBuilder = ModelBackendBuilder<OllamaApi>;
 pub enum OllamaApi {}
 
 #[derive(Deserialize)]
-struct Tags {
+struct OllamaTags {
     #[serde(default)]
     models: Option<Vec<ModelInfo>>,
 }
 
 impl ModelApi for OllamaApi {
-    async fn chat(server: &ModelServer, chat: &Chat) -> Result<ChatAnswer, BoxError> {
-        let mut lines = server.post("/api/chat", &Request::new(chat)).await?.lines();
+    async fn chat(server: &ModelServer, chat: &Chat) -> Result<ChatResponse, BoxError> {
+        let mut lines = server.post("/api/chat", &OllamaChatRequest::new(chat)).await?.lines();
         let mut chunks = Chunks::default();
         while let Some(line) = lines.next().await? {
             if chunks.push(&line)? {
-                return Ok(ChatAnswer::new(chunks.finish()?));
+                return Ok(ChatResponse::new(chunks.finish()?));
             }
             lines.generating();
         }
@@ -59,7 +59,7 @@ impl ModelApi for OllamaApi {
     }
 
     async fn list(server: &ModelServer) -> Result<Vec<ModelInfo>, BoxError> {
-        let tags: Tags = server.get("/api/tags").await?.json().await?;
+        let tags: OllamaTags = server.get("/api/tags").await?.json().await?;
         Ok(tags.models.unwrap_or_default())
     }
 

@@ -6,7 +6,7 @@ use crate::Message;
 
 /// The body of `POST /api/chat`: the submission byte for byte, except that `stream` is always true.
 #[derive(Serialize)]
-pub(super) struct Request<'a> {
+pub(super) struct OllamaChatRequest<'a> {
     model: &'a str,
     messages: &'a [Message],
     stream: bool,
@@ -18,7 +18,7 @@ pub(super) struct Request<'a> {
     think: Option<&'a RawValue>,
 }
 
-impl<'a> Request<'a> {
+impl<'a> OllamaChatRequest<'a> {
     pub(super) fn new(chat: &'a Chat) -> Self {
         Self {
             model: chat.model(),
@@ -40,7 +40,7 @@ mod tests {
     fn submission_is_sent_byte_for_byte() {
         let given = r#"{"model":"m","messages":[{"b":1.0,"a":"\u00e4"}],"stream":false,"tools":[ 1 ],"options":{"t":1e0},"think":"high"}"#;
         let chat = Chat::from_json(JobId::new("7").unwrap(), 1, given.as_bytes()).unwrap();
-        let sent = serde_json::to_string(&Request::new(&chat)).unwrap();
+        let sent = serde_json::to_string(&OllamaChatRequest::new(&chat)).unwrap();
         assert_eq!(sent, given.replace("\"stream\":false", "\"stream\":true"));
     }
 }

@@ -1,14 +1,14 @@
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::embed::{self, Embeddings};
-use super::models::Models;
-use super::request::Request;
+use super::embed::{Embeddings, OpenAiEmbedRequest};
+use super::models::OpenAiModels;
+use super::request::OpenAiChatRequest;
 use super::response::{Timings, response};
 use super::stream::{Events, Line};
 use crate::backend::error::BackendError;
 use crate::backend::model_server::{ApiKey, ModelApi, ModelBackend, ModelBackendBuilder, ModelServer};
-use crate::{BoxError, Chat, ChatAnswer, EmbedRequest, EmbedResponse, ModelInfo};
+use crate::{BoxError, Chat, ChatResponse, EmbedRequest, EmbedResponse, ModelInfo};
 
 /// A backend that runs chats on a server with OpenAI's API: llama.cpp, vLLM, LM Studio and others.
 ///
@@ -68,9 +68,9 @@ fn path(server: &ModelServer, endpoint: &str) -> String {
 }
 
 impl ModelApi for OpenAiApi {
-    async fn chat(server: &ModelServer, chat: &Chat) -> Result<ChatAnswer, BoxError> {
+    async fn chat(server: &ModelServer, chat: &Chat) -> Result<ChatResponse, BoxError> {
         let begin = Instant::now();
-        let request = Request::new(chat)?;
+        let request = OpenAiChatRequest::new(chat)?;
         let mut lines = server.post(&path(server, "/chat/completions"), &request).await?.lines();
         let (mut events, mut first) = (Events::default(), None);
         while let Some(line) = lines.next().await? {
@@ -95,12 +95,12 @@ impl ModelApi for OpenAiApi {
     }
 
     async fn list(server: &ModelServer) -> Result<Vec<ModelInfo>, BoxError> {
-        let models: Models = server.get(&path(server, "/models")).await?.json().await?;
+        let models: OpenAiModels = server.get(&path(server, "/models")).await?.json().await?;
         Ok(models.into())
     }
 
     async fn embed(server: &ModelServer, request: &EmbedRequest) -> Result<EmbedResponse, BoxError> {
-        let response = server.post(&path(server, "/embeddings"), &embed::Request::new(request)).await?;
+        let response = server.post(&path(server, "/embeddings"), &OpenAiEmbedRequest::new(request)).await?;
         response.json::<Embeddings>().await?.ordered(request.input().texts().len())
     }
 }

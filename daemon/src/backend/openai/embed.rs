@@ -5,13 +5,13 @@ use crate::{BoxError, EmbedInput, EmbedRequest, EmbedResponse};
 
 /// The body of `POST /v1/embeddings`.
 #[derive(Serialize)]
-pub(super) struct Request<'a> {
+pub(super) struct OpenAiEmbedRequest<'a> {
     model: &'a str,
     input: &'a EmbedInput,
     encoding_format: &'static str,
 }
 
-impl<'a> Request<'a> {
+impl<'a> OpenAiEmbedRequest<'a> {
     pub(super) fn new(request: &'a EmbedRequest) -> Self {
         Self { model: request.model(), input: request.input(), encoding_format: "float" }
     }
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn input_keeps_its_shape() {
         let request = EmbedRequest::new("m", "a").unwrap().keep_alive(&5).unwrap();
-        let sent = serde_json::to_string(&Request::new(&request)).unwrap();
+        let sent = serde_json::to_string(&OpenAiEmbedRequest::new(&request)).unwrap();
         assert_eq!(sent, r#"{"model":"m","input":"a","encoding_format":"float"}"#);
     }
 }

@@ -8,7 +8,7 @@ use crate::InvalidValue;
 
 /// The body of `POST /v1/chat/completions`.
 #[derive(Serialize)]
-pub(super) struct Request<'a> {
+pub(super) struct OpenAiChatRequest<'a> {
     model: &'a str,
     messages: Vec<OpenAiMessage<'a>>,
     stream: bool,
@@ -57,7 +57,7 @@ struct Options<'a> {
     frequency_penalty: Option<&'a RawValue>,
 }
 
-impl<'a> Request<'a> {
+impl<'a> OpenAiChatRequest<'a> {
     pub(super) fn new(chat: &'a Chat) -> Result<Self, InvalidValue> {
         let options = options(chat)?;
         Ok(Self {
@@ -112,7 +112,7 @@ mod tests {
             let sent = format!(
                 r#"{{"model":"m","messages":[],"stream":true,"stream_options":{{"include_usage":true}}{sent}}}"#
             );
-            assert_eq!(serde_json::to_string(&Request::new(&chat(given)).unwrap()).unwrap(), sent);
+            assert_eq!(serde_json::to_string(&OpenAiChatRequest::new(&chat(given)).unwrap()).unwrap(), sent);
         }
     }
 
@@ -120,7 +120,7 @@ mod tests {
     fn options_must_be_an_object() {
         let invalid = chat(r#","options":7"#);
         assert_eq!(
-            Request::new(&invalid).err().unwrap().to_string(),
+            OpenAiChatRequest::new(&invalid).err().unwrap().to_string(),
             "invalid options: must be an object of Ollama's options"
         );
     }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::stream::Events;
 use super::tool_calls::ToolCall;
-use crate::ChatAnswer;
+use crate::ChatResponse;
 use crate::{BoxError, InvalidValue};
 
 /// How long a response timings.
@@ -49,10 +49,10 @@ pub(super) fn response(
     created_at: Timestamp,
     events: Events,
     timings: Timings,
-) -> Result<ChatAnswer, BoxError> {
+) -> Result<ChatResponse, BoxError> {
     let Events { content, thinking, tool_calls, finish_reason, usage } = events;
     let tool_calls = tool_calls.finish()?;
-    let response: Result<_, InvalidValue> = ChatAnswer::from_value(&OllamaResponse {
+    let response: Result<_, InvalidValue> = ChatResponse::from_value(&OllamaResponse {
         model,
         created_at,
         message: AssistantMessage { role: "assistant", content, thinking, tool_calls },

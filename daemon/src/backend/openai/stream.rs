@@ -38,7 +38,7 @@ pub(super) enum Line {
 #[derive(Deserialize)]
 struct Chunk {
     #[serde(default)]
-    choices: Option<Vec<Choice>>,
+    choices: Option<Vec<StreamChoice>>,
     #[serde(default)]
     usage: Option<Usage>,
     #[serde(default)]
@@ -46,7 +46,7 @@ struct Chunk {
 }
 
 #[derive(Deserialize)]
-struct Choice {
+struct StreamChoice {
     #[serde(default)]
     delta: Option<Delta>,
     #[serde(default)]

@@ -5,22 +5,17 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
-use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::index::Index;
+use super::key_column::key_column;
 use super::row::{STATUS, column, count, is_corrupt, is_damaged, job_id, not_storable, status, submission};
 use crate::owner::Owner;
 use crate::store::fresh_id::fresh_id;
 use crate::store::{Cancelled, IdempotencyKey, NewJob, NextJob, Outcome, SubmitError, Submitted, Taken};
 use crate::{JobId, JobState};
 
-/// How many expired jobs one sweep deletes. It bounds how long a sweep delays other changes.
-const SWEEP_LIMIT: i64 = 500;
-
-pub(super) const RUNNING: &str =
-    "SELECT number, attempt FROM jobs WHERE state = 'running' AND completed_at IS NULL ORDER BY number";
 pub(super) const JOB_BY_KEY: &str = "SELECT id, digest FROM jobs WHERE key = ? AND owner = ?";
 pub(super) const JOB_STATE: &str = "SELECT state FROM jobs WHERE id = ? AND owner = ?";
 
@@ -53,7 +48,7 @@ impl Db {
         drop(before);
         match Index::load(self, sending) {
             Ok(mut index) => {
-                // No number is used twice, also if the jobs with the last numbers were not committed.
+                // Numbers are never reused, even if the jobs with the highest ones are gone.
                 index.numbers = index.numbers.max(numbers);
                 *self.index() = index;
                 self.stale = false;
@@ -174,7 +169,7 @@ impl Db {
     }
 
     /// Fails a job in any state.
-    fn fail(&self, number: i64, error: &str) -> rusqlite::Result<()> {
+    pub(super) fn fail(&self, number: i64, error: &str) -> rusqlite::Result<()> {
         self.connection
             .prepare_cached(
                 "UPDATE jobs SET state = 'failed', error = ?, completed_at = ?, body = NULL WHERE number = ?",
@@ -237,44 +232,8 @@ impl Db {
         Ok(state.map_or(Cancelled::Unknown, Cancelled::Terminal))
     }
 
-    /// After a stop: jobs that were running are queued again, or fail if they have had `attempts` attempts.
-    pub(super) fn recover(&mut self, attempts: u64) -> rusqlite::Result<()> {
-        let running: Vec<(i64, u64)> = self
-            .connection
-            .prepare(RUNNING)?
-            .query_map([], |row| Ok((row.get(0)?, count(row, 1)?)))?
-            .collect::<rusqlite::Result<_>>()?;
-        for (number, attempt) in running {
-            if attempt < attempts {
-                self.connection.execute("UPDATE jobs SET state = 'queued' WHERE number = ?", [number])?;
-            } else {
-                self.fail(number, &format!("daemon stopped during attempt {attempt}, the last one"))?;
-            }
-            self.record(number)?;
-        }
-        Ok(())
-    }
-
-    /// Deletes some expired jobs, with their keys and their remaining events.
-    pub(super) fn sweep(&mut self) -> rusqlite::Result<usize> {
-        let age = i64::try_from(self.keep.as_micros()).unwrap_or(i64::MAX);
-        let before = Timestamp::now().as_microsecond().saturating_sub(age);
-        self.connection
-            .prepare_cached(
-                "DELETE FROM events WHERE number IN
-                 (SELECT number FROM jobs WHERE completed_at < ?1 ORDER BY completed_at LIMIT ?2)",
-            )?
-            .execute([before, SWEEP_LIMIT])?;
-        self.connection
-            .prepare_cached(
-                "DELETE FROM jobs WHERE number IN
-                 (SELECT number FROM jobs WHERE completed_at < ?1 ORDER BY completed_at LIMIT ?2)",
-            )?
-            .execute([before, SWEEP_LIMIT])
-    }
-
     /// Records the event of a job's state, if the job has a callback URL.
-    fn record(&mut self, number: i64) -> rusqlite::Result<()> {
+    pub(super) fn record(&mut self, number: i64) -> rusqlite::Result<()> {
         let recorded = self
             .connection
             .prepare_cached(
@@ -286,36 +245,5 @@ impl Db {
             self.index().schedule(number, Instant::now());
         }
         Ok(())
-    }
-}
-
-/// The value of the column `key`: 16 bytes of a UUID, or 32 bytes of the SHA-256 of any other key.
-///
-/// Time-ordered keys, such as UUIDs of version 7, are added at the end of the index, at the same cost however many keys there
-/// are. Random keys change one page each.
-fn key_column(key: &[u8]) -> Vec<u8> {
-    let uuid = Uuid::try_parse_ascii(key).ok();
-    // Only in the canonical spelling, since a UUID's bytes do not say how it was spelled.
-    let uuid = uuid.filter(|uuid| uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes() == key);
-    uuid.map_or_else(|| Sha256::digest(key).to_vec(), |uuid| uuid.into_bytes().to_vec())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn key_column_is_unique_and_keeps_time_order() {
-        let uuid = "0199d2a0-5c1e-7b3f-8a4d-0123456789ab";
-        let spellings = [uuid, &uuid.to_uppercase(), &uuid.replace('-', ""), &format!("{{{uuid}}}"), "k", ""];
-        let lengths = spellings.map(|key| key_column(key.as_bytes()).len());
-        assert_eq!(lengths, [16, 32, 32, 32, 32, 32]);
-        for (one, key) in spellings.iter().enumerate() {
-            assert!(
-                spellings[..one].iter().all(|other| key_column(other.as_bytes()) != key_column(key.as_bytes())),
-                "{key}"
-            );
-        }
-        assert!(key_column(uuid.as_bytes()) < key_column(b"0199d2a0-5c1f-7000-8000-000000000000"));
     }
 }

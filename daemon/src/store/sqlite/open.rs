@@ -53,7 +53,7 @@ const TABLES: &str = "
 
 /// The open file, locked against other daemons.
 #[derive(Debug)]
-pub(super) struct Opened {
+pub(super) struct OpenedFile {
     pub(super) writer: Connection,
     pub(super) reader: Connection,
     /// Locked as long as the file is open.
@@ -61,7 +61,7 @@ pub(super) struct Opened {
 }
 
 /// Opens or creates the file, and locks out other daemons.
-pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
+pub(super) fn open(path: &Path) -> Result<OpenedFile, OpenError> {
     let lock = lock(path)?;
     // Creates the file with its permissions before SQLite does.
     open_private(path).map_err(OpenError::open)?;
@@ -74,7 +74,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
         let synced = File::open(folder).and_then(|folder| folder.sync_all());
         synced.map_err(OpenError::sync)?;
     }
-    Ok(Opened { writer, reader, lock })
+    Ok(OpenedFile { writer, reader, lock })
 }
 
 /// Converts an error of SQLite.

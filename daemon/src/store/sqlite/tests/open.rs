@@ -1,4 +1,4 @@
-//! Opening a file: foreign files, restarts, jobs that are kept long enough.
+//! Opening a file: foreign files, restarts, expired jobs.
 
 use std::path::Path;
 

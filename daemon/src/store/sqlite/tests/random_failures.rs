@@ -55,7 +55,7 @@ fn or_failed<T>(reply: Result<T, StoreError>, then: impl FnOnce(T) -> Reply) -> 
 
 /// The state that follows from all replies.
 #[derive(Default)]
-struct Model {
+struct Expected {
     jobs: HashMap<JobId, ExpectedJob>,
     order: Vec<JobId>,
     runs: Vec<(JobId, u64)>,
@@ -83,12 +83,12 @@ fn job_with_webhook(random: &mut fastrand::Rng) -> NewJob {
 }
 
 /// Random changes that arrive together, sabotage included.
-fn changes<'a>(store: &'a Sqlite, model: &Model, random: &mut fastrand::Rng) -> Vec<Change<'a>> {
+fn changes<'a>(store: &'a Sqlite, expected: &Expected, random: &mut fastrand::Rng) -> Vec<Change<'a>> {
     let mut changes: Vec<Change<'a>> = Vec::new();
-    let mut sending: Vec<_> = model.order.iter().filter(|job_id| model.jobs[*job_id].sending).cloned().collect();
+    let mut sending: Vec<_> = expected.order.iter().filter(|job_id| expected.jobs[*job_id].sending).cloned().collect();
     for _ in 0..random.usize(1..8) {
-        let job_id = random.choice(&model.order).cloned();
-        let run = random.choice(&model.runs).cloned();
+        let job_id = random.choice(&expected.order).cloned();
+        let run = random.choice(&expected.runs).cloned();
         changes.push(match (random.u8(..12), job_id, run) {
             (2 | 3, ..) => Box::pin(async {
                 or_failed(store.take().await, |next| {
@@ -147,7 +147,7 @@ fn changes<'a>(store: &'a Sqlite, model: &Model, random: &mut fastrand::Rng) -> 
     changes
 }
 
-impl Model {
+impl Expected {
     fn apply(&mut self, reply: Reply) {
         match reply {
             Reply::Submitted(job) if job.replayed => assert!(self.jobs.contains_key(&job.job_id)),
@@ -227,7 +227,7 @@ impl Model {
 }
 
 /// Makes the store apply the changes in one group.
-fn together<'a>(store: &'a Sqlite, model: &mut Model, mut changes: Vec<Change<'a>>) {
+fn in_one_group<'a>(store: &'a Sqlite, expected: &mut Expected, mut changes: Vec<Change<'a>>) {
     let (go, waits) = channel::<()>();
     let first = store.writer.run(move |_| {
         let _ = waits.recv();
@@ -246,7 +246,7 @@ fn together<'a>(store: &'a Sqlite, model: &mut Model, mut changes: Vec<Change<'a
         Reply::Sabotaged
     }));
     for reply in block_on(join_all(changes)) {
-        model.apply(reply);
+        expected.apply(reply);
     }
 }
 
@@ -257,35 +257,35 @@ fn store_agrees_with_its_replies_after_failures() {
         let folder = tempfile::tempdir().unwrap();
         let store = open(&folder);
         block_on(store.writer.run(|db| db.connection.execute_batch(FUSE))).unwrap();
-        let mut model = Model::default();
+        let mut expected = Expected::default();
         for step in 0..40 {
-            let changes = changes(&store, &model, &mut random);
-            together(&store, &mut model, changes);
-            model.assert_agrees(&store, &format!("after step {step} of seed {seed}"));
+            let changes = changes(&store, &expected, &mut random);
+            in_one_group(&store, &mut expected, changes);
+            expected.assert_agrees(&store, &format!("after step {step} of seed {seed}"));
         }
-        assert!(model.failed > 5 && model.jobs.len() > 5, "{} {}", model.failed, model.jobs.len());
+        assert!(expected.failed > 5 && expected.jobs.len() > 5, "{} {}", expected.failed, expected.jobs.len());
 
         // Nothing is lost: every job runs, and every event is sent.
         block_on(store.writer.run(|db| db.connection.execute_batch("UPDATE fuse SET n = 1000000"))).unwrap();
-        let sent: Vec<_> = model.order.iter().filter(|job_id| model.jobs[*job_id].sending).cloned().collect();
+        let sent: Vec<_> = expected.order.iter().filter(|job_id| expected.jobs[*job_id].sending).cloned().collect();
         for job_id in sent {
             block_on(store.settle(&job_id, Verdict::Delivered)).unwrap();
-            model.apply(Reply::Settled(job_id, Verdict::Delivered));
+            expected.apply(Reply::Settled(job_id, Verdict::Delivered));
         }
         while let Some(NextJob::Run(taken)) = block_on(store.take()).unwrap() {
-            model.apply(Reply::Taken(Some(taken)));
+            expected.apply(Reply::Taken(Some(taken)));
         }
-        for (job_id, attempt) in model.runs.clone() {
+        for (job_id, attempt) in expected.runs.clone() {
             let is = block_on(store.finish(&job_id, attempt, done())).unwrap();
-            model.apply(Reply::Finished(job_id, attempt, is));
+            expected.apply(Reply::Finished(job_id, attempt, is));
         }
         while let Claim::Now(delivery) = block_on(store.claim()).unwrap() {
             let job_id = delivery.job_id.clone();
-            model.apply(Reply::Claimed(Claim::Now(delivery)));
+            expected.apply(Reply::Claimed(Claim::Now(delivery)));
             block_on(store.settle(&job_id, Verdict::Delivered)).unwrap();
-            model.apply(Reply::Settled(job_id, Verdict::Delivered));
+            expected.apply(Reply::Settled(job_id, Verdict::Delivered));
         }
-        model.assert_agrees(&store, &format!("at the end of seed {seed}"));
-        assert!(model.jobs.values().all(|job| job.state.is_terminal() && job.events.is_empty()), "seed {seed}");
+        expected.assert_agrees(&store, &format!("at the end of seed {seed}"));
+        assert!(expected.jobs.values().all(|job| job.state.is_terminal() && job.events.is_empty()), "seed {seed}");
     }
 }

@@ -1,0 +1,49 @@
+use jiff::Timestamp;
+
+use super::db::Db;
+use super::row::count;
+
+/// How many expired jobs one sweep deletes. It bounds how long a sweep delays other changes.
+const SWEEP_LIMIT: i64 = 500;
+
+pub(super) const RUNNING: &str =
+    "SELECT number, attempt FROM jobs WHERE state = 'running' AND completed_at IS NULL ORDER BY number";
+
+/// Recovery at the start, and removal of expired jobs.
+impl Db {
+    /// After a stop: jobs that were running are queued again, or fail if they have had `attempts` attempts.
+    pub(super) fn recover(&mut self, attempts: u64) -> rusqlite::Result<()> {
+        let running: Vec<(i64, u64)> = self
+            .connection
+            .prepare(RUNNING)?
+            .query_map([], |row| Ok((row.get(0)?, count(row, 1)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        for (number, attempt) in running {
+            if attempt < attempts {
+                self.connection.execute("UPDATE jobs SET state = 'queued' WHERE number = ?", [number])?;
+            } else {
+                self.fail(number, &format!("daemon stopped during attempt {attempt}, the last one"))?;
+            }
+            self.record(number)?;
+        }
+        Ok(())
+    }
+
+    /// Deletes some expired jobs, with their keys and their remaining events.
+    pub(super) fn sweep(&mut self) -> rusqlite::Result<usize> {
+        let age = i64::try_from(self.keep.as_micros()).unwrap_or(i64::MAX);
+        let before = Timestamp::now().as_microsecond().saturating_sub(age);
+        self.connection
+            .prepare_cached(
+                "DELETE FROM events WHERE number IN
+                 (SELECT number FROM jobs WHERE completed_at < ?1 ORDER BY completed_at LIMIT ?2)",
+            )?
+            .execute([before, SWEEP_LIMIT])?;
+        self.connection
+            .prepare_cached(
+                "DELETE FROM jobs WHERE number IN
+                 (SELECT number FROM jobs WHERE completed_at < ?1 ORDER BY completed_at LIMIT ?2)",
+            )?
+            .execute([before, SWEEP_LIMIT])
+    }
+}
