@@ -102,7 +102,7 @@ async fn attempt_once(jobs: &Jobs, backend: &Backend, chat: Chat) -> Option<Ende
 /// Calls the backend. All of its code runs inside this future, so that a panic anywhere in it is caught.
 async fn call(backend: &Backend, chat: Chat) -> Ended {
     match backend.chat.clone().oneshot(chat).await {
-        Ok(answer) => Ended::Final(Outcome::Done(Output { result: answer.result, artifacts: answer.artifacts })),
+        Ok(response) => Ended::Final(Outcome::Done(Output { result: response.result, artifacts: response.artifacts })),
         Err(error) if is_transient(error.as_ref()) => Ended::Transient(failure(error.as_ref())),
         Err(error) => Ended::Final(Outcome::Failed(failure(error.as_ref()))),
     }

@@ -1,4 +1,4 @@
-//! Models and embeddings. The daemon answers these requests directly, without a job.
+//! Models and embeddings. The daemon responds to these requests directly, without a job.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -160,7 +160,7 @@ pub(crate) struct Recipient {
 }
 
 impl Recipient {
-    /// Whether nobody waits for the event any more, so that its body says nothing new.
+    /// Whether the submission is over, so that the body of the event is of no use.
     pub(crate) fn is_over(&self) -> bool {
         self.submission.is_none()
     }

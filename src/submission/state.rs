@@ -13,7 +13,7 @@ pub(crate) struct SubmissionState {
     may_have_arrived: bool,
     /// No request and no wait is left.
     abandoned: bool,
-    /// An unsigned event said that the job has ended.
+    /// A hint suggests that the job has ended.
     terminal_hint: bool,
     /// Something changed since [`take_changed`](Self::take_changed).
     changed: bool,
@@ -255,8 +255,8 @@ impl SubmissionState {
         }
     }
 
-    /// Something came that is a reason to poll. `terminal`: the job may have ended, so that polls stay frequent until one says so, even
-    /// if the next one returns an older state.
+    /// A hint came. If it is `terminal` the job may have ended, and polls stay frequent until one returns the result, since the next
+    /// one may return an older state.
     pub(crate) fn hint(&mut self, terminal: bool) {
         self.hints = self.hints.wrapping_add(1);
         self.terminal_hint |= terminal;

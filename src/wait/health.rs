@@ -53,8 +53,8 @@ impl WebhookHealth {
         if overdue.len() == 1 { Awaited::Only } else { Awaited::Also }
     }
 
-    /// Takes the results whose time was up at `now`. `is_missing` says of each whether its event has still not come. Returns how many
-    /// are missing, and when to check again.
+    /// Removes the results whose grace is over at `now`. `is_missing` returns whether the event of one has still not come. Returns the
+    /// number of missing events, and when to check again.
     pub(super) fn check(&self, now: Instant, mut is_missing: impl FnMut(TokenId) -> bool) -> (u64, Option<Instant>) {
         let mut overdue = self.overdue.lock().unwrap_or_else(PoisonError::into_inner);
         let mut missing = 0;

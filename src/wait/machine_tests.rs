@@ -1,4 +1,4 @@
-//! Each race has a row: what happens at which second, and what the machine says to each.
+//! One row for each race: the events, the second of each, and the action of the machine.
 
 use super::Action::{Fail, Finish, Poll, PollFinally, PollNow, Resend, Send, Wait};
 use super::Event::{
@@ -26,7 +26,7 @@ const TRANSIENT: Event = PollFailed(Fault::Transient);
 const NOT_FOUND: Event = PollFailed(Fault::NotFound);
 const PERMANENT: Event = PollFailed(Fault::Permanent);
 
-/// One row: its name, what is facts, and (second, event, action) one after the other. It ends over or not over.
+/// One row: its name, the facts, the steps (second, event, action), and whether the machine is over after them.
 fn row(name: &str, facts: Facts, ends: bool, steps: &[(u64, Event, Action)]) {
     row_of(Machine::new(DEADLINE), name, facts, ends, steps);
 }
@@ -56,7 +56,7 @@ fn events_before_the_202() {
     row("the end before the 202", WEBHOOKS, true, &[(0, MINE, Send), (1, ResultKnown, Finish), (2, Accepted, Wait)]);
     row("a hint before the 202", WEBHOOKS, false, &[(0, MINE, Send), (1, Hint, Wait), (2, Accepted, Poll)]);
     row(
-        "a hint, and then the answer is lost",
+        "a hint, then the response is lost",
         WEBHOOKS,
         false,
         &[(0, MINE, Send), (1, Hint, Wait), (2, SendFailed(SendState::Accepted), Poll)],
@@ -141,7 +141,7 @@ fn the_deadline_against_completion() {
         &[(0, Claimed(SendState::InFlight), Wait), (1_000, Elapsed, Fail(Failure::Deadline))],
     );
     row(
-        "after a lost answer",
+        "after a lost response",
         WEBHOOKS,
         true,
         &[(0, MINE, Send), (995, SendFailed(SendState::Lost), Wait), (1_000, Elapsed, Fail(Failure::Deadline))],
@@ -164,7 +164,7 @@ fn submissions_that_fail() {
         &[(0, MINE, Send), (1, SendFailed(SendState::Lost), Fail(Failure::Submission))],
     );
     row(
-        "lost, polling, keys kept: a layer or a clone sends again",
+        "lost, polling, keys: a layer or a clone resends",
         POLLING_AND_KEYS,
         true,
         &[(0, MINE, Send), (1, SendFailed(SendState::Lost), Fail(Failure::Submission))],
@@ -176,7 +176,7 @@ fn submissions_that_fail() {
         &[(0, MINE, Send), (1, SendFailed(SendState::Lost), Wait), (5, Claimed(SendState::Accepted), Poll)],
     );
     row(
-        "lost, and an event tells the end",
+        "lost, and an event has the result",
         WEBHOOKS,
         true,
         &[(0, MINE, Send), (1, SendFailed(SendState::Lost), Wait), (5, ResultKnown, Finish)],
@@ -193,7 +193,7 @@ fn submissions_that_fail() {
         ],
     );
     row(
-        "lost, no event, keys kept: sent again, so many times",
+        "lost, no event, keys: resent up to the limit",
         WEBHOOKS_AND_KEYS,
         true,
         &[
@@ -363,7 +363,7 @@ fn the_time_to_wake_is_the_nearest_that_matters() {
     assert_eq!(Machine::new(None).wake_at(&LIMITS), None);
 }
 
-/// Whatever happens in whatever order: it never sends twice unless keys are kept, and once over it stays over and is silent.
+/// In every order of events it never sends twice without idempotency keys, and does nothing after it is over.
 #[test]
 fn no_order_of_events_sends_twice_or_wakes_the_dead() {
     let events = [

@@ -153,8 +153,8 @@ mod tests {
 
     #[test]
     fn response_about_another_job_is_bad() {
-        let answer = Response::new(Bytes::from(r#"{"job_id":"8","state":"done"}"#));
-        let error = GetJob::new(JobId::new("7").unwrap()).response(answer).unwrap_err();
+        let response = Response::new(Bytes::from(r#"{"job_id":"8","state":"done"}"#));
+        let error = GetJob::new(JobId::new("7").unwrap()).response(response).unwrap_err();
         assert!(error.is_bad_response() && error.to_string().contains("it is of job 8"));
     }
 

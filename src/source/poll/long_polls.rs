@@ -36,7 +36,7 @@ impl LongPolls {
         !self.unsupported.load(Relaxed)
     }
 
-    /// A long poll was answered.
+    /// A long poll returned; the daemon applied the preference or did not.
     pub(super) fn learn(&self, supported: bool) {
         self.unsupported.store(!supported, Relaxed);
     }
