@@ -65,10 +65,10 @@ impl Submit {
         let connection = self
             .connection
             .connect_or_embed(|mut builder| {
+                // A secret may be in the environment for other calls, and is of no use to a client that only polls.
                 if self.polling {
                     builder = builder.polling();
-                }
-                if let Some(secret) = secret {
+                } else if let Some(secret) = secret {
                     builder = builder.webhook_secret(secret);
                 }
                 if let Some(deadline) = self.deadline {

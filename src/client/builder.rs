@@ -2,7 +2,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::webhooks::WebhookMode;
+use super::webhooks::{WebhookMode, WebhookOptions};
 use super::{Client, stack};
 use crate::api::{Api, BaseUrl, HttpService, TransportBuilder};
 use crate::retry::RetrySubmission;
@@ -19,6 +19,7 @@ pub struct ClientBuilder {
     secrets: Vec<String>,
     webhooks: WebhookMode,
     public_url: Option<String>,
+    max_webhook_body: Option<usize>,
     deadline: Option<Duration>,
     on_drop: DropPolicy,
     retry: RetrySubmission,
@@ -38,6 +39,7 @@ impl ClientBuilder {
             secrets: Vec::new(),
             webhooks: WebhookMode::Listener { address: None },
             public_url: None,
+            max_webhook_body: None,
             deadline: None,
             on_drop: DropPolicy::Detach,
             retry: RetrySubmission::default(),
@@ -85,6 +87,13 @@ impl ClientBuilder {
     /// appended to it.
     pub fn public_url(mut self, url: impl Into<String>) -> Self {
         self.public_url = Some(url.into());
+        self
+    }
+
+    /// The size limit of a webhook, in bytes; 8 MiB unless set, because results contain artifacts. A webhook above it is a hint: the
+    /// client polls at once.
+    pub fn max_webhook_body(mut self, bytes: usize) -> Self {
+        self.max_webhook_body = Some(bytes);
         self
     }
 
@@ -159,7 +168,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::is_invalid`], naming the option, for an option that cannot work.
+    /// [`Error::is_invalid`], naming the option, for an option that cannot work, and for one that has no effect: a secret, a public URL
+    /// or a body limit with [`polling`](ClientBuilder::polling), a secret or a body limit with [`notifier`](ClientBuilder::notifier).
     ///
     /// # Cancel safety
     ///
@@ -230,7 +240,12 @@ impl ClientBuilder {
         }
         // Checked before anything is bound.
         waits.clone().build()?;
-        let webhooks = self.webhooks.open(&base, &self.secrets, self.public_url.as_deref()).await?;
+        let options = WebhookOptions {
+            secrets: &self.secrets,
+            public_url: self.public_url.as_deref(),
+            max_body: self.max_webhook_body,
+        };
+        let webhooks = self.webhooks.open(&base, options).await?;
         if let Some(endpoint) = &webhooks {
             waits = waits.webhooks(endpoint.clone());
         }

@@ -20,15 +20,32 @@ pub(super) enum WebhookMode {
     Mounted(Notifier),
 }
 
+/// The options for the receiver of a client.
+pub(super) struct WebhookOptions<'a> {
+    pub(super) secrets: &'a [String],
+    pub(super) public_url: Option<&'a str>,
+    pub(super) max_body: Option<usize>,
+}
+
 impl WebhookMode {
     pub(super) async fn open(
         self,
         daemon: &BaseUrl,
-        secrets: &[String],
-        public_url: Option<&str>,
+        options: WebhookOptions<'_>,
     ) -> Result<Option<WebhookEndpoint>, Error> {
+        let WebhookOptions { secrets, public_url, max_body } = options;
+        let ignored = |option: &'static str, reason: &'static str| Err(Error::invalid(option, reason));
         let address = match self {
+            Self::Off if !secrets.is_empty() => return ignored("webhook_secret", "has no effect with polling only"),
+            Self::Off if public_url.is_some() => return ignored("public_url", "has no effect with polling only"),
+            Self::Off if max_body.is_some() => return ignored("max_webhook_body", "has no effect with polling only"),
             Self::Off => return Ok(None),
+            Self::Mounted(_) if !secrets.is_empty() => {
+                return ignored("webhook_secret", "has no effect with a notifier: set it on the receiver");
+            }
+            Self::Mounted(_) if max_body.is_some() => {
+                return ignored("max_webhook_body", "has no effect with a notifier: set it on the receiver");
+            }
             Self::Mounted(notifier) => {
                 let url = public_url.ok_or_else(|| {
                     Error::invalid("public_url", "must be set with a notifier: it is the URL of its receiver")
@@ -40,7 +57,13 @@ impl WebhookMode {
         let notifier = Notifier::new();
         let receiver = WebhookReceiver::builder(notifier.clone());
         // The receiver refuses an empty list of secrets. Here it means that events are hints.
-        let receiver = if secrets.is_empty() { receiver } else { receiver.secrets(secrets) }.build()?;
+        let receiver = if secrets.is_empty() { receiver } else { receiver.secrets(secrets) };
+        let receiver = match max_body {
+            Some(0) => return Err(Error::invalid("max_webhook_body", "must not be zero")),
+            Some(bytes) => receiver.max_body(bytes),
+            None => receiver,
+        };
+        let receiver = receiver.build()?;
         // Checked before anything is bound.
         let public = public_url.map(|url| WebhookEndpoint::new(notifier.clone(), url)).transpose()?;
         let listener = match bind(receiver, address, daemon).await {

@@ -24,6 +24,15 @@ async fn invalid_options_are_named() {
     assert_invalid("public_url", client().public_url("http://:80/hooks")).await;
     assert_invalid("public_url", client().public_url("/hooks")).await;
     assert_invalid("public_url", client().notifier(Notifier::new())).await;
+    // Options that the mode of webhooks ignores.
+    assert_invalid("webhook_secret", client().webhook_secret("good").polling()).await;
+    assert_invalid("public_url", client().public_url("http://here.test").polling()).await;
+    assert_invalid("max_webhook_body", client().max_webhook_body(1 << 20).polling()).await;
+    let mounted = || client().notifier(Notifier::new()).public_url("http://here.test");
+    assert_invalid("webhook_secret", mounted().webhook_secret("good")).await;
+    assert_invalid("max_webhook_body", mounted().max_webhook_body(1 << 20)).await;
+    assert_invalid("max_webhook_body", client().max_webhook_body(0)).await;
+    assert!(mounted().build().await.is_ok());
     assert_invalid("deadline", client().deadline(Duration::ZERO)).await;
     assert_invalid("interval", client().poll_interval(Duration::ZERO)).await;
     assert_invalid("request_timeout", client().request_timeout(Duration::ZERO)).await;
@@ -46,7 +55,7 @@ fn invalid_requests_are_named() {
 
 #[tokio::test]
 async fn secrets_are_redacted() {
-    let builder = Client::builder("http://127.0.0.1:9").token("hunter2").webhook_secret("hunter3").polling();
+    let builder = Client::builder("http://127.0.0.1:9").token("hunter2").webhook_secret("hunter3");
     assert!(!format!("{builder:?}").contains("hunter"), "{builder:?}");
     let client = builder.build().await.unwrap();
     assert!(!format!("{client:?}").contains("hunter"), "{client:?}");
