@@ -1,5 +1,5 @@
 //! The overhead of a job on real sockets, by webhook and by polling, and of a single HTTP exchange for comparison. Client and
-//! daemon share the machine. The echo backend of the daemon returns at once.
+//! daemon share the machine. The echo backend of the daemon returns at once. The rate of polls is not limited.
 //!
 //! `cargo bench --bench jobs`
 #![expect(clippy::expect_used, reason = "a bench panics on failure")]
@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use foreman_client::source::PollPolicy;
 use foreman_client::{Client, SubmitRequest};
 use foreman_daemon::{Daemon, Echo};
 use tokio::runtime::Runtime;
@@ -38,7 +39,9 @@ fn jobs(criterion: &mut Criterion) {
     for source in ["webhook", "polling"] {
         let (daemon, client) = runtime.block_on(async {
             let daemon = daemon().await;
-            let builder = Client::builder(daemon.url());
+            // The default rate of polls, 200 a second, would be the result.
+            let policy = PollPolicy::builder().max_rate(u32::MAX).build().expect("a valid policy");
+            let builder = Client::builder(daemon.url()).poll_policy(policy);
             let builder = if source == "webhook" { builder.webhook_secret("secret") } else { builder.polling() };
             (daemon, builder.build().await.expect("a client"))
         });

@@ -16,7 +16,9 @@
 //! ```
 //!
 //! The client then binds nothing. A daemon that supports long polls holds each poll until the state changes, so that a result still
-//! comes at once; other daemons are polled by the [`PollPolicy`](crate::source::PollPolicy).
+//! comes at once; other daemons are polled by the [`PollPolicy`](crate::source::PollPolicy). A client sends at most 200 polls a second,
+//! whatever the number of its waits. If it has more short jobs than that, raise
+//! [`max_rate`](crate::source::PollPolicyBuilder::max_rate).
 //!
 //! # A port of its own: the default
 //!
