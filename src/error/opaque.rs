@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::BoxError;
 use super::kind::{Arrival, Kind};
-use crate::api::BaseUrl;
 use crate::{JobId, JobState};
+use foreman_protocol::BaseUrl;
 
 /// The error of a call.
 ///

@@ -8,9 +8,9 @@ use super::drop_policy::DropPolicy;
 use super::handle::Submission;
 use super::shared::SharedSubmission;
 use super::token::TokenId;
-use crate::api::BaseUrl;
 use crate::error::Kind;
 use crate::{Error, JobId};
+use foreman_protocol::BaseUrl;
 
 /// Keeps a submission alive. Every clone of a request and every wait has one. The drop of the last one frees the callback token
 /// and leaves the job to the drop policy.

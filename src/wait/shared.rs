@@ -11,9 +11,9 @@ use super::machine::{Facts, WaitLimits};
 use super::stats::Counters;
 use super::webhook_endpoint::WebhookEndpoint;
 use crate::Error;
-use crate::api::BaseUrl;
 use crate::source::{Pace, PollPolicy, Polling};
 use crate::submission::{DropPolicy, KeepAlive, Released, SharedSubmission, TokenId, WaitOwner};
+use foreman_protocol::BaseUrl;
 
 /// The options of a [`WaitLayer`](super::WaitLayer).
 #[derive(Clone)]

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
-use crate::api::BaseUrl;
 use crate::submission::TokenId;
 use crate::webhook::WebhookListener;
 use crate::{Error, Notifier};
+use foreman_protocol::BaseUrl;
 
 /// Where the daemon sends the events of the submissions of a [`WaitLayer`](super::WaitLayer): the registry that they reach, and the
 /// URL of the receiver that feeds it.

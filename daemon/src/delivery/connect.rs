@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
-use hyper_util::rt::TokioIo;
+use hyper_util::client::legacy::{Builder, Client};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tower::Service;
@@ -17,6 +18,15 @@ use crate::BoxError;
 
 /// The timeout for connecting to one address.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an idle connection stays open for the next webhook.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The configuration that the clients for `http` and `https` share.
+pub(super) fn client_builder() -> Builder {
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT).pool_max_idle_per_host(4);
+    builder
+}
 
 /// Connects to addresses that the policy allows.
 ///

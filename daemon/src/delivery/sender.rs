@@ -9,19 +9,16 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::{Builder, Client};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::client::legacy::Client;
 use tower::Service;
 
-use super::connect::{Connector, is_forbidden};
+use super::connect::{Connector, client_builder, is_forbidden};
 use super::{DeliveryOutcome, Policy, Webhook};
 use crate::BoxError;
 use crate::failure::failure;
 
 /// The timeout of an attempt, from connecting to the end of the response.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long an idle connection stays open for the next webhook.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// The largest response body that is read so that its connection can be reused, in bytes.
 const MAX_RESPONSE_BODY: usize = 4 * 1024;
 
@@ -97,13 +94,6 @@ impl Clients {
         }
         Ok(self.http.request(request).await?)
     }
-}
-
-/// The configuration that the clients for `http` and `https` share.
-pub(super) fn client_builder() -> Builder {
-    let mut builder = Client::builder(TokioExecutor::new());
-    builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT).pool_max_idle_per_host(4);
-    builder
 }
 
 /// Reads a short response body to its end, so that the connection can be reused. A longer body costs its connection. A body that

@@ -6,8 +6,7 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 
 use super::Roots;
-use super::connect::Connector;
-use super::sender::client_builder;
+use super::connect::{Connector, client_builder};
 use crate::BoxError;
 
 type Https = Client<HttpsConnector<Connector>, Full<Bytes>>;
