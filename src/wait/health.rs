@@ -53,6 +53,12 @@ impl WebhookHealth {
         if overdue.len() == 1 { Awaited::Only } else { Awaited::Also }
     }
 
+    /// The results whose events are awaited.
+    pub(super) fn awaited(&self) -> Vec<TokenId> {
+        let overdue = self.overdue.lock().unwrap_or_else(PoisonError::into_inner);
+        overdue.iter().map(|(token, _)| *token).collect()
+    }
+
     /// Removes the results whose grace is over at `now`. `is_missing` returns whether the event of one has still not come. Returns the
     /// number of missing events, and when to check again.
     pub(super) fn check(&self, now: Instant, mut is_missing: impl FnMut(TokenId) -> bool) -> (u64, Option<Instant>) {
@@ -80,4 +86,38 @@ pub(super) enum Awaited {
     Only,
     /// Others are awaited too, and the check of those is on its way.
     Also,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn awaited_events_are_bounded_and_checked_in_order() {
+        let (health, now) = (WebhookHealth::new(), Instant::now());
+        let token = || TokenId::random().unwrap();
+        assert_eq!(health.await_event(token(), now), Awaited::No, "webhooks are not proven");
+        health.arrived();
+        let (first, second) = (token(), token());
+        assert_eq!(health.await_event(first, now), Awaited::Only);
+        assert_eq!(health.await_event(second, now + Duration::from_secs(1)), Awaited::Also);
+        for _ in 2..LIMIT {
+            assert_eq!(health.await_event(token(), now + Duration::from_secs(2)), Awaited::Also);
+        }
+        assert_eq!(health.await_event(token(), now), Awaited::No, "over the limit");
+
+        assert_eq!(health.check(now + GRACE - Duration::from_millis(1), |_| true), (0, Some(now + GRACE)));
+        let mut checked = Vec::new();
+        let is_missing = |token| {
+            checked.push(token);
+            false
+        };
+        let next = now + GRACE + Duration::from_secs(1);
+        assert_eq!(health.check(now + GRACE, is_missing), (0, Some(next)));
+        assert_eq!(checked, [first]);
+        assert!(health.is_working());
+        assert_eq!(health.check(next, |_| true), (1, Some(next + Duration::from_secs(1))));
+        assert!(!health.is_working());
+        assert_eq!(health.awaited().len(), LIMIT - 2);
+    }
 }

@@ -127,6 +127,17 @@ impl Shared {
     }
 }
 
+/// A notifier may outlive many clients that share it.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(webhooks) = &self.webhooks {
+            for token in self.health.awaited() {
+                webhooks.notifier().is_missing(token);
+            }
+        }
+    }
+}
+
 /// Runs while events are awaited.
 async fn check_awaited(shared: Weak<Shared>) {
     let mut next = Instant::now() + GRACE;
