@@ -43,5 +43,5 @@ pub use self::job::{Artifact, JobId, JobResult, JobState, JobStatus};
 pub use self::model::{EmbedInput, EmbedRequest, EmbedResponse, ModelInfo};
 pub use self::request::{Message, SubmitRequest, SubmitRequestBuilder};
 pub use self::source::{Notifier, WebhookStats};
-pub use self::submission::{DropPolicy, StateChange, States, Submission, Via};
+pub use self::submission::{DaemonId, DropPolicy, StateChange, States, Submission, Via};
 pub use self::wait::{JobWait, Wait, WaitLayer};

@@ -24,6 +24,7 @@
 //!
 //! A [`Submission`] is a handle that only observes. [`DropPolicy`] decides what happens to an abandoned job.
 
+mod daemon_id;
 mod drop_policy;
 mod handle;
 mod history;
@@ -33,6 +34,7 @@ mod state;
 mod token;
 mod wakers;
 
+pub use self::daemon_id::DaemonId;
 pub use self::drop_policy::DropPolicy;
 pub use self::handle::{States, Submission};
 pub use self::history::{StateChange, Via};

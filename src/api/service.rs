@@ -12,6 +12,7 @@ use tower::Service;
 use super::future::ApiFuture;
 use super::{BaseUrl, Call, HttpService};
 use crate::Error;
+use crate::submission::DaemonId;
 
 /// The timeout of a request unless set otherwise.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -91,6 +92,12 @@ impl<T> Api<T> {
         }
         Arc::make_mut(&mut self.target).max_response_size = bytes;
         Ok(self)
+    }
+
+    /// The identity of the daemon and of the token, for [`WaitLayerBuilder::daemon`](crate::wait::WaitLayerBuilder::daemon).
+    #[must_use]
+    pub fn daemon_id(&self) -> DaemonId {
+        DaemonId::new(self.target.base.clone(), self.target.authorization.as_ref().map(HeaderValue::as_bytes))
     }
 
     /// The base URL of the daemon.

@@ -227,7 +227,7 @@ impl ClientBuilder {
         if let Some(bytes) = self.max_response_size {
             api = api.max_response_size(bytes)?;
         }
-        let mut waits = WaitLayer::builder(api.clone()).daemon(base.clone());
+        let mut waits = WaitLayer::builder(api.clone()).daemon(api.daemon_id());
         waits = waits.poll_policy(policy).on_drop(self.on_drop, api.clone());
         if let Some(deadline) = self.deadline {
             waits = waits.deadline(deadline);

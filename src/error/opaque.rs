@@ -107,6 +107,15 @@ impl Error {
         self
     }
 
+    /// Whether it was made above the submission, by a layer that knows nothing of it: it has no key, no job and no HTTP request.
+    fn is_of_a_layer(&self) -> bool {
+        let inner = &*self.0;
+        let anonymous = inner.key.is_none() && inner.job_id.is_none() && inner.call.is_none();
+        anonymous
+            && inner.arrival == Arrival::Unknown
+            && matches!(inner.kind, Kind::RequestTimeout(_) | Kind::Transport | Kind::Service)
+    }
+
     pub(crate) fn kind(&self) -> &Kind {
         &self.0.kind
     }
@@ -142,8 +151,9 @@ impl Error {
     /// Whether a job may be queued or running at the daemon although this call has ended. `true` if that is not known.
     #[must_use]
     pub fn may_be_running(&self) -> bool {
-        let known = self.0.job_id.is_some() && !self.0.last_state.as_ref().is_some_and(JobState::is_terminal);
-        (known && !self.is_not_found() && !self.is_job_failed()) || self.is_maybe_submitted()
+        let inner = &*self.0;
+        let known = inner.job_id.is_some() && !inner.last_state.as_ref().is_some_and(JobState::is_terminal);
+        (known && !self.is_not_found() && !self.is_job_failed()) || self.is_maybe_submitted() || self.is_of_a_layer()
     }
 
     /// The HTTP status of the response, if there was one.

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::stats::{RefusalReason, WebhookCounters, WebhookStats};
@@ -28,8 +28,10 @@ struct Registry {
     /// Submissions whose result a poll returned, and the service that wants to know if their event still comes. Bounded by that
     /// service.
     awaited: Mutex<HashMap<TokenId, Weak<dyn WaitOwner>>>,
-    /// The receiver was closed, and no event has come since.
+    /// A receiver was closed, and no event has come by another one since.
     interrupted: AtomicBool,
+    /// How often. A request that came before the last time shows nothing about what comes after it.
+    interruptions: AtomicU64,
     counters: WebhookCounters,
 }
 
@@ -50,6 +52,7 @@ impl Notifier {
             submissions: Mutex::default(),
             awaited: Mutex::default(),
             interrupted: AtomicBool::new(false),
+            interruptions: AtomicU64::new(0),
             counters: WebhookCounters::default(),
         }))
     }
@@ -69,6 +72,9 @@ impl Notifier {
     /// Registers `submission` under a new id.
     pub(crate) fn register(&self, submission: &Arc<SharedSubmission>) -> Result<TokenId, Error> {
         let id = TokenId::random().map_err(|error| Error::new(Kind::Service).with_source(error))?;
+        if self.0.key.is_none() {
+            return Err(Error::new(Kind::Service).with_source("the operating system has no random bytes"));
+        }
         let mut submissions = self.submissions();
         if submissions.len() >= self.0.capacity {
             return Err(Error::new(Kind::Capacity(self.0.capacity)));
@@ -89,11 +95,13 @@ impl Notifier {
         drop(submission);
     }
 
-    /// The submission of a token. `None` for a token that this registry has not made.
-    pub(crate) fn find(&self, token: &str) -> Option<Recipient> {
+    /// The submission of a token. `None` for a token that this registry has not made. `draining`: the request comes by a receiver that
+    /// is about to stop.
+    pub(crate) fn find(&self, token: &str, draining: bool) -> Option<Recipient> {
         let id = self.0.key.as_ref()?.read(token)?;
         let submission = self.submissions().get(&id).cloned();
-        Some(Recipient { id, submission, registry: Arc::clone(&self.0) })
+        let interruptions = (!draining).then(|| self.0.interruptions.load(Relaxed));
+        Some(Recipient { id, submission, registry: Arc::clone(&self.0), interruptions })
     }
 
     /// Notes that the event of a submission is to come yet. If it does, `owner` is notified.
@@ -108,6 +116,7 @@ impl Notifier {
 
     /// The receiver was closed: no event will come for now, so waits poll as if there were no webhooks. The next event ends that.
     pub(crate) fn interrupt(&self) {
+        self.0.interruptions.fetch_add(1, Relaxed);
         self.0.interrupted.store(true, Relaxed);
         self.wake_all();
     }
@@ -157,6 +166,8 @@ pub(crate) struct Recipient {
     id: TokenId,
     submission: Option<Arc<SharedSubmission>>,
     registry: Arc<Registry>,
+    /// How many interruptions there were when the request came. `None` by a receiver that is about to stop.
+    interruptions: Option<u64>,
 }
 
 impl Recipient {
@@ -193,7 +204,9 @@ impl Recipient {
     }
 
     fn arrived(&self) {
-        self.registry.interrupted.store(false, Relaxed);
+        if self.interruptions == Some(self.registry.interruptions.load(Relaxed)) {
+            self.registry.interrupted.store(false, Relaxed);
+        }
         let owner = self.registry.awaited().remove(&self.id);
         if let Some(owner) = owner.and_then(|owner| owner.upgrade()) {
             owner.webhook_arrived();

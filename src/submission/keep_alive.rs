@@ -4,9 +4,11 @@ use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
 use uuid::Uuid;
 
+use super::daemon_id::DaemonId;
 use super::drop_policy::DropPolicy;
 use super::handle::Submission;
 use super::shared::SharedSubmission;
+use super::state::SendState;
 use super::token::TokenId;
 use crate::error::Kind;
 use crate::{Error, JobId};
@@ -29,8 +31,8 @@ pub(crate) trait WaitOwner: fmt::Debug + Send + Sync {
     /// When the registry is full.
     fn register(&self, submission: &Arc<SharedSubmission>) -> Result<Option<TokenId>, Error>;
 
-    /// The base URL of the daemon, if it is known. Two owners with the same one are of the same daemon.
-    fn daemon(&self) -> Option<&BaseUrl>;
+    /// The identity of the daemon, if it is known. Two owners with the same one are of the same daemon.
+    fn daemon(&self) -> Option<&DaemonId>;
 
     /// The URL for the events of that token.
     fn callback_url(&self, token: TokenId) -> String;
@@ -43,6 +45,12 @@ pub(crate) trait WaitOwner: fmt::Debug + Send + Sync {
 
     /// The submission is abandoned, or its registration was not needed. Called from a drop: must not block or panic.
     fn released(self: Arc<Self>, released: Released);
+}
+
+impl dyn WaitOwner {
+    fn base_url(&self) -> Option<&BaseUrl> {
+        self.daemon().map(DaemonId::base_url)
+    }
 }
 
 /// What remains of a submission that is abandoned.
@@ -89,33 +97,46 @@ impl KeepAlive {
         Submission::new(Arc::clone(&self.0))
     }
 
-    /// Registers the submission with the service that is about to send it or to poll its job.
+    /// Claims the right to send for the daemon of `owner`, and registers the submission for its events there. Returns the state it
+    /// found; `Fresh` means that the caller is the one to send.
     ///
     /// A submission belongs to the daemon that may have it. A fresh one moves to the daemon of `owner`; any other stays, and
-    /// fails at the service of another daemon, where its job id means another job or none.
+    /// fails at the service of another daemon, where its job id means another job or none. Both happen under one lock: between a
+    /// registration and a claim that were apart, the submission could move to a third daemon.
     ///
     /// # Errors
     ///
     /// When it belongs to another daemon, and when the registry is full.
-    pub(crate) fn register(&self, owner: &Arc<dyn WaitOwner>) -> Result<(), Error> {
-        let mut locked = self.0.lock();
-        if let Some(registration) = &locked.registration {
-            if registration.is_of_same_daemon(owner) {
-                return Ok(());
+    pub(crate) fn claim(&self, owner: &Arc<dyn WaitOwner>) -> Result<SendState, Error> {
+        let mut moved = None;
+        let claimed = self.0.update_locked(|locked| {
+            let registered = match &locked.registration {
+                // A job that was attached to by its id is not sent, and has no callback.
+                None => self.0.key().is_none(),
+                Some(registration) if registration.is_of_same_daemon(owner) => true,
+                Some(_) if locked.state.is_fresh() => false,
+                Some(registration) => {
+                    return Err(Error::new(Kind::OtherDaemon).with_daemon(registration.owner.base_url().cloned()));
+                }
+            };
+            if !registered {
+                let token = owner.register(&self.0)?;
+                moved = locked.registration.replace(Registration { owner: Arc::clone(owner), token });
             }
-            if !locked.state.is_fresh() {
-                let error = Error::new(Kind::OtherDaemon).with_daemon(registration.owner.daemon().cloned());
-                let (job_id, last_state) = (locked.state.job_id().cloned(), locked.state.last_state().cloned());
-                return Err(error.with_job(job_id, self.0.key(), last_state));
-            }
-        }
-        let token = owner.register(&self.0)?;
-        let moved = locked.registration.replace(Registration { owner: Arc::clone(owner), token });
-        drop(locked);
+            Ok(locked.state.claim())
+        });
         if let Some(Registration { owner, token }) = moved {
             owner.released(Released { token, ..Released::default() });
         }
-        Ok(())
+        claimed
+    }
+
+    /// The token of its callback URL, if it is registered for webhooks with this owner.
+    pub(crate) fn token_with(&self, owner: &Arc<dyn WaitOwner>) -> Option<TokenId> {
+        let locked = self.0.lock();
+        let registration =
+            locked.registration.as_ref().filter(|registration| Arc::ptr_eq(&registration.owner, owner))?;
+        registration.token
     }
 
     /// The token of its callback URL, if it is registered for webhooks.
@@ -140,8 +161,8 @@ impl KeepAlive {
 
 impl Registration {
     fn is_of_same_daemon(&self, owner: &Arc<dyn WaitOwner>) -> bool {
-        let same_url = || self.owner.daemon().is_some_and(|daemon| Some(daemon) == owner.daemon());
-        Arc::ptr_eq(&self.owner, owner) || same_url()
+        let same_id = || self.owner.daemon().is_some_and(|daemon| Some(daemon) == owner.daemon());
+        Arc::ptr_eq(&self.owner, owner) || same_id()
     }
 }
 
@@ -155,7 +176,7 @@ impl SharedSubmission {
 
     /// The daemon that it is sent to, if it was sent by an owner that knows it.
     pub(crate) fn daemon(&self) -> Option<BaseUrl> {
-        self.lock().registration.as_ref()?.owner.daemon().cloned()
+        self.lock().registration.as_ref()?.owner.base_url().cloned()
     }
 }
 

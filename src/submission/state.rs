@@ -122,6 +122,10 @@ impl SubmissionState {
         self.sending == SendState::Fresh
     }
 
+    pub(crate) fn has_result(&self) -> bool {
+        self.result.is_some()
+    }
+
     pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot {
             result: self.result(),
@@ -157,7 +161,7 @@ impl SubmissionState {
     // `unsent` or `lost`, so that the next one knows which of the two it was.
 
     /// `Fresh` -> `InFlight`: the caller is the one to send. In every other state nothing changes. Returns the state it found.
-    pub(crate) fn claim(&mut self) -> SendState {
+    pub(super) fn claim(&mut self) -> SendState {
         let found = self.sending;
         if found == SendState::Fresh {
             self.sending = SendState::InFlight;

@@ -15,7 +15,7 @@ use super::step::{Sender, Step, StepOutcome};
 use crate::api::{Accepted, GetJob, Polled};
 use crate::error::Kind;
 use crate::source::Pace;
-use crate::submission::{KeepAlive, SendState, SubmissionState, Via, WaitOwner, WakerSlot};
+use crate::submission::{KeepAlive, SendState, SubmissionState, Via, WakerSlot};
 use crate::{BoxError, Error, JobResult, JobStatus, SubmitRequest};
 
 /// A wait for one job: the future of [`Wait`](super::Wait), which resolves to the finished job.
@@ -60,7 +60,7 @@ where
     S: Service<SubmitRequest>,
     P: Service<GetJob>,
 {
-    /// Registers the submission for its events before anything is sent. `submit` is ready.
+    /// `submit` is ready.
     pub(super) fn submit(
         submit: S,
         request: SubmitRequest,
@@ -68,26 +68,15 @@ where
         deadline: Option<Duration>,
         shared: Arc<Shared>,
     ) -> Self {
-        let owner: Arc<dyn WaitOwner> = Arc::clone(&shared) as _;
         let submission = request.keep_alive().clone();
-        let (step, error) = match submission.register(&owner) {
-            Ok(()) => (Step::Idle(Sender::new(submit, request, polls)), None),
-            Err(error) => (Step::Unregistered, Some(error)),
-        };
-        Self::new(submission, step, error, Machine::new(deadline), shared)
+        Self::new(submission, Step::Idle(Sender::new(submit, request, polls)), Machine::new(deadline), shared)
     }
 
     pub(super) fn attach(submission: KeepAlive, polls: P, deadline: Option<Duration>, shared: Arc<Shared>) -> Self {
-        Self::new(submission, Step::Attached { polls }, None, Machine::attached(deadline), shared)
+        Self::new(submission, Step::Attached { polls }, Machine::attached(deadline), shared)
     }
 
-    fn new(
-        submission: KeepAlive,
-        step: Step<S, P>,
-        last_error: Option<Error>,
-        machine: Machine,
-        shared: Arc<Shared>,
-    ) -> Self {
+    fn new(submission: KeepAlive, step: Step<S, P>, machine: Machine, shared: Arc<Shared>) -> Self {
         shared.counters.started.add();
         Self {
             submission,
@@ -98,7 +87,7 @@ where
             signed_events: 0,
             hints: 0,
             polls: 0,
-            last_error,
+            last_error: None,
             step,
             timer: None,
         }
@@ -151,11 +140,16 @@ where
             *this.hints = snapshot.hints;
             return Poll::Ready((Event::Hint, None));
         }
-        if matches!(*this.step, Step::Unregistered) {
-            return Poll::Ready((Event::RegistrationFailed, None));
-        }
         if this.machine.reacts_to(snapshot.sending) {
-            return Poll::Ready((Event::Claimed(shared.update(SubmissionState::claim)), None));
+            // Registers the submission for its events, before anything is sent.
+            let event = match this.submission.claim(&this.shared.owner()) {
+                Ok(found) => Event::Claimed(found),
+                Err(error) => {
+                    *this.last_error = Some(error);
+                    Event::ClaimFailed
+                }
+            };
+            return Poll::Ready((event, None));
         }
         // After a terminal hint the next poll may still return an older state, so the polls after it must not be slow.
         let usual = if snapshot.terminal_hint { Pace::Steady } else { this.shared.pace(this.submission) };
@@ -236,6 +230,8 @@ where
                 let facts = this.shared.facts(this.submission);
                 this.machine.on(Event::Overtaken, this.started.elapsed(), facts, &this.shared.limits);
             }
+            // The sender may never be polled again.
+            Action::PresumeLost => _ = submission.update(SubmissionState::lost),
             Action::Send | Action::Resend => {
                 this.shared.counters.submitted.add();
                 this.step.send();
@@ -274,7 +270,9 @@ where
     fn finish(self: Pin<&mut Self>, result: JobResult, via: Via) -> JobResult {
         let this = self.project();
         let by_poll = |via: Via| via != Via::Webhook && !this.machine.was_prompted();
-        let token = if by_poll(via) { this.submission.token() } else { None };
+        // Not for a clone that finds the result stored: its event may have come.
+        let first = by_poll(via) && !this.submission.shared().read(SubmissionState::has_result);
+        let token = if first { this.submission.token_with(&this.shared.owner()) } else { None };
         if let Some(token) = token {
             // Before the result is stored, since its event may come right after that.
             this.shared.await_event(token);

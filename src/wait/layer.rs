@@ -8,9 +8,9 @@ use super::machine::WaitLimits;
 use super::service::Wait;
 use super::shared::{Settings, Shared};
 use super::webhook_endpoint::WebhookEndpoint;
-use crate::api::{BaseUrl, CancelJob, GetJob, Polled};
+use crate::api::{CancelJob, GetJob, Polled};
 use crate::source::PollPolicy;
-use crate::submission::DropPolicy;
+use crate::submission::{DaemonId, DropPolicy};
 use crate::{BoxError, Error, JobStatus};
 
 /// Turns a service that submits into one that resolves to the finished job.
@@ -19,43 +19,43 @@ use crate::{BoxError, Error, JobStatus};
 #[derive(Debug, Clone)]
 pub struct WaitLayer<P> {
     polls: P,
-    settings: Settings,
+    deadline: Option<Duration>,
+    shared: Arc<Shared>,
 }
 
 impl<P> WaitLayer<P> {
     /// A layer whose waits only poll, by the default [`PollPolicy`], and have no deadline.
     pub fn new(polls: P) -> Self {
+        Self::builder(polls).finish()
+    }
+
+    /// Starts a layer with options of your own.
+    pub fn builder(polls: P) -> WaitLayerBuilder<P> {
         let limits = WaitLimits {
             failure_budget: Duration::from_secs(120),
             not_found_grace: Duration::from_secs(5),
             lost_response_window: Duration::from_secs(10),
             final_poll_timeout: Duration::from_secs(5),
         };
-        let poll_policy = PollPolicy::default();
         let settings = Settings {
             daemon: None,
             deadline: None,
             limits,
-            poll_policy,
+            poll_policy: PollPolicy::default(),
             webhooks: None,
             drop_policy: DropPolicy::Detach,
             canceller: None,
         };
-        Self { polls, settings }
-    }
-
-    /// Starts a layer with options of your own.
-    pub fn builder(polls: P) -> WaitLayerBuilder<P> {
-        WaitLayerBuilder { layer: Self::new(polls) }
+        WaitLayerBuilder { polls, settings }
     }
 }
 
+/// The services of one layer and its clones share the rate of polls, the statistics, and what is known of the daemon.
 impl<S, P: Clone> Layer<S> for WaitLayer<P> {
     type Service = Wait<S, P>;
 
     fn layer(&self, submit: S) -> Wait<S, P> {
-        let settings = self.settings.clone();
-        Wait::new(submit, self.polls.clone(), settings.deadline, Arc::new(Shared::new(settings)))
+        Wait::new(submit, self.polls.clone(), self.deadline, Arc::clone(&self.shared))
     }
 }
 
@@ -63,35 +63,37 @@ impl<S, P: Clone> Layer<S> for WaitLayer<P> {
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct WaitLayerBuilder<P> {
-    layer: WaitLayer<P>,
+    polls: P,
+    settings: Settings,
 }
 
 impl<P> WaitLayerBuilder<P> {
-    /// The base URL of the daemon that the services of this layer submit to and poll; not known unless set.
+    /// The identity of the daemon that the services of this layer submit to and poll: [`Api::daemon_id`](crate::Api::daemon_id), or a base
+    /// URL. Not known unless set.
     ///
     /// A submission that may have arrived at a daemon never moves to another one ([`Error::is_other_daemon`]). Two layers with the
-    /// same base URL are of the same daemon; without one, a layer is taken for a daemon of its own.
-    pub fn daemon(mut self, base_url: BaseUrl) -> Self {
-        self.layer.settings.daemon = Some(base_url);
+    /// same identity are of the same daemon. A layer without one is taken for a daemon of its own.
+    pub fn daemon(mut self, daemon: impl Into<DaemonId>) -> Self {
+        self.settings.daemon = Some(daemon.into());
         self
     }
 
     /// Has the daemon send events to this endpoint. Without one, waits only poll.
     pub fn webhooks(mut self, endpoint: WebhookEndpoint) -> Self {
-        self.layer.settings.webhooks = Some(endpoint);
+        self.settings.webhooks = Some(endpoint);
         self
     }
 
     /// How often to poll; [`PollPolicy::default`] unless set.
     pub fn poll_policy(mut self, policy: PollPolicy) -> Self {
-        self.layer.settings.poll_policy = policy;
+        self.settings.poll_policy = policy;
         self
     }
 
     /// How long a wait may last from its call; without limit unless set. At the deadline the job is polled once more, and if it has not
     /// finished the wait ends with [`Error::is_deadline`]. The job goes on.
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.layer.settings.deadline = Some(deadline);
+        self.settings.deadline = Some(deadline);
         self
     }
 
@@ -108,34 +110,34 @@ impl<P> WaitLayerBuilder<P> {
         C: Service<CancelJob, Response = JobStatus, Error: Into<BoxError>, Future: Send>,
         C: Service<GetJob, Response = Polled, Error: Into<BoxError>, Future: Send>,
     {
-        self.layer.settings.drop_policy = policy;
-        self.layer.settings.canceller = Some(Arc::new(CancelBy::new(service)));
+        self.settings.drop_policy = policy;
+        self.settings.canceller = Some(Arc::new(CancelBy::new(service)));
         self
     }
 
     /// How long polls may fail one after the other before the wait ends with the last error; 2 min unless set. A successful poll or an
     /// event resets it.
     pub fn failure_budget(mut self, budget: Duration) -> Self {
-        self.layer.settings.limits.failure_budget = budget;
+        self.settings.limits.failure_budget = budget;
         self
     }
 
     /// How long after the submission a 404 for the job is not final; 5 s unless set.
     pub fn not_found_grace(mut self, grace: Duration) -> Self {
-        self.layer.settings.limits.not_found_grace = grace;
+        self.settings.limits.not_found_grace = grace;
         self
     }
 
     /// How long a wait with webhooks gives an event to name the job after the response to the submission was lost; 10 s unless set.
     /// After that it resends the submission to a daemon that supports idempotency keys, and fails otherwise.
     pub fn lost_response_window(mut self, window: Duration) -> Self {
-        self.layer.settings.limits.lost_response_window = window;
+        self.settings.limits.lost_response_window = window;
         self
     }
 
     /// The timeout of the final poll at the deadline; 5 s unless set.
     pub fn final_poll_timeout(mut self, limit: Duration) -> Self {
-        self.layer.settings.limits.final_poll_timeout = limit;
+        self.settings.limits.final_poll_timeout = limit;
         self
     }
 
@@ -145,9 +147,14 @@ impl<P> WaitLayerBuilder<P> {
     ///
     /// [`Error::is_invalid`], naming the option, for a deadline of zero.
     pub fn build(self) -> Result<WaitLayer<P>, Error> {
-        if self.layer.settings.deadline.is_some_and(|deadline| deadline.is_zero()) {
+        if self.settings.deadline.is_some_and(|deadline| deadline.is_zero()) {
             return Err(Error::invalid("deadline", "must not be zero"));
         }
-        Ok(self.layer)
+        Ok(self.finish())
+    }
+
+    fn finish(self) -> WaitLayer<P> {
+        let Self { polls, settings } = self;
+        WaitLayer { polls, deadline: settings.deadline, shared: Arc::new(Shared::new(settings)) }
     }
 }

@@ -54,8 +54,10 @@ pub(crate) struct Machine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Start,
-    /// Another wait sends the same submission.
-    Following,
+    /// Another wait sends the same submission. If nothing comes of it until then, its response counts as lost.
+    Following {
+        until: Duration,
+    },
     /// This wait sends it.
     Sending,
     /// The response was lost. An event may name the job until then.
@@ -72,8 +74,8 @@ enum Phase {
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// The webhook registry has no room for the submission.
-    RegistrationFailed,
+    /// The submission belongs to another daemon, or the webhook registry is full.
+    ClaimFailed,
     /// The wait asked for the right to send and found this state. `Fresh` means that it has the right now.
     Claimed(SendState),
     /// It asked for the right to send again, and another wait had taken it.
@@ -125,6 +127,8 @@ pub(crate) enum Action {
     Send,
     /// Take the right to send what may have arrived, and send it again.
     Resend,
+    /// Treat the response to the submission that another wait sends as lost.
+    PresumeLost,
     /// Start to poll.
     Poll,
     /// Poll without a pause.
@@ -200,7 +204,9 @@ impl Machine {
     pub(crate) fn wake_at(&self, limits: &WaitLimits) -> Option<Duration> {
         match self.phase {
             Phase::Over => None,
-            Phase::Lost { until } => Some(self.deadline.map_or(until, |deadline| deadline.min(until))),
+            Phase::Following { until } | Phase::Lost { until } => {
+                Some(self.deadline.map_or(until, |deadline| deadline.min(until)))
+            }
             Phase::FinalPoll => self.deadline.map(|deadline| deadline.saturating_add(limits.final_poll_timeout)),
             _ => self.deadline,
         }
@@ -210,7 +216,7 @@ impl Machine {
     pub(crate) fn reacts_to(&self, sending: SendState) -> bool {
         match self.phase {
             Phase::Start => true,
-            Phase::Following => sending != SendState::InFlight,
+            Phase::Following { .. } => sending != SendState::InFlight,
             Phase::Lost { .. } => sending != SendState::Lost,
             _ => false,
         }
@@ -231,20 +237,19 @@ impl Machine {
             // that nothing is reported twice, because sources that are still in flight report to a machine that is over.
             (Phase::Over, _) => Action::Wait,
             (_, Event::ResultKnown | Event::Polled { terminal: true, .. }) => self.end(Action::Finish),
-            (Phase::Start, Event::RegistrationFailed) => self.end(Action::Fail(Failure::Submission)),
+            (Phase::Start | Phase::Following { .. } | Phase::Lost { .. }, Event::ClaimFailed) => {
+                self.end(Action::Fail(Failure::Submission))
+            }
 
             // # Who sends: Start, Following, Lost -> Sending | Following | Lost | Polling
             //
             // Waits on clones of one request share one submission, and its state decides which of them sends. A wait that does
             // not send holds nothing that the sender needs. It claims again whenever the state changes, so that a sender that is
             // dropped or fails is replaced, and none is replaced while it sends.
-            (Phase::Start | Phase::Following | Phase::Lost { .. }, Event::Claimed(sending)) => {
+            (Phase::Start | Phase::Following { .. } | Phase::Lost { .. }, Event::Claimed(sending)) => {
                 self.claimed(sending, now, facts, limits)
             }
-            (Phase::Sending, Event::Overtaken) => {
-                self.phase = Phase::Following;
-                Action::Wait
-            }
+            (Phase::Sending, Event::Overtaken) => self.follow(now, limits),
 
             // # The outcome of sending: Sending -> Polling | Lost | Over
             //
@@ -294,7 +299,7 @@ impl Machine {
             }
             (_, Event::SignedState) => Action::Wait,
             // Reports of a send or a poll from a phase that has ended it.
-            (_, Event::RegistrationFailed | Event::Claimed(_) | Event::Overtaken) => Action::Wait,
+            (_, Event::ClaimFailed | Event::Claimed(_) | Event::Overtaken) => Action::Wait,
             (_, Event::Accepted | Event::SendFailed(_)) => Action::Wait,
             (_, Event::Polled { .. } | Event::PollFailed(_)) => Action::Wait,
         }
@@ -307,16 +312,21 @@ impl Machine {
                 self.sent = true;
                 Action::Send
             }
-            SendState::InFlight => {
-                self.phase = Phase::Following;
-                Action::Wait
-            }
+            SendState::InFlight => self.follow(now, limits),
             SendState::Accepted => self.poll(now, limits),
             // The window does not start again.
             SendState::Lost if matches!(self.phase, Phase::Lost { .. }) => Action::Wait,
             SendState::Lost if facts.webhooks => self.lose(now, limits),
             SendState::Lost => self.resend(facts),
         }
+    }
+
+    /// Start -> Following. A wait that already follows keeps its time.
+    fn follow(&mut self, now: Duration, limits: &WaitLimits) -> Action {
+        if !matches!(self.phase, Phase::Following { .. }) {
+            self.phase = Phase::Following { until: now.saturating_add(limits.failure_budget) };
+        }
+        Action::Wait
     }
 
     fn poll(&mut self, now: Duration, limits: &WaitLimits) -> Action {
@@ -364,6 +374,8 @@ impl Machine {
             // No job id is known, so there is nothing to poll.
             _ if past_deadline => self.end(Action::Fail(Failure::Deadline)),
             Phase::Lost { until } if now >= until => self.resend(facts),
+            // The caller of the wait that sends may have stopped polling it. No wait depends on that.
+            Phase::Following { until } if now >= until => Action::PresumeLost,
             _ => Action::Wait,
         }
     }

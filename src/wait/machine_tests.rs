@@ -1,9 +1,8 @@
 //! One row for each race: the events, the second of each, and the action of the machine.
 
-use super::Action::{Fail, Finish, Poll, PollFinally, PollNow, Resend, Send, Wait};
+use super::Action::{Fail, Finish, Poll, PollFinally, PollNow, PresumeLost, Resend, Send, Wait};
 use super::Event::{
-    Accepted, Claimed, Elapsed, Hint, Overtaken, PollFailed, Polled, RegistrationFailed, ResultKnown, SendFailed,
-    SignedState,
+    Accepted, ClaimFailed, Claimed, Elapsed, Hint, Overtaken, PollFailed, Polled, ResultKnown, SendFailed, SignedState,
 };
 use super::*;
 
@@ -212,8 +211,8 @@ fn submissions_that_fail() {
 
 #[test]
 fn full_registry_fails_before_sending() {
-    row("no clone is known", WEBHOOKS, true, &[(0, RegistrationFailed, Fail(Failure::Submission))]);
-    row("a clone has the result", WEBHOOKS, true, &[(0, ResultKnown, Finish), (0, RegistrationFailed, Wait)]);
+    row("no clone is known", WEBHOOKS, true, &[(0, ClaimFailed, Fail(Failure::Submission))]);
+    row("a clone has the result", WEBHOOKS, true, &[(0, ResultKnown, Finish), (0, ClaimFailed, Wait)]);
 }
 
 #[test]
@@ -270,6 +269,17 @@ fn clones_of_one_request() {
             (0, Claimed(SendState::Lost), Wait),
             (3, Claimed(SendState::InFlight), Wait),
             (4, Claimed(SendState::Accepted), Poll),
+        ],
+    );
+    row(
+        "behind one that is never polled again",
+        POLLING_AND_KEYS,
+        false,
+        &[
+            (0, Claimed(SendState::InFlight), Wait),
+            (119, Elapsed, Wait),
+            (120, Elapsed, PresumeLost),
+            (120, Claimed(SendState::Lost), Resend),
         ],
     );
     row(

@@ -6,19 +6,18 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::cancel_on_drop::{CancelOnDrop, cancel_in_background};
-use super::health::{Awaited, GRACE, WebhookHealth};
+use super::health::{Awaited, Checked, GRACE, WebhookHealth};
 use super::machine::{Facts, WaitLimits};
 use super::stats::Counters;
 use super::webhook_endpoint::WebhookEndpoint;
 use crate::Error;
 use crate::source::{Pace, PollPolicy, Polling};
-use crate::submission::{DropPolicy, KeepAlive, Released, SharedSubmission, TokenId, WaitOwner};
-use foreman_protocol::BaseUrl;
+use crate::submission::{DaemonId, DropPolicy, KeepAlive, Released, SharedSubmission, TokenId, WaitOwner};
 
 /// The options of a [`WaitLayer`](super::WaitLayer).
 #[derive(Clone)]
 pub(super) struct Settings {
-    pub(super) daemon: Option<BaseUrl>,
+    pub(super) daemon: Option<DaemonId>,
     pub(super) deadline: Option<Duration>,
     pub(super) limits: WaitLimits,
     pub(super) poll_policy: PollPolicy,
@@ -46,7 +45,7 @@ pub(super) struct Shared {
     pub(super) limits: WaitLimits,
     pub(super) polling: Arc<Polling>,
     pub(super) counters: Arc<Counters>,
-    daemon: Option<BaseUrl>,
+    daemon: Option<DaemonId>,
     webhooks: Option<WebhookEndpoint>,
     drop_policy: DropPolicy,
     canceller: Option<Arc<dyn CancelOnDrop>>,
@@ -69,6 +68,10 @@ impl Shared {
             health: WebhookHealth::new(),
             supports_idempotency: AtomicBool::new(false),
         }
+    }
+
+    pub(super) fn owner(self: &Arc<Self>) -> Arc<dyn WaitOwner> {
+        Arc::clone(self) as _
     }
 
     pub(super) fn facts(&self, submission: &KeepAlive) -> Facts {
@@ -98,9 +101,8 @@ impl Shared {
         if awaited == Awaited::No {
             return;
         }
-        let owner: Arc<dyn WaitOwner> = Arc::clone(self) as _;
-        webhooks.notifier().await_event(token, Arc::downgrade(&owner));
-        if awaited == Awaited::Only
+        webhooks.notifier().await_event(token, Arc::downgrade(&self.owner()));
+        if awaited == Awaited::Unchecked
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             runtime.spawn(check_awaited(Arc::downgrade(self)));
@@ -117,9 +119,9 @@ impl Shared {
     /// Checks the events whose grace is over. Returns when to check again.
     fn check_awaited(&self) -> Option<Instant> {
         let notifier = self.webhooks.as_ref()?.notifier();
-        let (missing, next) = self.health.check(Instant::now(), |token| notifier.is_missing(token));
-        if missing > 0 {
-            self.counters.rescued.add_many(missing);
+        let Checked { missing, turned, next } = self.health.check(Instant::now(), |token| notifier.is_missing(token));
+        self.counters.rescued.add_many(missing);
+        if turned {
             tracing::debug!(missing, "no webhook came for finished jobs; polling faster until one does");
             notifier.wake_all();
         }
@@ -161,7 +163,7 @@ impl WaitOwner for Shared {
         self.webhooks.as_ref().map(|webhooks| webhooks.notifier.register(submission)).transpose()
     }
 
-    fn daemon(&self) -> Option<&BaseUrl> {
+    fn daemon(&self) -> Option<&DaemonId> {
         self.daemon.as_ref()
     }
 

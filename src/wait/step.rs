@@ -18,8 +18,6 @@ where
     S: Service<SubmitRequest>,
     P: Service<GetJob>,
 {
-    /// The webhook registry had no room for the submission.
-    Unregistered,
     /// Not being sent.
     Idle(Box<Sender<S, P>>),
     /// Being sent. It is in a box because it is large and short-lived, while nearly all waits are polling.
@@ -106,7 +104,7 @@ where
             },
             StepOwned::Idle(sender) => sender.polls,
             StepOwned::Attached { polls } => polls,
-            StepOwned::Unregistered | StepOwned::Polling { .. } | StepOwned::Over => return,
+            StepOwned::Polling { .. } | StepOwned::Over => return,
         };
         self.set(Self::Polling { stream: PollStream::shared(polls, job_id, polling) });
     }
@@ -166,7 +164,7 @@ where
                         None => Poll::Pending,
                     };
                 }
-                StepProj::Unregistered | StepProj::Attached { .. } | StepProj::Over => return Poll::Pending,
+                StepProj::Attached { .. } | StepProj::Over => return Poll::Pending,
             }
         }
     }

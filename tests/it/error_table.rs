@@ -154,7 +154,7 @@ pub(crate) async fn rows() -> Vec<Row> {
             .retry_after(1),
         // Time.
         Row::new("deadline", deadline.unwrap_err(), 504, Code::DeadlineExceeded).job("7", Some("running"), true),
-        Row::new("elapsed", elapsed, 504, Code::DeadlineExceeded),
+        Row::new("elapsed", elapsed, 504, Code::DeadlineExceeded).may_be_running(),
         Row::new("no response", exchange(NoResponse).await, 504, Code::DeadlineExceeded),
         // The daemon.
         Row::new("cannot", cancel(Respond(405, &[], "")).await, 501, Code::Unimplemented),
@@ -169,7 +169,7 @@ pub(crate) async fn rows() -> Vec<Row> {
         Row::new("401", submit(Respond(401, &[], REASON), RUNNING).await, 502, Code::Unknown),
         Row::new("403", submit(ACCEPTED, Respond(403, &[], REASON)).await, 502, Code::Unknown).job("7", None, true),
         Row::new("not JSON", exchange(Respond(200, &[], "<html>")).await, 502, Code::Unknown),
-        Row::new("unknown", unknown, 502, Code::Unknown),
+        Row::new("unknown", unknown, 502, Code::Unknown).may_be_running(),
         // Errors that invite a repeat before there is a job. After that, a repeat would run another job.
         Row::new("refused later", submit(ACCEPTED, refused).await, 502, Code::Unknown).job("7", None, true),
         Row::new("503 later, 7 s", submit(ACCEPTED, Respond(503, RETRY_AFTER, REASON)).await, 502, Code::Unknown)

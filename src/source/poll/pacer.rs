@@ -3,18 +3,19 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long after its moment a poll may still go out. A later one reserves another moment, so that polls whose caller did not poll
-/// them for a while do not all go out at once.
+/// How long after its moment a poll may still go out. A later one reserves another moment, in the urgent lane, so that polls whose
+/// caller did not poll them for a while do not all go out at once, and none of them has to queue again behind all others.
 const TOLERANCE: Duration = Duration::from_secs(1);
 
 /// Bounds the rate of the polls of one client, whatever the number of waits.
 ///
 /// Each poll reserves a moment: this is a GCRA (generic cell rate algorithm) with a burst of one second. Waits share time and not
-/// possession. A moment that is not used is lost and costs no other wait anything, so that a wait that its caller does not poll, or
-/// that was leaked, cannot delay another one. A permit that such a wait holds would.
+/// possession. A wait that is dropped, or that ends in another way, gives its moment back. A wait that its caller does not poll, or that
+/// was leaked, loses its moment and delays others by one interval at most; a permit that such a wait holds would block them.
 ///
 /// There are two lanes. An urgent poll (a hint, the final poll at a deadline) does not wait for the routine polls that have reserved
-/// before it. It moves the routine lane by one interval, so that the rate holds over time; for a moment it can be twice as high.
+/// before it. It moves the routine lane by half an interval: the rate can be half as high again, and urgent polls never take more than
+/// half of the routine lane.
 #[derive(Debug)]
 pub(super) struct Pacer {
     epoch: Instant,
@@ -46,10 +47,17 @@ impl Pacer {
         let reserve = |next: u64| Some(moment(next).saturating_add(self.interval));
         let next = lane.fetch_update(Relaxed, Relaxed, reserve).unwrap_or_else(|next| next);
         if urgent {
-            let _ = self.routine.fetch_update(Relaxed, Relaxed, reserve);
+            let half = |next: u64| Some(moment(next).saturating_add(self.interval / 2));
+            let _ = self.routine.fetch_update(Relaxed, Relaxed, half);
         }
         let wait = Duration::from_nanos(moment(next).saturating_sub(clock));
         now.checked_add(wait).unwrap_or(now)
+    }
+
+    /// Gives back a moment that is not used, so that the next poll of the lane goes out earlier.
+    pub(super) fn give_back(&self, urgent: bool) {
+        let lane = if urgent { &self.urgent } else { &self.routine };
+        let _ = lane.fetch_update(Relaxed, Relaxed, |next| Some(next.saturating_sub(self.interval)));
     }
 
     /// Whether a poll that reserved this moment is so late that it has lost it.
@@ -95,8 +103,28 @@ mod tests {
         reserve(&pacer, now, false, 1_000);
         assert!(reserve(&pacer, now, true, 10).iter().all(Duration::is_zero));
         assert_eq!(reserve(&pacer, now, true, 1), [MS(100)]);
-        // 1,000 routine and 11 urgent polls, of which 10 are the burst.
-        assert_eq!(reserve(&pacer, now, false, 1), [MS(100_200)]);
+        // 1,000 routine polls, of which 10 are the burst, and half of 11 urgent polls.
+        assert_eq!(reserve(&pacer, now, false, 1), [MS(99_650)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn unused_moments_are_given_back() {
+        let pacer = Pacer::new(10);
+        let now = Instant::now();
+        for _ in 0..10 {
+            reserve(&pacer, now, false, 1_000);
+            (0..1_000).for_each(|_| pacer.give_back(false));
+        }
+        assert!(reserve(&pacer, now, false, 10).iter().all(Duration::is_zero));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn urgent_polls_leave_half_of_the_rate() {
+        let pacer = Pacer::new(100);
+        let now = Instant::now();
+        reserve(&pacer, now, true, 1_000);
+        let last = reserve(&pacer, now, false, 100).pop().unwrap();
+        assert!(last <= MS(6_000), "{last:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -76,7 +76,7 @@ enum State<F> {
     },
     /// It goes out at the moment that it has reserved.
     Reserved {
-        urgent: bool,
+        reservation: Reservation,
         #[pin]
         moment: Sleep,
     },
@@ -85,6 +85,21 @@ enum State<F> {
     Yielded(Yielded),
     Pausing(#[pin] Sleep),
     Over,
+}
+
+/// The moment of a poll. It is given back if the stream is dropped or polls sooner.
+struct Reservation {
+    urgent: bool,
+    used: bool,
+    polling: Arc<Polling>,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if !self.used {
+            self.polling.pacer.give_back(self.urgent);
+        }
+    }
 }
 
 /// What the last response means for the pause after it.
@@ -144,7 +159,8 @@ where
         let mut this = self.project();
         match this.state.as_mut().project() {
             StateProj::InFlight(_) => *this.poll_again = true,
-            StateProj::Due { urgent: true } | StateProj::Reserved { urgent: true, .. } | StateProj::Over => {}
+            StateProj::Due { urgent: true } | StateProj::Over => {}
+            StateProj::Reserved { reservation, .. } if reservation.urgent => {}
             _ => this.state.set(State::Due { urgent: true }),
         }
     }
@@ -178,7 +194,9 @@ where
                     let now = Instant::now();
                     let moment = this.polling.pacer.reserve(now, *urgent);
                     let next = if moment > now {
-                        State::Reserved { urgent: *urgent, moment: sleep_until(moment) }
+                        let reservation =
+                            Reservation { urgent: *urgent, used: false, polling: Arc::clone(this.polling) };
+                        State::Reserved { reservation, moment: sleep_until(moment) }
                     } else {
                         State::InFlight(PollAttempt::new())
                     };
@@ -186,10 +204,11 @@ where
                 }
                 // Reserved -> InFlight
                 // Reserved -> Due: the caller polled so late that the moment is lost.
-                StateProj::Reserved { urgent, mut moment } => {
+                StateProj::Reserved { reservation, mut moment } => {
                     ready!(moment.as_mut().poll(cx));
+                    reservation.used = true;
                     let next = if Pacer::is_lost(moment.deadline(), Instant::now()) {
-                        State::Due { urgent: *urgent }
+                        State::Due { urgent: true }
                     } else {
                         State::InFlight(PollAttempt::new())
                     };

@@ -26,7 +26,8 @@ pub(super) async fn serve_connection<I>(
     I: AsyncRead + AsyncWrite + Unpin,
 {
     let deadline = Instant::now().checked_add(limits.request_timeout);
-    let service = service_fn(|request| receiver.receive(request, deadline));
+    let draining = stop.clone();
+    let service = service_fn(|request| receiver.receive(request, deadline, *draining.borrow()));
     let mut connection = pin!(
         http1::builder(limits.header_timeout)
             .max_headers(limits.max_headers)

@@ -32,6 +32,8 @@ use crate::source::{Recipient, RefusalReason};
 pub struct ReceiverFuture<B>(#[pin] State<B>);
 
 #[pin_project(project = StateProjection)]
+// Nearly all requests have their body read. A box would be an allocation for each of them.
+#[allow(clippy::large_enum_variant)]
 enum State<B> {
     /// The request is refused by its head. The body is not read.
     Refused(#[pin] Ready<Response<Empty<Bytes>>>),

@@ -78,13 +78,14 @@ impl WebhookReceiver {
         &self.0.notifier
     }
 
-    /// Handles one request. Its body must arrive before `deadline` and within the read timeout.
+    /// Handles one request. Its body must arrive before `deadline` and within the read timeout. `draining`: its server is about to stop.
     pub(in crate::webhook) fn receive<B: Body>(
         &self,
         request: Request<B>,
         deadline: Option<Instant>,
+        draining: bool,
     ) -> ReceiverFuture<B> {
-        let recipient = match self.check_head(&request) {
+        let recipient = match self.check_head(&request, draining) {
             Ok(recipient) => recipient,
             Err(reason) => return ReceiverFuture::refused(self.respond(Err(reason), request.version())),
         };
@@ -101,7 +102,7 @@ impl WebhookReceiver {
     }
 
     /// Runs the checks that do not need the body, the cheapest first, and finds the submission by its callback token.
-    fn check_head<B: Body>(&self, request: &Request<B>) -> Result<Recipient, RefusalReason> {
+    fn check_head<B: Body>(&self, request: &Request<B>, draining: bool) -> Result<Recipient, RefusalReason> {
         if self.0.closed.load(Relaxed) {
             return Err(RefusalReason::Overload);
         }
@@ -109,7 +110,8 @@ impl WebhookReceiver {
             return Err(RefusalReason::Method);
         }
         let token = request.uri().path().rsplit('/').next();
-        let recipient = token.and_then(|token| self.0.notifier.find(token)).ok_or(RefusalReason::UnknownToken)?;
+        let recipient =
+            token.and_then(|token| self.0.notifier.find(token, draining)).ok_or(RefusalReason::UnknownToken)?;
         // A few bytes of gzip can decompress to gigabytes of JSON.
         let encodings = request.headers().get_all(CONTENT_ENCODING);
         if !encodings.iter().all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
@@ -190,7 +192,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ReceiverFuture<B> {
-        self.receive(request, None)
+        self.receive(request, None, false)
     }
 }
 

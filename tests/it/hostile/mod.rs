@@ -1,3 +1,7 @@
-//! Hostile callers: futures that are never polled, polled once, leaked, held beside others.
+//! Hostile callers: futures that are never polled, polled rarely, dropped early, leaked, held beside others.
 
+mod daemon;
+mod dropped;
+mod many;
+mod tokens;
 mod unpolled;

@@ -10,7 +10,9 @@ use futures_util::{StreamExt as _, stream};
 use http::{Method, Request, Response};
 use http_body_util::Full;
 use tokio::time::{Instant, timeout};
-use tower::service_fn;
+use tower::{ServiceExt as _, service_fn};
+
+use crate::support::{call_wait, polling_wait};
 
 /// An HTTP client whose daemon takes 10 ms for each response and whose jobs are done after the third poll.
 fn daemon() -> impl foreman_client::api::HttpService<Future: Send, ResponseBody: Send> + Clone + Send + 'static {
@@ -63,4 +65,42 @@ async fn leaked_waits_do_not_starve_another() {
         std::mem::forget(wait);
     }
     timeout(Duration::from_secs(60), client.submit(request())).await.expect("starved").unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn unpolled_sender_does_not_block_clones_for_ever() {
+    for keys in [true, false] {
+        let (wait, mut daemon) = polling_wait();
+        learn_idempotency(&wait, &mut daemon, keys).await;
+        let request = crate::support::request();
+        let mut first = tokio_test::task::spawn(call_wait(&wait, request.clone()).await);
+        assert!(first.poll().is_pending());
+        // Its caller never sees the response.
+        daemon.next_post().await.accept_with_key("7");
+        let clone = tokio::spawn(wait.clone().oneshot(request.clone()));
+        if keys {
+            daemon.next_post().await.accept_with_key("7");
+            daemon.next_get().await.respond_state("done");
+            assert_eq!(clone.await.unwrap().unwrap().job_id.as_str(), "7");
+        } else {
+            let error = timeout(Duration::from_secs(600), clone).await.expect("blocked").unwrap().unwrap_err();
+            assert!(error.is_maybe_submitted(), "{error}");
+        }
+    }
+}
+
+async fn learn_idempotency(
+    wait: &crate::support::MockWait,
+    daemon: &mut crate::support::ScriptedDaemon,
+    supported: bool,
+) {
+    let waiting = tokio::spawn(wait.clone().oneshot(crate::support::request()));
+    let post = daemon.next_post().await;
+    if supported {
+        post.accept_with_key("1");
+    } else {
+        post.accept("1");
+    }
+    daemon.next_get().await.respond_state("done");
+    waiting.await.unwrap().unwrap();
 }

@@ -30,8 +30,7 @@ pub(crate) fn polling_wait_with(
     configure: impl FnOnce(WaitLayerBuilder<MockApi>) -> WaitLayerBuilder<MockApi>,
 ) -> (MockWait, ScriptedDaemon) {
     let (api, daemon) = ScriptedDaemon::new();
-    let layer =
-        WaitLayer::builder(api.clone()).daemon(api.base_url().clone()).poll_policy(exact_polls().build().unwrap());
+    let layer = WaitLayer::builder(api.clone()).daemon(api.daemon_id()).poll_policy(exact_polls().build().unwrap());
     (configure(layer).build().unwrap().layer(api), daemon)
 }
 

@@ -37,7 +37,7 @@ impl WebhookHarness {
         let (api, daemon) = ScriptedDaemon::new();
         let webhooks = WebhookEndpoint::new(notifier.clone(), "http://here.test/events/").unwrap();
         let layer = WaitLayer::builder(api.clone())
-            .daemon(api.base_url().clone())
+            .daemon(api.daemon_id())
             .poll_policy(exact_polls().build().unwrap())
             .webhooks(webhooks);
         let wait = configure(layer).build().unwrap().layer(api.clone());
@@ -76,7 +76,7 @@ impl WebhookHarness {
         configure: impl FnOnce(WaitLayerBuilder<MockApi>) -> WaitLayerBuilder<MockApi>,
     ) -> MockWait {
         let layer = WaitLayer::builder(self.api.clone())
-            .daemon(self.api.base_url().clone())
+            .daemon(self.api.daemon_id())
             .poll_policy(exact_polls().build().unwrap());
         configure(layer).build().unwrap().layer(self.api.clone())
     }

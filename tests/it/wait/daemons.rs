@@ -8,7 +8,7 @@ use foreman_client::api::{Accepted, CancelJob, GetJob, Polled};
 use foreman_client::wait::WebhookEndpoint;
 use foreman_client::{DropPolicy, Error, JobId, JobResult, JobState, JobStatus, Notifier, SubmitRequest, WaitLayer};
 use tower::util::BoxCloneSyncService;
-use tower::{ServiceBuilder, ServiceExt as _, service_fn};
+use tower::{Service as _, ServiceBuilder, ServiceExt as _, service_fn};
 
 type Jobs = BoxCloneSyncService<SubmitRequest, JobResult, Error>;
 
@@ -59,7 +59,9 @@ impl OwnJobs {
             daemon.requests.fetch_add(1, Relaxed);
             std::future::ready(Ok::<_, Error>(Polled::new(daemon.status(get.job_id().clone()))))
         });
-        let waits = WaitLayer::builder(poll).daemon(url.parse().unwrap()).on_drop(DropPolicy::Cancel, self.canceller());
+        let waits = WaitLayer::builder(poll)
+            .daemon(url.parse::<foreman_client::api::BaseUrl>().unwrap())
+            .on_drop(DropPolicy::Cancel, self.canceller());
         let waits = if let Some(endpoint) = webhooks { waits.webhooks(endpoint) } else { waits };
         BoxCloneSyncService::new(ServiceBuilder::new().layer(waits.build().unwrap()).service(submit))
     }
@@ -152,4 +154,40 @@ async fn refused_submission_moves_to_another_daemon() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!((a.cancels.load(Relaxed), b.cancels.load(Relaxed)), (0, 1));
     assert_eq!(notifiers.each_ref().map(Notifier::waiting), [0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn unpolled_waits_at_two_daemons_send_to_one() {
+    let (a, b) = (OwnJobs::new(OnSubmit::Accept, JobState::Running), OwnJobs::new(OnSubmit::Accept, JobState::Done));
+    let request = request();
+    // Both waits exist before either is polled, as in a hedge over two daemons.
+    let (mut at_a, mut at_b) = (a.jobs("http://a.test", None), b.jobs("http://b.test", None));
+    at_a.ready().await.unwrap();
+    at_b.ready().await.unwrap();
+    let mut on_a = tokio_test::task::spawn(at_a.call(request.clone()));
+    let mut on_b = tokio_test::task::spawn(at_b.call(request.clone()));
+    assert!(on_a.poll().is_pending());
+    let std::task::Poll::Ready(Err(error)) = on_b.poll() else { panic!("the job of another daemon") };
+    assert!(error.is_other_daemon(), "{error}");
+    assert_eq!((b.requests(), error.daemon()), (0, Some("http://a.test")));
+    // The drop policy applies at the daemon that has the job.
+    drop((on_a, on_b, request));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!((a.cancels.load(Relaxed), b.cancels.load(Relaxed)), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn wait_at_first_daemon_fails_after_failover() {
+    let a = OwnJobs::new(OnSubmit::RefuseConnection, JobState::Done);
+    let b = OwnJobs::new(OnSubmit::Accept, JobState::Running);
+    let request = request();
+    let (mut at_a, mut at_b) = (a.jobs("http://a.test", None), b.jobs("http://b.test", None));
+    at_a.ready().await.unwrap();
+    let mut second_at_a = tokio_test::task::spawn(at_a.call(request.clone()));
+    at_a.clone().oneshot(request.clone()).await.unwrap_err();
+    at_b.ready().await.unwrap();
+    let mut on_b = tokio_test::task::spawn(at_b.call(request.clone()));
+    assert!(on_b.poll().is_pending());
+    let std::task::Poll::Ready(Err(error)) = second_at_a.poll() else { panic!("the job of another daemon") };
+    assert!(error.is_other_daemon(), "{error}");
 }

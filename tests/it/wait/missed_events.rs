@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use foreman_client::webhook::WebhookReceiver;
+use foreman_client::webhook::{Secret, WebhookReceiver};
 use http::{Request, StatusCode};
 use http_body_util::Full;
 use tower::ServiceExt as _;
 
-use crate::support::{WebhookHarness, bounded_paused, millis, request, seconds, spawn_wait};
+use crate::support::{SECRET, WebhookHarness, bounded_paused, job_json, millis, request, seconds, spawn_wait};
 
 /// Runs a job by webhook, after which webhooks count as working.
 async fn prove_webhooks(harness: &mut WebhookHarness) {
@@ -132,4 +132,56 @@ async fn closing_receiver_makes_waits_poll() {
     assert_eq!(poll.at - start, seconds(1));
     poll.respond_state("done");
     assert!(bounded_paused(waiting).await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn drained_event_does_not_undo_stop() {
+    let mut harness = WebhookHarness::signed();
+    prove_webhooks(&mut harness).await;
+    let (mut waits, mut urls) = (Vec::new(), Vec::new());
+    for job in ["7", "8"] {
+        waits.push(spawn_wait(&harness.wait, &request()));
+        let post = harness.daemon.next_post().await;
+        urls.push(post.callback().unwrap());
+        post.accept(job);
+        harness.daemon.next_get().await.respond_state("running");
+    }
+    // The body of the first event arrives after the receiver has closed.
+    let receiver = WebhookReceiver::builder(harness.notifier.clone()).secret(SECRET).build().unwrap();
+    let json = job_json("7", "done", "from an event");
+    let signature = Secret::new(SECRET).unwrap().sign(json.as_bytes());
+    let frames = futures_util::stream::once(async move {
+        tokio::time::sleep(millis(500)).await;
+        Ok::<_, std::io::Error>(http_body::Frame::data(bytes::Bytes::from(json)))
+    });
+    let body = Box::pin(http_body_util::StreamBody::new(frames));
+    let event = Request::post(&urls[0]).header("x-foreman-signature", signature).body(body).unwrap();
+    let in_flight = tokio::spawn(receiver.clone().oneshot(event));
+    harness.daemon.settle().await;
+    let start = harness.daemon.elapsed();
+    receiver.close();
+    assert_eq!(in_flight.await.unwrap().unwrap().status(), StatusCode::NO_CONTENT);
+    for second in [1, 3] {
+        let poll = harness.daemon.next_get().await;
+        assert_eq!((poll.job().as_str(), poll.at - start), ("8", seconds(second)));
+        poll.respond_state("running");
+    }
+    waits.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test(start_paused = true)]
+async fn clone_after_late_event_awaits_none() {
+    let mut harness = WebhookHarness::signed();
+    prove_webhooks(&mut harness).await;
+    let request = request();
+    let waiting = spawn_wait(&harness.wait, &request);
+    let post = harness.daemon.next_post().await;
+    let url = post.callback().unwrap();
+    post.accept("7");
+    harness.daemon.next_get().await.respond_state("done");
+    assert!(waiting.await.unwrap().is_ok());
+    harness.event(&url, "7", "done").await;
+    assert!(spawn_wait(&harness.wait, &request).await.unwrap().is_ok());
+    harness.daemon.quiet_for(seconds(10)).await;
+    assert_eq!(harness.wait.stats().rescued, 0);
 }

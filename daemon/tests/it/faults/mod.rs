@@ -48,7 +48,7 @@ impl Rig {
     }
 
     fn waits(&self) -> WaitLayerBuilder<Api<Transport>> {
-        WaitLayer::builder(self.api()).daemon(self.api().base_url().clone())
+        WaitLayer::builder(self.api()).daemon(self.api().daemon_id())
     }
 
     /// The default stack, with a short backoff.
