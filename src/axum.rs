@@ -34,7 +34,7 @@
 //! let receiver = WebhookReceiver::builder(notifier.clone())
 //!     .secret("a secret")
 //!     .build()?;
-//! let client = Client::builder("http://gpu-box:8080")
+//! let client = Client::builder("http://gpu-box:11435")
 //!     .notifier(notifier)
 //!     .public_url("http://gateway:3000/foreman")
 //!     .build()

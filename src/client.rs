@@ -22,7 +22,8 @@ pub type Jobs<T = Transport> = Wait<Retry<RetrySubmission, Api<T>>, Api<T>>;
 ///
 /// It is the default stack of this crate's layers with short methods. [`jobs`](Client::jobs) returns the service, for more layers
 /// above it. Cloning is cheap, and clones share connections, the webhook listener and the statistics. The listener closes when the
-/// last clone of the client, the last service of [`jobs`](Client::jobs) and the last wait are gone.
+/// last clone of the client, the last service of [`jobs`](Client::jobs), the last wait, and the last clone of each request that was
+/// submitted are gone.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), foreman_client::BoxError> {
@@ -54,7 +55,7 @@ pub struct Stats {
 }
 
 impl Client {
-    /// Starts a client for the daemon at `base_url`, such as `http://127.0.0.1:8080`. The URL may have a path and a trailing slash.
+    /// Starts a client for the daemon at `base_url`, such as `http://127.0.0.1:11435`. The URL may have a path and a trailing slash.
     pub fn builder(base_url: impl Into<String>) -> ClientBuilder {
         ClientBuilder::new(base_url.into())
     }

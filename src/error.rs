@@ -23,7 +23,7 @@
 //! | the daemon returned 429 or 503 to a poll of a job that may be running | 502 | the daemon's, if any |
 //! | the job failed ([`is_job_failed`](Error::is_job_failed)) | 502 | |
 //!
-//! The last row but one is not 429 or 503, because many HTTP clients repeat a request after those, and that would submit another
+//! A 429 or 503 to a poll becomes a 502, because many HTTP clients repeat a request after a 429 or 503, and that would submit another
 //! job.
 //!
 //! # As a gRPC status (feature `tonic`)

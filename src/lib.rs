@@ -11,8 +11,9 @@
 //! | [`webhook`] | the webhook receiver and listener |
 //! | [`source`] | the sources of a completion: the webhook registry, and the stream of polls |
 //! | [`submission`] | handles to a submission: its id, its states, its drop policy |
-//! | [`request`], [`job`], [`model`] | the nouns |
+//! | [`request`], [`job`], [`model`] | the wire types: requests, jobs, results, models |
 //! | [`error`] | the error, and its HTTP and gRPC forms |
+//! | `axum`, `tonic` | with the features of the same names: the forms of an error, the webhook route, deadlines |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // A library reports by its results and by tracing; examples and benches print.
 #![warn(clippy::print_stdout, clippy::print_stderr)]

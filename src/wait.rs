@@ -20,12 +20,11 @@
 //! - **It submits once.** Clones of one [`SubmitRequest`](crate::SubmitRequest) are one submission. What may have arrived is sent again
 //!   only to a daemon that supports idempotency keys, and with webhooks only after an event had time to name the job
 //!   ([`lost_response_window`](WaitLayerBuilder::lost_response_window)).
-//! - **The job id is never lost.** Every error after the submission has it, and
+//! - **The job id is never lost.** Every error of a wait has it once a response or an event named it, and
 //!   [`SubmitRequest::submission`](crate::SubmitRequest::submission) is a handle that returns it as soon as it is known.
 //! - **It can be dropped.** Waits on clones of the request go on. When the last of them is gone, the callback token is freed and the
 //!   [`DropPolicy`](crate::DropPolicy) applies.
-//! - **A transient fault does not end it.** Polls may fail for [`failure_budget`](WaitLayerBuilder::failure_budget) one after the
-//!   other. 401 and 403 end it at once, and 404 after a short grace.
+//! - **A transient fault does not end it.** All polls may fail for [`failure_budget`](WaitLayerBuilder::failure_budget). 401 and 403 end it at once, and 404 after a short grace.
 //! - **Completion beats the deadline.** At the [`deadline`](WaitLayerBuilder::deadline) it polls once more.
 //!
 //! [`guide::stacks`](crate::guide::stacks) has the table of which layer goes on which side, a stack to copy, and what not to do.

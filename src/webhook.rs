@@ -58,7 +58,7 @@
 //!     .build()?;
 //! let router: axum::Router = axum::Router::new()
 //!     .route_service("/foreman/{token}", receiver);
-//! let client = Client::builder("http://gpu-box:8080")
+//! let client = Client::builder("http://gpu-box:11435")
 //!     .notifier(notifier)
 //!     .public_url("http://gateway:3000/foreman")
 //!     .build()
@@ -94,7 +94,7 @@
 //!     .request_timeout(Duration::from_secs(30))
 //!     .bind(([127, 0, 0, 1], 0).into())
 //!     .await?;
-//! let client = Client::builder("http://127.0.0.1:8080")
+//! let client = Client::builder("http://127.0.0.1:11435")
 //!     .notifier(notifier)
 //!     .public_url(format!("http://{}", listener.local_addr()))
 //!     .build()
@@ -109,7 +109,7 @@
 //!
 //! The daemon sends a `POST` to the callback URL for each state change of a job. The callback URL is the field
 //! `state_webhook_url` of the submission (`POST /jobs`). It consists of the public URL, `/` and the callback token,
-//! which is 128 random bits as 32 lower-case hexadecimal digits. The body is the JSON that `GET /jobs/{id}` returns, a
+//! which is 48 lower-case hexadecimal digits: a random id of 64 bits, and 128 bits of its HMAC-SHA256. The body is the JSON that `GET /jobs/{id}` returns, a
 //! [`JobStatus`](crate::JobStatus).
 //!
 //! | header | defined by | value |
@@ -128,10 +128,10 @@
 //!
 //! | status | case | counted in [`WebhookStats`] as |
 //! |---|---|---|
-//! | 204 | the event is accepted: it is new, a duplicate, late, or a hint | finished, hint, duplicate or late |
+//! | 204 | the event is accepted: it is new, a duplicate, late, or a hint; or its submission is no longer in use | finished, hint, duplicate or late |
 //! | 400 | the body is not the JSON of a job | `Json` |
 //! | 401 | no valid signature, a timestamp outside the tolerance, or an event of another job | `Signature`, `Timestamp`, `WrongJob` |
-//! | 404 | the callback token is unknown, or its submission is no longer in use | `UnknownToken` |
+//! | 404 | the callback token was not made by this notifier | `UnknownToken` |
 //! | 405 | the method is not `POST` | `Method` |
 //! | 408 | the body was cut off or timed out | `Body` |
 //! | 413 | the body is larger than the limit | `TooLarge` |
@@ -160,8 +160,8 @@
 //!   [secret](WebhookReceiverBuilder::secret).
 //! - Do not serve a mounted receiver with `axum::serve` on a network with untrusted hosts. It has no timeout for the
 //!   headers.
-//! - Do not shut down the listener or the server before the waits have ended. They would depend on polls, up to 30 s
-//!   apart.
+//! - Do not shut down the listener or the server before the waits have ended. Their results would
+//!   come by polls only.
 //!
 //! [`RefusalReason`]: crate::source::RefusalReason
 //! [`WebhookStats`]: crate::WebhookStats

@@ -55,6 +55,6 @@
 //!
 //! # The daemon is away
 //!
-//! One failed poll does not end a wait. Polls may fail for 2 min one after the other
-//! ([`failure_budget`](crate::ClientBuilder::failure_budget)); a successful poll or an event resets that. 401 and 403 end a wait at
-//! once, and 404 does after a grace of 5 s.
+//! One failed poll does not end a wait. A wait ends when its polls have failed for 2 min
+//! ([`failure_budget`](crate::ClientBuilder::failure_budget)); a successful poll or an event resets that time. 401 and 403 end a wait
+//! at once. 404 ends it too, but not in the first 5 s after the daemon accepted the job; it is then noticed at the next poll.

@@ -1,6 +1,6 @@
 //! A client, a request, a result.
 //!
-//! A foreman daemon queues chat requests for a model and runs them one after the other. [`Client::submit`](crate::Client::submit)
+//! A foreman daemon queues chat requests for a model and runs them one by one. [`Client::submit`](crate::Client::submit)
 //! submits one and resolves when it has finished, after seconds or after hours:
 //!
 //! ```
@@ -20,7 +20,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Two failures are different, and the two `?` of the last statement but one are for each of them:
+//! The call and its result can each fail, hence the two `?` in the statement that makes `result`:
 //!
 //! - `submit` fails if the client could not submit the job or could not find out how it ended. See
 //!   [`errors`](crate::guide::errors).
@@ -34,8 +34,8 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), foreman_client::Error> {
-//! let client = foreman_client::Client::builder("http://gpu-box:8080")
-//!     .token("the bearer token of this service")
+//! let client = foreman_client::Client::builder("http://gpu-box:11435")
+//!     .token("the-token-of-this-service")
 //!     .webhook_secret("the secret that the daemon signs with")
 //!     .build()
 //!     .await?;

@@ -37,6 +37,7 @@
 //! # let url = daemon.url();
 //!
 //! let client = Client::builder(url)
+//!     // Limits one wait. Its error has the job id.
 //!     .deadline(Duration::from_secs(600))
 //!     .build()
 //!     .await?;
@@ -49,8 +50,6 @@
 //!     .rate_limit(50, Duration::from_secs(1))
 //!     // After a transient error, attaches to the job of the same request.
 //!     .retry(Reattach::default())
-//!     // Ends a wait that its own deadline has not ended.
-//!     .timeout(Duration::from_secs(900))
 //!     // The wait, with a retry of the submission inside.
 //!     .service(client.jobs());
 //!
@@ -60,8 +59,49 @@
 //! # Ok(()) }
 //! ```
 //!
-//! `RateLimit` is not `Clone`. To share such a stack among tasks, put a `Buffer` above it. A layer that boxes errors is no obstacle:
-//! [`Error::from_boxed`](crate::Error::from_boxed) finds this crate's error in any box.
+//! A layer that boxes errors is no obstacle: [`Error::from_boxed`](crate::Error::from_boxed) finds this crate's error in any box.
+//!
+//! `Reattach` calls again after a transient error, and not after the deadline, so that the deadline limits the last call only. A
+//! `Timeout` below it is for one call as well, and `Reattach` does call again after it: with the default of 8 retries, a timeout of
+//! 15 min limits the whole to 9 × 15 min and the pauses between. To limit the whole, put a `Timeout` *above* `Reattach`.
+//!
+//! # Sharing a stack
+//!
+//! Without `RateLimit`, the stack above is `Clone`, and clones share its limits. `RateLimit` is not `Clone`; then put a `Buffer` above
+//! the whole stack. [`BoxCloneSyncService`](tower::util::BoxCloneSyncService) gives it a type that can be written down, for a field or
+//! the state of a router:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), foreman_client::BoxError> {
+//! use std::time::Duration;
+//!
+//! use foreman_client::{Client, Error, JobResult, SubmitRequest};
+//! use tower::util::BoxCloneSyncService;
+//! use tower::{ServiceBuilder, ServiceExt};
+//! # let daemon = foreman_daemon::Daemon::start().await?;
+//! # let client = Client::builder(daemon.url()).build().await?;
+//!
+//! #[derive(Clone)]
+//! struct AppState {
+//!     jobs: BoxCloneSyncService<SubmitRequest, JobResult, Error>,
+//! }
+//!
+//! let jobs = ServiceBuilder::new()
+//!     .map_err(Error::from_boxed)
+//!     .buffer(64)
+//!     .load_shed()
+//!     .concurrency_limit(256)
+//!     .rate_limit(50, Duration::from_secs(1))
+//!     .service(client.jobs());
+//! let state = AppState { jobs: BoxCloneSyncService::new(jobs) };
+//!
+//! // In a handler:
+//! let request = SubmitRequest::builder("echo").user("hi").build()?;
+//! let result = state.jobs.clone().oneshot(request).await?;
+//! # assert!(result.content().is_some());
+//! # Ok(()) }
+//! ```
 //!
 //! # By hand
 //!
@@ -95,5 +135,5 @@
 //! - Do not build a new [`SubmitRequest`](crate::SubmitRequest) for each attempt: it is a new submission. Build it once and clone it.
 //! - Do not put a `Timeout` *inside* that is shorter than the daemon takes to return `202`: each timeout is a lost response.
 //! - Do not put a `ConcurrencyLimit` *outside* without `LoadShed` or a deadline: callers queue without limit.
-//! - Do not set a rate or a concurrency of zero: tower panics for the first when the layer is built, and waits for ever for the second.
-//!   This crate refuses a zero with an error that names the option.
+//! - Do not set tower's `rate_limit` to zero, which panics, or its `concurrency_limit`, which then waits for ever. This crate refuses a
+//!   zero in its own options with an error that names the option.

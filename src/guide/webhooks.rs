@@ -8,7 +8,7 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), foreman_client::Error> {
-//! let client = foreman_client::Client::builder("http://gpu-box:8080")
+//! let client = foreman_client::Client::builder("http://gpu-box:11435")
 //!     .polling()
 //!     .build()
 //!     .await?;
@@ -22,8 +22,7 @@
 //!
 //! # A port of its own: the default
 //!
-//! [`Client::builder`](crate::Client::builder) binds a listener to a free port of the one address from which the route to the daemon
-//! leaves. If it cannot be bound, the client polls, and logs that once at `warn`. Choose the port with
+//! [`Client::builder`](crate::Client::builder) binds a listener to a free port of the local address from which the daemon is reached. If it cannot be bound, the client polls, and logs that once at `warn`. Choose the port with
 //! [`listen`](crate::ClientBuilder::listen), for a firewall rule for example. If the daemon reaches the port under another address,
 //! set [`public_url`](crate::ClientBuilder::public_url).
 //!
@@ -41,7 +40,7 @@
 //! let receiver = WebhookReceiver::builder(notifier.clone())
 //!     .secret("the secret that the daemon signs with")
 //!     .build()?;
-//! let client = Client::builder("http://gpu-box:8080")
+//! let client = Client::builder("http://gpu-box:11435")
 //!     .notifier(notifier)
 //!     .public_url("https://gateway.example/foreman")
 //!     .build()
@@ -61,5 +60,5 @@
 //! secret, an event must also be signed, and then a terminal event is the result. Without a secret an event is a hint: the client
 //! polls at once. Polls continue underneath, every 30 s while webhooks work, so that a lost event delays a result and never loses it.
 //!
-//! [`Client::stats`](crate::Client::stats) counts both sources and each refused request by its reason. `rescued` above zero means
-//! that webhooks get lost on their way.
+//! [`Client::stats`](crate::Client::stats) counts both sources and each refused request by its reason. `rescued` counts
+//! the jobs whose webhook has not come within 5 s of the poll that found their end: webhooks get lost on their way.

@@ -49,7 +49,7 @@ impl WebhookStats {
 pub enum RefusalReason {
     /// Not a POST.
     Method,
-    /// An unknown token: forged, or of a submission that is over.
+    /// An unknown token: forged, or made by another notifier. (A token of a submission that is over gets a 204.)
     UnknownToken,
     /// A body over the limit.
     TooLarge,

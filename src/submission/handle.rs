@@ -59,7 +59,7 @@ impl Submission {
     }
 
     /// Resolves to the job id as soon as it is known, for you to store it. Resolves to `None` if every clone of the request and every
-    /// wait is gone before that.
+    /// wait is gone before that. While the caller keeps a clone and never submits it, it does not resolve.
     ///
     /// # Cancel safety
     ///

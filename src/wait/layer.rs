@@ -115,7 +115,7 @@ impl<P> WaitLayerBuilder<P> {
         self
     }
 
-    /// How long polls may fail one after the other before the wait ends with the last error; 2 min unless set. A successful poll or an
+    /// How long all polls may fail before the wait ends with the last error; 2 min unless set. A successful poll or an
     /// event resets it.
     pub fn failure_budget(mut self, budget: Duration) -> Self {
         self.settings.limits.failure_budget = budget;

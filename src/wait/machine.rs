@@ -23,7 +23,7 @@ const RESENDS: u8 = 3;
 /// The time limits of a wait, beside its deadline.
 #[derive(Debug, Clone)]
 pub(crate) struct WaitLimits {
-    /// How long polls may fail one after the other.
+    /// How long all polls may fail.
     pub(crate) failure_budget: Duration,
     /// How long after the submission the daemon may answer 404.
     pub(crate) not_found_grace: Duration,

@@ -30,7 +30,7 @@ impl<S, P> Wait<S, P> {
     }
 
     /// The same service with the shorter of its own deadline and `deadline`, for one caller whose time is limited. With a deadline of
-    /// zero a wait polls once and ends.
+    /// zero, a wait that attaches to a job polls at most twice and ends.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Option<Duration>) -> Self {
         self.deadline = self.deadline.into_iter().chain(deadline).min();

@@ -37,7 +37,7 @@ impl Event {
 }
 
 impl Receiver {
-    /// Responds with these status lines one after the other, then with 204. An empty one closes the connection.
+    /// Responds with these status lines in turn, then with 204. An empty one closes the connection.
     pub(crate) async fn start(responses: &[&'static str]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook?a=b", listener.local_addr().unwrap());

@@ -59,7 +59,7 @@ pub struct PollStream<P: Service<GetJob>> {
     pace: Pace,
     /// A state was returned, so that the daemon can be asked to hold the response until there is another.
     has_state: bool,
-    /// How many long polls returned a new state within an interval, one after the other.
+    /// How many consecutive long polls returned a new state within an interval.
     quick: u8,
     /// `poll_now` was called while a poll was in flight, whose response may be older than the reason for the call.
     poll_again: bool,
