@@ -9,9 +9,9 @@
 //! another address.
 //!
 //! The gateway is in `gateway/`. To copy it, also take `stop.rs` and `progress.rs` from
-//! `../shared/`.
+//! `../common/`.
 
-#[path = "../shared/daemon.rs"]
+#[path = "../common/daemon.rs"]
 mod daemon;
 mod gateway;
 

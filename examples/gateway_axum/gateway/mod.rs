@@ -2,11 +2,11 @@
 
 mod chat;
 #[allow(clippy::duplicate_mod, reason = "the tests include both gateways")]
-#[path = "../../shared/progress.rs"]
+#[path = "../../common/progress.rs"]
 mod progress;
 mod serve;
 #[allow(clippy::duplicate_mod, reason = "the tests include both gateways")]
-#[path = "../../shared/stop.rs"]
+#[path = "../../common/stop.rs"]
 mod stop;
 
 use std::net::SocketAddr;
