@@ -133,10 +133,11 @@ impl Test {
     async fn unknown_after_202(&self) -> Result<(), BoxError> {
         println!("the job is unknown right after the 202");
         self.faults.polls().not_found(Times::Next(1));
-        // Without the stall, the job could end before the first poll.
+        // Without the stall, the job could end before the first poll. It may also start after that poll.
         self.faults.jobs().stall(Times::Next(1));
         let polled = async {
-            let saw = self.saw("rejected polls", |seen| seen.rejected_polls == 1).await;
+            let condition = |seen: &Seen| (seen.rejected_polls, seen.stalled_jobs) == (1, 1);
+            let saw = self.saw("rejected poll of a stalled job", condition).await;
             self.faults.jobs().release();
             saw
         };
