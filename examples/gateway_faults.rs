@@ -181,7 +181,7 @@ impl Test {
 
         self.faults.jobs().release();
         let job_id: JobId = problem["job_id"].as_str().ok_or("no job id")?.parse()?;
-        let result = self.client.wait(job_id.clone()).await?.into_success()?;
+        let result = self.client.wait(&job_id).await?.into_success()?;
         println!("  released: {}", result.content().unwrap_or_default());
         assert_eq!((self.daemon.executions(&job_id).await, self.daemon.stats().executions), (1, runs + 1));
         Ok(())

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use foreman_client::{BoxError, Client, ClientBuilder, JobState, SubmitRequest, Via};
 use foreman_daemon::{Daemon, Echo};
-use futures_util::StreamExt;
+use futures_util::TryStreamExt;
 use tokio::time::Instant;
 
 #[tokio::main]
@@ -49,12 +49,13 @@ async fn submit(builder: ClientBuilder) -> Result<Vec<Via>, BoxError> {
     let request = SubmitRequest::builder(&model.name).user("Why is the sky blue?").build()?;
 
     let (start, states) = (Instant::now(), request.submission().states());
-    let changes = states.inspect(|change| {
+    let changes = states.inspect_ok(|change| {
         println!("  {:>6.1?}  {:<8} by {}", start.elapsed(), change.state, change.via);
     });
-    let (result, changes) = tokio::join!(client.submit(request), changes.collect::<Vec<_>>());
+    let (result, changes) = tokio::join!(client.submit(request), changes.try_collect::<Vec<_>>());
 
-    let result = result?.into_success()?;
+    let (result, changes) = (result?, changes?);
+    let result = result.into_success()?;
     println!("  {}", result.content().ok_or("the result has no text")?);
     assert_eq!(changes.last().map(|last| &last.state), Some(&JobState::Done));
     Ok(changes.into_iter().map(|change| change.via).collect())

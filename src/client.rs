@@ -4,6 +4,7 @@ mod builder;
 mod webhooks;
 
 use std::fmt;
+use std::time::Duration;
 
 use tower::retry::Retry;
 use tower::{Service, ServiceBuilder, ServiceExt};
@@ -12,7 +13,7 @@ pub use self::builder::ClientBuilder;
 use crate::api::{Api, Call, GetJob, HttpService, JobPage, ListJobs, ListModels, Transport, cancel_job};
 use crate::retry::RetrySubmission;
 use crate::source::WebhookStats;
-use crate::wait::{Wait, WaitLayer, WaitStats, WebhookEndpoint};
+use crate::wait::{Attach, Wait, WaitLayer, WaitStats, WebhookEndpoint};
 use crate::{EmbedRequest, EmbedResponse, Error, JobId, JobResult, JobStatus, ModelInfo, SubmitRequest};
 
 /// The service of [`Client::jobs`]: a wait around a retry of the submission, which resends where that is safe.
@@ -95,8 +96,8 @@ where
     /// # Cancel safety
     ///
     /// Dropping the future does not affect the job.
-    pub async fn wait(&self, job_id: JobId) -> Result<JobResult, Error> {
-        self.jobs.clone().oneshot(job_id).await
+    pub async fn wait(&self, job_id: &JobId) -> Result<JobResult, Error> {
+        self.attach().oneshot(job_id.clone()).await
     }
 
     /// The state of a job now.
@@ -173,10 +174,16 @@ where
 }
 
 impl<T: Clone> Client<T> {
-    /// The service, for more layers above it: a `Service<SubmitRequest>` and a `Service<JobId>` whose response is the finished job.
+    /// The service, for more layers above it: a `Service<SubmitRequest>` whose response is the finished job.
     #[must_use]
     pub fn jobs(&self) -> Jobs<T> {
         self.jobs.clone()
+    }
+
+    /// The service that attaches to jobs: a `Service<JobId>` whose response is the finished job.
+    #[must_use]
+    pub fn attach(&self) -> Attach<Api<T>> {
+        self.jobs.attach()
     }
 
     /// The endpoints as services, without waiting.
@@ -187,6 +194,35 @@ impl<T: Clone> Client<T> {
 }
 
 impl<T> Client<T> {
+    /// Stops the client, its clones, and its services: the one call of a program that ends.
+    ///
+    /// 1. New submissions and waits fail with [`Error::is_shutting_down`]. Nothing is submitted.
+    /// 2. The waits have `grace` to end by themselves. A mounted receiver has to stay open until then: begin the shutdown of the HTTP
+    ///    server after this future has completed.
+    /// 3. The waits that remain end with [`Error::is_shutting_down`], and with the id of their job. Their jobs go on, or are cancelled by
+    ///    the [`DropPolicy`](crate::DropPolicy).
+    /// 4. Cancels have 10 s to complete. Then the listener of the client closes, if it has one.
+    ///
+    /// Returns the ids of the jobs that go on as far as is known, each once: store them to attach to the jobs later. It takes at most
+    /// `grace`, 11 s, and the drain timeout of the listener.
+    ///
+    /// # Cancel safety
+    ///
+    /// After the first poll the client takes no calls, also if the future is dropped. Calling `shutdown` again continues.
+    pub async fn shutdown(&self, grace: Duration) -> Vec<JobId> {
+        let running = self.jobs.shutdown(grace).await;
+        if let Some(listener) = self.webhooks.as_ref().and_then(WebhookEndpoint::listener) {
+            listener.shutdown().await;
+        }
+        running
+    }
+
+    /// Whether [`shutdown`](Client::shutdown) was called.
+    #[must_use]
+    pub fn is_shutting_down(&self) -> bool {
+        self.jobs.is_shutting_down()
+    }
+
     /// The URL below which the daemon sends events. `None` if the client only polls.
     #[must_use]
     pub fn webhook_url(&self) -> Option<&str> {

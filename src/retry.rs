@@ -64,7 +64,7 @@ struct RetryOptions {
 }
 
 /// The longest `Retry-After` that is obeyed.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// The fraction by which a pause for `Retry-After` may be longer, if the jitter allows it.
 const RETRY_AFTER_JITTER: f64 = 0.1;

@@ -29,17 +29,22 @@
 //!
 //! [`guide::stacks`](crate::guide::stacks) has the table of which layer goes on which side, a stack to copy, and what not to do.
 
+mod attach;
 mod cancel_on_drop;
+mod cancels;
 mod future;
 mod health;
 mod layer;
+mod live;
 mod machine;
 mod service;
 mod shared;
+mod slow_down;
 mod stats;
 mod step;
 mod webhook_endpoint;
 
+pub use self::attach::{Attach, AttachedWait};
 pub use self::future::JobWait;
 pub use self::layer::{WaitLayer, WaitLayerBuilder};
 pub use self::service::Wait;

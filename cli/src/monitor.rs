@@ -68,7 +68,7 @@ impl Monitor<'_> {
         interrupts.exit_on_next();
         // The wait may end before `accepted` has been polled again.
         let ended_id = match &ended {
-            Ok(result) => Some(&result.job_id),
+            Ok(result) => Some(result.job_id()),
             Err(error) => error.job_id(),
         };
         if let (None, Some(ended_id)) = (&job_id, ended_id) {

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use foreman_client::{JobResult, JobState};
+use foreman_client::JobResult;
 
 use crate::exit::{Failure, first_failure};
 use crate::{artifacts, output};
@@ -30,19 +30,19 @@ impl ResultOutput {
     pub(crate) fn write(&self, result: JobResult) -> Result<(), Failure> {
         let printed = self.print(&result);
         let directory = self.artifacts.as_deref();
-        let saved = directory.map_or(Ok(()), |directory| artifacts::save(&result.artifacts, directory));
+        let saved = directory.map_or(Ok(()), |directory| artifacts::save(result.artifacts(), directory));
         let succeeded = result.into_success().map(drop).map_err(Failure::from);
         first_failure([succeeded, printed, saved])
     }
 
     fn print(&self, result: &JobResult) -> Result<(), Failure> {
         if self.json {
-            output::json(&**result)
-        } else if result.state == JobState::Done {
+            output::json(result.status())
+        } else if result.is_success() {
             match result.content() {
                 Some(content) if !content.is_empty() => output::content(&content),
                 // A response without text, such as a tool call.
-                _ => output::json(&result.result),
+                _ => output::json(&result.json()),
             }
         } else {
             Ok(())

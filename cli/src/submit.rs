@@ -79,7 +79,7 @@ impl Submit {
             .await?;
         let submission = request.submission();
         let monitor = Monitor { client: &connection.client, url, embedded: connection.is_embedded() };
-        let result = monitor.run(submission.accepted(), connection.client.submit(request)).await?;
+        let result = monitor.run(async { submission.accepted().await.ok() }, connection.client.submit(request)).await?;
         self.output.write(result)
     }
 }

@@ -38,7 +38,7 @@ impl Wait {
             })
             .await?;
         let monitor = Monitor { client: &client, url, embedded: false };
-        let result = monitor.run(ready(Some(self.id.clone())), client.wait(self.id)).await?;
+        let result = monitor.run(ready(Some(self.id.clone())), client.wait(&self.id)).await?;
         self.output.write(result)
     }
 }

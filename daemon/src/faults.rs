@@ -24,7 +24,7 @@
 //! faults.submissions().lose_responses(Times::Next(1));
 //! let request = SubmitRequest::builder("echo").user("once").build()?;
 //! let result = client.submit(request).await?;
-//! assert_eq!(daemon.executions(&result.job_id).await, 1);
+//! assert_eq!(daemon.executions(result.job_id()).await, 1);
 //! assert_eq!(faults.seen().lost_responses, 1);
 //! assert_eq!(daemon.stats().accepted, 1);
 //!

@@ -43,7 +43,7 @@ impl<F: Future<Output = Result<JobResult, Error>> + Send + 'static> Watched<F> {
             () = self.job.as_mut() => self.states.next().await,
             () = self.detach.cancelled() => None,
         };
-        Some(change?.state)
+        Some(change?.ok()?.state)
     }
 
     async fn end(&mut self) -> Option<Result<JobResult, Error>> {

@@ -21,6 +21,7 @@ pub struct ClientBuilder {
     public_url: Option<String>,
     max_webhook_body: Option<usize>,
     deadline: Option<Duration>,
+    assume_idempotency: bool,
     on_drop: DropPolicy,
     retry: RetrySubmission,
     lost_response_window: Option<Duration>,
@@ -41,6 +42,7 @@ impl ClientBuilder {
             public_url: None,
             max_webhook_body: None,
             deadline: None,
+            assume_idempotency: false,
             on_drop: DropPolicy::Detach,
             retry: RetrySubmission::default(),
             lost_response_window: None,
@@ -105,9 +107,18 @@ impl ClientBuilder {
         self
     }
 
-    /// How long a wait may last; without limit unless set. At the deadline the job is polled once more. The job goes on.
+    /// How long waits on a submission may last from its first call; without limit unless set. At the deadline the job is polled once more.
+    /// The job goes on, unless the drop policy cancels it when the last clone of the request is gone. A retry does not start the deadline
+    /// anew. A request may have a shorter one ([`SubmitRequest::with_deadline`](crate::SubmitRequest::with_deadline)).
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
+        self
+    }
+
+    /// The daemon is known to support idempotency keys, so that even the first submission of this process may be sent again if its response
+    /// is lost. Unless set, that is learned from the first `202`.
+    pub fn assume_idempotency(mut self) -> Self {
+        self.assume_idempotency = true;
         self
     }
 
@@ -231,6 +242,9 @@ impl ClientBuilder {
         waits = waits.poll_policy(policy).on_drop(self.on_drop, api.clone());
         if let Some(deadline) = self.deadline {
             waits = waits.deadline(deadline);
+        }
+        if self.assume_idempotency {
+            waits = waits.assume_idempotency();
         }
         if let Some(window) = self.lost_response_window {
             waits = waits.lost_response_window(window);

@@ -19,6 +19,10 @@ pub(super) enum ErrorClass {
     Unsupported,
     /// A deadline or timeout passed.
     Deadline,
+    /// This server shuts down, and nothing was submitted.
+    Stopping,
+    /// This server shuts down, and the job goes on.
+    Interrupted,
     /// The daemon is unreachable, and no job may be running.
     Unreachable,
     /// The daemon or the connection to it failed.
@@ -42,7 +46,9 @@ impl ErrorClass {
             Kind::Unsupported { .. } => Self::Unsupported,
             Kind::Failed(_) => Self::Failed,
             Kind::Connect => Self::Unreachable,
-            Kind::Overloaded | Kind::Capacity(_) => Self::Overloaded,
+            Kind::Overloaded | Kind::Capacity(_) | Kind::SlowDown(_) => Self::Overloaded,
+            Kind::ShuttingDown if error.may_be_running() => Self::Interrupted,
+            Kind::ShuttingDown => Self::Stopping,
             _ if error.is_timeout() => Self::Deadline,
             _ if error.is_rejected() => Self::Rejected,
             _ if error.is_not_found() => Self::NotFound,
@@ -68,6 +74,8 @@ impl ErrorClass {
             Self::Overloaded => "overloaded",
             Self::Unsupported => "not supported by the daemon",
             Self::Deadline => "the job did not finish in time",
+            Self::Stopping => "shutting down",
+            Self::Interrupted => "shutting down before the job finished",
             Self::Unreachable => "the daemon is unreachable",
             Self::Daemon => "the daemon failed",
             Self::Failed => "the job failed",
@@ -85,7 +93,7 @@ impl ErrorClass {
 
     /// `Retry-After`, in seconds: the one of the daemon, else 1.
     pub(super) fn retry_after(self, error: &Error) -> Option<u64> {
-        let overloaded = matches!(self, Self::TooMany | Self::Overloaded);
+        let overloaded = matches!(self, Self::TooMany | Self::Overloaded | Self::Stopping);
         let asked = error.retry_after().map(|asked| asked.as_secs().max(1));
         if overloaded { asked.or(Some(1)) } else { asked }
     }

@@ -2,7 +2,6 @@
 
 use foreman_protocol::{ArtifactError, InvalidValue};
 
-use super::opaque::Inner;
 use super::{BoxError, Error, Kind};
 
 impl Error {
@@ -17,7 +16,7 @@ impl Error {
             Err(other) => match other.downcast::<InvalidValue>() {
                 Ok(error) => (*error).into(),
                 Err(other) => match find(other.as_ref()) {
-                    Some(found) => found.copied().with_source(other),
+                    Some(found) => found.clone().with_source(other),
                     None => Self::new(classify(other.as_ref())).with_source(other),
                 },
             },
@@ -30,22 +29,6 @@ impl Error {
             Some(found) => inspect(found),
             None => inspect(&Self::new(classify(error))),
         }
-    }
-
-    /// A copy without the source, which cannot be cloned.
-    fn copied(&self) -> Self {
-        let inner = &*self.0;
-        Self(Box::new(Inner {
-            kind: inner.kind.clone(),
-            arrival: inner.arrival,
-            call: inner.call.clone(),
-            job_id: inner.job_id.clone(),
-            key: inner.key,
-            last_state: inner.last_state.clone(),
-            daemon: inner.daemon.clone(),
-            waited: inner.waited,
-            source: None,
-        }))
     }
 }
 
@@ -117,7 +100,7 @@ impl From<InvalidValue> for Error {
     fn from(error: InvalidValue) -> Self {
         let (field, reason, source) = error.into_parts();
         let mut error = Self::invalid(field, reason);
-        error.0.source = source;
+        error.0.source = source.map(Into::into);
         error
     }
 }
@@ -126,7 +109,7 @@ impl From<InvalidValue> for Error {
 impl From<ArtifactError> for Error {
     fn from(error: ArtifactError) -> Self {
         let mut response = Self::response(error.to_string());
-        response.0.source = error.into_source();
+        response.0.source = error.into_source().map(Into::into);
         response
     }
 }

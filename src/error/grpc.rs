@@ -50,9 +50,9 @@ fn code(class: ErrorClass) -> Code {
         ErrorClass::NotFound => Code::NotFound,
         ErrorClass::Conflict => Code::FailedPrecondition,
         ErrorClass::TooMany => Code::ResourceExhausted,
-        ErrorClass::Overloaded | ErrorClass::Unreachable => Code::Unavailable,
+        ErrorClass::Overloaded | ErrorClass::Stopping | ErrorClass::Unreachable => Code::Unavailable,
         ErrorClass::Unsupported => Code::Unimplemented,
-        ErrorClass::Deadline => Code::DeadlineExceeded,
+        ErrorClass::Deadline | ErrorClass::Interrupted => Code::DeadlineExceeded,
         ErrorClass::Daemon => Code::Unknown,
         ErrorClass::Failed => Code::Aborted,
     }

@@ -39,6 +39,12 @@ pub(crate) enum Kind {
     Capacity(usize),
     /// A layer sheds load.
     Overloaded,
+    /// The daemon has asked another request to wait that long, and the deadline passes before that.
+    SlowDown(Duration),
+    /// The wait service shuts down.
+    ShuttingDown,
+    /// The last wait is gone, and no job id is known.
+    Abandoned,
     /// No response to the submission, and no event that names its job.
     Lost,
     /// The submission belongs to another daemon, which may have it.
@@ -53,10 +59,12 @@ impl Kind {
     pub(super) fn arrival(&self) -> Arrival {
         match self {
             Self::Invalid { .. } | Self::Connect | Self::Bind(_) | Self::Capacity(_) | Self::Overloaded => Arrival::Not,
+            Self::SlowDown(_) => Arrival::Not,
             // A server may return 408 or 409 to a request that it is working on. A proxy returns 503 without `Retry-After` if the
             // upstream connection broke in the middle of a request.
             Self::Status { status, retry_after, .. } => match status.as_u16() {
-                408 | 409 => Arrival::Unknown,
+                // 303 refers to the outcome of a request that was processed.
+                303 | 408 | 409 => Arrival::Unknown,
                 300..=499 => Arrival::Not,
                 503 if retry_after.is_some() => Arrival::Not,
                 _ => Arrival::Unknown,
@@ -68,6 +76,8 @@ impl Kind {
             | Self::Response(_)
             | Self::TooLarge(_)
             | Self::Lost
+            | Self::ShuttingDown
+            | Self::Abandoned
             | Self::OtherDaemon
             | Self::Failed(_)
             | Self::Service => Arrival::Unknown,

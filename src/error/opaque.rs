@@ -1,13 +1,13 @@
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use uuid::Uuid;
 
 use super::BoxError;
 use super::kind::{Arrival, Kind};
-use crate::{JobId, JobState};
+use crate::{IdempotencyKey, JobId, JobState};
 use foreman_protocol::BaseUrl;
 
 /// The error of a call.
@@ -20,20 +20,23 @@ use foreman_protocol::BaseUrl;
 /// A job that ran and failed is not an error but a [`JobResult`](crate::JobResult) with the state `failed`.
 /// [`into_success`](crate::JobResult::into_success) turns it into one, for `?`.
 ///
-/// `Display` is one lower-case phrase without the cause. The cause is in [`source`](std::error::Error::source).
+/// `Display` is one lower-case phrase without the cause. The cause is in [`source`](std::error::Error::source). A clone has the same
+/// cause.
+#[derive(Clone)]
 pub struct Error(pub(super) Box<Inner>);
 
+#[derive(Clone)]
 pub(super) struct Inner {
     pub(super) kind: Kind,
     pub(super) arrival: Arrival,
     /// The HTTP request, such as `GET http://127.0.0.1:8080/jobs/7`.
     pub(super) call: Option<String>,
     pub(super) job_id: Option<JobId>,
-    pub(super) key: Option<Uuid>,
+    pub(super) key: Option<IdempotencyKey>,
     pub(super) last_state: Option<JobState>,
     pub(super) daemon: Option<BaseUrl>,
     pub(super) waited: Option<Waited>,
-    pub(super) source: Option<BoxError>,
+    pub(super) source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 /// How long a wait lasted, and how often it polled.
@@ -68,7 +71,7 @@ impl Error {
     }
 
     pub(crate) fn with_source(mut self, source: impl Into<BoxError>) -> Self {
-        self.0.source = Some(source.into());
+        self.0.source = Some(Arc::from(source.into()));
         self
     }
 
@@ -77,10 +80,15 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_job(mut self, job_id: Option<JobId>, key: Option<Uuid>, last_state: Option<JobState>) -> Self {
+    pub(crate) fn with_job(
+        mut self,
+        job_id: Option<JobId>,
+        key: Option<IdempotencyKey>,
+        last_state: Option<JobState>,
+    ) -> Self {
         let inner = &mut *self.0;
         inner.job_id = inner.job_id.take().or(job_id);
-        inner.key = inner.key.or(key);
+        inner.key = inner.key.take().or(key);
         inner.last_state = last_state.or(inner.last_state.take());
         self
     }
@@ -138,8 +146,8 @@ impl Error {
 
     /// The `Idempotency-Key` of the submission.
     #[must_use]
-    pub fn idempotency_key(&self) -> Option<Uuid> {
-        self.0.key
+    pub fn idempotency_key(&self) -> Option<&IdempotencyKey> {
+        self.0.key.as_ref()
     }
 
     /// The last state of the job that the client has seen.
@@ -180,6 +188,19 @@ impl Error {
     pub fn retry_after(&self) -> Option<Duration> {
         match self.0.kind {
             Kind::Status { retry_after, .. } => retry_after,
+            Kind::SlowDown(pause) => Some(pause),
+            _ => None,
+        }
+    }
+
+    /// `Retry-After` of a response that asks the client to send less: 429 or 503.
+    pub(crate) fn asked_pause(&self) -> Option<Duration> {
+        match self.0.kind {
+            Kind::Status {
+                status: StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE,
+                retry_after,
+                ..
+            } => retry_after,
             _ => None,
         }
     }
@@ -222,6 +243,9 @@ impl fmt::Display for Error {
             Kind::Bind(address) => write!(f, "cannot bind the webhook listener to {address}")?,
             Kind::Capacity(limit) => write!(f, "webhook registry full (limit {limit})")?,
             Kind::Overloaded => f.write_str("overloaded")?,
+            Kind::SlowDown(pause) => write!(f, "daemon asked to retry after {pause:?}, which is after the deadline")?,
+            Kind::ShuttingDown => f.write_str("shutting down")?,
+            Kind::Abandoned => f.write_str("the last wait on the submission is gone")?,
             Kind::Lost => f.write_str("no response to the submission; the job may be running")?,
             Kind::OtherDaemon => f.write_str("submission belongs to another daemon")?,
             Kind::Failed(reason) => write!(f, "job failed: {reason}")?,

@@ -80,9 +80,16 @@ impl Error {
                 *status == StatusCode::TOO_MANY_REQUESTS
                     || (*status == StatusCode::SERVICE_UNAVAILABLE && retry_after.is_some())
             }
-            Kind::Overloaded | Kind::Capacity(_) => true,
+            Kind::Overloaded | Kind::Capacity(_) | Kind::SlowDown(_) => true,
             _ => false,
         }
+    }
+
+    /// The service was shut down ([`Client::shutdown`](crate::Client::shutdown)). If the job was accepted, it goes on:
+    /// [`Error::may_be_running`] and [`Error::job_id`] say so.
+    #[must_use]
+    pub fn is_shutting_down(&self) -> bool {
+        matches!(self.0.kind, Kind::ShuttingDown)
     }
 
     /// The daemon does not support the extension, such as cancelling or listing jobs.
@@ -118,6 +125,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match &self.0.kind {
             Kind::Connect | Kind::Transport | Kind::RequestTimeout(_) | Kind::Overloaded | Kind::Capacity(_) => true,
+            Kind::SlowDown(_) => true,
             Kind::Response(_) | Kind::Lost => true,
             Kind::Status { status, .. } => status.is_server_error() || matches!(status.as_u16(), 408 | 409 | 425 | 429),
             Kind::Invalid { .. }
@@ -126,6 +134,8 @@ impl Error {
             | Kind::Unsupported { .. }
             | Kind::Bind(_)
             | Kind::OtherDaemon
+            | Kind::ShuttingDown
+            | Kind::Abandoned
             | Kind::Failed(_)
             | Kind::Service => false,
         }

@@ -54,9 +54,9 @@ fn http_status(class: ErrorClass, error: &Error) -> StatusCode {
         ErrorClass::NotFound => StatusCode::NOT_FOUND,
         ErrorClass::Conflict => StatusCode::CONFLICT,
         ErrorClass::TooMany => StatusCode::TOO_MANY_REQUESTS,
-        ErrorClass::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorClass::Overloaded | ErrorClass::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         ErrorClass::Unsupported => StatusCode::NOT_IMPLEMENTED,
-        ErrorClass::Deadline => StatusCode::GATEWAY_TIMEOUT,
+        ErrorClass::Deadline | ErrorClass::Interrupted => StatusCode::GATEWAY_TIMEOUT,
         ErrorClass::Unreachable | ErrorClass::Daemon | ErrorClass::Failed => StatusCode::BAD_GATEWAY,
     }
 }

@@ -58,10 +58,10 @@
 //! # let daemon = foreman_daemon::Daemon::start().await?;
 //! # let client = Client::builder(daemon.url()).build().await?;
 //! # let request = SubmitRequest::builder("echo").user("hi").build()?;
-//! # let stored = client.submit(request).await?.job_id.to_string();
+//! # let stored = client.submit(request).await?.job_id().to_string();
 //!
 //! let job_id: JobId = stored.parse()?;
-//! let result = client.wait(job_id).await?;
+//! let result = client.wait(&job_id).await?;
 //! # assert!(result.content().is_some());
 //! # Ok(()) }
 //! ```

@@ -7,7 +7,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), foreman_client::BoxError> {
 //! use foreman_client::{Client, SubmitRequest};
-//! use futures_util::StreamExt;
+//! use futures_util::TryStreamExt;
 //! # let daemon = foreman_daemon::Daemon::start().await?;
 //! # let client = Client::builder(daemon.url()).build().await?;
 //!
@@ -18,10 +18,10 @@
 //!     // The id, as soon as the daemon has returned it: store it here.
 //!     submission.accepted(),
 //!     // Each state, until the terminal one.
-//!     submission.states().map(|change| change.state).collect::<Vec<_>>(),
+//!     submission.states().map_ok(|change| change.state).try_collect::<Vec<_>>(),
 //! );
-//! assert_eq!(stored, Some(result?.job_id.clone()));
-//! assert!(states.last().is_some_and(|state| state.is_terminal()));
+//! assert_eq!(stored?, *result?.job_id());
+//! assert!(states?.last().is_some_and(|state| state.is_terminal()));
 //! # Ok(()) }
 //! ```
 //!
@@ -31,8 +31,8 @@
 //!   order.
 //! - [`job_id`](crate::Submission::job_id) and [`last_state`](crate::Submission::last_state) return what is known now.
 //!
-//! All of them end when every clone of the request and every wait is gone: a handle keeps nothing alive. In the example above that is
-//! why the request is moved into `submit`.
+//! A handle keeps nothing alive. When the last wait is gone before the job has ended, `accepted` returns its error, and `states` ends
+//! with it.
 //!
 //! While webhooks work, a state comes when the daemon reports it. Without webhooks it comes with a poll, and a state that lasts less
 //! than the interval between polls may not be seen at all.

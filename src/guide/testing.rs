@@ -13,7 +13,7 @@
 //! let client = Client::builder(daemon.url()).build().await?;
 //! let request = SubmitRequest::builder("echo").user("hi").build()?;
 //! let result = client.submit(request).await?;
-//! assert_eq!(daemon.executions(&result.job_id).await, 1);
+//! assert_eq!(daemon.executions(result.job_id()).await, 1);
 //! # Ok(()) }
 //! ```
 //!
@@ -44,6 +44,6 @@
 //! });
 //! let jobs = ServiceBuilder::new().layer(WaitLayer::new(poll)).service(submit);
 //! let request = SubmitRequest::builder("m").user("hi").build()?;
-//! assert_eq!(jobs.oneshot(request).await?.job_id.as_str(), "7");
+//! assert_eq!(jobs.oneshot(request).await?.job_id().as_str(), "7");
 //! # Ok(()) }
 //! ```

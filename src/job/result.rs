@@ -1,19 +1,23 @@
 use std::borrow::Cow;
-use std::ops::Deref;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
-use super::JobStatus;
-use crate::Error;
+use super::{Artifact, JobId, JobState, JobStatus};
 use crate::error::Kind;
+use crate::{DaemonId, Error};
 
 /// A finished job: a [`JobStatus`] whose state is `done` or `failed`.
 ///
-/// It dereferences to the status. Cloning is cheap whatever the size of the result.
+/// Cloning is cheap whatever the size of the result.
 #[derive(Debug, Clone)]
-pub struct JobResult(Arc<JobStatus>);
+pub struct JobResult {
+    status: Arc<JobStatus>,
+    daemon: Option<DaemonId>,
+}
 
 impl JobResult {
     /// Converts a terminal status.
@@ -23,7 +27,78 @@ impl JobResult {
     /// Returns the status if it is not terminal.
     #[expect(clippy::result_large_err, reason = "it is the argument")]
     pub fn new(status: JobStatus) -> Result<Self, JobStatus> {
-        if status.state.is_terminal() { Ok(Self(Arc::new(status))) } else { Err(status) }
+        if status.state.is_terminal() { Ok(Self { status: Arc::new(status), daemon: None }) } else { Err(status) }
+    }
+
+    pub(crate) fn with_daemon(mut self, daemon: Option<DaemonId>) -> Self {
+        self.daemon = daemon;
+        self
+    }
+
+    /// The id of the job.
+    #[must_use]
+    pub fn job_id(&self) -> &JobId {
+        &self.status.job_id
+    }
+
+    /// The state: `done` or `failed`.
+    #[must_use]
+    pub fn state(&self) -> &JobState {
+        &self.status.state
+    }
+
+    /// Whether the job is done, and has not failed.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.status.state == JobState::Done
+    }
+
+    /// The result as JSON, byte for byte as received. `None` for a job that failed.
+    #[must_use]
+    pub fn json(&self) -> Option<&RawValue> {
+        self.status.result.as_deref()
+    }
+
+    /// Why the job failed. `None` for a job that is done.
+    #[must_use]
+    pub fn error(&self) -> Option<&str> {
+        self.status.error.as_deref()
+    }
+
+    /// The files that the job produced in addition to its result.
+    #[must_use]
+    pub fn artifacts(&self) -> &[Artifact] {
+        &self.status.artifacts
+    }
+
+    /// The model of the request.
+    #[must_use]
+    pub fn model(&self) -> &str {
+        &self.status.model
+    }
+
+    /// How many attempts the job took.
+    #[must_use]
+    pub fn attempt(&self) -> u64 {
+        self.status.attempt
+    }
+
+    /// When the job ended, by the clock of the daemon.
+    #[must_use]
+    pub fn completed_at(&self) -> Option<Timestamp> {
+        self.status.completed_at
+    }
+
+    /// Everything that the daemon reported.
+    #[must_use]
+    pub fn status(&self) -> &JobStatus {
+        &self.status
+    }
+
+    /// The base URL of the daemon that ran the job. `None` if the [`WaitLayer`](crate::WaitLayer) does not know its daemon.
+    #[must_use]
+    pub fn daemon(&self) -> Option<&str> {
+        self.daemon.as_ref().map(|daemon| daemon.base_url().as_str())
     }
 
     /// Returns a job that is done, and an error for a job that failed.
@@ -32,11 +107,11 @@ impl JobResult {
     ///
     /// [`Error::is_job_failed`] with the daemon's reason in [`Error::reason`].
     pub fn into_success(self) -> Result<Self, Error> {
-        if self.state == super::JobState::Done {
+        if self.is_success() {
             return Ok(self);
         }
-        let reason = self.error.clone().unwrap_or_else(|| "no reason given".to_owned());
-        Err(Error::new(Kind::Failed(reason)).with_job(Some(self.job_id.clone()), None, Some(self.state.clone())))
+        let reason = self.error().unwrap_or("no reason given").to_owned();
+        Err(self.annotate(Error::new(Kind::Failed(reason))))
     }
 
     /// The text of the assistant: `message.content` of Ollama's chat response. `None` for a job that failed, and for a result of
@@ -57,7 +132,7 @@ impl JobResult {
         #[derive(Deserialize)]
         struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-        let chat: Chat<'_> = serde_json::from_str(self.result.as_deref()?.get()).ok()?;
+        let chat: Chat<'_> = serde_json::from_str(self.json()?.get()).ok()?;
         Some(chat.message.content.0)
     }
 
@@ -67,26 +142,23 @@ impl JobResult {
     ///
     /// [`Error::is_bad_response`] if there is no result, or it is of another shape.
     pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        let raw = self.result.as_deref().ok_or_else(|| self.bad_result("job without result"))?;
+        let raw = self.json().ok_or_else(|| self.bad_result("job without result"))?;
         serde_json::from_str(raw.get()).map_err(|error| self.bad_result("result of another shape").with_source(error))
     }
 
     /// The status by value.
     #[must_use]
     pub fn into_status(self) -> JobStatus {
-        Arc::unwrap_or_clone(self.0)
+        Arc::unwrap_or_clone(self.status)
     }
 
     fn bad_result(&self, reason: &'static str) -> Error {
-        Error::response(reason).with_job(Some(self.job_id.clone()), None, Some(self.state.clone()))
+        self.annotate(Error::response(reason))
     }
-}
 
-impl Deref for JobResult {
-    type Target = JobStatus;
-
-    fn deref(&self) -> &JobStatus {
-        &self.0
+    fn annotate(&self, error: Error) -> Error {
+        let daemon = self.daemon.as_ref().map(|daemon| daemon.base_url().clone());
+        error.with_job(Some(self.job_id().clone()), None, Some(self.state().clone())).with_daemon(daemon)
     }
 }
 

@@ -1,10 +1,12 @@
+use std::time::Duration;
+
 use foreman_protocol::json::{null_is_absent, raw};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Message, SubmitRequest};
 use crate::Error;
-use crate::submission::DropPolicy;
+use crate::submission::{DropPolicy, IdempotencyKey};
 
 /// Builds a [`SubmitRequest`]; made by [`SubmitRequest::builder`].
 ///
@@ -14,7 +16,15 @@ use crate::submission::DropPolicy;
 pub struct SubmitRequestBuilder {
     body: Body,
     invalid: Option<Error>,
-    on_drop: Option<DropPolicy>,
+    options: Options,
+}
+
+/// The options of a submission that are not part of its JSON.
+#[derive(Debug, Default)]
+pub(super) struct Options {
+    pub(super) key: Option<IdempotencyKey>,
+    pub(super) deadline: Option<Duration>,
+    pub(super) on_drop: Option<DropPolicy>,
 }
 
 /// The JSON of `POST /jobs` without `state_webhook_url`.
@@ -41,7 +51,7 @@ impl SubmitRequestBuilder {
     }
 
     pub(super) fn of(body: Body) -> Self {
-        Self { body, invalid: None, on_drop: None }
+        Self { body, invalid: None, options: Options::default() }
     }
 
     /// Appends a message to the conversation.
@@ -92,7 +102,29 @@ impl SubmitRequestBuilder {
 
     /// What happens to the job when it is abandoned; the policy of the client unless set. It is not sent.
     pub fn on_drop(mut self, policy: DropPolicy) -> Self {
-        self.on_drop = Some(policy);
+        self.options.on_drop = Some(policy);
+        self
+    }
+
+    /// The idempotency key (`Idempotency-Key` on the wire); a new UUID unless set. A daemon that supports keys returns the same job for
+    /// the same key and conversation.
+    ///
+    /// Set it to submit safely a second time after a crash, with a key that was stored before the first time, and to pass on the key of a
+    /// caller. If the job exists already, its events go to where they went before, so this wait polls for it until it sees an event.
+    pub fn idempotency_key(mut self, key: impl AsRef<str>) -> Self {
+        match key.as_ref().parse() {
+            Ok(key) => self.options.key = Some(key),
+            Err(error) => {
+                self.invalid.get_or_insert(error);
+            }
+        }
+        self
+    }
+
+    /// How long all waits on the submission may last, from the first call; the deadline of the wait service unless set. The shorter of the
+    /// two applies. See [`SubmitRequest::with_deadline`].
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.options.deadline = Some(deadline);
         self
     }
 
@@ -100,7 +132,8 @@ impl SubmitRequestBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::is_invalid`], naming the field, for an empty model or a value that is not JSON.
+    /// [`Error::is_invalid`], naming the field, for an empty model, a value that is not JSON, or an idempotency key that is not 1 to 255
+    /// visible ASCII characters.
     pub fn build(self) -> Result<SubmitRequest, Error> {
         if let Some(error) = self.invalid {
             return Err(error);
@@ -108,7 +141,7 @@ impl SubmitRequestBuilder {
         if self.body.model.is_empty() {
             return Err(Error::invalid("model", "must not be empty"));
         }
-        SubmitRequest::from_body(self.body, self.on_drop)
+        SubmitRequest::from_body(self.body, self.options)
     }
 
     /// The JSON text, or `None` for `null`, which is the same as absent.

@@ -1,12 +1,13 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::SubmitRequestBuilder;
-use super::builder::Body;
+use super::builder::{Body, Options};
 use crate::Error;
-use crate::submission::{DropPolicy, KeepAlive, Submission};
+use crate::submission::{KeepAlive, Submission};
 
 /// A chat request to run as a job (`POST /jobs`).
 ///
@@ -52,23 +53,60 @@ impl SubmitRequest {
     /// [`Error::is_invalid`] if it is not such an object, for an empty model, and for an unknown field, because it would not be sent.
     /// `state_webhook_url` is refused too: the client sets it.
     pub fn from_json(json: impl AsRef<[u8]>) -> Result<Self, Error> {
-        let body = serde_json::from_slice(json.as_ref())
-            .map_err(|error| Error::invalid("request", "is not the JSON of a chat request").with_source(error))?;
-        SubmitRequestBuilder::of(body).build()
+        Self::builder_from_json(json)?.build()
     }
 
-    pub(super) fn from_body(body: Body, on_drop: Option<DropPolicy>) -> Result<Self, Error> {
+    /// Starts a request from the JSON body of `POST /jobs`, for further options. The JSON is that of
+    /// [`from_json`](SubmitRequest::from_json).
+    ///
+    /// # Errors
+    ///
+    /// As [`from_json`](SubmitRequest::from_json), except that an empty model is reported by
+    /// [`build`](SubmitRequestBuilder::build).
+    pub fn builder_from_json(json: impl AsRef<[u8]>) -> Result<SubmitRequestBuilder, Error> {
+        let body = serde_json::from_slice(json.as_ref())
+            .map_err(|error| Error::invalid("request", "is not the JSON of a chat request").with_source(error))?;
+        Ok(SubmitRequestBuilder::of(body))
+    }
+
+    pub(super) fn from_body(body: Body, options: Options) -> Result<Self, Error> {
         let mut head = serde_json::to_vec(&body)
             .map_err(|error| Error::invalid("request", "cannot be written as JSON").with_source(error))?;
         head.pop();
         let draft = Draft { model: body.model.into(), head: head.into() };
-        Ok(Self { draft: Arc::new(draft), keep_alive: KeepAlive::new_submission(on_drop) })
+        let keep_alive = KeepAlive::new_submission(options.key, options.on_drop);
+        let request = Self { draft: Arc::new(draft), keep_alive };
+        Ok(request.with_deadline(options.deadline))
     }
 
-    /// A new submission of the same conversation, with a key and a callback URL of its own. This is the only way to run it again.
+    /// Limits how long waits on the submission may last, by all its clones, from its first call. The shorter of this and the deadline of
+    /// the wait service applies. A retry does not start it anew.
+    ///
+    /// At the deadline the job is polled once more, and if it has not finished the wait ends with
+    /// [`Error::is_deadline`]. The job goes on, unless the drop policy cancels it when the last clone of the request is gone. To wait
+    /// longer, attach to the job by its id. With a deadline of zero nothing is submitted.
+    #[must_use]
+    pub fn with_deadline(self, deadline: impl Into<Option<Duration>>) -> Self {
+        if let Some(deadline) = deadline.into() {
+            self.keep_alive.shared().limit_deadline(deadline);
+        }
+        self
+    }
+
+    /// A new submission of the same conversation, with a key, a callback URL and a time of its own. This is the only way to run it again.
+    /// The drop policy and the deadline are the same; the deadline counts from the first call of the new submission.
     #[must_use]
     pub fn renew(&self) -> Self {
-        Self { draft: Arc::clone(&self.draft), keep_alive: KeepAlive::new_submission(self.keep_alive.drop_policy()) }
+        let keep_alive = KeepAlive::new_submission(None, self.keep_alive.drop_policy());
+        let request = Self { draft: Arc::clone(&self.draft), keep_alive };
+        request.with_deadline(self.keep_alive.shared().deadline())
+    }
+
+    /// The same for a caller whose time has begun with this submission.
+    pub(crate) fn renew_within_deadline(&self) -> Self {
+        let request = self.renew();
+        request.keep_alive.shared().continue_times(self.keep_alive.shared());
+        request
     }
 
     /// The name of the model.

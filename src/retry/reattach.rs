@@ -6,13 +6,14 @@ use tokio::time::Sleep;
 use tower::retry::Policy;
 
 use super::{Cause, RetryOptions, StartedBackoff};
-use crate::{Error, JobResult, SubmitRequest};
+use crate::submission::SubmissionState;
+use crate::{Error, JobResult, Submission, SubmitRequest};
 
 /// A policy for `tower::retry` outside the wait, which calls again with a clone of the same request, so that the wait attaches to the
 /// job.
 ///
 /// It calls again after a transient error, and after a timeout of a layer between it and the wait. It does not call again after the
-/// deadline of the wait, or after an error that a later call would meet again. It never runs the job a second time, unless
+/// deadline of the wait, or after an error that a later call would meet again. No pause is longer than the deadline. It never runs the job a second time, unless
 /// [`renew_failed`](ReattachBuilder::renew_failed) is set.
 #[derive(Clone)]
 pub struct Reattach {
@@ -27,9 +28,11 @@ struct Settings {
     options: RetryOptions,
     renewals: u32,
     renew_if: Option<Arc<RenewIf>>,
+    on_renew: Option<Arc<OnRenew>>,
 }
 
 type RenewIf = dyn Fn(&JobResult) -> bool + Send + Sync;
+type OnRenew = dyn Fn(&Submission, &Submission) + Send + Sync;
 
 impl Reattach {
     /// Starts a policy with options of your own.
@@ -42,6 +45,7 @@ impl Reattach {
                 jitter: 0.5,
             },
             renewals: None,
+            on_renew: None,
         }
     }
 }
@@ -59,6 +63,7 @@ impl Default for Reattach {
 pub struct ReattachBuilder {
     options: RetryOptions,
     renewals: Option<(u32, Arc<RenewIf>)>,
+    on_renew: Option<Arc<OnRenew>>,
 }
 
 impl ReattachBuilder {
@@ -87,11 +92,19 @@ impl ReattachBuilder {
         self
     }
 
+    /// Called when a failed job is about to run again, with the submission that failed and the new one: to store its key, or to follow its
+    /// states. The handles of the failed submission report nothing of the new one.
+    pub fn on_renew(mut self, on_renew: impl Fn(&Submission, &Submission) + Send + Sync + 'static) -> Self {
+        self.on_renew = Some(Arc::new(on_renew));
+        self
+    }
+
     /// Builds the policy.
     ///
     /// # Errors
     ///
-    /// [`Error::is_invalid`], naming the option, for zero retries without renewals, zero renewals, a longest pause that is zero or
+    /// [`Error::is_invalid`], naming the option, for [`on_renew`](ReattachBuilder::on_renew) without
+    /// [`renew_failed`](ReattachBuilder::renew_failed), zero retries without renewals, zero renewals, a longest pause that is zero or
     /// shorter than the first, or a jitter that is not a fraction.
     pub fn build(self) -> Result<Reattach, Error> {
         let (renewals, renew_if) = match self.renewals {
@@ -102,8 +115,11 @@ impl ReattachBuilder {
                 (0, None)
             }
         };
+        if self.on_renew.is_some() && renew_if.is_none() {
+            return Err(Error::invalid("on_renew", "has no effect without renew_failed"));
+        }
         self.options.check_backoff()?;
-        let settings = Settings { options: self.options, renewals, renew_if };
+        let settings = Settings { options: self.options, renewals, renew_if, on_renew: self.on_renew };
         Ok(Reattach { settings: Arc::new(settings), retried: 0, renewed: 0, backoff: None })
     }
 }
@@ -116,12 +132,9 @@ impl<E: Cause> Policy<SubmitRequest, JobResult, E> for Reattach {
         let retry_after = match result {
             Ok(result) => {
                 let renew_if = settings.renew_if.as_deref()?;
-                if self.renewed == settings.renewals || result.state != crate::JobState::Failed || !renew_if(result) {
+                if self.renewed == settings.renewals || result.is_success() || !renew_if(result) {
                     return None;
                 }
-                tracing::debug!(job_id = %result.job_id, "running a failed job again");
-                self.renewed += 1;
-                *request = request.renew();
                 None
             }
             Err(error) => {
@@ -130,11 +143,34 @@ impl<E: Cause> Policy<SubmitRequest, JobResult, E> for Reattach {
                 if !again || self.retried == settings.options.retries {
                     return None;
                 }
-                self.retried += 1;
                 retry_after
             }
         };
-        Some(settings.options.pause(&mut self.backoff, retry_after))
+        let mut pause = settings.options.pause(&mut self.backoff, retry_after);
+        let submission = request.keep_alive().shared();
+        if let Some(expires) = submission.expires().filter(|expires| *expires <= pause.deadline()) {
+            // The job may finish until the deadline, so that a last look is worth its poll. A refused submission has no job.
+            if submission.read(SubmissionState::is_fresh) || result.is_ok() {
+                return None;
+            }
+            pause = tokio::time::sleep_until(expires);
+        }
+        match result {
+            Ok(result) => {
+                tracing::debug!(job_id = %result.job_id(), "running a failed job again");
+                self.renewed += 1;
+                let renewed = request.renew_within_deadline();
+                if let Some(on_renew) = &settings.on_renew {
+                    on_renew(&request.submission(), &renewed.submission());
+                }
+                *request = renewed;
+            }
+            Err(_) => {
+                self.retried += 1;
+                submission.update(SubmissionState::reattach);
+            }
+        }
+        Some(pause)
     }
 
     fn clone_request(&mut self, request: &SubmitRequest) -> Option<SubmitRequest> {

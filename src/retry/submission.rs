@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tower::retry::Policy;
 use tower::retry::budget::{Budget, TpsBudget};
 
@@ -15,7 +15,8 @@ use crate::{Error, SubmitRequest};
 ///
 /// It repeats a submission that surely did not arrive and may do so later: no connection, 425, 429, 503 with `Retry-After`. It repeats
 /// a submission that may have arrived only if the wait around it is without webhooks and has seen the daemon support idempotency keys.
-/// It obeys `Retry-After` up to 60 s, and waits up to a tenth longer. Clones share the budget.
+/// It obeys `Retry-After` up to 60 s, and waits up to a tenth longer. It does not pause beyond the deadline of the wait. Clones share the
+/// budget.
 #[derive(Clone)]
 pub struct RetrySubmission {
     shared: Arc<Shared>,
@@ -122,25 +123,28 @@ impl<E: Cause> Policy<SubmitRequest, Accepted, E> for RetrySubmission {
         // With webhooks, an event may name the job: the wait gives it time, and then sends again by itself.
         let submission = request.keep_alive();
         let may_resend_lost = submission.supports_idempotency() && !submission.has_callback();
-        let (transient, unsent, retry_after) =
-            error.inspect(|error| (error.is_retryable(), error.is_safe_to_resubmit(), error.retry_after()));
-        let safe = transient && (unsent || may_resend_lost);
+        let error = error.inspect(Error::clone);
+        let safe = error.is_retryable() && (error.is_safe_to_resubmit() || may_resend_lost);
         if !safe || self.retried == shared.options.retries {
+            return None;
+        }
+        let pause = shared.options.pause(&mut self.backoff, error.retry_after());
+        if submission.shared().expires_within(pause.deadline().saturating_duration_since(Instant::now())) {
             return None;
         }
         if shared.budget.as_ref().is_some_and(|budget| !budget.withdraw()) {
             tracing::debug!("retry budget of submissions exhausted");
             return None;
         }
-        if !unsent {
-            // A refusal of the next attempt does not show that this one did not arrive.
-            submission.shared().update(SubmissionState::may_have_arrived);
-        }
+        submission.refused(&error);
+        submission.shared().update(|state| state.pause_after(error));
         self.retried += 1;
-        Some(shared.options.pause(&mut self.backoff, retry_after))
+        Some(pause)
     }
 
+    /// Called before each attempt.
     fn clone_request(&mut self, request: &SubmitRequest) -> Option<SubmitRequest> {
+        request.keep_alive().shared().update(SubmissionState::resume);
         Some(request.clone())
     }
 }

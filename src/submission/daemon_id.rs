@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use foreman_protocol::BaseUrl;
 use sha2::{Digest as _, Sha256};
 
@@ -5,8 +7,13 @@ use sha2::{Digest as _, Sha256};
 ///
 /// Job ids and idempotency keys mean nothing at another daemon, and nothing under another token of the same daemon. A submission that may
 /// have arrived therefore stays with the services of one identity. [`Api::daemon_id`](crate::Api::daemon_id) returns it.
+///
+/// Cloning is cheap.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DaemonId {
+pub struct DaemonId(Arc<Identity>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Identity {
     base_url: BaseUrl,
     /// A digest, so that `Debug` shows nothing of the token.
     token: Option<[u8; 32]>,
@@ -14,13 +21,13 @@ pub struct DaemonId {
 
 impl DaemonId {
     pub(crate) fn new(base_url: BaseUrl, authorization: Option<&[u8]>) -> Self {
-        Self { base_url, token: authorization.map(|value| Sha256::digest(value).into()) }
+        Self(Arc::new(Identity { base_url, token: authorization.map(|value| Sha256::digest(value).into()) }))
     }
 
     /// The base URL of the daemon.
     #[must_use]
     pub fn base_url(&self) -> &BaseUrl {
-        &self.base_url
+        &self.0.base_url
     }
 }
 

@@ -8,10 +8,12 @@ use futures_core::Stream;
 use uuid::Uuid;
 
 use super::history::StateChange;
+use super::key::IdempotencyKey;
 use super::shared::SharedSubmission;
 use super::state::SubmissionState;
 use super::wakers::WakerSlot;
-use crate::{JobId, JobState};
+use crate::error::Kind;
+use crate::{Error, JobId, JobState};
 
 /// A handle to a submission that outlives the call; made by [`SubmitRequest::submission`](crate::SubmitRequest::submission).
 ///
@@ -27,9 +29,9 @@ impl Submission {
 
     /// The key that is sent with every attempt of this submission (`Idempotency-Key` on the wire).
     #[must_use]
-    pub fn idempotency_key(&self) -> Uuid {
+    pub fn idempotency_key(&self) -> IdempotencyKey {
         // Only a job that was attached to by its id has none, and there is no handle to such a job.
-        self.0.key().unwrap_or_default()
+        self.0.key().cloned().unwrap_or_else(|| Uuid::nil().into())
     }
 
     /// The URL to which the daemon sends the events of this submission (`state_webhook_url` on the wire). `None` until a client
@@ -58,28 +60,41 @@ impl Submission {
         self.0.read(|state| state.last_state().cloned())
     }
 
-    /// Resolves to the job id as soon as it is known, for you to store it. Resolves to `None` if every clone of the request and every
-    /// wait is gone before that. While the caller keeps a clone and never submits it, it does not resolve.
+    /// Resolves to the job id as soon as it is known, for you to store it. While the caller keeps a clone of the request and never
+    /// submits it, it does not resolve.
+    ///
+    /// # Errors
+    ///
+    /// When the last wait is gone and no job id is known: with the error of the last wait that failed. A retry by
+    /// [`Reattach`](crate::retry::Reattach) counts as one wait.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses nothing.
-    pub async fn accepted(&self) -> Option<JobId> {
+    /// Dropping the future loses nothing. After an error it may be called again, for another wait on a clone of the request.
+    pub async fn accepted(&self) -> Result<JobId, Error> {
         let mut watch = Watch::new(&self.0);
-        poll_fn(|cx| match watch.read(cx, |state| (state.job_id().cloned(), state.is_abandoned())) {
-            (None, false) => Poll::Pending,
-            (job_id, _) => Poll::Ready(job_id),
+        let ended = |state: &SubmissionState| state.is_over().then(|| state.failure().cloned());
+        poll_fn(|cx| match watch.read(cx, |state| (state.job_id().cloned(), ended(state))) {
+            (Some(job_id), _) => Poll::Ready(Ok(job_id)),
+            (None, Some(failure)) => Poll::Ready(Err(failure.unwrap_or_else(|| self.abandoned()))),
+            (None, None) => Poll::Pending,
         })
         .await
     }
 
-    /// A stream of the states, each once, beginning with the one known by now. It ends after the terminal state, or when every clone
-    /// of the request and every wait is gone.
+    /// A stream of the states, each once, beginning with the one known by now. It ends after the terminal state, and when the last wait
+    /// is gone. If that wait failed, the last item is its error. A retry by [`Reattach`](crate::retry::Reattach) counts as one wait.
     ///
     /// The history starts with the first call. It holds up to 64 states; the oldest are dropped first.
     pub fn states(&self) -> States {
         self.0.update(SubmissionState::keep_history);
-        States { watch: Watch::new(&self.0), next: 0 }
+        States { watch: Watch::new(&self.0), next: 0, ended: false }
+    }
+
+    fn abandoned(&self) -> Error {
+        let error = Error::new(Kind::Abandoned);
+        let error = if self.0.read(SubmissionState::is_fresh) { error.surely_unsent() } else { error };
+        error.with_job(None, self.0.key().cloned(), None).with_daemon(self.0.daemon())
     }
 }
 
@@ -95,6 +110,8 @@ impl fmt::Debug for Submission {
 
 /// A stream of the states of a job; made by [`Submission::states`].
 ///
+/// An error is the last item.
+///
 /// # Cancel safety
 ///
 /// Dropping a pending `next` loses nothing.
@@ -103,17 +120,26 @@ pub struct States {
     watch: Watch,
     /// The number of the next state in the history.
     next: u64,
+    ended: bool,
 }
 
 impl Stream for States {
-    type Item = StateChange;
+    type Item = Result<StateChange, Error>;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<StateChange>> {
-        let Self { watch, next } = self.get_mut();
-        match watch.read(cx, |state| (state.history().and_then(|history| history.next(next)), state.is_over())) {
-            (None, false) => Poll::Pending,
-            (change, _) => Poll::Ready(change),
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Self { watch, next, ended } = self.get_mut();
+        if *ended {
+            return Poll::Ready(None);
         }
+        let change = |state: &SubmissionState| match state.history().and_then(|history| history.next(next)) {
+            Some(change) => Poll::Ready(Some(Ok(change))),
+            None if state.has_result() => Poll::Ready(None),
+            None if state.is_over() => Poll::Ready(state.failure().cloned().map(Err)),
+            None => Poll::Pending,
+        };
+        let change = watch.read(cx, change);
+        *ended = matches!(change, Poll::Ready(None | Some(Err(_))));
+        change
     }
 }
 

@@ -2,11 +2,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
-use uuid::Uuid;
-
 use super::daemon_id::DaemonId;
 use super::drop_policy::DropPolicy;
 use super::handle::Submission;
+use super::key::IdempotencyKey;
 use super::shared::SharedSubmission;
 use super::state::SendState;
 use super::token::TokenId;
@@ -43,6 +42,9 @@ pub(crate) trait WaitOwner: fmt::Debug + Send + Sync {
     /// An event of a submission came.
     fn webhook_arrived(&self);
 
+    /// The daemon refused a submission.
+    fn refused(&self, error: &Error);
+
     /// The submission is abandoned, or its registration was not needed. Called from a drop: must not block or panic.
     fn released(self: Arc<Self>, released: Released);
 }
@@ -74,15 +76,15 @@ pub(super) struct Registration {
 }
 
 impl KeepAlive {
-    /// For a new submission.
-    pub(crate) fn new_submission(drop_policy: Option<DropPolicy>) -> Self {
-        // Version 7 is ordered by time, so that a daemon with a million stored keys appends a new one to its index.
-        Self(SharedSubmission::new(Some(Uuid::now_v7()), None, drop_policy))
+    /// For a new submission. `key`: one that the caller has set.
+    pub(crate) fn new_submission(key: Option<IdempotencyKey>, drop_policy: Option<DropPolicy>) -> Self {
+        let known = key.is_some();
+        Self(SharedSubmission::new(Some(key.unwrap_or_else(IdempotencyKey::unique)), known, None, drop_policy))
     }
 
     /// For a job that exists already.
     pub(crate) fn existing_job(job_id: JobId) -> Self {
-        Self(SharedSubmission::new(None, Some(job_id), None))
+        Self(SharedSubmission::new(None, false, Some(job_id), None))
     }
 
     pub(crate) fn drop_policy(&self) -> Option<DropPolicy> {
@@ -147,6 +149,14 @@ impl KeepAlive {
     /// Whether events of this submission can come.
     pub(crate) fn has_callback(&self) -> bool {
         self.token().is_some()
+    }
+
+    /// The daemon refused an attempt. If it asks this submission to wait, it means all.
+    pub(crate) fn refused(&self, error: &Error) {
+        let owner = self.0.lock().registration.as_ref().map(|registration| Arc::clone(&registration.owner));
+        if let Some(owner) = owner {
+            owner.refused(error);
+        }
     }
 
     /// Whether the daemon that it is sent to is known to support idempotency keys.
@@ -217,11 +227,5 @@ mod tests {
         drop(second.clone());
         drop(second);
         assert_eq!(submission.event(event("done"), Trust::Signed), EventOutcome::Late);
-    }
-
-    #[test]
-    fn keys_are_ordered_by_time() {
-        let keys = [(); 100].map(|()| KeepAlive::new_submission(None).shared().key());
-        assert!(keys.is_sorted_by(|one, next| one < next), "{keys:?}");
     }
 }

@@ -1,20 +1,25 @@
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
-use uuid::Uuid;
+use tokio::time::Instant;
 
 use super::drop_policy::DropPolicy;
 use super::keep_alive::Registration;
+use super::key::IdempotencyKey;
 use super::state::{EventOutcome, SubmissionState, Trust};
 use super::wakers::{WakerSlot, Wakers};
+use crate::nanos::Nanos;
 use crate::{JobId, JobStatus};
 
 /// A [`SubmissionState`] under a lock, with the tasks that watch it and the facts about it that never change.
 #[derive(Debug)]
 pub(crate) struct SharedSubmission {
-    /// Nil for a job that was attached to by its id.
-    key: Uuid,
+    /// `None` for a job that was attached to by its id.
+    key: Option<IdempotencyKey>,
+    /// The caller has set the key. The submission may be one of another process, and its events may go there.
+    key_is_set: bool,
     /// How many [`KeepAlive`](super::KeepAlive)s there are.
     pub(super) holders: AtomicU32,
     pub(super) drop_policy: Option<DropPolicy>,
@@ -27,25 +32,100 @@ pub(super) struct Locked {
     wakers: Wakers,
     /// The owner that sends the submission, or has sent it. `None` before the first wait and after the last.
     pub(super) registration: Option<Registration>,
+    times: Times,
+}
+
+/// The times of a submission. All waits on its clones have them in common: a retry does not start anew.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Times {
+    /// The first call of a wait service with the request.
+    first_call: Option<Instant>,
+    /// The deadline of the request, from the first call.
+    deadline: Nanos,
+    /// The deadline of the last wait that started, from the first call.
+    wait_deadline: Nanos,
 }
 
 impl SharedSubmission {
     /// With one holder.
-    pub(super) fn new(key: Option<Uuid>, job_id: Option<JobId>, drop_policy: Option<DropPolicy>) -> Arc<Self> {
+    pub(super) fn new(
+        key: Option<IdempotencyKey>,
+        key_is_set: bool,
+        job_id: Option<JobId>,
+        drop_policy: Option<DropPolicy>,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            key: key.unwrap_or_default(),
+            key,
+            key_is_set,
             holders: AtomicU32::new(1),
             drop_policy,
             locked: Mutex::new(Locked {
                 state: SubmissionState::new(job_id),
                 wakers: Wakers::default(),
                 registration: None,
+                times: Times::default(),
             }),
         })
     }
 
-    pub(crate) fn key(&self) -> Option<Uuid> {
-        (!self.key.is_nil()).then_some(self.key)
+    pub(crate) fn key(&self) -> Option<&IdempotencyKey> {
+        self.key.as_ref()
+    }
+
+    /// Whether the events of the submission come to this process. If the caller has set the key, that is not known before the first one.
+    pub(crate) fn expects_events(&self) -> bool {
+        !self.key_is_set || self.read(SubmissionState::has_seen_event)
+    }
+
+    /// Sets the deadline, or shortens it.
+    pub(crate) fn limit_deadline(&self, deadline: Duration) {
+        let mut locked = self.lock();
+        let other = locked.times.deadline.get();
+        locked.times.deadline = Some(other.map_or(deadline, |other| other.min(deadline))).into();
+    }
+
+    /// The deadline of the request.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        self.lock().times.deadline.get()
+    }
+
+    /// The times count from the first call of `other`.
+    pub(crate) fn continue_times(&self, other: &Self) {
+        let times = other.lock().times;
+        self.lock().times = times;
+    }
+
+    /// A wait starts, with this deadline of its service. Returns the deadline of the wait, from the first call.
+    pub(crate) fn start_wait(&self, service: Option<Duration>) -> Option<Duration> {
+        self.update_locked(|locked| {
+            locked.state.wait_started();
+            locked.times.first_call.get_or_insert_with(Instant::now);
+            let deadline = locked.times.deadline.get().into_iter().chain(service).min();
+            locked.times.wait_deadline = deadline.into();
+            deadline
+        })
+    }
+
+    /// When the submission was first called.
+    pub(crate) fn first_call(&self) -> Instant {
+        self.lock().times.first_call.unwrap_or_else(Instant::now)
+    }
+
+    /// The time since the first call. Waits count all their times from it.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.first_call().elapsed()
+    }
+
+    /// When the last wait that started has its deadline.
+    pub(crate) fn expires(&self) -> Option<Instant> {
+        let times = self.lock().times;
+        // A time beyond the clock's range never comes.
+        times.first_call?.checked_add(times.wait_deadline.get()?)
+    }
+
+    /// Whether the deadline of the wait passes before a pause of that length has ended.
+    pub(crate) fn expires_within(&self, pause: Duration) -> bool {
+        self.expires().is_some_and(|expires| expires.saturating_duration_since(Instant::now()) <= pause)
     }
 
     pub(crate) fn read<R>(&self, read: impl FnOnce(&SubmissionState) -> R) -> R {

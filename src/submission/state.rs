@@ -1,11 +1,16 @@
-use super::history::{History, StateChange, Via};
-use crate::{JobId, JobResult, JobState, JobStatus};
+use std::time::Duration;
+
+use super::history::{History, Via};
+use crate::{Error, JobId, JobResult, JobState, JobStatus};
+
+mod events;
+mod waits;
 
 /// Everything that the clones of a request, their waits, the notifier and the handles know in common about one submission.
 ///
 /// It has no lock, no clock and no I/O: [`SharedSubmission`](super::SharedSubmission) runs each method under its lock and wakes
-/// the tasks that watch after a method that sets `changed`. There is one for each waiting job, so the fields that few submissions
-/// need are in a box.
+/// the tasks that watch after a method that sets `changed`. Times are since the first call of the submission. There is one for each
+/// waiting job, so the fields that few submissions need are in a box.
 #[derive(Debug)]
 pub(crate) struct SubmissionState {
     sending: SendState,
@@ -15,6 +20,10 @@ pub(crate) struct SubmissionState {
     abandoned: bool,
     /// A hint suggests that the job has ended.
     terminal_hint: bool,
+    /// A wait has started, now or before.
+    waited_for: bool,
+    /// The last wait ended, and a retry policy is about to start another.
+    reattaching: bool,
     /// Something changed since [`take_changed`](Self::take_changed).
     changed: bool,
     /// The source of the last state, and of the result.
@@ -26,6 +35,8 @@ pub(crate) struct SubmissionState {
     signed_events: u16,
     /// Counts the unsigned events. Each is a reason to poll.
     hints: u16,
+    /// How many waits there are.
+    waits: u32,
     job_id: Option<JobId>,
     last_state: Option<JobState>,
     result: Option<JobResult>,
@@ -35,10 +46,27 @@ pub(crate) struct SubmissionState {
 /// The fields that few submissions need.
 #[derive(Debug, Default)]
 struct Rare {
-    /// The job id of an unsigned event that came before the response to the submission. It counts only if that response is lost.
-    unverified_job_id: Option<JobId>,
+    /// An event that came before the response to the submission.
+    candidate: Option<Candidate>,
+    /// When the response to the submission was lost.
+    lost_at: Duration,
+    /// The last attempt was refused, and a retry policy is about to make another.
+    refusal: Option<Error>,
+    /// Why the last wait that failed did.
+    failure: Option<Error>,
     /// `None` until somebody asks for the states.
     history: Option<History>,
+}
+
+/// An event that came before the job id was known.
+///
+/// The signature covers neither the token nor, in foreman's own scheme, the time: a signed event of another job can be sent to the
+/// callback URL of this one. Only the response to the submission confirms that the event is of its job, or, if that response is lost, a
+/// poll.
+#[derive(Debug)]
+struct Candidate {
+    status: JobStatus,
+    trust: Trust,
 }
 
 /// Whether the submission was sent, and what is known of its arrival.
@@ -87,6 +115,8 @@ pub(crate) struct Snapshot {
     pub(crate) signed_events: u16,
     pub(crate) hints: u16,
     pub(crate) terminal_hint: bool,
+    /// A signed event with a result came, and the response to the submission has yet to confirm that it is of its job.
+    pub(crate) unconfirmed_result: bool,
 }
 
 impl SubmissionState {
@@ -97,11 +127,14 @@ impl SubmissionState {
             may_have_arrived: false,
             abandoned: false,
             terminal_hint: false,
+            waited_for: false,
+            reattaching: false,
             changed: false,
             via: Via::Poll,
             order: 0,
             signed_events: 0,
             hints: 0,
+            waits: 0,
             job_id,
             last_state: None,
             result: None,
@@ -122,6 +155,10 @@ impl SubmissionState {
         self.sending == SendState::Fresh
     }
 
+    pub(crate) fn has_seen_event(&self) -> bool {
+        self.signed_events > 0 || self.hints > 0
+    }
+
     pub(crate) fn has_result(&self) -> bool {
         self.result.is_some()
     }
@@ -133,17 +170,24 @@ impl SubmissionState {
             signed_events: self.signed_events,
             hints: self.hints,
             terminal_hint: self.terminal_hint,
+            unconfirmed_result: self
+                .candidate()
+                .is_some_and(|it| it.trust == Trust::Signed && it.status.state.is_terminal()),
         }
     }
 
-    /// No job id will become known any more.
-    pub(super) fn is_abandoned(&self) -> bool {
-        self.abandoned
+    /// When the response was lost, if it is still lost.
+    pub(crate) fn lost_at(&self) -> Option<Duration> {
+        (self.sending == SendState::Lost).then(|| self.rare.as_ref().map_or(Duration::ZERO, |rare| rare.lost_at))
     }
 
-    /// No state will follow the last one.
+    /// Nobody waits any more: no state will follow unless another wait starts.
     pub(super) fn is_over(&self) -> bool {
-        self.abandoned || self.result.is_some()
+        self.abandoned || self.result.is_some() || (self.waited_for && self.waits == 0 && !self.reattaching)
+    }
+
+    fn candidate(&self) -> Option<&Candidate> {
+        self.rare.as_ref()?.candidate.as_ref()
     }
 
     pub(super) fn take_changed(&mut self) -> bool {
@@ -181,192 +225,83 @@ impl SubmissionState {
 
     /// Any state -> `Accepted`: the daemon returned the job id. From `Lost` too: an event may have named the job while the response was on
     /// its way.
+    ///
+    /// An event that came before is believed now if it is of this job. One of another job may have taken the place of one of this job, so
+    /// it is a reason to poll.
     pub(crate) fn accept(&mut self, job_id: JobId) {
         self.sending = SendState::Accepted;
         self.job_id = Some(job_id);
         self.changed = true;
+        match self.rare.as_mut().and_then(|rare| rare.candidate.take()) {
+            Some(Candidate { status, trust }) if Some(&status.job_id) == self.job_id.as_ref() => {
+                self.event(status, trust);
+            }
+            Some(_) => self.hint(true),
+            None => {}
+        }
     }
 
-    /// An attempt may have arrived, and a layer inside the wait is about to make another.
-    pub(crate) fn may_have_arrived(&mut self) {
-        self.may_have_arrived = true;
+    /// An attempt failed, and a retry policy inside the wait pauses before it makes another.
+    pub(crate) fn pause_after(&mut self, error: Error) {
+        if !error.is_safe_to_resubmit() {
+            // A refusal of the next attempt does not show that this one did not arrive.
+            self.may_have_arrived = true;
+        } else if !self.may_have_arrived {
+            self.rare().refusal = Some(error);
+        }
+    }
+
+    /// The policy makes another attempt.
+    pub(crate) fn resume(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.refusal = None;
+        }
+    }
+
+    /// The refusal of the last attempt, if no attempt is being made now and none before may have arrived.
+    pub(crate) fn take_refusal(&mut self) -> Option<Error> {
+        self.rare.as_mut()?.refusal.take()
     }
 
     /// `InFlight` -> `Fresh`: the last attempt surely did not arrive.
     /// `InFlight` -> `Lost`: but one before it may have.
     /// `InFlight` -> `Accepted`: but an event came meanwhile, which proves that one did.
-    pub(crate) fn unsent(&mut self) -> SendState {
-        self.settle(SendState::Fresh)
+    pub(crate) fn unsent(&mut self, now: Duration) -> SendState {
+        self.settle(SendState::Fresh, now)
     }
 
     /// `InFlight` -> `Lost`: the last attempt may have arrived.
-    /// `InFlight` -> `Accepted`: an event that came meanwhile names the job.
-    pub(crate) fn lost(&mut self) -> SendState {
-        self.settle(SendState::Lost)
+    /// `InFlight` -> `Accepted`: an event that came meanwhile names the job. A poll decides whether it has ended.
+    pub(crate) fn lost(&mut self, now: Duration) -> SendState {
+        self.settle(SendState::Lost, now)
     }
 
-    fn settle(&mut self, outcome: SendState) -> SendState {
+    fn settle(&mut self, outcome: SendState, now: Duration) -> SendState {
         if self.sending != SendState::InFlight {
             return self.sending;
         }
         self.may_have_arrived |= outcome == SendState::Lost;
-        let unverified = self.rare.as_mut().and_then(|rare| rare.unverified_job_id.take());
-        self.job_id = self.job_id.take().or(unverified);
-        self.sending = match outcome {
-            _ if self.job_id.is_some() => SendState::Accepted,
-            _ if self.may_have_arrived => SendState::Lost,
-            outcome => outcome,
-        };
         self.changed = true;
+        if let Some(Candidate { status, .. }) = self.rare.as_mut().and_then(|rare| rare.candidate.take()) {
+            self.named_by_event(&status);
+        } else if self.may_have_arrived {
+            self.sending = SendState::Lost;
+            self.rare().lost_at = now;
+        } else {
+            self.sending = outcome;
+        }
         self.sending
     }
 
-    // # Events and polls
-    //
-    // A terminal state is absorbing, and the first source that reports it wins. An event can come before the response to the
-    // submission, twice, out of order, or with another job's id; none of that may turn a state back or end a wait with another
-    // job's result.
-
-    /// An event came to this submission's callback URL.
-    pub(crate) fn event(&mut self, status: JobStatus, trust: Trust) -> EventOutcome {
-        if self.job_id.as_ref().is_some_and(|id| *id != status.job_id) {
-            return EventOutcome::WrongJob;
-        }
-        if self.abandoned {
-            return EventOutcome::Late;
-        }
-        if self.result.is_some() {
-            return EventOutcome::Duplicate;
-        }
-        self.learn_job_id(&status.job_id, trust);
-        self.changed = true;
-        match trust {
-            Trust::TokenOnly => {
-                self.hint(status.state.is_terminal());
-                EventOutcome::Hint
-            }
-            Trust::Signed => {
-                self.signed_events = self.signed_events.wrapping_add(1);
-                self.record(&status, Via::Webhook);
-                match JobResult::new(status) {
-                    Ok(result) => {
-                        (self.result, self.via) = (Some(result), Via::Webhook);
-                        EventOutcome::Finished
-                    }
-                    Err(_) => EventOutcome::Hint,
-                }
-            }
-        }
-    }
-
-    /// A hint came. If it is `terminal` the job may have ended, and polls stay frequent until one returns the result, since the next
-    /// one may return an older state.
-    pub(crate) fn hint(&mut self, terminal: bool) {
-        self.hints = self.hints.wrapping_add(1);
-        self.terminal_hint |= terminal;
-        self.changed = true;
-    }
-
-    /// Something outside the submission changed that its waits have to react to.
-    pub(crate) fn touch(&mut self) {
-        self.changed = true;
-    }
-
-    fn learn_job_id(&mut self, job_id: &JobId, trust: Trust) {
-        if self.job_id.is_some() {
-            return;
-        }
-        // Lost -> Accepted: the first event on the submission's own URL names the job.
-        // InFlight, signed: the id is known before the response, which will only repeat it.
-        // InFlight, unsigned: the id counts only if the response is lost.
-        match (self.sending, trust) {
-            (SendState::Lost, _) => {
-                self.job_id = Some(job_id.clone());
-                self.sending = SendState::Accepted;
-            }
-            (_, Trust::Signed) => self.job_id = Some(job_id.clone()),
-            (_, Trust::TokenOnly) => {
-                self.rare().unverified_job_id.get_or_insert_with(|| job_id.clone());
-            }
-        }
-    }
-
-    /// A poll returned a state that is not terminal.
-    pub(crate) fn polled(&mut self, status: &JobStatus) {
-        self.changed |= self.record(status, Via::Poll);
-    }
-
-    /// A wait has the result. The first result wins and is returned.
-    pub(crate) fn finish(&mut self, result: JobResult, via: Via) -> (JobResult, Via) {
-        if let Some(first) = self.result() {
-            return first;
-        }
-        self.record(&result, via);
-        (self.result, self.via) = (Some(result.clone()), via);
-        self.changed = true;
-        (result, via)
-    }
-
-    /// Stores a state, unless it is stale or the same as the last. Returns whether it did.
-    fn record(&mut self, status: &JobStatus, via: Via) -> bool {
-        if self.result.is_some() || self.last_state.as_ref() == Some(&status.state) {
-            return false;
-        }
-        let order = order(status);
-        if order != 0 && order < self.order {
-            return false;
-        }
-        self.order = order.max(self.order);
-        (self.last_state, self.via) = (Some(status.state.clone()), via);
-        if let Some(history) = self.rare.as_mut().and_then(|rare| rare.history.as_mut()) {
-            history.push(StateChange::of(status, via));
-        }
-        true
-    }
-
-    // # Handles
-
-    /// Starts the history, with the state known by now.
-    pub(super) fn keep_history(&mut self) {
-        if self.history().is_some() {
-            return;
-        }
-        let mut history = History::default();
-        if let Some((result, via)) = self.result() {
-            history.push(StateChange::of(&result, via));
-        } else if let Some(state) = &self.last_state {
-            history.push(StateChange { state: state.clone(), at: None, via: self.via });
-        }
-        self.rare().history = Some(history);
-    }
-
-    pub(super) fn history(&self) -> Option<&History> {
-        self.rare.as_ref()?.history.as_ref()
-    }
-
-    /// The last request and the last wait are gone. Returns the id of the job if it has not ended, and whether the submission may
-    /// have become a job whose id is not known.
-    pub(super) fn abandon(&mut self) -> (Option<JobId>, bool) {
-        self.abandoned = true;
-        self.changed = true;
-        let unfinished = self.job_id.clone().filter(|_| self.result.is_none());
-        (unfinished, self.sending == SendState::Lost)
+    /// The response is lost, and an event names the job.
+    fn named_by_event(&mut self, status: &JobStatus) {
+        self.job_id = Some(status.job_id.clone());
+        self.sending = SendState::Accepted;
+        self.hint(status.state.is_terminal());
     }
 
     fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
-    }
-}
-
-/// A number that grows as a job goes on: queued, running (attempt 1), queued again, running (attempt 2), …, done or failed. 0 for a
-/// state that this crate does not know.
-fn order(status: &JobStatus) -> u32 {
-    let attempt = u32::try_from(status.attempt).unwrap_or(u32::MAX);
-    match status.state {
-        JobState::Queued => attempt.saturating_mul(2).saturating_add(1),
-        JobState::Running => attempt.saturating_mul(2),
-        JobState::Done | JobState::Failed => u32::MAX,
-        _ => 0,
     }
 }
 

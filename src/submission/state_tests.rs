@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// A time of no importance.
+const T: Duration = Duration::from_secs(3);
+
 fn id(id: &str) -> JobId {
     JobId::new(id).unwrap()
 }
@@ -32,32 +35,54 @@ fn states(state: &SubmissionState) -> Vec<String> {
 fn only_one_wait_sends_at_a_time() {
     let mut state = fresh();
     assert_eq!([state.claim(), state.claim()], [SendState::Fresh, SendState::InFlight]);
-    state.unsent();
+    state.unsent(T);
     assert_eq!([state.claim(), state.claim()], [SendState::Fresh, SendState::InFlight]);
-    assert_eq!(state.lost(), SendState::Lost);
+    assert_eq!(state.lost(T), SendState::Lost);
     assert_eq!(state.claim(), SendState::Lost, "what may have arrived is not sent again");
     assert_eq!([state.reclaim(), state.reclaim()], [true, false], "unless the daemon supports keys, and then by one");
     state.accept(id("7"));
     assert_eq!((state.claim(), state.reclaim()), (SendState::Accepted, false));
-    state.unsent();
-    assert_eq!(state.lost(), SendState::Accepted, "accepted is final");
+    state.unsent(T);
+    assert_eq!(state.lost(T), SendState::Accepted, "accepted is final");
 }
 
 #[test]
 fn a_refusal_after_a_lost_attempt_stays_lost() {
     let mut state = fresh();
     state.claim();
-    state.may_have_arrived();
-    assert_eq!(state.unsent(), SendState::Lost);
+    state.pause_after(Error::new(crate::error::Kind::Lost));
+    assert_eq!(state.unsent(T), SendState::Lost);
 }
 
 #[test]
-fn signed_event_before_response_names_job() {
+fn event_before_response_is_confirmed_by_it() {
+    for (trust, finishes) in [(Trust::Signed, true), (Trust::TokenOnly, false)] {
+        let mut state = fresh();
+        state.claim();
+        for (job, word) in [("7", "running"), ("7", "done"), ("7", "running"), ("8", "failed")] {
+            assert_eq!(state.event(status(job, word, 1), trust), EventOutcome::Hint);
+        }
+        assert_eq!((state.job_id(), state.last_state()), (None, None));
+        assert_eq!(state.snapshot().unconfirmed_result, finishes);
+        let mut other = fresh();
+        other.claim();
+        other.event(status("8", "done", 1), trust);
+
+        state.accept(id("7"));
+        assert_eq!((state.has_result(), state.snapshot().terminal_hint), (finishes, !finishes));
+        other.accept(id("7"));
+        assert!(!other.has_result() && other.snapshot().terminal_hint, "a poll decides");
+    }
+}
+
+#[test]
+fn event_names_job_without_its_result_if_response_is_lost() {
     let mut state = fresh();
     state.claim();
-    assert_eq!(state.event(status("7", "running", 1), Trust::Signed), EventOutcome::Hint);
-    assert_eq!(state.job_id(), Some(&id("7")));
-    assert_eq!(state.lost(), SendState::Accepted);
+    state.event(status("7", "done", 1), Trust::Signed);
+    assert_eq!(state.lost(T), SendState::Accepted);
+    assert_eq!((state.job_id(), state.has_result()), (Some(&id("7")), false));
+    assert!(state.snapshot().terminal_hint, "a poll decides");
 }
 
 #[test]
@@ -66,7 +91,7 @@ fn unsigned_event_names_job_only_if_response_is_lost() {
     state.claim();
     assert_eq!(state.event(status("7", "done", 1), Trust::TokenOnly), EventOutcome::Hint);
     assert_eq!(state.job_id(), None);
-    assert_eq!(state.lost(), SendState::Accepted);
+    assert_eq!(state.lost(T), SendState::Accepted);
     assert_eq!(state.job_id(), Some(&id("7")));
 
     let mut answered = fresh();
@@ -81,7 +106,7 @@ fn first_event_after_lost_response_names_job() {
     for trust in [Trust::TokenOnly, Trust::Signed] {
         let mut state = fresh();
         state.claim();
-        state.lost();
+        state.lost(T);
         state.event(status("7", "running", 1), trust);
         assert_eq!((state.claim(), state.job_id()), (SendState::Accepted, Some(&id("7"))));
     }
@@ -97,7 +122,7 @@ fn first_terminal_state_wins() {
     assert_eq!(state.last_state(), Some(&JobState::Done));
     let failed = JobResult::new(status("7", "failed", 1)).unwrap();
     let (kept, via) = state.finish(failed, Via::Poll);
-    assert_eq!((&kept.state, via), (&JobState::Done, Via::Webhook));
+    assert_eq!((kept.state(), via), (&JobState::Done, Via::Webhook));
 }
 
 #[test]

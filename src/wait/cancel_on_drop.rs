@@ -1,22 +1,24 @@
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use http::StatusCode;
 use tower::{Service, ServiceExt};
 
-use super::stats::Counters;
-use crate::api::{CancelJob, GetJob, Polled, cancel_job};
+use crate::api::{Accepted, CancelJob, GetJob, Polled, cancel_job};
 use crate::submission::DropPolicy;
-use crate::{BoxError, Error, JobId, JobState, JobStatus};
+use crate::{BoxError, Error, JobId, JobState, JobStatus, SubmitRequest};
 
 /// Cancels abandoned jobs.
 pub(super) trait CancelOnDrop: Send + Sync {
     /// Applies `policy`, which is one that may cancel.
-    fn cancel(&self, job_id: JobId, policy: DropPolicy) -> Cancelling;
+    fn cancel(&self, job_id: JobId, policy: DropPolicy) -> BoxFuture<CancelOutcome>;
+
+    /// Sends a submission again that may have arrived, to learn the id of its job.
+    fn resend(&self, request: SubmitRequest) -> BoxFuture<Accepted>;
 }
 
-type Cancelling = Pin<Box<dyn Future<Output = Result<CancelOutcome, Error>> + Send>>;
+pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
 
 /// What became of an abandoned job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,14 +38,26 @@ impl<C> CancelBy<C> {
     }
 }
 
+impl<C: Clone> CancelBy<C> {
+    fn service(&self) -> C {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 impl<C> CancelOnDrop for CancelBy<C>
 where
     C: Clone + Send + 'static,
     C: Service<CancelJob, Response = JobStatus, Error: Into<BoxError>, Future: Send>,
     C: Service<GetJob, Response = Polled, Error: Into<BoxError>, Future: Send>,
+    C: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>, Future: Send>,
 {
-    fn cancel(&self, job_id: JobId, policy: DropPolicy) -> Cancelling {
-        let service = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    fn resend(&self, request: SubmitRequest) -> BoxFuture<Accepted> {
+        let service = self.service();
+        Box::pin(async move { service.oneshot(request).await.map_err(|error| Error::from_boxed(error.into())) })
+    }
+
+    fn cancel(&self, job_id: JobId, policy: DropPolicy) -> BoxFuture<CancelOutcome> {
+        let service = self.service();
         Box::pin(async move {
             if policy == DropPolicy::CancelIfQueued {
                 let polled = service.clone().oneshot(GetJob::new(job_id.clone())).await;
@@ -69,46 +83,6 @@ fn has_ended(error: &Error) -> bool {
     error.status() == Some(StatusCode::CONFLICT)
         || error.is_not_found()
         || error.last_state().is_some_and(JobState::is_terminal)
-}
-
-/// Cancels in the background, if there is a runtime. It is called from a drop, and so never blocks or panics.
-pub(super) fn cancel_in_background(
-    counters: &Arc<Counters>,
-    service: &dyn CancelOnDrop,
-    job_id: JobId,
-    policy: DropPolicy,
-) {
-    let mut count = CountOnDrop { counters: Arc::clone(counters), outcome: None };
-    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-        tracing::debug!(%job_id, "cannot cancel an abandoned job: dropped outside a runtime");
-        return;
-    };
-    let cancelling = service.cancel(job_id.clone(), policy);
-    runtime.spawn(async move {
-        match cancelling.await {
-            Ok(outcome) => count.outcome = Some(outcome),
-            Err(error) => {
-                tracing::debug!(%job_id, error = &error as &dyn std::error::Error, "cannot cancel an abandoned job");
-            }
-        }
-        drop(count);
-    });
-}
-
-/// Counts the outcome, also of a cancel that the runtime drops.
-struct CountOnDrop {
-    counters: Arc<Counters>,
-    outcome: Option<CancelOutcome>,
-}
-
-impl Drop for CountOnDrop {
-    fn drop(&mut self) {
-        match self.outcome {
-            Some(CancelOutcome::Ended) => self.counters.cancelled.add(),
-            Some(CancelOutcome::LeftRunning) => {}
-            None => self.counters.cancels_failed.add(),
-        }
-    }
 }
 
 #[cfg(test)]

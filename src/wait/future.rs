@@ -1,3 +1,5 @@
+mod end;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -6,10 +8,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pin_project::{pin_project, pinned_drop};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until};
 use tower::Service;
 
-use super::machine::{Action, Event, Failure, Fault, Machine};
+use super::live::Place;
+use super::machine::{Action, Event, Fault, Machine};
 use super::shared::Shared;
 use super::step::{Sender, Step, StepOutcome};
 use crate::api::{Accepted, GetJob, Polled};
@@ -38,7 +41,8 @@ where
     submission: KeepAlive,
     shared: Arc<Shared>,
     machine: Machine,
-    started: Instant,
+    /// `None` if the service was shutting down.
+    place: Option<Place>,
     waker: WakerSlot,
     /// The event counts of the submission that the machine has heard of.
     signed_events: u16,
@@ -69,20 +73,24 @@ where
         shared: Arc<Shared>,
     ) -> Self {
         let submission = request.keep_alive().clone();
-        Self::new(submission, Step::Idle(Sender::new(submit, request, polls)), Machine::new(deadline), shared)
+        let deadline = submission.shared().start_wait(deadline);
+        let step = Step::Idle(Sender::new(submit, request, polls));
+        Self::new(submission, step, Machine::new(deadline), shared)
     }
 
     pub(super) fn attach(submission: KeepAlive, polls: P, deadline: Option<Duration>, shared: Arc<Shared>) -> Self {
+        let deadline = submission.shared().start_wait(deadline);
         Self::new(submission, Step::Attached { polls }, Machine::attached(deadline), shared)
     }
 
     fn new(submission: KeepAlive, step: Step<S, P>, machine: Machine, shared: Arc<Shared>) -> Self {
         shared.counters.started.add();
+        let place = shared.live.enter(submission.shared());
         Self {
             submission,
             shared,
             machine,
-            started: Instant::now(),
+            place,
             waker: WakerSlot::default(),
             signed_events: 0,
             hints: 0,
@@ -108,7 +116,7 @@ where
         loop {
             let (event, found) = ready!(self.as_mut().poll_event(cx));
             let this = self.as_mut().project();
-            let (now, facts) = (this.started.elapsed(), this.shared.facts(this.submission));
+            let (now, facts) = (this.submission.shared().elapsed(), this.shared.facts(this.submission));
             let action = this.machine.on(event, now, facts, &this.shared.limits);
             if let Some(end) = self.as_mut().perform(action, found) {
                 self.as_mut().project().step.set(Step::Over);
@@ -126,9 +134,12 @@ where
     /// The next event. The submission comes first, because other waits and the notifier report to it; then the send or poll of this
     /// wait; then the time.
     fn poll_event(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(Event, Found)> {
-        let mut this = self.as_mut().project();
+        let this = self.as_mut().project();
         let shared = this.submission.shared();
         let snapshot = shared.watch(this.waker, cx.waker(), SubmissionState::snapshot);
+        if this.place.is_none() || this.shared.live.is_closed() {
+            return Poll::Ready((Event::ShuttingDown, None));
+        }
         if let Some(found) = snapshot.result {
             return Poll::Ready((Event::ResultKnown, Some(found)));
         }
@@ -140,17 +151,15 @@ where
             *this.hints = snapshot.hints;
             return Poll::Ready((Event::Hint, None));
         }
-        if this.machine.reacts_to(snapshot.sending) {
-            // Registers the submission for its events, before anything is sent.
-            let event = match this.submission.claim(&this.shared.owner()) {
-                Ok(found) => Event::Claimed(found),
-                Err(error) => {
-                    *this.last_error = Some(error);
-                    Event::ClaimFailed
-                }
-            };
+        if snapshot.unconfirmed_result && this.machine.reacts_to_unconfirmed_result() {
+            return Poll::Ready((Event::UnconfirmedResult, None));
+        }
+        if this.machine.reacts_to(snapshot.sending)
+            && let Some(event) = self.as_mut().claim(snapshot.sending)
+        {
             return Poll::Ready((event, None));
         }
+        let mut this = self.as_mut().project();
         // After a terminal hint the next poll may still return an older state, so the polls after it must not be slow.
         let usual = if snapshot.terminal_hint { Pace::Steady } else { this.shared.pace(this.submission) };
         let pace = this.machine.pace(usual);
@@ -160,7 +169,10 @@ where
             Poll::Pending => {}
         }
         // A time beyond the clock's range never comes.
-        let wake_at = this.machine.wake_at(&this.shared.limits).and_then(|after| this.started.checked_add(after));
+        let wake_at = this
+            .machine
+            .wake_at(&this.shared.limits)
+            .and_then(|after| this.submission.shared().first_call().checked_add(after));
         if this.timer.as_ref().map(|timer| timer.deadline()) != wake_at {
             *this.timer = wake_at.map(|at| Box::pin(sleep_until(at)));
         }
@@ -168,6 +180,35 @@ where
             Some(timer) => timer.as_mut().poll(cx).map(|()| (Event::Elapsed, None)),
             None => Poll::Pending,
         }
+    }
+
+    /// Claims the submission. `None` while the daemon has asked to send nothing.
+    fn claim(self: Pin<&mut Self>, found: SendState) -> Option<Event> {
+        let this = self.project();
+        let now = this.submission.shared().elapsed();
+        if found == SendState::Fresh {
+            // Nothing was sent, so there is nothing that a last look could find.
+            if this.machine.is_past_deadline(now) {
+                return Some(Event::Elapsed);
+            }
+            let paused_until = this.shared.slow_down.until(this.submission.shared().first_call());
+            if this.machine.has_to_pause(paused_until, now) {
+                let pause = paused_until.unwrap_or_default().saturating_sub(now);
+                if !this.submission.shared().expires_within(pause) {
+                    return None;
+                }
+                *this.last_error = Some(Error::new(Kind::SlowDown(pause)));
+                return Some(Event::ClaimFailed);
+            }
+        }
+        // Registers the submission for its events, before anything is sent.
+        Some(match this.submission.claim(&this.shared.owner()) {
+            Ok(found) => Event::Claimed(found),
+            Err(error) => {
+                *this.last_error = Some(error);
+                Event::ClaimFailed
+            }
+        })
     }
 
     /// Stores the outcome of sending where the other waits see it.
@@ -182,8 +223,9 @@ where
                 Event::Accepted
             }
             Err(error) => {
-                let unsent = error.is_safe_to_resubmit();
-                let sending = submission.update(|state| if unsent { state.unsent() } else { state.lost() });
+                let (unsent, now) = (error.is_safe_to_resubmit(), this.submission.shared().elapsed());
+                let sending = submission.update(|state| if unsent { state.unsent(now) } else { state.lost(now) });
+                this.shared.slow_down.refused(&error);
                 tracing::debug!(error = &error as &dyn std::error::Error, ?sending, "submission failed");
                 if sending != SendState::Fresh {
                     this.shared.counters.lost_responses.add();
@@ -212,6 +254,7 @@ where
             }
             Err(error) => {
                 this.shared.counters.poll_failures.add();
+                this.shared.polling.refused(&error);
                 tracing::debug!(error = &error as &dyn std::error::Error, "poll failed");
                 let fault = Fault::of(&error);
                 *this.last_error = Some(error);
@@ -228,10 +271,18 @@ where
             Action::Wait => {}
             Action::Resend if !submission.update(SubmissionState::reclaim) => {
                 let facts = this.shared.facts(this.submission);
-                this.machine.on(Event::Overtaken, this.started.elapsed(), facts, &this.shared.limits);
+                this.machine.on(Event::Overtaken, this.submission.shared().elapsed(), facts, &this.shared.limits);
             }
-            // The sender may never be polled again.
-            Action::PresumeLost => _ = submission.update(SubmissionState::lost),
+            // The sender may never be polled again, or its response may never come.
+            Action::PresumeLost => {
+                let now = this.submission.shared().elapsed();
+                let sending = submission.update(|state| state.lost(now));
+                if this.step.as_mut().abandon_send() {
+                    let facts = this.shared.facts(this.submission);
+                    let action = this.machine.on(Event::SendFailed(sending), now, facts, &this.shared.limits);
+                    return self.perform(action, None);
+                }
+            }
             Action::Send | Action::Resend => {
                 this.shared.counters.submitted.add();
                 this.step.send();
@@ -260,73 +311,11 @@ where
                 return Some(Ok(self.finish(result, via)));
             }
             Action::Fail(failure) => {
-                self.as_mut().release_send();
-                return Some(Err(self.fail(failure)));
+                let refusal = self.as_mut().release_send();
+                return Some(Err(self.fail(failure, refusal)));
             }
         }
         None
-    }
-
-    fn finish(self: Pin<&mut Self>, result: JobResult, via: Via) -> JobResult {
-        let this = self.project();
-        let by_poll = |via: Via| via != Via::Webhook && !this.machine.was_prompted();
-        // Not for a clone that finds the result stored: its event may have come.
-        let first = by_poll(via) && !this.submission.shared().read(SubmissionState::has_result);
-        let token = if first { this.submission.token_with(&this.shared.owner()) } else { None };
-        if let Some(token) = token {
-            // Before the result is stored, since its event may come right after that.
-            this.shared.await_event(token);
-        }
-        // Of several waits on one submission, the first to know the result provides it to all.
-        let (result, via) = this.submission.shared().update(|state| state.finish(result, via));
-        let counters = &this.shared.counters;
-        if by_poll(via) {
-            counters.finished_by_poll.add();
-        } else {
-            counters.finished_by_webhook.add();
-            if let Some(token) = token {
-                this.shared.await_no_event(token);
-            }
-        }
-        result
-    }
-
-    fn fail(self: Pin<&mut Self>, failure: Failure) -> Error {
-        let this = self.project();
-        let kind = match failure {
-            Failure::Submission | Failure::Lost => Kind::Lost,
-            Failure::Poll => Kind::Service,
-            Failure::Deadline => Kind::Deadline(this.machine.deadline().unwrap_or_default()),
-        };
-        let error = match this.last_error.take() {
-            Some(error) if matches!(failure, Failure::Submission | Failure::Poll) => error,
-            Some(cause) => Error::new(kind).with_source(cause),
-            None => Error::new(kind),
-        };
-        this.shared.counters.failed.add();
-        let submission = this.submission.shared();
-        let (fresh, job_id, last_state) =
-            submission.read(|state| (state.is_fresh(), state.job_id().cloned(), state.last_state().cloned()));
-        let error = if fresh { error.surely_unsent() } else { error };
-        let error = error.with_job(job_id, submission.key(), last_state).with_daemon(submission.daemon());
-        if *this.polls > 0 { error.with_waited(this.started.elapsed(), *this.polls) } else { error }
-    }
-}
-
-impl<S, P> JobWait<S, P>
-where
-    S: Service<SubmitRequest>,
-    P: Service<GetJob>,
-{
-    /// Gives up the right to send, if this wait has it, and stores whether the submission may have arrived.
-    fn release_send(self: Pin<&mut Self>) {
-        let this = self.project();
-        let submission = this.submission.shared();
-        match &*this.step {
-            Step::Sending(_) => _ = submission.update(SubmissionState::lost),
-            Step::Idle(sender) if sender.is_about_to_send() => _ = submission.update(SubmissionState::unsent),
-            _ => {}
-        }
     }
 }
 
@@ -342,7 +331,12 @@ where
         if !this.machine.is_over() {
             this.shared.counters.dropped.add();
         }
-        this.submission.shared().unwatch(this.waker);
+        let submission = this.submission.shared();
+        submission.unwatch(this.waker);
+        submission.update(SubmissionState::wait_ended);
+        if let Some(place) = this.place.take() {
+            this.shared.live.leave(place);
+        }
     }
 }
 

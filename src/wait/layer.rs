@@ -3,15 +3,16 @@ use std::time::Duration;
 
 use tower::{Layer, Service};
 
+use super::attach::Attach;
 use super::cancel_on_drop::CancelBy;
 use super::machine::WaitLimits;
 use super::service::Wait;
 use super::shared::{Settings, Shared};
 use super::webhook_endpoint::WebhookEndpoint;
-use crate::api::{CancelJob, GetJob, Polled};
+use crate::api::{Accepted, CancelJob, GetJob, Polled};
 use crate::source::PollPolicy;
 use crate::submission::{DaemonId, DropPolicy};
-use crate::{BoxError, Error, JobStatus};
+use crate::{BoxError, Error, JobStatus, SubmitRequest};
 
 /// Turns a service that submits into one that resolves to the finished job.
 ///
@@ -27,6 +28,14 @@ impl<P> WaitLayer<P> {
     /// A layer whose waits only poll, by the default [`PollPolicy`], and have no deadline.
     pub fn new(polls: P) -> Self {
         Self::builder(polls).finish()
+    }
+
+    /// The service that attaches to jobs by their ids. It shares the statistics and the rate of polls with the services of this layer.
+    pub fn attach(&self) -> Attach<P>
+    where
+        P: Clone,
+    {
+        Attach::new(self.polls.clone(), self.deadline, Arc::clone(&self.shared))
     }
 
     /// Starts a layer with options of your own.
@@ -45,6 +54,7 @@ impl<P> WaitLayer<P> {
             webhooks: None,
             drop_policy: DropPolicy::Detach,
             canceller: None,
+            idempotency: false,
         };
         WaitLayerBuilder { polls, settings }
     }
@@ -90,8 +100,12 @@ impl<P> WaitLayerBuilder<P> {
         self
     }
 
-    /// How long a wait may last from its call; without limit unless set. At the deadline the job is polled once more, and if it has not
-    /// finished the wait ends with [`Error::is_deadline`]. The job goes on.
+    /// How long waits on a submission may last from its first call; without limit unless set. At the deadline the job is polled once more,
+    /// and if it has not finished the wait ends with [`Error::is_deadline`]. The job goes on, unless the drop policy cancels it when the
+    /// last clone of the request is gone.
+    ///
+    /// A retry does not start the deadline anew: a later wait on a clone of the request has what is left of it. To wait longer, attach to
+    /// the job by its id.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.settings.deadline = Some(deadline);
         self
@@ -101,17 +115,28 @@ impl<P> WaitLayerBuilder<P> {
     /// unless set. The policy of a request goes before this one
     /// ([`SubmitRequestBuilder::on_drop`](crate::SubmitRequestBuilder::on_drop)), and needs this service too.
     ///
-    /// The cancel runs in the background, on the runtime in which the last request or wait was dropped. Outside a runtime, or without
-    /// this service, the job goes on, and [`WaitStats::cancels_failed`](super::WaitStats::cancels_failed) counts it. A job that was
-    /// attached to by its id is never cancelled.
+    /// Cancels run in the background, 16 at a time, on the runtime in which the last request or wait was dropped. Outside a runtime, or
+    /// without this service, the job goes on, and [`WaitStats::cancels_failed`](super::WaitStats::cancels_failed) counts it. A job that
+    /// was attached to by its id is never cancelled.
+    ///
+    /// If a wait is dropped while it submits, the id of its job is not known. Then the submission is sent again to a daemon that supports
+    /// idempotency keys, which returns the id, and the job is cancelled. At another daemon the job goes on.
     pub fn on_drop<C>(mut self, policy: DropPolicy, service: C) -> Self
     where
         C: Clone + Send + 'static,
         C: Service<CancelJob, Response = JobStatus, Error: Into<BoxError>, Future: Send>,
         C: Service<GetJob, Response = Polled, Error: Into<BoxError>, Future: Send>,
+        C: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>, Future: Send>,
     {
         self.settings.drop_policy = policy;
         self.settings.canceller = Some(Arc::new(CancelBy::new(service)));
+        self
+    }
+
+    /// The daemon is known to support idempotency keys, so that even the first submission of this process may be sent again if its response
+    /// is lost. Unless set, that is learned from the first `202`. A `202` without the key shows the opposite.
+    pub fn assume_idempotency(mut self) -> Self {
+        self.settings.idempotency = true;
         self
     }
 

@@ -1,5 +1,6 @@
 //! Every decision of a wait: which source ends it, what it does next, when it gives up. It has no I/O and no clock. A
-//! [`JobWait`](super::JobWait) reports each event and its time since the start, and performs the action that it gets.
+//! [`JobWait`](super::JobWait) reports each event and its time since the first call of
+//! the submission, and performs the action that it gets.
 //!
 //! ```text
 //!            ┌─────────── Following ◄─────────┐ another wait sends
@@ -12,13 +13,19 @@
 
 use std::time::Duration;
 
-use crate::Error;
-use crate::error::Kind;
+use crate::nanos::Nanos;
 use crate::source::Pace;
 use crate::submission::SendState;
 
+mod vocabulary;
+
+pub(crate) use self::vocabulary::{Action, Event, Facts, Failure, Fault};
+
 /// How often one wait sends again what may have arrived, to a daemon that supports idempotency keys.
 const RESENDS: u8 = 3;
+
+/// How long the response to the submission may take after a signed event has come with a result. Then a poll decides instead.
+const CONFIRMATION: Duration = Duration::from_secs(2);
 
 /// The time limits of a wait, beside its deadline.
 #[derive(Debug, Clone)]
@@ -37,9 +44,11 @@ pub(crate) struct WaitLimits {
 #[derive(Debug)]
 pub(crate) struct Machine {
     phase: Phase,
-    deadline: Option<Duration>,
+    deadline: Nanos,
+    /// Before sending: the daemon has asked to send nothing until then. While sending: a result waits for the response until then.
+    until: Nanos,
     /// The time of the first failure in the current streak of failed polls.
-    failing_since: Option<Duration>,
+    failing_since: Nanos,
     /// A 404 before this time is not final.
     grace_until: Duration,
     /// The wait started with a job id: the daemon has known the job for long, so there is no grace for a 404.
@@ -71,104 +80,13 @@ enum Phase {
     Over,
 }
 
-/// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Event {
-    /// The submission belongs to another daemon, or the webhook registry is full.
-    ClaimFailed,
-    /// The wait asked for the right to send and found this state. `Fresh` means that it has the right now.
-    Claimed(SendState),
-    /// It asked for the right to send again, and another wait had taken it.
-    Overtaken,
-    /// The daemon accepted the submission.
-    Accepted,
-    /// Sending failed. `Fresh`: it surely did not arrive. `Lost`: it may have. `Accepted`: an event has named the job meanwhile.
-    SendFailed(SendState),
-    /// The result is known, from an event or from another wait.
-    ResultKnown,
-    /// A signed event came with a state that is not terminal.
-    SignedState,
-    /// An unsigned event came, which may be the result.
-    Hint,
-    /// A poll returned a state. `prompted`: an event came while it was in flight, so that the next one follows at once.
-    Polled { terminal: bool, prompted: bool },
-    /// A poll failed.
-    PollFailed(Fault),
-    /// The time of [`Machine::wake_at`] has come.
-    Elapsed,
-}
-
-/// How a poll failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// A later poll may succeed.
-    Transient,
-    /// The daemon does not know the job.
-    NotFound,
-    /// No later poll will succeed.
-    Permanent,
-}
-
-/// What the machine needs to know beside the event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Facts {
-    /// The submission is registered for webhooks.
-    pub(crate) webhooks: bool,
-    /// The daemon supports idempotency keys.
-    pub(crate) idempotency: bool,
-}
-
-/// What the wait does next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Action {
-    /// Nothing, until the next event.
-    Wait,
-    /// Send the submission.
-    Send,
-    /// Take the right to send what may have arrived, and send it again.
-    Resend,
-    /// Treat the response to the submission that another wait sends as lost.
-    PresumeLost,
-    /// Start to poll.
-    Poll,
-    /// Poll without a pause.
-    PollNow,
-    /// Poll afresh, for the last time.
-    PollFinally,
-    /// End with the result.
-    Finish,
-    /// End with an error.
-    Fail(Failure),
-}
-
-/// The error that a wait ends with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// The error of the submission.
-    Submission,
-    /// The response to the submission was lost.
-    Lost,
-    /// The error of the last poll.
-    Poll,
-    Deadline,
-}
-
-impl Fault {
-    pub(crate) fn of(error: &Error) -> Self {
-        if error.is_not_found() {
-            return Self::NotFound;
-        }
-        let permanent = error.is_auth() || error.is_rejected() || error.is_invalid();
-        if permanent || matches!(error.kind(), Kind::TooLarge(_)) { Self::Permanent } else { Self::Transient }
-    }
-}
-
 impl Machine {
     pub(crate) fn new(deadline: Option<Duration>) -> Self {
         Self {
             phase: Phase::Start,
-            deadline,
-            failing_since: None,
+            deadline: deadline.into(),
+            until: Nanos::NONE,
+            failing_since: Nanos::NONE,
             grace_until: Duration::ZERO,
             by_id: false,
             prompted: false,
@@ -183,7 +101,7 @@ impl Machine {
     }
 
     pub(crate) fn deadline(&self) -> Option<Duration> {
-        self.deadline
+        self.deadline.get()
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -200,16 +118,40 @@ impl Machine {
         self.prompted
     }
 
-    /// When to report [`Event::Elapsed`], since the start.
+    pub(crate) fn is_past_deadline(&self, now: Duration) -> bool {
+        self.deadline.get().is_some_and(|deadline| now >= deadline)
+    }
+
+    /// Whether a result that came before the response starts the time for that response.
+    pub(crate) fn reacts_to_unconfirmed_result(&self) -> bool {
+        self.until.get().is_none() && matches!(self.phase, Phase::Sending | Phase::Following { .. })
+    }
+
+    /// The daemon has asked to send nothing before `until`. Returns whether this wait has to pause. It varies the end of its pause by up to
+    /// a tenth, so that waits that pause together do not send together.
+    pub(crate) fn has_to_pause(&mut self, until: Option<Duration>, now: Duration) -> bool {
+        let Some(until) = until else { return false };
+        let after = match self.until.get() {
+            Some(after) if after >= until => after,
+            _ => until.saturating_add(until.saturating_sub(now).mul_f64(fastrand::f64() / 10.0)),
+        };
+        self.until = after.into();
+        now < after
+    }
+
+    /// When to report [`Event::Elapsed`], since the first call.
     pub(crate) fn wake_at(&self, limits: &WaitLimits) -> Option<Duration> {
-        match self.phase {
-            Phase::Over => None,
-            Phase::Following { until } | Phase::Lost { until } => {
-                Some(self.deadline.map_or(until, |deadline| deadline.min(until)))
+        let next = match self.phase {
+            Phase::Over => return None,
+            Phase::FinalPoll => {
+                return self.deadline.get().map(|deadline| deadline.saturating_add(limits.final_poll_timeout));
             }
-            Phase::FinalPoll => self.deadline.map(|deadline| deadline.saturating_add(limits.final_poll_timeout)),
-            _ => self.deadline,
-        }
+            Phase::Start | Phase::Sending => self.until.get(),
+            Phase::Following { until } => Some(self.until.get().map_or(until, |by| by.min(until))),
+            Phase::Lost { until } => Some(until),
+            Phase::Polling => None,
+        };
+        next.into_iter().chain(self.deadline.get()).min()
     }
 
     /// Whether the wait is to claim the submission now that it is in this state, and report [`Event::Claimed`].
@@ -227,7 +169,7 @@ impl Machine {
         if self.phase == Phase::FinalPoll { Pace::Slow } else { usual }
     }
 
-    /// Takes an event that happened at `now` since the start.
+    /// Takes an event that happened at `now` since the first call.
     pub(crate) fn on(&mut self, event: Event, now: Duration, facts: Facts, limits: &WaitLimits) -> Action {
         match (self.phase, event) {
             // # The end: * -> Over
@@ -236,6 +178,7 @@ impl Machine {
             // the submission, and a job that finished in time is not lost to a deadline that passes at the same moment. After
             // that nothing is reported twice, because sources that are still in flight report to a machine that is over.
             (Phase::Over, _) => Action::Wait,
+            (_, Event::ShuttingDown) => self.end(Action::Fail(Failure::ShuttingDown)),
             (_, Event::ResultKnown | Event::Polled { terminal: true, .. }) => self.end(Action::Finish),
             (Phase::Start | Phase::Following { .. } | Phase::Lost { .. }, Event::ClaimFailed) => {
                 self.end(Action::Fail(Failure::Submission))
@@ -258,7 +201,7 @@ impl Machine {
             // so the wait gives it time. Without, nothing will come by itself: the wait ends, and a retry or a clone resends to a
             // daemon that supports idempotency keys.
             (Phase::Sending, Event::Accepted | Event::SendFailed(SendState::Accepted)) => self.poll(now, limits),
-            (Phase::Sending, Event::SendFailed(SendState::Lost)) if facts.webhooks => self.lose(now, limits),
+            (Phase::Sending, Event::SendFailed(SendState::Lost)) if facts.webhooks => self.lose(now, facts, limits),
             (Phase::Sending, Event::SendFailed(_)) => self.end(Action::Fail(Failure::Submission)),
 
             // # Polling -> Polling | Over
@@ -266,15 +209,15 @@ impl Machine {
             // A poll is the authority; an unsigned event is only a reason to poll at once. Any sign of life from the daemon ends a
             // streak of failures. A streak that outlasts the budget ends the wait, as does a failure that no later poll can mend.
             (Phase::Polling, Event::Hint) => {
-                (self.failing_since, self.prompted) = (None, true);
+                (self.failing_since, self.prompted) = (Nanos::NONE, true);
                 Action::PollNow
             }
             (Phase::Polling, Event::SignedState) => {
-                self.failing_since = None;
+                self.failing_since = Nanos::NONE;
                 Action::Wait
             }
             (Phase::Polling, Event::Polled { prompted, .. }) => {
-                (self.failing_since, self.prompted) = (None, prompted);
+                (self.failing_since, self.prompted) = (Nanos::NONE, prompted);
                 Action::Wait
             }
             (Phase::Polling, Event::PollFailed(fault)) => self.poll_failed(fault, now, limits),
@@ -292,12 +235,20 @@ impl Machine {
             }
             (_, Event::Elapsed) => self.elapsed(now, facts),
 
+            // # A result before the response: Sending, Following -> Polling
+            //
+            // The response confirms that the result is of this job. It is on its way, unless it is lost.
+            (Phase::Sending | Phase::Following { .. }, Event::UnconfirmedResult) => {
+                self.until = now.saturating_add(CONFIRMATION).into();
+                Action::Wait
+            }
+
             // An event that is not the result, before the job id is known: the response to the submission is on its way.
             (_, Event::Hint) => {
                 self.prompted = true;
                 Action::Wait
             }
-            (_, Event::SignedState) => Action::Wait,
+            (_, Event::SignedState | Event::UnconfirmedResult) => Action::Wait,
             // Reports of a send or a poll from a phase that has ended it.
             (_, Event::ClaimFailed | Event::Claimed(_) | Event::Overtaken) => Action::Wait,
             (_, Event::Accepted | Event::SendFailed(_)) => Action::Wait,
@@ -308,7 +259,7 @@ impl Machine {
     fn claimed(&mut self, found: SendState, now: Duration, facts: Facts, limits: &WaitLimits) -> Action {
         match found {
             SendState::Fresh => {
-                self.phase = Phase::Sending;
+                (self.phase, self.until) = (Phase::Sending, Nanos::NONE);
                 self.sent = true;
                 Action::Send
             }
@@ -316,7 +267,7 @@ impl Machine {
             SendState::Accepted => self.poll(now, limits),
             // The window does not start again.
             SendState::Lost if matches!(self.phase, Phase::Lost { .. }) => Action::Wait,
-            SendState::Lost if facts.webhooks => self.lose(now, limits),
+            SendState::Lost if facts.webhooks => self.lose(now, facts, limits),
             SendState::Lost => self.resend(facts),
         }
     }
@@ -325,6 +276,7 @@ impl Machine {
     fn follow(&mut self, now: Duration, limits: &WaitLimits) -> Action {
         if !matches!(self.phase, Phase::Following { .. }) {
             self.phase = Phase::Following { until: now.saturating_add(limits.failure_budget) };
+            self.until = Nanos::NONE;
         }
         Action::Wait
     }
@@ -337,8 +289,13 @@ impl Machine {
         Action::Poll
     }
 
-    fn lose(&mut self, now: Duration, limits: &WaitLimits) -> Action {
-        self.phase = Phase::Lost { until: now.saturating_add(limits.lost_response_window) };
+    /// The window counts from the loss, which another wait may have seen.
+    fn lose(&mut self, now: Duration, facts: Facts, limits: &WaitLimits) -> Action {
+        let until = facts.lost_at.unwrap_or(now).saturating_add(limits.lost_response_window);
+        if now >= until {
+            return self.resend(facts);
+        }
+        self.phase = Phase::Lost { until };
         Action::Wait
     }
 
@@ -350,12 +307,13 @@ impl Machine {
         }
         self.resends += 1;
         self.sent = true;
-        self.phase = Phase::Sending;
+        (self.phase, self.until) = (Phase::Sending, Nanos::NONE);
         Action::Resend
     }
 
     fn poll_failed(&mut self, fault: Fault, now: Duration, limits: &WaitLimits) -> Action {
-        let since = *self.failing_since.get_or_insert(now);
+        let since = self.failing_since.get().unwrap_or(now);
+        self.failing_since = since.into();
         let over = match fault {
             Fault::Permanent => true,
             Fault::NotFound => now >= self.grace_until,
@@ -365,8 +323,13 @@ impl Machine {
     }
 
     fn elapsed(&mut self, now: Duration, facts: Facts) -> Action {
-        let past_deadline = self.deadline.is_some_and(|deadline| now >= deadline);
+        let past_deadline = self.is_past_deadline(now);
+        let unconfirmed = self.until.get().is_some_and(|by| now >= by);
         match self.phase {
+            Phase::Sending | Phase::Following { .. } if unconfirmed => {
+                self.until = Nanos::NONE;
+                Action::PresumeLost
+            }
             Phase::Polling if past_deadline => {
                 self.phase = Phase::FinalPoll;
                 Action::PollFinally

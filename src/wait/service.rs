@@ -5,17 +5,16 @@ use std::time::Duration;
 
 use tower::Service;
 
+use super::attach::Attach;
 use super::future::JobWait;
 use super::shared::Shared;
 use super::stats::WaitStats;
 use crate::api::{Accepted, GetJob, Polled};
-use crate::submission::KeepAlive;
 use crate::{BoxError, Error, JobId, JobResult, SubmitRequest};
 
-/// The service of [`WaitLayer`](super::WaitLayer): a `Service<SubmitRequest>` that submits and waits, and a `Service<JobId>` that
-/// attaches to a job. Both resolve to the finished job.
+/// The service of [`WaitLayer`](super::WaitLayer): a `Service<SubmitRequest>` that submits, waits, and resolves to the finished job.
 ///
-/// It is ready when `S` is. Clones share the statistics, the limits of polls, and what is known of the daemon.
+/// It is ready when `S` is. [`attach`](Wait::attach) is the service for jobs that were submitted before. Clones share the statistics, the limits of polls, and what is known of the daemon.
 #[derive(Clone)]
 pub struct Wait<S, P> {
     submit: S,
@@ -29,8 +28,8 @@ impl<S, P> Wait<S, P> {
         Self { submit, polls, deadline, shared }
     }
 
-    /// The same service with the shorter of its own deadline and `deadline`, for one caller whose time is limited. With a deadline of
-    /// zero, a wait that attaches to a job polls at most twice and ends.
+    /// The same service with the shorter of its own deadline and `deadline`, for one caller whose time is limited. It counts from the
+    /// first call of the submission. With a deadline of zero, nothing is submitted.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Option<Duration>) -> Self {
         self.deadline = self.deadline.into_iter().chain(deadline).min();
@@ -41,6 +40,38 @@ impl<S, P> Wait<S, P> {
     #[must_use]
     pub fn stats(&self) -> WaitStats {
         self.shared.counters.snapshot()
+    }
+
+    /// Stops the service and its clones, and those of its [`attach`](Wait::attach).
+    ///
+    /// 1. New calls fail with [`Error::is_shutting_down`]. Nothing is submitted.
+    /// 2. The waits have `grace` to end by themselves. Keep the webhook receiver open until then.
+    /// 3. The waits that remain end with [`Error::is_shutting_down`], and with the id of their job. Their jobs go on, or are cancelled by
+    ///    the [`DropPolicy`](crate::DropPolicy).
+    /// 4. Cancels have 10 s to complete.
+    ///
+    /// Returns the ids of the jobs that go on as far as is known, each once. It takes at most `grace` and 11 s.
+    ///
+    /// # Cancel safety
+    ///
+    /// After the first poll the service takes no calls, also if the future is dropped. Calling `shutdown` again continues.
+    pub async fn shutdown(&self, grace: Duration) -> Vec<JobId> {
+        self.shared.shutdown(grace).await
+    }
+
+    /// Whether [`shutdown`](Wait::shutdown) was called.
+    #[must_use]
+    pub fn is_shutting_down(&self) -> bool {
+        self.shared.live.is_draining()
+    }
+}
+
+impl<S, P: Clone> Wait<S, P> {
+    /// The service that attaches to jobs by their ids. It shares the statistics and the rate of polls with this one, and has the same
+    /// deadline.
+    #[must_use]
+    pub fn attach(&self) -> Attach<P> {
+        Attach::new(self.polls.clone(), self.deadline, Arc::clone(&self.shared))
     }
 }
 
@@ -54,7 +85,7 @@ where
     type Future = JobWait<S, P>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.submit.poll_ready(cx).map_err(|error| Error::from_boxed(error.into()))
+        self.submit.poll_ready(cx).map_err(|error| Error::from_boxed(error.into()).surely_unsent())
     }
 
     fn call(&mut self, request: SubmitRequest) -> Self::Future {
@@ -62,25 +93,6 @@ where
         let next = self.submit.clone();
         let ready = std::mem::replace(&mut self.submit, next);
         JobWait::submit(ready, request, self.polls.clone(), self.deadline, Arc::clone(&self.shared))
-    }
-}
-
-/// Attaches to a job that was submitted before.
-impl<S, P> Service<JobId> for Wait<S, P>
-where
-    S: Service<SubmitRequest, Response = Accepted, Error: Into<BoxError>> + Clone,
-    P: Service<GetJob, Response = Polled, Error: Into<BoxError>> + Clone,
-{
-    type Response = JobResult;
-    type Error = Error;
-    type Future = JobWait<S, P>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, job_id: JobId) -> Self::Future {
-        JobWait::attach(KeepAlive::existing_job(job_id), self.polls.clone(), self.deadline, Arc::clone(&self.shared))
     }
 }
 

@@ -3,16 +3,27 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
-use super::cancel_on_drop::{CancelOnDrop, cancel_in_background};
+use super::cancel_on_drop::CancelOnDrop;
+use super::cancels::Cancels;
 use super::health::{Awaited, Checked, GRACE, WebhookHealth};
+use super::live::Live;
 use super::machine::{Facts, WaitLimits};
+use super::slow_down::SlowDown;
 use super::stats::Counters;
 use super::webhook_endpoint::WebhookEndpoint;
-use crate::Error;
 use crate::source::{Pace, PollPolicy, Polling};
-use crate::submission::{DaemonId, DropPolicy, KeepAlive, Released, SharedSubmission, TokenId, WaitOwner};
+use crate::submission::{
+    DaemonId, DropPolicy, KeepAlive, Released, SharedSubmission, SubmissionState, TokenId, WaitOwner,
+};
+use crate::{Error, JobId, SubmitRequest};
+
+/// How long the callers of the waits that a shutdown ends have to drop them.
+const LAST_DROPS: Duration = Duration::from_secs(1);
+
+/// How long cancels may take at a shutdown.
+const LAST_CANCELS: Duration = Duration::from_secs(10);
 
 /// The options of a [`WaitLayer`](super::WaitLayer).
 #[derive(Clone)]
@@ -24,11 +35,13 @@ pub(super) struct Settings {
     pub(super) webhooks: Option<WebhookEndpoint>,
     pub(super) drop_policy: DropPolicy,
     pub(super) canceller: Option<Arc<dyn CancelOnDrop>>,
+    /// The daemon is known to support idempotency keys.
+    pub(super) idempotency: bool,
 }
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { daemon, deadline, limits, poll_policy, webhooks, drop_policy, canceller: _ } = self;
+        let Self { daemon, deadline, limits, poll_policy, webhooks, drop_policy, canceller: _, idempotency } = self;
         f.debug_struct("Settings")
             .field("daemon", daemon)
             .field("deadline", deadline)
@@ -36,6 +49,7 @@ impl fmt::Debug for Settings {
             .field("poll_policy", poll_policy)
             .field("webhooks", webhooks)
             .field("drop_policy", drop_policy)
+            .field("idempotency", idempotency)
             .finish_non_exhaustive()
     }
 }
@@ -45,10 +59,12 @@ pub(super) struct Shared {
     pub(super) limits: WaitLimits,
     pub(super) polling: Arc<Polling>,
     pub(super) counters: Arc<Counters>,
+    pub(super) slow_down: SlowDown,
+    pub(super) live: Live,
+    pub(super) cancels: Arc<Cancels>,
     daemon: Option<DaemonId>,
     webhooks: Option<WebhookEndpoint>,
     drop_policy: DropPolicy,
-    canceller: Option<Arc<dyn CancelOnDrop>>,
     health: WebhookHealth,
     /// The daemon echoed an idempotency key. The only place in the crate that stores it.
     supports_idempotency: AtomicBool,
@@ -56,18 +72,26 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(settings: Settings) -> Self {
-        let Settings { daemon, deadline: _, limits, poll_policy, webhooks, drop_policy, canceller } = settings;
+        let Settings { daemon, deadline: _, limits, poll_policy, webhooks, drop_policy, canceller, idempotency } =
+            settings;
+        let counters = Arc::<Counters>::default();
         Self {
             limits,
             polling: Polling::new(poll_policy),
-            counters: Arc::default(),
+            cancels: Cancels::new(canceller, Arc::clone(&counters)),
+            counters,
+            slow_down: SlowDown::default(),
+            live: Live::default(),
             daemon,
             webhooks,
             drop_policy,
-            canceller,
             health: WebhookHealth::new(),
-            supports_idempotency: AtomicBool::new(false),
+            supports_idempotency: AtomicBool::new(idempotency),
         }
+    }
+
+    pub(super) fn daemon_id(&self) -> Option<&DaemonId> {
+        self.daemon.as_ref()
     }
 
     pub(super) fn owner(self: &Arc<Self>) -> Arc<dyn WaitOwner> {
@@ -75,7 +99,38 @@ impl Shared {
     }
 
     pub(super) fn facts(&self, submission: &KeepAlive) -> Facts {
-        Facts { webhooks: submission.has_callback(), idempotency: self.supports_idempotency() }
+        Facts {
+            webhooks: submission.has_callback(),
+            idempotency: self.supports_idempotency(),
+            lost_at: submission.shared().read(SubmissionState::lost_at),
+        }
+    }
+
+    /// See [`Wait::shutdown`](super::Wait::shutdown).
+    pub(super) async fn shutdown(&self, grace: Duration) -> Vec<JobId> {
+        self.cancels.record();
+        self.live.drain();
+        let ended = timeout(grace, self.live.emptied()).await;
+        let mut running = self.live.close();
+        if ended.is_err() {
+            tracing::debug!(jobs = running.len(), "shutting down before all jobs have ended");
+        }
+        // The waits that are polled end now, and their callers drop the requests.
+        let _ = timeout(LAST_DROPS, self.live.emptied()).await;
+        if timeout(LAST_CANCELS, self.cancels.finished()).await.is_err() {
+            tracing::debug!("shutting down before all abandoned jobs are cancelled");
+        }
+        let cancelled = self.cancels.ended();
+        running.retain(|job| !cancelled.contains(job));
+        running
+    }
+
+    /// A wait does not wait for the response to its submission. If the job would be cancelled, its id has to be found first.
+    pub(super) fn find_abandoned(&self, request: &SubmitRequest) {
+        let policy = request.keep_alive().drop_policy().unwrap_or(self.drop_policy);
+        if policy != DropPolicy::Detach && self.supports_idempotency() {
+            self.cancels.submission(request.clone());
+        }
     }
 
     /// The daemon accepted a submission, and echoed its key or did not.
@@ -88,7 +143,7 @@ impl Shared {
         let interrupted = self.webhooks.as_ref().is_none_or(|webhooks| webhooks.notifier().is_interrupted());
         match submission.has_callback() && !interrupted {
             false => Pace::Steady,
-            true if self.health.is_working() => Pace::Slow,
+            true if self.health.is_working() && submission.shared().expects_events() => Pace::Slow,
             true => Pace::Unproven,
         }
     }
@@ -180,6 +235,10 @@ impl WaitOwner for Shared {
         self.health.arrived();
     }
 
+    fn refused(&self, error: &Error) {
+        self.slow_down.refused(error);
+    }
+
     fn released(self: Arc<Self>, released: Released) {
         let Released { token, unfinished, lost, drop_policy } = released;
         if let (Some(webhooks), Some(token)) = (&self.webhooks, token) {
@@ -189,11 +248,10 @@ impl WaitOwner for Shared {
         if policy == DropPolicy::Detach {
             return;
         }
-        match (unfinished, &self.canceller) {
-            (Some(job_id), Some(canceller)) => cancel_in_background(&self.counters, &**canceller, job_id, policy),
-            (Some(_), None) => self.counters.cancels_failed.add(),
-            (None, _) if lost => self.counters.cancels_failed.add(),
-            (None, _) => {}
+        match unfinished {
+            Some(job_id) => self.cancels.job(job_id, policy),
+            None if lost => self.cancels.impossible(),
+            None => {}
         }
     }
 }

@@ -53,6 +53,8 @@ enum Readiness {
     SendWhenReady,
     /// Ready, and to be sent.
     SendNow,
+    /// `call` has started. Stays only if it panics, and then the request may have been sent.
+    Calling,
 }
 
 #[pin_project]
@@ -60,6 +62,12 @@ pub(super) struct Sending<S: Service<SubmitRequest>, P> {
     #[pin]
     future: S::Future,
     sender: Option<Box<Sender<S, P>>>,
+}
+
+impl<S: Service<SubmitRequest>, P> Sending<S, P> {
+    pub(super) fn request(&self) -> Option<&SubmitRequest> {
+        Some(&self.sender.as_ref()?.request)
+    }
 }
 
 /// What came of a step.
@@ -78,6 +86,11 @@ impl<S, P> Sender<S, P> {
     pub(super) fn is_about_to_send(&self) -> bool {
         matches!(self.readiness, Readiness::SendWhenReady | Readiness::SendNow)
     }
+
+    /// Whether the service panicked when it was called.
+    pub(super) fn is_calling(&self) -> bool {
+        self.readiness == Readiness::Calling
+    }
 }
 
 impl<S, P> Step<S, P>
@@ -90,9 +103,18 @@ where
         if let StepProj::Idle(sender) = self.project() {
             sender.readiness = match sender.readiness {
                 Readiness::Reserved | Readiness::SendNow => Readiness::SendNow,
-                Readiness::Released | Readiness::SendWhenReady => Readiness::SendWhenReady,
+                Readiness::Released | Readiness::SendWhenReady | Readiness::Calling => Readiness::SendWhenReady,
             };
         }
+    }
+
+    /// Sending -> Idle: the response is not waited for. Returns whether it was.
+    pub(super) fn abandon_send(mut self: Pin<&mut Self>) -> bool {
+        let StepProj::Sending(sending) = self.as_mut().project() else { return false };
+        let Some(mut sender) = sending.as_mut().project().sender.take() else { return false };
+        sender.readiness = Readiness::Released;
+        self.set(Self::Idle(sender));
+        true
     }
 
     /// Starts to poll.
@@ -127,7 +149,7 @@ where
                         sender.readiness = Readiness::Released;
                         return Poll::Pending;
                     }
-                    Readiness::Released => return Poll::Pending,
+                    Readiness::Released | Readiness::Calling => return Poll::Pending,
                     // SendWhenReady -> SendNow | Released
                     Readiness::SendWhenReady => match ready!(sender.submit.poll_ready(cx)) {
                         Ok(()) => sender.readiness = Readiness::SendNow,
@@ -139,6 +161,7 @@ where
                     },
                     // Idle -> Sending
                     Readiness::SendNow => {
+                        sender.readiness = Readiness::Calling;
                         let future = sender.submit.call(sender.request.clone());
                         if let StepOwned::Idle(sender) = self.as_mut().project_replace(Self::Over) {
                             self.set(Self::Sending(Box::pin(Sending { future, sender: Some(sender) })));

@@ -50,7 +50,7 @@ pub(super) async fn attach(State(app): State<App>, Path(id): Path<String>) -> Ht
     let _wait = register(&app)?;
     let id = JobId::new(id).map_err(|error| Error::from(error).into_response())?;
     let mut response = tokio::select! {
-        job = app.client.jobs().oneshot(id.clone()) => result(job),
+        job = app.client.attach().oneshot(id.clone()) => result(job),
         () = app.stop.detach().cancelled() => detached(Some(&id)),
     };
     set_job_id(&mut response, Some(&id));
@@ -169,9 +169,9 @@ fn invalid(detail: &str) -> Response {
 fn result(job: Result<JobResult, Error>) -> Response {
     match job.and_then(JobResult::into_success) {
         Ok(job) => {
-            let json = job.result.as_deref().map_or("null", RawValue::get).to_owned();
+            let json = job.json().map_or("null", RawValue::get).to_owned();
             let mut response = ([(CONTENT_TYPE, "application/json")], json).into_response();
-            set_job_id(&mut response, Some(&job.job_id));
+            set_job_id(&mut response, Some(job.job_id()));
             response
         }
         Err(error) => error.into_response(),

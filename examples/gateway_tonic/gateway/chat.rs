@@ -57,7 +57,7 @@ impl Chat {
         let jobs = self.client.jobs().with_deadline(deadline(request.metadata()));
         let id = JobId::new(&request.get_ref().job_id).map_err(Error::from)?;
         let reply = tokio::select! {
-            job = jobs.oneshot(id.clone()) => reply(job),
+            job = jobs.attach().oneshot(id.clone()) => reply(job),
             () = self.stop.detach().cancelled() => Err(detached(Some(&id))),
         };
         Ok(Response::new(reply?))
@@ -146,8 +146,8 @@ fn submission(chat: &ChatRequest) -> Result<SubmitRequest, Status> {
 
 fn reply(job: Result<JobResult, Error>) -> Result<ChatReply, Status> {
     let job = job.and_then(JobResult::into_success)?;
-    let result = job.result.as_deref().map_or("null", RawValue::get).to_owned();
-    Ok(ChatReply { job_id: job.job_id.to_string(), result })
+    let result = job.json().map_or("null", RawValue::get).to_owned();
+    Ok(ChatReply { job_id: job.job_id().to_string(), result })
 }
 
 fn with_job_id(mut status: Status, job_id: Option<&JobId>) -> Status {

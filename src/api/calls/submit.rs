@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 use serde::Deserialize;
 
 use crate::api::Call;
@@ -47,8 +47,7 @@ impl Call for SubmitRequest {
     }
 
     fn headers(&self, headers: &mut HeaderMap) {
-        let key = self.submission().idempotency_key().to_string();
-        if let Ok(key) = HeaderValue::try_from(key) {
+        if let Some(key) = self.submission().idempotency_key().header() {
             headers.insert(IDEMPOTENCY_KEY, key);
         }
     }
@@ -76,6 +75,8 @@ impl Call for SubmitRequest {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn request() -> SubmitRequest {

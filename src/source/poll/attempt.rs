@@ -30,6 +30,13 @@ impl Polling {
         Arc::new(Self { policy, pacer, long_polls })
     }
 
+    /// A poll failed. If the daemon asks it to wait, it means the polls of all jobs.
+    pub(crate) fn refused(&self, error: &Error) {
+        if let Some(pause) = error.asked_pause() {
+            self.pacer.pause(Instant::now(), pause.min(self.policy.max_retry_after));
+        }
+    }
+
     /// Whether the policy and the daemon allow long polls.
     pub(super) fn allows_long_polls(&self) -> bool {
         self.policy.long_poll.as_secs() > 0 && self.long_polls.is_supported()

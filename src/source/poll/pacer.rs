@@ -54,6 +54,13 @@ impl Pacer {
         now.checked_add(wait).unwrap_or(now)
     }
 
+    /// No routine poll that reserves its moment from now on goes out within `pause`. After that they keep the rate.
+    pub(super) fn pause(&self, now: Instant, pause: Duration) {
+        let until = now.duration_since(self.epoch).saturating_add(pause).as_nanos();
+        let until = u64::try_from(until).unwrap_or(u64::MAX).saturating_add(self.burst);
+        self.routine.fetch_max(until, Relaxed);
+    }
+
     /// Gives back a moment that is not used, so that the next poll of the lane goes out earlier.
     pub(super) fn give_back(&self, urgent: bool) {
         let lane = if urgent { &self.urgent } else { &self.routine };
@@ -105,6 +112,18 @@ mod tests {
         assert_eq!(reserve(&pacer, now, true, 1), [MS(100)]);
         // 1,000 routine polls, of which 10 are the burst, and half of 11 urgent polls.
         assert_eq!(reserve(&pacer, now, false, 1), [MS(99_650)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pause_delays_routine_polls_only() {
+        let pacer = Pacer::new(10);
+        let now = Instant::now();
+        reserve(&pacer, now, false, 1);
+        pacer.pause(now, MS(5_000));
+        pacer.pause(now, MS(1_000));
+        assert_eq!(reserve(&pacer, now, false, 3), [MS(5_000), MS(5_100), MS(5_200)]);
+        assert_eq!(reserve(&pacer, now, true, 1), [MS(0)]);
+        pacer.pause(now, Duration::MAX);
     }
 
     #[tokio::test(start_paused = true)]

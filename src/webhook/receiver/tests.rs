@@ -133,13 +133,13 @@ async fn event_without_secret_is_only_a_hint() {
 }
 
 #[tokio::test]
-async fn signed_event_sets_unknown_job_id() {
-    let job = RegisteredJob::with(KeepAlive::new_submission(None));
+async fn signed_event_of_unknown_job_is_accepted_and_not_believed() {
+    let job = RegisteredJob::with(KeepAlive::new_submission(None, None));
     assert_eq!(
         send(&job.receiver_with_secret(), job.post_signed(&event("9", "running"))).await.status(),
         StatusCode::NO_CONTENT
     );
-    assert_eq!(job.keep_alive.submission().job_id(), Some(JobId::new("9").unwrap()));
+    assert_eq!(job.keep_alive.submission().job_id(), None);
 }
 
 #[tokio::test]

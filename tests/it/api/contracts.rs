@@ -73,7 +73,7 @@ fn future_sizes_are_bounded() {
     }
     assert_eq!(size::<Error>(), size::<usize>());
     assert_eq!(size::<SubmitRequest>(), 2 * size::<usize>());
-    assert_eq!(size::<JobResult>(), size::<usize>());
+    assert_eq!(size::<JobResult>(), 2 * size::<usize>());
     let (exchange, wait) =
         (size::<<DefaultApi as Service<GetJob>>::Future>(), size::<JobWait<DefaultApi, DefaultApi>>());
     assert!(exchange <= 512, "an exchange takes {exchange} bytes");

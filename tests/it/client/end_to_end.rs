@@ -18,7 +18,7 @@ use crate::support::{PROMPT, SECRET, bounded, gated_daemon, polling_client, requ
 
 /// Reads states until the job is running.
 async fn next_running(states: &mut States) {
-    let running = async { while states.next().await.unwrap().state != JobState::Running {} };
+    let running = async { while states.next().await.unwrap().unwrap().state != JobState::Running {} };
     bounded(running).await;
 }
 
@@ -37,8 +37,8 @@ async fn job_completes_by_webhook() {
     gate.open(1);
     let result = bounded(wait).await.unwrap().unwrap();
 
-    assert_eq!((&result.job_id, &result.state), (&job_id, &JobState::Done));
-    assert_eq!(bounded(states.next()).await.unwrap().state, JobState::Done);
+    assert_eq!((result.job_id(), result.state()), (&job_id, &JobState::Done));
+    assert_eq!(bounded(states.next()).await.unwrap().unwrap().state, JobState::Done);
     assert!(bounded(states.next()).await.is_none(), "the states end with the terminal one");
     assert_eq!(daemon.executions(&job_id).await, 1);
     let stats = client.stats();
@@ -67,7 +67,7 @@ async fn job_completes_by_polling() {
     gate.open(1);
     let result = bounded(wait).await.unwrap().unwrap();
     assert_eq!(result.deserialize::<String>().unwrap(), "passed");
-    let last = bounded(states.next()).await.unwrap();
+    let last = bounded(states.next()).await.unwrap().unwrap();
     assert_eq!((last.state, last.via), (JobState::Done, Via::Poll));
     assert_eq!(daemon.stats().webhook_attempts, 0);
     assert_eq!((client.webhook_url(), client.stats().waits.finished_by_poll), (None, 1));
@@ -126,8 +126,8 @@ async fn other_client_attaches_by_id() {
 
     let second = polling_client(&daemon).await;
     gate.open(1);
-    let result = bounded(second.wait(job_id.clone())).await.unwrap();
-    assert_eq!((&result.job_id, daemon.executions(&job_id).await), (&job_id, 1));
+    let result = bounded(second.wait(&job_id)).await.unwrap();
+    assert_eq!((result.job_id(), daemon.executions(&job_id).await), (&job_id, 1));
     assert_eq!(second.stats().waits.attached, 1);
 }
 
@@ -137,7 +137,7 @@ async fn failed_job_is_a_result() {
     let daemon = Daemon::builder().backend(foreman_daemon::Backend::new(backend)).start().await.unwrap();
     let client = Client::builder(daemon.url()).build().await.unwrap();
     let result = bounded(client.submit(request())).await.unwrap();
-    assert_eq!(result.state, JobState::Failed);
+    assert_eq!(result.state(), &JobState::Failed);
     let error = result.into_success().unwrap_err();
     assert!(error.is_job_failed() && error.reason().unwrap().contains("out of memory"), "{error}");
 }

@@ -28,7 +28,7 @@ async fn status_and_list() {
     let client = polling_client(&daemon).await;
     let mut ids = Vec::new();
     for _ in 0..3 {
-        ids.push(bounded(client.submit(request())).await.unwrap().job_id.clone());
+        ids.push(bounded(client.submit(request())).await.unwrap().job_id().clone());
     }
     assert_eq!(bounded(client.status(&ids[0])).await.unwrap().state, JobState::Done);
     let page = bounded(client.list(ListJobs::new().limit(2))).await.unwrap();
@@ -46,7 +46,7 @@ async fn unknown_job_is_not_found() {
     let client = polling_client(&daemon).await;
     let unknown = job_id("unknown");
     assert!(bounded(client.status(&unknown)).await.unwrap_err().is_not_found());
-    assert!(bounded(client.wait(unknown.clone())).await.unwrap_err().is_not_found());
+    assert!(bounded(client.wait(&unknown)).await.unwrap_err().is_not_found());
     let error = bounded(client.cancel(&unknown)).await.unwrap_err();
     assert!(error.is_not_found() && !error.is_unsupported(), "{error}");
 }
@@ -55,7 +55,7 @@ async fn unknown_job_is_not_found() {
 async fn cancel_of_finished_job_is_a_conflict() {
     let daemon = Daemon::start().await.unwrap();
     let client = polling_client(&daemon).await;
-    let job_id = bounded(client.submit(request())).await.unwrap().job_id.clone();
+    let job_id = bounded(client.submit(request())).await.unwrap().job_id().clone();
     assert_eq!(bounded(client.cancel(&job_id)).await.unwrap_err().status().map(|status| status.as_u16()), Some(409));
 }
 

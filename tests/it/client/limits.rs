@@ -34,7 +34,7 @@ async fn failure_budget_ends_wait() {
     let error = bounded(client.submit(request())).await.unwrap_err();
     assert_eq!(error.status().unwrap(), 500);
     faults.clear();
-    bounded(client.wait(error.job_id().unwrap().clone())).await.unwrap().into_success().unwrap();
+    bounded(client.wait(error.job_id().unwrap())).await.unwrap().into_success().unwrap();
     assert_eq!(daemon.stats().executions, 1);
 }
 

@@ -16,7 +16,7 @@ async fn dropped_waits_do_not_delay_the_next() {
     let client = daemon.polling_client().await;
     let wait = |job: u64| {
         let client = client.clone();
-        Box::pin(async move { client.wait(id(job)).await })
+        Box::pin(async move { client.wait(&id(job)).await })
     };
     let mut waits: FuturesUnordered<_> = (0..20_000).map(wait).collect();
     // Each is polled once, and then all callers leave.
@@ -25,7 +25,7 @@ async fn dropped_waits_do_not_delay_the_next() {
     }
     drop(waits);
     let started = Instant::now();
-    client.wait(id("done")).await.unwrap();
+    client.wait(&id("done")).await.unwrap();
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
 

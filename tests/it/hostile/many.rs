@@ -16,11 +16,12 @@ async fn rarely_polled_wait_ends_beside_busy_ones() {
     let busy: Vec<_> = (0..2_000)
         .map(|job| {
             let client = client.clone();
-            tokio::spawn(async move { client.wait(id(job)).await })
+            tokio::spawn(async move { client.wait(&id(job)).await })
         })
         .collect();
     sleep(Duration::from_secs(60)).await;
-    let mut rare = Box::pin(client.wait(id("done")));
+    let done = id("done");
+    let mut rare = Box::pin(client.wait(&done));
     let mut rounds = 0;
     while rare.as_mut().now_or_never().is_none() {
         rounds += 1;
@@ -37,7 +38,7 @@ async fn polls_stay_within_rate() {
     let waits: Vec<_> = (0..10_000)
         .map(|job| {
             let client = client.clone();
-            tokio::spawn(async move { client.wait(id(job)).await })
+            tokio::spawn(async move { client.wait(&id(job)).await })
         })
         .collect();
     sleep(Duration::from_secs(60)).await;

@@ -81,7 +81,7 @@ async fn unpolled_sender_does_not_block_clones_for_ever() {
         if keys {
             daemon.next_post().await.accept_with_key("7");
             daemon.next_get().await.respond_state("done");
-            assert_eq!(clone.await.unwrap().unwrap().job_id.as_str(), "7");
+            assert_eq!(clone.await.unwrap().unwrap().job_id().as_str(), "7");
         } else {
             let error = timeout(Duration::from_secs(600), clone).await.expect("blocked").unwrap().unwrap_err();
             assert!(error.is_maybe_submitted(), "{error}");

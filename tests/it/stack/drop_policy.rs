@@ -34,8 +34,8 @@ async fn wait_and_drop(jobs: &Jobs<Http>, request: SubmitRequest) -> JobId {
 /// Lets the job run to its end, and asserts that the client has sent no cancel request.
 async fn assert_detached(harness: &EmbeddedHarness, jobs: &Jobs<Http>, job_id: JobId) {
     harness.gate.open(1);
-    let result = bounded(jobs.clone().oneshot(job_id)).await.unwrap();
-    assert_eq!((result.state.clone(), result.attempt), (JobState::Done, 1));
+    let result = bounded(jobs.attach().oneshot(job_id)).await.unwrap();
+    assert_eq!((result.state().clone(), result.attempt()), (JobState::Done, 1));
     assert_eq!(harness.faults.sent(&Method::DELETE), []);
     assert_counts(jobs, 0, 0);
 }
@@ -65,7 +65,7 @@ async fn cancel_policy_cancels_queued_and_running() {
     eventually("both jobs are cancelled", || jobs.stats().cancelled == 2).await;
     assert_eq!(harness.daemon.executions(&queued).await, 0);
     harness.gate.open(1);
-    assert_eq!(bounded(first).await.unwrap().unwrap().state, JobState::Done);
+    assert_eq!(bounded(first).await.unwrap().unwrap().state(), &JobState::Done);
     assert_counts(&jobs, 2, 0);
     assert_eq!(harness.daemon.stats().cancelled, 2);
 }
@@ -86,7 +86,7 @@ async fn cancel_if_queued_detaches_running() {
     drop(clone);
     eventually("the policy polls the job", || harness.faults.sent(&Method::GET).len() > polls).await;
     harness.gate.open(1);
-    assert_eq!(bounded(jobs.clone().oneshot(running)).await.unwrap().state, JobState::Done);
+    assert_eq!(bounded(jobs.attach().oneshot(running)).await.unwrap().state(), &JobState::Done);
     assert_eq!(harness.faults.sent(&Method::DELETE).len(), 1);
     // The running job was not cancelled.
     assert_counts(&jobs, 1, 0);
@@ -126,7 +126,7 @@ async fn policy_applies_after_last_clone_and_wait() {
     drop(request);
     assert_counts(&jobs, 0, 0);
     harness.gate.open(1);
-    assert_eq!(bounded(other).await.unwrap().unwrap().state, JobState::Done);
+    assert_eq!(bounded(other).await.unwrap().unwrap().state(), &JobState::Done);
 
     let request = crate::support::request();
     wait_and_drop(&jobs, request.clone()).await;
@@ -143,7 +143,7 @@ async fn attached_job_is_detached() {
     let jobs = jobs_with(&harness, DropPolicy::Cancel);
     let Accepted { job_id, .. } = bounded(harness.api().oneshot(request())).await.unwrap();
     harness.gate.run_started().await;
-    let mut waiting = tokio_test::task::spawn(jobs.clone().call(job_id.clone()));
+    let mut waiting = tokio_test::task::spawn(jobs.attach().call(job_id.clone()));
     assert!(waiting.poll().is_pending());
     drop(waiting);
     assert_detached(&harness, &jobs, job_id).await;

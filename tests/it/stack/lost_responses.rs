@@ -17,7 +17,7 @@ fn assert_identical(harness: &EmbeddedHarness, count: usize) {
 
 fn assert_maybe_submitted(error: &Error, request: &SubmitRequest) {
     assert!(error.is_maybe_submitted() && error.may_be_running() && !error.is_safe_to_resubmit(), "{error}");
-    assert_eq!(error.idempotency_key(), Some(request.submission().idempotency_key()));
+    assert_eq!(error.idempotency_key(), Some(&request.submission().idempotency_key()));
 }
 
 #[tokio::test]
@@ -32,7 +32,7 @@ async fn polling_with_keys_resends_lost_submission() {
         harness.faults.fail_posts([fault.clone()]);
         harness.gate.open(1);
         let result = bounded(jobs.oneshot(request())).await.unwrap();
-        assert_eq!(harness.daemon.executions(&result.job_id).await, 1, "{fault:?}");
+        assert_eq!(harness.daemon.executions(result.job_id()).await, 1, "{fault:?}");
         assert_eq!(harness.accepted_and_runs(), (2, 2), "{fault:?}");
         assert_eq!(harness.daemon.stats().replayed, u64::from(arrived), "{fault:?}");
         assert_identical(&harness, 2);
@@ -74,7 +74,7 @@ async fn loss_before_keys_are_known_is_recovered_later() {
     bounded(other).await.unwrap().unwrap();
 
     let result = bounded(jobs.oneshot(request)).await.unwrap();
-    assert_eq!(&result.job_id, lost.job_id());
+    assert_eq!(result.job_id(), lost.job_id());
     assert_eq!((harness.accepted_and_runs(), harness.daemon.stats().replayed), ((2, 2), 1));
 }
 
@@ -89,7 +89,7 @@ async fn first_event_names_lost_job() {
         harness.faults.fail_posts([HttpFault::LoseResponse]);
         harness.gate.open(1);
         let result = bounded(jobs.clone().oneshot(request())).await.unwrap();
-        assert_eq!(harness.daemon.executions(&result.job_id).await, 1);
+        assert_eq!(harness.daemon.executions(result.job_id()).await, 1);
         assert_eq!((harness.accepted_and_runs(), harness.posts()), ((2, 2), 2));
         assert_eq!((jobs.stats().lost_responses, jobs.stats().submitted), (1, 2));
         assert_eq!(endpoint.notifier.waiting(), 0);
@@ -106,7 +106,7 @@ async fn expired_window_with_keys_resends() {
     harness.faults.fail_posts([HttpFault::LoseResponse, HttpFault::LoseResponse]);
     harness.gate.open(1);
     let result = bounded(jobs.clone().oneshot(request())).await.unwrap();
-    assert_eq!(harness.daemon.executions(&result.job_id).await, 1);
+    assert_eq!(harness.daemon.executions(result.job_id()).await, 1);
     assert_eq!((harness.accepted_and_runs(), harness.posts(), harness.daemon.stats().replayed), ((2, 2), 4, 2));
     assert_identical(&harness, 3);
     assert_eq!(endpoint.notifier.waiting(), 0);
@@ -141,7 +141,7 @@ async fn unsent_submission_is_resent_without_keys() {
     harness.faults.fail_posts(faults);
     harness.gate.open(1);
     let result = bounded(jobs.clone().oneshot(request())).await.unwrap();
-    assert_eq!(harness.daemon.executions(&result.job_id).await, 1);
+    assert_eq!(harness.daemon.executions(result.job_id()).await, 1);
     assert_eq!((harness.accepted_and_runs(), harness.posts()), ((1, 1), 5));
     assert_identical(&harness, 5);
     assert_eq!(jobs.stats().lost_responses, 0);
@@ -173,7 +173,7 @@ async fn inner_timeout_is_a_lost_response() {
     bounded(jobs.clone().oneshot(request())).await.unwrap();
     harness.faults.fail_posts([HttpFault::NeverRespond]);
     let result = bounded(jobs.oneshot(request())).await.unwrap();
-    assert_eq!(harness.daemon.executions(&result.job_id).await, 1);
+    assert_eq!(harness.daemon.executions(result.job_id()).await, 1);
     assert_eq!(harness.accepted_and_runs(), (2, 2));
     assert_identical(&harness, 2);
 }
@@ -196,6 +196,6 @@ async fn refused_attempts_after_loss_are_maybe_submitted() {
 
     harness.gate.open(1);
     let result = bounded(jobs.oneshot(request)).await.unwrap();
-    assert_eq!(harness.daemon.executions(&result.job_id).await, 1);
+    assert_eq!(harness.daemon.executions(result.job_id()).await, 1);
     assert_eq!((harness.accepted_and_runs(), harness.daemon.stats().replayed), ((2, 2), 1));
 }

@@ -45,8 +45,8 @@ async fn retry_after_timeout_attaches() {
     eventually("the retry waits", || jobs.stats().started >= 4).await;
     harness.gate.open(1);
     let result = bounded(waiting).await.unwrap().unwrap();
-    assert_eq!(&result.job_id, chat.job_id());
-    assert_eq!(harness.daemon.executions(&result.job_id).await, 1);
+    assert_eq!(result.job_id(), chat.job_id());
+    assert_eq!(harness.daemon.executions(result.job_id()).await, 1);
     assert_eq!(harness.accepted_and_runs(), (2, 2));
     assert!(jobs.stats().dropped >= 2);
 }
@@ -60,7 +60,7 @@ async fn hedge_waits_twice_on_one_job() {
     eventually("both waits start", || jobs.stats().started == 2).await;
     harness.gate.open(1);
     let result = bounded(waiting).await.unwrap().unwrap();
-    assert_eq!(harness.daemon.executions(&result.job_id).await, 1);
+    assert_eq!(harness.daemon.executions(result.job_id()).await, 1);
     assert_eq!((harness.accepted_and_runs(), harness.posts(), jobs.stats().submitted), ((1, 1), 1, 1));
     assert_eq!(jobs.stats().waiting(), 0);
 }
@@ -79,7 +79,7 @@ async fn hedge_recovers_lost_response_with_one_permit() {
     let (first, second) =
         bounded(async { tokio::join!(jobs.clone().oneshot(request.clone()), jobs.clone().oneshot(request.clone())) })
             .await;
-    assert_eq!(first.unwrap().job_id, second.unwrap().job_id);
+    assert_eq!(first.unwrap().job_id(), second.unwrap().job_id());
     assert_eq!((harness.accepted_and_runs(), harness.daemon.stats().replayed), ((2, 2), 1));
 }
 
@@ -158,8 +158,8 @@ async fn job_outlives_gateway() {
 
     let client = polling_client(&harness.daemon).await;
     harness.gate.open(1);
-    let result = bounded(client.wait(job_id.clone())).await.unwrap();
-    assert_eq!((result.job_id.clone(), result.state.clone()), (job_id.clone(), JobState::Done));
+    let result = bounded(client.wait(&job_id)).await.unwrap();
+    assert_eq!((result.job_id().clone(), result.state().clone()), (job_id.clone(), JobState::Done));
     assert_eq!((harness.daemon.executions(&job_id).await, harness.accepted_and_runs()), (1, (1, 1)));
 }
 
@@ -176,7 +176,7 @@ async fn default_client_runs_job_once_after_loss() {
             bounded(client.submit(request())).await.unwrap();
             harness.faults.fail_posts([HttpFault::Respond(503, Some(0)), HttpFault::LoseResponse]);
             let result = bounded(client.submit(request())).await.unwrap();
-            assert_eq!(harness.daemon.executions(&result.job_id).await, 1);
+            assert_eq!(harness.daemon.executions(result.job_id()).await, 1);
             assert_eq!(harness.accepted_and_runs(), (before + 2, before + 2), "keys: {keys}, webhooks: {webhooks}");
         }
     }
@@ -211,8 +211,8 @@ async fn failed_job_is_renewed_under_new_key() {
             .unwrap();
         let jobs = ServiceBuilder::new().retry(policy).service(client.jobs());
         let result = bounded(jobs.oneshot(request())).await.unwrap();
-        assert_eq!(result.state, state);
-        assert_eq!(daemon.executions(&result.job_id).await, 1);
+        assert_eq!(result.state(), &state);
+        assert_eq!(daemon.executions(result.job_id()).await, 1);
         assert_eq!((daemon.stats().accepted, daemon.stats().executions), (runs, runs));
         let keys: std::collections::HashSet<_> =
             faults.sent(&Method::POST).into_iter().map(|sent| sent.key.unwrap()).collect();
@@ -225,6 +225,6 @@ async fn failed_job_is_not_renewed_by_default() {
     let daemon = daemon_failing(1).await;
     let client = polling_client(&daemon).await;
     let jobs = ServiceBuilder::new().retry(Reattach::default()).service(client.jobs());
-    assert_eq!(bounded(jobs.oneshot(request())).await.unwrap().state, JobState::Failed);
+    assert_eq!(bounded(jobs.oneshot(request())).await.unwrap().state(), &JobState::Failed);
     assert_eq!(daemon.stats().executions, 1);
 }

@@ -272,7 +272,7 @@ async fn reattach_does_not_retry_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn renewals_are_filtered_and_not_retries() {
-    let policy = Reattach::builder().retries(1).renew_failed(2, |result| result.error.is_none()).build().unwrap();
+    let policy = Reattach::builder().retries(1).renew_failed(2, |result| result.error().is_none()).build().unwrap();
     let mut used = policy.clone();
     let mut request = request();
     let mut keys = vec![request.submission().idempotency_key()];

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use foreman_client::api::Accepted;
 use foreman_client::retry::{Reattach, RetrySubmission};
-use foreman_client::{Error, JobResult, JobState, JobStatus, SubmitRequest};
+use foreman_client::{Error, IdempotencyKey, JobResult, JobState, JobStatus, SubmitRequest};
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
 use tower::retry::Retry;
 use tower::{ServiceBuilder, ServiceExt as _};
@@ -28,7 +28,7 @@ fn refused() -> std::io::Error {
 }
 
 /// Identifies a request, since a clone is the same submission.
-type Key = uuid::Uuid;
+type Key = IdempotencyKey;
 
 fn submissions<T>() -> (Mock<Key, T>, Handle<Key, T>) {
     mock::pair()
@@ -111,5 +111,5 @@ async fn reattach_above_timeout_and_load_shed() {
     let (second, respond) = bounded_paused(handle.next_request()).await.unwrap();
     assert_eq!(second, same);
     respond.send_response(JobResult::new(JobStatus::new(job_id("7"), JobState::Done)).unwrap());
-    assert_eq!(assert_ready_ok!(call.poll()).job_id, job_id("7"));
+    assert_eq!(assert_ready_ok!(call.poll()).job_id(), &job_id("7"));
 }

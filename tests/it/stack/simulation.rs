@@ -90,8 +90,8 @@ fn check(daemon: &SimulatedDaemon, request: &SubmitRequest, sole_wait: bool, res
     assert!(jobs.len() <= 1, "more than one job: {jobs:?}");
     match result {
         Ok(result) => {
-            assert_eq!(jobs.first(), Some(&result.job_id));
-            assert_eq!(result.result.as_ref().unwrap().get(), SimulatedDaemon::result_of(&result.job_id));
+            assert_eq!(jobs.first(), Some(result.job_id()));
+            assert_eq!(result.json().as_ref().unwrap().get(), SimulatedDaemon::result_of(result.job_id()));
         }
         Err(error) => {
             // The daemon knows every job that it has accepted.

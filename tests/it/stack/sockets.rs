@@ -25,7 +25,7 @@ async fn reset_with_keys_runs_job_once() {
         bounded(jobs.clone().oneshot(request())).await.unwrap();
         proxy.cut(cut);
         let result = bounded(jobs.clone().oneshot(request())).await.unwrap();
-        assert_eq!(daemon.executions(&result.job_id).await, 1, "{cut:?}");
+        assert_eq!(daemon.executions(result.job_id()).await, 1, "{cut:?}");
         let stats = daemon.stats();
         assert_eq!((stats.accepted, stats.executions), (2, 2), "{cut:?}");
         assert_eq!((proxy.posts(), stats.replayed), (3, u64::from(cut != Cut::BeforeBody)), "{cut:?}");
@@ -57,7 +57,7 @@ async fn reset_is_recovered_by_first_event() {
         proxy.cut(cut);
         let result = bounded(client.submit(request())).await.unwrap();
         assert_eq!(
-            (daemon.executions(&result.job_id).await, daemon.stats().accepted, proxy.posts()),
+            (daemon.executions(result.job_id()).await, daemon.stats().accepted, proxy.posts()),
             (1, 1, 1),
             "{cut:?}"
         );

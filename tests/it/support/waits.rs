@@ -41,7 +41,7 @@ pub(crate) fn spawn_wait(wait: &MockWait, request: &SubmitRequest) -> WaitTask {
 
 /// Waits for a job by its id, in a task of its own.
 pub(crate) fn spawn_attach(wait: &MockWait, job: &str) -> WaitTask {
-    tokio::spawn(bounded_paused(wait.clone().oneshot(job_id(job))))
+    tokio::spawn(bounded_paused(wait.attach().oneshot(job_id(job))))
 }
 
 /// The wait itself, not polled so far.

@@ -1,6 +1,5 @@
 //! Several waits on one submission send it once.
 
-use foreman_client::JobId;
 use tower::Service;
 
 use crate::support::{
@@ -54,6 +53,7 @@ async fn one_event_completes_all_waits() {
     let waits: Vec<_> = (0..5).map(|_| spawn_wait(&harness.wait, &request)).collect();
     let post = harness.daemon.next_post().await;
     harness.event(&post.callback().unwrap(), "7", "done").await;
+    post.accept("7");
     for waiting in waits {
         assert_eq!(waiting.await.unwrap().unwrap().content().unwrap(), "from an event");
     }
@@ -175,8 +175,8 @@ async fn renewed_requests_are_separate_jobs() {
     for _ in 0..2 {
         harness.daemon.next_get().await.respond_state("done");
     }
-    assert_eq!(one.await.unwrap().unwrap().job_id.as_str(), "7");
-    assert_eq!(other.await.unwrap().unwrap().job_id.as_str(), "8");
+    assert_eq!(one.await.unwrap().unwrap().job_id().as_str(), "7");
+    assert_eq!(other.await.unwrap().unwrap().job_id().as_str(), "8");
 }
 
 /// The daemon may not find its own job right after the 202.
@@ -196,8 +196,8 @@ async fn attached_clone_has_404_grace() {
 
 #[tokio::test(start_paused = true)]
 async fn poll_after_completion_is_pending() {
-    let (mut wait, mut daemon) = polling_wait();
-    let waiting = Service::<JobId>::call(&mut wait, job_id("7"));
+    let (wait, mut daemon) = polling_wait();
+    let waiting = wait.attach().call(job_id("7"));
     let mut waiting = tokio_test::task::spawn(waiting);
     assert!(waiting.poll().is_pending());
     daemon.next_get().await.respond_state("done");

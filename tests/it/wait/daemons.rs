@@ -74,6 +74,20 @@ impl OwnJobs {
 #[derive(Clone)]
 struct Canceller(OwnJobs);
 
+impl tower::Service<SubmitRequest> for Canceller {
+    type Response = Accepted;
+    type Error = Error;
+    type Future = std::future::Ready<Result<Accepted, Error>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Error>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: SubmitRequest) -> Self::Future {
+        unreachable!("this daemon does not support idempotency keys")
+    }
+}
+
 impl tower::Service<CancelJob> for Canceller {
     type Response = JobStatus;
     type Error = Error;
@@ -132,7 +146,7 @@ async fn clone_at_another_client_of_the_same_daemon_attaches() {
     let _ = tokio::time::timeout(Duration::from_secs(1), first).await;
     *daemon.state.lock().unwrap() = JobState::Done;
     let result = daemon.jobs("http://a.test/", None).oneshot(request).await.unwrap();
-    assert_eq!(result.job_id.as_str(), "7");
+    assert_eq!(result.job_id().as_str(), "7");
 }
 
 #[tokio::test(start_paused = true)]

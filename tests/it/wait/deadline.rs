@@ -2,13 +2,26 @@
 
 use std::time::Duration;
 
-use foreman_client::wait::WaitLayerBuilder;
-use foreman_client::{JobState, Notifier, WaitLayer};
+use foreman_client::retry::{Reattach, RetrySubmission};
+use foreman_client::wait::{Wait, WaitLayerBuilder};
+use foreman_client::{Error, JobState, Notifier, WaitLayer};
+use http::Response;
+use tower::retry::Retry;
+use tower::{ServiceBuilder, ServiceExt};
 
 use crate::support::{
-    MockApi, ScriptedDaemon, WebhookHarness, call_wait, exact_polls, polling_wait, polling_wait_with, request, seconds,
-    spawn_wait,
+    MockApi, ReceivedRequest, ScriptedDaemon, WebhookHarness, bounded_paused, call_wait, exact_polls, polling_wait,
+    polling_wait_with, request, seconds, spawn_attach, spawn_wait,
 };
+
+/// A wait by polling, around a retry of the submission.
+fn retried_wait_with(
+    configure: impl FnOnce(WaitLayerBuilder<MockApi>) -> WaitLayerBuilder<MockApi>,
+) -> (Wait<Retry<RetrySubmission, MockApi>, MockApi>, ScriptedDaemon) {
+    let (api, daemon) = ScriptedDaemon::new();
+    let waits = configure(WaitLayer::builder(api.clone())).build().unwrap();
+    (ServiceBuilder::new().layer(waits).retry(RetrySubmission::default()).service(api), daemon)
+}
 
 fn ten_seconds(layer: WaitLayerBuilder<MockApi>) -> WaitLayerBuilder<MockApi> {
     layer.deadline(seconds(10))
@@ -47,17 +60,21 @@ async fn deadline_error_has_job_state_and_polls() {
     assert!(error.is_deadline() && error.is_timeout() && error.may_be_running() && !error.is_safe_to_resubmit());
     assert_eq!((error.elapsed(), error.polls()), (Some(seconds(10)), Some(5)));
     assert_eq!((error.job_id().unwrap().as_str(), error.last_state()), ("7", Some(&JobState::Running)));
-    assert_eq!(error.idempotency_key(), Some(request.submission().idempotency_key()));
+    assert_eq!(error.idempotency_key(), Some(&request.submission().idempotency_key()));
     assert_eq!(
         error.to_string(),
         "job not finished within the deadline of 10s (job 7, last state running, 5 polls in 10s)"
     );
     daemon.quiet_for(seconds(1_000)).await;
 
-    // The job continues, and another wait can attach.
-    let waiting = spawn_wait(&wait, &request);
+    // The job continues, and a wait by its id has a deadline of its own. A clone has what is left: one poll.
+    let waiting = spawn_attach(&wait, "7");
+    daemon.next_get().await.respond_state("running");
     daemon.next_get().await.respond_state("done");
     assert!(waiting.await.unwrap().is_ok());
+    let clone = spawn_wait(&wait, &request);
+    daemon.next_get().await.respond_state("running");
+    assert!(clone.await.unwrap().unwrap_err().is_deadline());
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,7 +142,7 @@ async fn deadline_while_sending_is_maybe_submitted() {
     let error = waiting.await.unwrap().unwrap_err();
     assert_eq!(daemon.elapsed(), seconds(10));
     assert!(error.is_deadline() && error.is_maybe_submitted() && error.may_be_running());
-    assert_eq!(error.idempotency_key(), Some(request.submission().idempotency_key()));
+    assert_eq!(error.idempotency_key(), Some(&request.submission().idempotency_key()));
 
     // A clone without a deadline fails too, since no other wait is sending.
     let (patient, mut daemon) = polling_wait();
@@ -140,11 +157,12 @@ async fn deadline_while_sending_keeps_events() {
     let request = request();
     let waiting = spawn_wait(&harness.wait, &request);
     let url = harness.daemon.next_post().await.callback().unwrap();
-    // The POST is dropped and its connection breaks, which opens the window of a lost response.
+    // The POST is dropped and its connection breaks. An event still names the job.
     assert!(waiting.await.unwrap().unwrap_err().is_maybe_submitted());
-    let waiting = spawn_wait(&harness.wait, &request);
-    harness.daemon.quiet_for(seconds(5)).await;
     harness.event(&url, "7", "done").await;
+    assert_eq!(request.submission().job_id().unwrap().as_str(), "7");
+    let waiting = spawn_attach(&harness.wait, "7");
+    harness.daemon.next_get().await.respond_state("done");
     assert!(waiting.await.unwrap().is_ok());
 }
 
@@ -163,8 +181,11 @@ async fn deadline_before_sending_is_unsent() {
     assert!(error.is_deadline() && daemon.elapsed() == seconds(10));
     assert!(!error.may_be_running() && !error.is_maybe_submitted(), "{error:?}");
 
+    // The time of this submission is over. A new one has its own.
     daemon.allow(100);
-    let waiting = spawn_wait(&wait, &request);
+    let error = spawn_wait(&wait, &request).await.unwrap().unwrap_err();
+    assert!(error.is_deadline() && error.is_safe_to_resubmit() && !error.may_be_running(), "{error:?}");
+    let waiting = spawn_wait(&wait, &request.renew());
     daemon.next_post().await.accept("7");
     daemon.next_get().await.respond_state("done");
     assert!(waiting.await.unwrap().is_ok());
@@ -204,6 +225,108 @@ async fn deadline_starts_at_call() {
     let _post = daemon.next_post().await;
     assert!(waiting.await.unwrap().unwrap_err().is_deadline());
     assert_eq!(daemon.elapsed(), seconds(10));
+}
+
+/// Asked for 5 s, a caller once waited for 55 s: each retry started the deadline anew.
+#[tokio::test(start_paused = true)]
+async fn deadline_counts_from_first_call_over_retries() {
+    for on_request in [false, true] {
+        let (wait, mut daemon) = polling_wait_with(|layer| if on_request { layer } else { layer.deadline(seconds(5)) });
+        let request = request().with_deadline(on_request.then(|| seconds(5)));
+        let stack = ServiceBuilder::new().retry(Reattach::default()).timeout(seconds(2)).service(wait.clone());
+        let waiting = tokio::spawn(bounded_paused(stack.oneshot(request)));
+        daemon.next_post().await.accept("7");
+        let respond = async {
+            loop {
+                daemon.next_get().await.respond_state("running");
+            }
+        };
+        let error = tokio::select! {
+            result = waiting => Error::from_boxed(result.unwrap().unwrap_err()),
+            () = respond => unreachable!(),
+        };
+        assert!(error.is_deadline() && error.job_id().is_some(), "{error:?}");
+        assert_eq!(daemon.elapsed(), seconds(5), "on the request: {on_request}");
+    }
+}
+
+/// `Retry-After: 30` with a deadline of 5 s, and a job that runs.
+#[tokio::test(start_paused = true)]
+async fn pause_of_retry_ends_at_deadline_with_last_poll() {
+    let (wait, mut daemon) = polling_wait_with(|layer| layer.deadline(seconds(5)).failure_budget(seconds(1)));
+    let stack = ServiceBuilder::new().retry(Reattach::default()).service(wait);
+    let waiting = tokio::spawn(bounded_paused(stack.oneshot(request())));
+    daemon.next_post().await.accept("7");
+    for retry_after in [2, 30] {
+        let response = Response::builder().status(503).header("retry-after", retry_after).body("".into()).unwrap();
+        daemon.next_get().await.respond_with(response);
+    }
+    let last = daemon.next_get().await;
+    assert_eq!(last.at, seconds(5));
+    last.respond_state("done");
+    assert!(waiting.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadline_does_not_hide_refusal_of_submission() {
+    for (status, retry_after) in [(429, 30), (503, 30), (503, 2)] {
+        let (wait, mut daemon) = retried_wait_with(|layer| layer.deadline(seconds(5)));
+        let waiting = tokio::spawn(bounded_paused(wait.oneshot(request())));
+        let refuse = |post: ReceivedRequest| {
+            let response = Response::builder().status(status).header("retry-after", retry_after);
+            post.respond_with(response.body("".into()).unwrap());
+        };
+        refuse(daemon.next_post().await);
+        if retry_after < 5 {
+            refuse(daemon.next_post().await);
+            refuse(daemon.next_post().await);
+        }
+        let error = waiting.await.unwrap().unwrap_err();
+        assert_eq!(error.status().unwrap().as_u16(), status, "{error:?}");
+        assert!(error.is_overloaded() && error.is_safe_to_resubmit() && !error.may_be_running(), "{error:?}");
+        assert!(daemon.elapsed() <= seconds(5), "{:?}", daemon.elapsed());
+    }
+}
+
+/// A retry policy that knows nothing of the deadline.
+#[tokio::test(start_paused = true)]
+async fn deadline_in_pause_of_policy_returns_refusal() {
+    let (wait, mut daemon) = retried_wait_with(|layer| layer);
+    let stack = ServiceBuilder::new().timeout(seconds(20)).service(wait);
+    let request = request();
+    let waiting = tokio::spawn(bounded_paused(stack.oneshot(request.clone())));
+    let response = Response::builder().status(429).header("retry-after", 30).body("".into()).unwrap();
+    daemon.next_post().await.respond_with(response);
+    assert!(waiting.await.unwrap().is_err());
+    // Nothing was being sent, so the submission may be sent by a clone.
+    let error = bounded_paused(request.submission().accepted()).await.unwrap_err();
+    assert!(!error.may_be_running(), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn zero_or_past_deadline_submits_nothing() {
+    let (wait, mut daemon) = polling_wait();
+    for request in [request().with_deadline(Duration::ZERO), request()] {
+        let error = spawn_wait(&wait.clone().with_deadline(Some(Duration::ZERO)), &request).await.unwrap().unwrap_err();
+        assert!(error.is_deadline() && error.is_safe_to_resubmit() && !error.may_be_running(), "{error:?}");
+    }
+    let request = request().with_deadline(seconds(1));
+    let waiting = call_wait(&wait, request.clone()).await;
+    daemon.quiet_for(seconds(2)).await;
+    assert!(waiting.await.unwrap_err().is_safe_to_resubmit());
+    daemon.quiet_for(seconds(100)).await;
+    assert_eq!(wait.stats().submitted, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn shorter_deadline_of_request_and_service_applies() {
+    for (on_request, on_service) in [(3, 9), (9, 3)] {
+        let (wait, mut daemon) = polling_wait_with(|layer| layer.deadline(seconds(on_service)));
+        let waiting = spawn_wait(&wait, &request().with_deadline(seconds(on_request)).with_deadline(seconds(10)));
+        let _post = daemon.next_post().await;
+        assert!(waiting.await.unwrap().unwrap_err().is_deadline());
+        assert_eq!(daemon.elapsed(), seconds(3));
+    }
 }
 
 #[test]

@@ -43,7 +43,7 @@ async fn failures_beyond_budget_end_wait() {
     assert!(error.may_be_running() && !error.is_safe_to_resubmit() && !error.is_maybe_submitted());
     assert_eq!((error.job_id().unwrap().as_str(), error.last_state()), ("7", Some(&JobState::Running)));
     assert_eq!((error.elapsed(), error.polls()), (Some(seconds(11)), Some(12)));
-    assert_eq!(error.idempotency_key(), Some(request.submission().idempotency_key()));
+    assert_eq!(error.idempotency_key(), Some(&request.submission().idempotency_key()));
 }
 
 #[tokio::test(start_paused = true)]

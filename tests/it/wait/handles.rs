@@ -1,12 +1,15 @@
 //! `Submission` handles.
 
-use foreman_client::{JobState, StateChange, Via};
+use foreman_client::{Error, JobState, StateChange, Via};
 use futures_util::{FutureExt, StreamExt};
 
-use crate::support::{WebhookHarness, bounded_paused, call_wait, polling_wait, request, spawn_wait};
+use foreman_client::retry::Reattach;
+use tower::{ServiceBuilder, ServiceExt as _};
 
-fn states_of(changes: &[StateChange]) -> Vec<(String, Via)> {
-    changes.iter().map(|change| (change.state.to_string(), change.via)).collect()
+use crate::support::{WebhookHarness, bounded_paused, call_wait, polling_wait, request, seconds, spawn_wait};
+
+fn states_of(changes: &[Result<StateChange, Error>]) -> Vec<(String, Via)> {
+    changes.iter().map(|change| change.as_ref().unwrap()).map(|change| (change.state.to_string(), change.via)).collect()
 }
 
 fn expected(states: &[(&str, Via)]) -> Vec<(String, Via)> {
@@ -67,6 +70,8 @@ async fn reordered_events_do_not_revert_state() {
     let waiting = spawn_wait(&harness.wait, &request);
     let post = harness.daemon.next_post().await;
     let url = post.callback().unwrap();
+    post.accept("7");
+    harness.daemon.settle().await;
     harness.event(&url, "7", "running").await;
     harness.event(&url, "7", "queued").await;
     assert_eq!(submission.last_state(), Some(JobState::Running));
@@ -90,7 +95,7 @@ async fn new_attempt_repeats_states() {
         daemon.next_get().await.respond(200, body);
     }
     assert!(waiting.await.unwrap().is_ok());
-    let changes: Vec<_> = bounded_paused(states.map(|change| change.state.to_string()).collect()).await;
+    let changes: Vec<_> = bounded_paused(states.map(|change| change.unwrap().state.to_string()).collect()).await;
     assert_eq!(changes, ["queued", "running", "queued", "running", "done"]);
 }
 
@@ -101,20 +106,21 @@ async fn late_stream_starts_at_current_state() {
     let waiting = spawn_wait(&harness.wait, &request);
     let post = harness.daemon.next_post().await;
     harness.event(&post.callback().unwrap(), "7", "running").await;
-    let mut late = request.submission().states();
-    let first = bounded_paused(late.next()).await.unwrap();
-    assert_eq!((first.state, first.via), (JobState::Running, Via::Webhook));
     post.accept("7");
+    harness.daemon.settle().await;
+    let mut late = request.submission().states();
+    let first = bounded_paused(late.next()).await.unwrap().unwrap();
+    assert_eq!((first.state, first.via), (JobState::Running, Via::Webhook));
     harness.daemon.next_get().await.respond_state("done");
     assert!(waiting.await.unwrap().is_ok());
-    assert_eq!(bounded_paused(late.next()).await.unwrap().state, JobState::Done);
+    assert_eq!(bounded_paused(late.next()).await.unwrap().unwrap().state, JobState::Done);
     assert!(bounded_paused(late.next()).await.is_none());
 
     let mut later = request.submission().states();
-    assert_eq!(bounded_paused(later.next()).await.unwrap().via, Via::Webhook);
+    assert_eq!(bounded_paused(later.next()).await.unwrap().unwrap().via, Via::Webhook);
     let results = [
-        bounded_paused(later.next()).await.map(|change| change.state),
-        bounded_paused(later.next()).await.map(|change| change.state),
+        bounded_paused(later.next()).await.map(|change| change.unwrap().state),
+        bounded_paused(later.next()).await.map(|change| change.unwrap().state),
     ];
     assert_eq!(results, [Some(JobState::Done), None]);
 }
@@ -131,9 +137,58 @@ async fn all_streams_yield_all_states() {
     }
     assert!(waiting.await.unwrap().is_ok());
     for states in streams {
-        let states: Vec<_> = bounded_paused(states.map(|change| change.state.to_string()).collect()).await;
+        let states: Vec<_> = bounded_paused(states.map(|change| change.unwrap().state.to_string()).collect()).await;
         assert_eq!(states, ["queued", "running", "done"]);
     }
+}
+
+/// The caller holds the request.
+#[tokio::test(start_paused = true)]
+async fn handles_end_with_the_error_of_the_last_wait() {
+    let (wait, mut daemon) = polling_wait();
+    let request = request();
+    let submission = request.submission();
+    let accepted = tokio::spawn({
+        let submission = submission.clone();
+        async move { bounded_paused(submission.accepted()).await }
+    });
+    let states = tokio::spawn(bounded_paused(submission.states().collect::<Vec<_>>()));
+    let (one, other) = (spawn_wait(&wait, &request), spawn_wait(&wait, &request));
+    daemon.next_post().await.respond(422, r#"{"error":"no such model"}"#);
+    assert!(one.await.unwrap().unwrap_err().is_rejected());
+    daemon.settle().await;
+    assert!(!accepted.is_finished() && !states.is_finished(), "another wait is left");
+    daemon.next_post().await.respond(422, r#"{"error":"no such model"}"#);
+    assert!(other.await.unwrap().unwrap_err().is_rejected());
+    let error = accepted.await.unwrap().unwrap_err();
+    assert_eq!((error.reason(), error.may_be_running()), (Some("no such model"), false));
+    let states = states.await.unwrap();
+    assert!(matches!(&states[..], [Err(error)] if error.is_rejected()), "{states:?}");
+
+    // Another wait begins anew.
+    let waiting = spawn_wait(&wait, &request);
+    let post = daemon.next_post().await;
+    let accepted = bounded_paused(submission.accepted());
+    assert_eq!(tokio::join!(accepted, async { post.accept("7") }).0.unwrap().as_str(), "7");
+    waiting.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn handles_outlive_the_waits_of_a_retry() {
+    let (wait, mut daemon) = polling_wait();
+    let request = request();
+    let submission = request.submission();
+    let stack = ServiceBuilder::new().retry(Reattach::default()).timeout(seconds(2)).service(wait);
+    let waiting = tokio::spawn(bounded_paused(stack.oneshot(request.clone())));
+    let states = tokio::spawn(bounded_paused(submission.states().collect::<Vec<_>>()));
+    daemon.next_post().await.respond(429, "");
+    daemon.next_post().await.accept("7");
+    daemon.next_get().await.respond_state("running");
+    // The timeout drops this wait.
+    let _poll = daemon.next_get().await;
+    daemon.next_get().await.respond_state("done");
+    assert!(waiting.await.unwrap().is_ok());
+    assert_eq!(states_of(&states.await.unwrap()), expected(&[("running", Via::Poll), ("done", Via::Poll)]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,7 +209,10 @@ async fn handles_end_with_last_request_and_wait() {
         assert!(both.poll().is_pending() && harness.notifier.waiting() == usize::from(sent));
         drop(waiting);
         assert!(both.is_woken());
-        assert_eq!(both.now_or_never(), Some((None, Vec::new())));
+        let (accepted, states) = both.now_or_never().unwrap();
+        assert!(states.is_empty());
+        let error = accepted.unwrap_err();
+        assert_eq!((error.is_maybe_submitted(), error.may_be_running()), (sent, sent), "{error}");
         assert_eq!(harness.notifier.waiting(), 0);
         assert_eq!(submission.job_id(), None);
     }

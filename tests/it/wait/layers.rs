@@ -60,7 +60,7 @@ async fn timeouts_bound_submission_and_job() {
     let error = Error::from_boxed(waiting.await.unwrap().unwrap_err());
     assert_eq!(daemon.elapsed(), seconds(5));
     assert!(error.is_timeout() && error.is_maybe_submitted() && !error.is_deadline(), "{error:?}");
-    assert_eq!(error.idempotency_key(), Some(submission.idempotency_key()));
+    assert_eq!(error.idempotency_key(), Some(&submission.idempotency_key()));
 
     let second = request();
     let submission = second.submission();

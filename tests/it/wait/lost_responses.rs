@@ -34,8 +34,9 @@ async fn first_event_names_job() {
     }
 }
 
+/// The response would have confirmed that the event is of this job. A poll does.
 #[tokio::test(start_paused = true)]
-async fn signed_terminal_event_completes_wait() {
+async fn signed_terminal_event_names_job_and_poll_completes_wait() {
     let mut harness = WebhookHarness::signed();
     let waiting = spawn_wait(&harness.wait, &request());
     let post = harness.daemon.next_post().await;
@@ -43,7 +44,10 @@ async fn signed_terminal_event_completes_wait() {
     post.reset();
     harness.daemon.quiet_for(seconds(3)).await;
     harness.event(&url, "7", "done").await;
-    assert_eq!(waiting.await.unwrap().unwrap().content().unwrap(), "from an event");
+    let poll = harness.daemon.next_get().await;
+    assert_eq!((poll.at, poll.uri.path()), (seconds(3), "/jobs/7"));
+    poll.respond_state("done");
+    assert_eq!(waiting.await.unwrap().unwrap().content().unwrap(), "from a poll");
     harness.daemon.quiet_for(seconds(100)).await;
 }
 
@@ -90,6 +94,7 @@ async fn unusable_202_is_a_lost_response() {
         post.respond(202, body);
         harness.daemon.quiet_for(seconds(1)).await;
         harness.event(&url, "7", "done").await;
+        harness.daemon.next_get().await.respond_state("done");
         assert!(waiting.await.unwrap().is_ok(), "{body}");
     }
 }
@@ -103,14 +108,15 @@ async fn no_resend_without_keys() {
     let error = waiting.await.unwrap().unwrap_err();
     assert_eq!(harness.daemon.elapsed(), seconds(10));
     assert!(error.is_maybe_submitted() && error.may_be_running() && !error.is_safe_to_resubmit(), "{error}");
-    assert_eq!(error.idempotency_key(), Some(request.submission().idempotency_key()));
+    assert_eq!(error.idempotency_key(), Some(&request.submission().idempotency_key()));
     harness.daemon.quiet_for(seconds(1_000)).await;
 
+    // The window counts from the loss: a clone has none of its own.
+    assert!(spawn_wait(&harness.wait, &request).await.unwrap().unwrap_err().is_maybe_submitted());
     // An event can still arrive. A clone then finds the job.
-    let url = WebhookHarness::callback(&request);
+    harness.event(&WebhookHarness::callback(&request), "7", "done").await;
     let waiting = spawn_wait(&harness.wait, &request);
-    harness.daemon.quiet_for(seconds(1)).await;
-    harness.event(&url, "7", "done").await;
+    harness.daemon.next_get().await.respond_state("done");
     assert!(waiting.await.unwrap().is_ok());
     assert_eq!(harness.wait.stats().submitted, 1);
 }
@@ -130,7 +136,7 @@ async fn resend_with_keys_is_identical() {
     assert_identical(&again, &request, url.as_deref());
     again.accept_with_key("7");
     harness.daemon.next_get().await.respond_state("done");
-    assert_eq!(waiting.await.unwrap().unwrap().job_id.as_str(), "7");
+    assert_eq!(waiting.await.unwrap().unwrap().job_id().as_str(), "7");
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,7 +18,7 @@ async fn terminal_poll_completes_wait() {
         poll.respond_state(state);
     }
     let result = waiting.await.unwrap().unwrap();
-    assert_eq!((result.job_id.as_str(), &result.state), ("7", &JobState::Done));
+    assert_eq!((result.job_id().as_str(), result.state()), ("7", &JobState::Done));
     assert_eq!(result.content().unwrap(), "from a poll");
     daemon.quiet_for(seconds(1_000)).await;
 }
@@ -30,7 +30,7 @@ async fn failed_job_is_a_result() {
     daemon.next_post().await.accept("7");
     daemon.next_get().await.respond(200, r#"{"job_id":"7","state":"failed","error":"out of memory"}"#);
     let result = waiting.await.unwrap().unwrap();
-    assert_eq!((&result.state, result.error.as_deref()), (&JobState::Failed, Some("out of memory")));
+    assert_eq!((result.state(), result.error()), (&JobState::Failed, Some("out of memory")));
     assert!(result.into_success().unwrap_err().is_job_failed());
 }
 
@@ -57,7 +57,7 @@ async fn running_job_is_awaited_by_id() {
     assert_eq!((poll.uri.path(), poll.at), ("/jobs/a%20b", seconds(0)));
     poll.respond(200, r#"{"job_id":"a b","state":"running"}"#);
     daemon.next_get().await.respond(200, r#"{"job_id":"a b","state":"done"}"#);
-    assert_eq!(waiting.await.unwrap().unwrap().job_id.as_str(), "a b");
+    assert_eq!(waiting.await.unwrap().unwrap().job_id().as_str(), "a b");
 }
 
 #[tokio::test(start_paused = true)]

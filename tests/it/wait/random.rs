@@ -197,7 +197,7 @@ async fn run(seed: u64) -> Occurred {
     for result in results {
         match result {
             Ok(result) => {
-                assert_eq!((result.job_id.as_str(), result.state.as_str()), ("7", "done"), "run {seed}");
+                assert_eq!((result.job_id().as_str(), result.state().as_str()), ("7", "done"), "run {seed}");
                 assert!(script.job.as_ref().is_some_and(|job| job.done_at <= Instant::now()), "run {seed}: too early");
             }
             // An unsent submission has not arrived. Any other error is maybe submitted.

@@ -72,7 +72,7 @@ async fn late_terminal_event_changes_nothing_after_poll() {
     rig.faults.clear();
     eventually("received", || webhooks.notifier.stats().duplicates == others + 1).await;
     assert_eq!((finished_by_poll, webhooks.notifier.stats().finished), (1, 0));
-    assert_eq!(bounded(jobs.oneshot(request)).await.unwrap().job_id, result.job_id);
+    assert_eq!(bounded(jobs.oneshot(request)).await.unwrap().job_id(), result.job_id());
 }
 
 #[tokio::test]

@@ -27,8 +27,8 @@ async fn deadline_ends_wait_for_stalled_job_and_no_other() {
     rig.faults.jobs().release();
     rig.gate.open(1);
     let result = bounded(rig.polling().oneshot(request)).await.unwrap();
-    assert_eq!(result.job_id, id);
-    assert_eq!(bounded(patient).await.unwrap().unwrap().job_id, id);
+    assert_eq!(result.job_id(), &id);
+    assert_eq!(bounded(patient).await.unwrap().unwrap().job_id(), &id);
     rig.ran_once(&result).await;
     assert_eq!((rig.ran(), rig.faults.seen().stalled_jobs), ((1, 1), 1));
 }

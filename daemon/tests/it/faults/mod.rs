@@ -72,8 +72,8 @@ impl Rig {
 
     /// Asserts that the job is done and has run once.
     async fn ran_once(&self, result: &JobResult) {
-        assert_eq!(result.state, JobState::Done, "{result:?}");
-        assert_eq!(self.daemon.executions(&result.job_id).await, 1);
+        assert_eq!(result.state(), &JobState::Done, "{result:?}");
+        assert_eq!(self.daemon.executions(result.job_id()).await, 1);
     }
 
     /// The number of jobs, and of runs of all jobs.

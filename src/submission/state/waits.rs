@@ -1,0 +1,67 @@
+use super::{SendState, SubmissionState};
+use crate::submission::history::{History, StateChange};
+use crate::{Error, JobId};
+
+/// Waits come and go, and handles observe.
+impl SubmissionState {
+    /// A wait starts.
+    pub(crate) fn wait_started(&mut self) {
+        self.waits += 1;
+        (self.waited_for, self.reattaching) = (true, false);
+        if let Some(rare) = &mut self.rare {
+            rare.failure = None;
+        }
+    }
+
+    /// A wait ends with this error. It is the reason that handles report when the last wait is gone.
+    pub(crate) fn wait_failed(&mut self, error: Error) {
+        self.rare().failure = Some(error);
+    }
+
+    /// A wait is gone.
+    pub(crate) fn wait_ended(&mut self) {
+        self.waits = self.waits.saturating_sub(1);
+        self.changed |= self.waits == 0;
+    }
+
+    /// A retry policy is about to start another wait, so that the end of this one means nothing to the handles.
+    pub(crate) fn reattach(&mut self) {
+        self.reattaching = true;
+    }
+
+    /// Why the last wait failed.
+    pub(in crate::submission) fn failure(&self) -> Option<&Error> {
+        self.rare.as_ref()?.failure.as_ref()
+    }
+
+    /// Starts the history, with the state known by now.
+    pub(in crate::submission) fn keep_history(&mut self) {
+        if self.history().is_some() {
+            return;
+        }
+        let mut history = History::default();
+        if let Some((result, via)) = self.result() {
+            history.push(StateChange::of(result.status(), via));
+        } else if let Some(state) = &self.last_state {
+            history.push(StateChange { state: state.clone(), at: None, via: self.via });
+        }
+        self.rare().history = Some(history);
+    }
+
+    pub(in crate::submission) fn history(&self) -> Option<&History> {
+        self.rare.as_ref()?.history.as_ref()
+    }
+
+    /// The id of the job, if it is known and the job has not ended.
+    pub(crate) fn unfinished_job(&self) -> Option<JobId> {
+        self.job_id.clone().filter(|_| self.result.is_none())
+    }
+
+    /// The last request and the last wait are gone. Returns the id of the job if it has not ended, and whether the submission may
+    /// have become a job whose id is not known.
+    pub(in crate::submission) fn abandon(&mut self) -> (Option<JobId>, bool) {
+        self.abandoned = true;
+        self.changed = true;
+        (self.unfinished_job(), self.sending == SendState::Lost)
+    }
+}

@@ -1,0 +1,227 @@
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::cancel_on_drop::{CancelOnDrop, CancelOutcome};
+use super::stats::Counters;
+use crate::submission::{DropPolicy, SubmissionState};
+use crate::{JobId, SubmitRequest};
+
+/// How many abandoned jobs are cancelled at a time.
+const WORKERS: usize = 16;
+
+/// Cancels the abandoned jobs of one wait service in the background, a few at a time.
+pub(super) struct Cancels {
+    service: Option<Arc<dyn CancelOnDrop>>,
+    counters: Arc<Counters>,
+    queue: Mutex<Queue>,
+    /// The queue became empty.
+    idle: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    abandoned: VecDeque<Abandoned>,
+    workers: usize,
+    /// The jobs that have ended since [`Cancels::record`] was called.
+    ended: Option<Vec<JobId>>,
+}
+
+/// What was abandoned.
+enum Abandoned {
+    Job(JobId, DropPolicy),
+    /// The response to this submission was not waited for.
+    Submission(SubmitRequest),
+}
+
+impl Cancels {
+    pub(super) fn new(service: Option<Arc<dyn CancelOnDrop>>, counters: Arc<Counters>) -> Arc<Self> {
+        Arc::new(Self { service, counters, queue: Mutex::default(), idle: Notify::new() })
+    }
+
+    /// Cancels a job by a policy that may cancel.
+    pub(super) fn job(self: &Arc<Self>, job_id: JobId, policy: DropPolicy) {
+        self.push(Abandoned::Job(job_id, policy));
+    }
+
+    /// Finds the job of a submission that may have arrived, by its idempotency key. The job is then left to the last holder of the
+    /// request, which may be this one.
+    pub(super) fn submission(self: &Arc<Self>, request: SubmitRequest) {
+        self.push(Abandoned::Submission(request));
+    }
+
+    /// Counts an abandoned job that cannot be cancelled.
+    pub(super) fn impossible(&self) {
+        self.counters.cancels_failed.add();
+    }
+
+    /// Records from now on which jobs have ended.
+    pub(super) fn record(&self) {
+        self.queue().ended.get_or_insert_default();
+    }
+
+    /// Completes when nothing is left to cancel.
+    pub(super) async fn finished(&self) {
+        loop {
+            let idle = self.idle.notified();
+            if self.queue().workers == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    /// The jobs that have ended since [`record`](Self::record).
+    pub(super) fn ended(&self) -> Vec<JobId> {
+        self.queue().ended.take().unwrap_or_default()
+    }
+
+    /// Called from a drop, and so never blocks or panics.
+    fn push(self: &Arc<Self>, abandoned: Abandoned) {
+        let (Some(service), Ok(runtime)) = (&self.service, tokio::runtime::Handle::try_current()) else {
+            tracing::debug!("cannot cancel an abandoned job: no service for it, or dropped outside a runtime");
+            if matches!(abandoned, Abandoned::Job(..)) {
+                self.impossible();
+            }
+            return;
+        };
+        let mut queue = self.queue();
+        queue.abandoned.push_back(abandoned);
+        if queue.workers < WORKERS {
+            queue.workers += 1;
+            drop(queue);
+            let worker = Worker { cancels: Arc::clone(self), service: Arc::clone(service), ended: false };
+            runtime.spawn(worker.run());
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Cancels one job after another until the queue is empty.
+struct Worker {
+    cancels: Arc<Cancels>,
+    service: Arc<dyn CancelOnDrop>,
+    ended: bool,
+}
+
+impl Worker {
+    async fn run(mut self) {
+        while let Some(next) = self.next() {
+            match next {
+                Abandoned::Job(job_id, policy) => self.cancel(job_id, policy).await,
+                Abandoned::Submission(request) => self.find(request).await,
+            }
+        }
+    }
+
+    /// The next one. With the last one the worker has ended.
+    fn next(&mut self) -> Option<Abandoned> {
+        let mut queue = self.cancels.queue();
+        let next = queue.abandoned.pop_front();
+        if next.is_none() {
+            self.ended = true;
+            queue.workers -= 1;
+            drop(queue);
+            self.cancels.idle.notify_waiters();
+        }
+        next
+    }
+
+    async fn cancel(&self, job_id: JobId, policy: DropPolicy) {
+        let mut count = CountOnDrop { counters: &self.cancels.counters, outcome: None };
+        match self.service.cancel(job_id.clone(), policy).await {
+            Ok(outcome) => {
+                count.outcome = Some(outcome);
+                if outcome == CancelOutcome::Ended
+                    && let Some(ended) = &mut self.cancels.queue().ended
+                {
+                    ended.push(job_id);
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%job_id, error = &error as &dyn std::error::Error, "cannot cancel an abandoned job");
+            }
+        }
+    }
+
+    async fn find(&self, request: SubmitRequest) {
+        let submission = request.keep_alive().shared();
+        if !submission.update(SubmissionState::reclaim) {
+            return;
+        }
+        let lost = LostOnDrop { request: &request, lost_at: Instant::now() };
+        match self.service.resend(request.clone()).await {
+            Ok(accepted) => submission.update(|state| state.accept(accepted.job_id)),
+            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "cannot find an abandoned job"),
+        }
+        drop(lost);
+    }
+}
+
+/// Its runtime may end before it does.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let mut queue = self.cancels.queue();
+        queue.workers -= 1;
+        if queue.workers > 0 {
+            return;
+        }
+        let left = std::mem::take(&mut queue.abandoned);
+        drop(queue);
+        for abandoned in left {
+            if matches!(abandoned, Abandoned::Job(..)) {
+                self.cancels.impossible();
+            }
+        }
+        self.cancels.idle.notify_waiters();
+    }
+}
+
+/// Counts the outcome, also of a cancel that the runtime drops.
+struct CountOnDrop<'a> {
+    counters: &'a Counters,
+    outcome: Option<CancelOutcome>,
+}
+
+impl Drop for CountOnDrop<'_> {
+    fn drop(&mut self) {
+        match self.outcome {
+            Some(CancelOutcome::Ended) => self.counters.cancelled.add(),
+            Some(CancelOutcome::LeftRunning) => {}
+            None => self.counters.cancels_failed.add(),
+        }
+    }
+}
+
+/// Gives up the right to send.
+struct LostOnDrop<'a> {
+    request: &'a SubmitRequest,
+    lost_at: Instant,
+}
+
+impl Drop for LostOnDrop<'_> {
+    fn drop(&mut self) {
+        let submission = self.request.keep_alive().shared();
+        let now = self.lost_at.saturating_duration_since(submission.first_call());
+        submission.update(|state| state.lost(now));
+    }
+}
+
+impl fmt::Debug for Cancels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let queue = self.queue();
+        f.debug_struct("Cancels")
+            .field("waiting", &queue.abandoned.len())
+            .field("workers", &queue.workers)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,97 @@
+//! How a wait ends.
+
+use std::pin::Pin;
+
+use tower::Service;
+
+use super::super::machine::Failure;
+use super::super::step::Step;
+use super::JobWait;
+use crate::api::GetJob;
+use crate::error::Kind;
+use crate::submission::{SendState, SubmissionState, Via};
+use crate::{Error, JobResult, SubmitRequest};
+
+impl<S, P> JobWait<S, P>
+where
+    S: Service<SubmitRequest>,
+    P: Service<GetJob>,
+{
+    pub(super) fn finish(self: Pin<&mut Self>, result: JobResult, via: Via) -> JobResult {
+        let this = self.project();
+        let by_poll = |via: Via| via != Via::Webhook && !this.machine.was_prompted();
+        // Not for a clone that finds the result stored: its event may have come.
+        let first = by_poll(via) && !this.submission.shared().read(SubmissionState::has_result);
+        let token = if first { this.submission.token_with(&this.shared.owner()) } else { None };
+        if let Some(token) = token {
+            // Before the result is stored, since its event may come right after that.
+            this.shared.await_event(token);
+        }
+        // Of several waits on one submission, the first to know the result provides it to all.
+        let (result, via) = this.submission.shared().update(|state| state.finish(result, via));
+        let result = result.with_daemon(this.shared.daemon_id().cloned());
+        let counters = &this.shared.counters;
+        if by_poll(via) {
+            counters.finished_by_poll.add();
+        } else {
+            counters.finished_by_webhook.add();
+            if let Some(token) = token {
+                this.shared.await_no_event(token);
+            }
+        }
+        result
+    }
+
+    /// `refusal`: a retry policy pauses after this refusal, and nothing is being sent.
+    pub(super) fn fail(self: Pin<&mut Self>, failure: Failure, refusal: Option<Error>) -> Error {
+        let this = self.project();
+        let kind = match failure {
+            Failure::Submission | Failure::Lost => Kind::Lost,
+            Failure::Poll => Kind::Service,
+            Failure::Deadline => Kind::Deadline(this.machine.deadline().unwrap_or_default()),
+            Failure::ShuttingDown => Kind::ShuttingDown,
+        };
+        let submission = this.submission.shared();
+        let (fresh, job_id, last_state) =
+            submission.read(|state| (state.is_fresh(), state.job_id().cloned(), state.last_state().cloned()));
+        let error = match refusal.or(this.last_error.take()) {
+            Some(error) if matches!(failure, Failure::Submission | Failure::Poll) => error,
+            // A deadline does not hide why nothing was accepted.
+            Some(error) if failure == Failure::Deadline && fresh => error,
+            Some(cause) => Error::new(kind).with_source(cause),
+            None => Error::new(kind),
+        };
+        this.shared.counters.failed.add();
+        let error = if fresh { error.surely_unsent() } else { error };
+        let error = error.with_job(job_id, submission.key().cloned(), last_state).with_daemon(submission.daemon());
+        let error =
+            if *this.polls > 0 { error.with_waited(this.submission.shared().elapsed(), *this.polls) } else { error };
+        submission.update(|state| state.wait_failed(error.clone()));
+        error
+    }
+
+    /// Gives up the right to send, if this wait has it, and stores whether the submission may have arrived. Returns the refusal after
+    /// which a retry policy pauses.
+    pub(super) fn release_send(self: Pin<&mut Self>) -> Option<Error> {
+        let this = self.project();
+        let now = this.submission.shared().elapsed();
+        let submission = this.submission.shared();
+        let refusal = match &*this.step {
+            Step::Sending(_) => submission.update(SubmissionState::take_refusal),
+            Step::Idle(sender) if sender.is_calling() => None,
+            Step::Idle(sender) if sender.is_about_to_send() => {
+                submission.update(|state| state.unsent(now));
+                return None;
+            }
+            _ => return None,
+        };
+        let sending = submission.update(|state| if refusal.is_some() { state.unsent(now) } else { state.lost(now) });
+        if sending == SendState::Lost
+            && let Step::Sending(sending) = &*this.step
+            && let Some(request) = sending.request()
+        {
+            this.shared.find_abandoned(request);
+        }
+        refusal
+    }
+}
