@@ -5,14 +5,26 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 
 use crate::Error;
+use crate::submission::{SendingTo, UnwaitedSend};
 
-/// One endpoint: converts a request to HTTP, and an HTTP response to the result of the call.
+/// A request to one endpoint: one of the types in the table of the [module](super).
 ///
-/// It has no I/O and no clock. [`Api`](super::Api) adds the base URL, the token, the timeout and the size limit. The same `Api` sends
-/// a request type of your own that implements this trait.
-pub trait Call {
+/// It is sealed. For an endpoint that this crate does not have, call the HTTP service below [`Api`](super::Api).
+pub trait Call: Endpoint<Output = <Self as Call>::Response> {
     /// The result of the call.
     type Response;
+}
+
+impl<C: Endpoint> Call for C {
+    type Response = C::Output;
+}
+
+/// Converts a request to HTTP, and an HTTP response to the result of the call.
+///
+/// It has no I/O and no clock. [`Api`](super::Api) adds the base URL, the token, the timeout and the size limit.
+pub trait Endpoint {
+    /// The result of the call.
+    type Output;
 
     /// The HTTP method.
     const METHOD: Method;
@@ -49,5 +61,20 @@ pub trait Call {
     /// # Errors
     ///
     /// If the status is not the success status of the endpoint, or the body is not valid.
-    fn response(&self, response: Response<Bytes>) -> Result<Self::Response, Error>;
+    fn response(&self, response: Response<Bytes>) -> Result<Self::Output, Error>;
+
+    /// The call is about to be sent. Returns what follows it until the response.
+    ///
+    /// # Errors
+    ///
+    /// If it must not be sent to this daemon.
+    fn send_to(&self, daemon: &SendingTo) -> Result<Option<UnwaitedSend>, Error> {
+        let _ = daemon;
+        Ok(None)
+    }
+
+    /// The response to what [`send_to`](Self::send_to) returned.
+    fn sent(&self, send: UnwaitedSend, result: &Result<Self::Output, Error>) {
+        let _ = (send, result);
+    }
 }

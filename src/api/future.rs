@@ -13,6 +13,7 @@ use tokio::time::{Sleep, sleep};
 use super::Call;
 use super::service::Target;
 use crate::error::Kind;
+use crate::submission::UnwaitedSend;
 use crate::{BoxError, Error};
 
 /// One request to the daemon: the future of [`Api`](super::Api), which resolves to the response.
@@ -30,6 +31,7 @@ pub struct ApiFuture<F, B, C> {
     /// Starts with the first poll, since there may be no runtime before.
     #[pin]
     timeout: Option<Sleep>,
+    unwaited: Option<UnwaitedSend>,
 }
 
 #[pin_project(project = StateProj)]
@@ -51,12 +53,12 @@ struct ReadBody<B> {
 }
 
 impl<F, B, C> ApiFuture<F, B, C> {
-    pub(super) fn new(future: F, call: C, target: Arc<Target>) -> Self {
-        Self { call, target, state: State::Head(future), timeout: None }
+    pub(super) fn new(future: F, call: C, target: Arc<Target>, unwaited: Option<UnwaitedSend>) -> Self {
+        Self { call, target, state: State::Head(future), timeout: None, unwaited }
     }
 
     pub(super) fn invalid(error: Error, call: C, target: Arc<Target>) -> Self {
-        Self { call, target, state: State::Invalid(Some(error)), timeout: None }
+        Self { call, target, state: State::Invalid(Some(error)), timeout: None, unwaited: None }
     }
 }
 
@@ -67,7 +69,7 @@ where
     B: Body<Error: Into<BoxError>>,
     C: Call,
 {
-    type Output = Result<C::Response, Error>;
+    type Output = Result<<C as Call>::Response, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -86,6 +88,9 @@ where
             },
         };
         let result = response.and_then(|response| this.call.response(response));
+        if let Some(unwaited) = this.unwaited.take() {
+            this.call.sent(unwaited, &result);
+        }
         Poll::Ready(result.map_err(|error| this.call.annotate(error.with_call(this.target.describe(this.call)))))
     }
 }

@@ -9,10 +9,11 @@ use http::{HeaderMap, Request};
 use http_body_util::Full;
 use tower::Service;
 
+use super::call::Endpoint;
 use super::future::ApiFuture;
 use super::{BaseUrl, Call, HttpService};
 use crate::Error;
-use crate::submission::DaemonId;
+use crate::submission::{DaemonId, SendingTo, SharedSubmission, TokenId, WaitOwner};
 
 /// The timeout of a request unless set otherwise.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -31,7 +32,7 @@ pub struct Api<T> {
 /// What all requests of an [`Api`] have in common.
 #[derive(Clone)]
 pub(super) struct Target {
-    base: BaseUrl,
+    daemon: DaemonId,
     authorization: Option<HeaderValue>,
     pub(super) request_timeout: Duration,
     pub(super) max_response_size: usize,
@@ -41,7 +42,7 @@ impl<T> Api<T> {
     /// For the daemon at `base`, over `http`.
     pub fn new(base: BaseUrl, http: T) -> Self {
         let target = Target {
-            base,
+            daemon: base.into(),
             authorization: None,
             request_timeout: REQUEST_TIMEOUT,
             max_response_size: MAX_RESPONSE_SIZE,
@@ -63,7 +64,9 @@ impl<T> Api<T> {
         let mut value = HeaderValue::try_from(format!("Bearer {token}"))
             .map_err(|_| Error::invalid("token", "must not contain control characters, such as a newline"))?;
         value.set_sensitive(true);
-        Arc::make_mut(&mut self.target).authorization = Some(value);
+        let target = Arc::make_mut(&mut self.target);
+        target.daemon = DaemonId::new(target.daemon.base_url().clone(), Some(value.as_bytes()));
+        target.authorization = Some(value);
         Ok(self)
     }
 
@@ -97,19 +100,19 @@ impl<T> Api<T> {
     /// The identity of the daemon and of the token, for [`WaitLayerBuilder::daemon`](crate::wait::WaitLayerBuilder::daemon).
     #[must_use]
     pub fn daemon_id(&self) -> DaemonId {
-        DaemonId::new(self.target.base.clone(), self.target.authorization.as_ref().map(HeaderValue::as_bytes))
+        self.target.daemon.clone()
     }
 
     /// The base URL of the daemon.
     #[must_use]
     pub fn base_url(&self) -> &BaseUrl {
-        &self.target.base
+        self.target.daemon.base_url()
     }
 }
 
 impl Target {
     /// The HTTP request for a call.
-    fn request<C: Call>(&self, call: &C) -> Result<Request<Full<bytes::Bytes>>, Error> {
+    fn request<C: Endpoint>(&self, call: &C) -> Result<Request<Full<bytes::Bytes>>, Error> {
         let mut headers = HeaderMap::new();
         if let Some(authorization) = &self.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
@@ -128,12 +131,12 @@ impl Target {
         Ok(request)
     }
 
-    fn url<C: Call>(&self, call: &C) -> String {
-        format!("{}{}", self.base, call.path())
+    fn url<C: Endpoint>(&self, call: &C) -> String {
+        format!("{}{}", self.daemon.base_url(), call.path())
     }
 
     /// The method and URL, for an error.
-    pub(super) fn describe<C: Call>(&self, call: &C) -> String {
+    pub(super) fn describe<C: Endpoint>(&self, call: &C) -> String {
         format!("{} {}", C::METHOD, self.url(call))
     }
 }
@@ -143,7 +146,7 @@ where
     T: HttpService,
     C: Call,
 {
-    type Response = C::Response;
+    type Response = <C as Call>::Response;
     type Error = Error;
     type Future = ApiFuture<T::Future, T::ResponseBody, C>;
 
@@ -152,17 +155,42 @@ where
     }
 
     fn call(&mut self, call: C) -> Self::Future {
-        match self.target.request(&call) {
-            Ok(request) => ApiFuture::new(self.http.call(request), call, Arc::clone(&self.target)),
-            Err(error) => ApiFuture::invalid(error, call, Arc::clone(&self.target)),
+        let target = Arc::clone(&self.target);
+        let send = target
+            .request(&call)
+            .and_then(|request| Ok((request, call.send_to(&SendingTo(Arc::clone(&target) as _))?)));
+        match send {
+            Ok((request, unwaited)) => ApiFuture::new(self.http.call(request), call, target, unwaited),
+            Err(error) => ApiFuture::invalid(error, call, target),
         }
+    }
+}
+
+/// A submission that is sent without a wait around it belongs to this daemon. It has no callback URL and no drop policy.
+impl WaitOwner for Target {
+    fn register(&self, _: &Arc<SharedSubmission>) -> Result<Option<TokenId>, Error> {
+        Ok(None)
+    }
+
+    fn daemon(&self) -> Option<&DaemonId> {
+        Some(&self.daemon)
+    }
+
+    fn only_sends(&self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target").field("daemon", &self.daemon).finish_non_exhaustive()
     }
 }
 
 impl<T> fmt::Debug for Api<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Api")
-            .field("base_url", &self.target.base)
+            .field("base_url", self.base_url())
             .field("token", &self.target.authorization.is_some())
             .field("request_timeout", &self.target.request_timeout)
             .field("max_response_size", &self.target.max_response_size)

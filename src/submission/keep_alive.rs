@@ -7,11 +7,12 @@ use super::drop_policy::DropPolicy;
 use super::handle::Submission;
 use super::key::IdempotencyKey;
 use super::shared::SharedSubmission;
-use super::state::SendState;
+use super::state::{SendState, SubmissionState};
 use super::token::TokenId;
 use crate::error::Kind;
 use crate::{Error, JobId};
 use foreman_protocol::BaseUrl;
+use tokio::time::Instant;
 
 /// Keeps a submission alive. Every clone of a request and every wait has one. The drop of the last one frees the callback token
 /// and leaves the job to the drop policy.
@@ -33,20 +34,29 @@ pub(crate) trait WaitOwner: fmt::Debug + Send + Sync {
     /// The identity of the daemon, if it is known. Two owners with the same one are of the same daemon.
     fn daemon(&self) -> Option<&DaemonId>;
 
+    /// Whether it sends submissions without waiting for them. Then a wait service of the same daemon takes its place.
+    fn only_sends(&self) -> bool {
+        false
+    }
+
     /// The URL for the events of that token.
-    fn callback_url(&self, token: TokenId) -> String;
+    fn callback_url(&self, _: TokenId) -> String {
+        String::new()
+    }
 
     /// Whether the daemon is known to support idempotency keys.
-    fn supports_idempotency(&self) -> bool;
+    fn supports_idempotency(&self) -> bool {
+        false
+    }
 
     /// An event of a submission came.
-    fn webhook_arrived(&self);
+    fn webhook_arrived(&self) {}
 
     /// The daemon refused a submission.
-    fn refused(&self, error: &Error);
+    fn refused(&self, _: &Error) {}
 
     /// The submission is abandoned, or its registration was not needed. Called from a drop: must not block or panic.
-    fn released(self: Arc<Self>, released: Released);
+    fn released(self: Arc<Self>, _: Released) {}
 }
 
 impl dyn WaitOwner {
@@ -112,10 +122,17 @@ impl KeepAlive {
     pub(crate) fn claim(&self, owner: &Arc<dyn WaitOwner>) -> Result<SendState, Error> {
         let mut moved = None;
         let claimed = self.0.update_locked(|locked| {
-            let registered = match &locked.registration {
+            let registered = match &mut locked.registration {
                 // A job that was attached to by its id is not sent, and has no callback.
                 None => self.0.key().is_none(),
-                Some(registration) if registration.is_of_same_daemon(owner) => true,
+                Some(registration) if registration.is_of_same_daemon(owner) && !locked.state.is_fresh() => {
+                    if registration.owner.only_sends() {
+                        // It was sent without a callback URL.
+                        registration.owner = Arc::clone(owner);
+                    }
+                    true
+                }
+                Some(registration) if registration.is_of_same_daemon(owner) => !registration.owner.only_sends(),
                 Some(_) if locked.state.is_fresh() => false,
                 Some(registration) => {
                     return Err(Error::new(Kind::OtherDaemon).with_daemon(registration.owner.base_url().cloned()));
@@ -131,6 +148,27 @@ impl KeepAlive {
             owner.released(Released { token, ..Released::default() });
         }
         claimed
+    }
+
+    /// The submission is sent to this daemon by a service without a wait around it, or by the wait that has claimed it. Returns what
+    /// stores the outcome, unless the wait does.
+    ///
+    /// # Errors
+    ///
+    /// When it belongs to another daemon.
+    pub(crate) fn send_unwaited(&self, owner: &Arc<dyn WaitOwner>) -> Result<Option<UnwaitedSend>, Error> {
+        if !self.0.read(SubmissionState::is_fresh) {
+            let locked = self.0.lock();
+            return match locked.registration.as_ref().and_then(|registration| registration.owner.daemon()) {
+                Some(daemon) if Some(daemon) != owner.daemon() => {
+                    Err(Error::new(Kind::OtherDaemon).with_daemon(Some(daemon.base_url().clone())))
+                }
+                _ => Ok(None),
+            };
+        }
+        self.0.begin(Instant::now());
+        let found = self.claim(owner)?;
+        Ok((found == SendState::Fresh).then(|| UnwaitedSend(self.clone())))
     }
 
     /// The token of its callback URL, if it is registered for webhooks with this owner.
@@ -166,6 +204,32 @@ impl KeepAlive {
 
     pub(crate) fn callback_url(&self) -> Option<String> {
         self.0.callback_url()
+    }
+}
+
+/// The daemon that a call is sent to.
+#[derive(Debug)]
+pub struct SendingTo(pub(crate) Arc<dyn WaitOwner>);
+
+/// A submission that is being sent without a wait around it. If it is dropped before the response, the response is lost.
+#[derive(Debug)]
+pub struct UnwaitedSend(KeepAlive);
+
+impl UnwaitedSend {
+    pub(crate) fn accepted(self, job_id: JobId) {
+        self.0.shared().update(|state| state.accept(job_id));
+    }
+
+    pub(crate) fn failed(self, error: &Error) {
+        let (submission, now) = (self.0.shared(), self.0.shared().elapsed());
+        submission.update(|state| if error.is_safe_to_resubmit() { state.unsent(now) } else { state.lost(now) });
+    }
+}
+
+impl Drop for UnwaitedSend {
+    fn drop(&mut self) {
+        let (submission, now) = (self.0.shared(), self.0.shared().elapsed());
+        submission.update(|state| state.lost(now));
     }
 }
 

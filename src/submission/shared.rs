@@ -95,6 +95,11 @@ impl SharedSubmission {
         self.lock().times = times;
     }
 
+    /// The submission is called, for the first time or again.
+    pub(crate) fn begin(&self, now: Instant) {
+        self.lock().times.first_call.get_or_insert(now);
+    }
+
     /// A wait starts, with this deadline of its service. Returns the deadline of the wait, from the first call.
     pub(crate) fn start_wait(&self, service: Option<Duration>) -> Option<Duration> {
         self.update_locked(|locked| {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 
 use super::encoded;
-use crate::api::Call;
+use crate::api::call::Endpoint;
 use crate::api::response::json;
 use crate::error::Kind;
 use crate::{Error, JobId, JobStatus};
@@ -16,8 +16,8 @@ use crate::{Error, JobId, JobStatus};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CancelJob(pub JobId);
 
-impl Call for CancelJob {
-    type Response = JobStatus;
+impl Endpoint for CancelJob {
+    type Output = JobStatus;
 
     const METHOD: Method = Method::DELETE;
 

@@ -3,12 +3,12 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 
-use crate::api::Call;
+use crate::api::call::Endpoint;
 use crate::api::response::json;
 use crate::{EmbedRequest, EmbedResponse, Error};
 
-impl Call for EmbedRequest {
-    type Response = EmbedResponse;
+impl Endpoint for EmbedRequest {
+    type Output = EmbedResponse;
 
     const METHOD: Method = Method::POST;
 

@@ -6,7 +6,7 @@ use http::header::{ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::encoded;
-use crate::api::Call;
+use crate::api::call::Endpoint;
 use crate::api::response::json;
 use crate::{Error, JobId, JobStatus};
 
@@ -83,8 +83,8 @@ impl From<JobStatus> for Polled {
     }
 }
 
-impl Call for GetJob {
-    type Response = Polled;
+impl Endpoint for GetJob {
+    type Output = Polled;
 
     const METHOD: Method = Method::GET;
 

@@ -5,7 +5,7 @@ use http::{Method, Response, StatusCode};
 use serde::Deserialize;
 
 use super::encoded;
-use crate::api::Call;
+use crate::api::call::Endpoint;
 use crate::api::response::json;
 use crate::error::Kind;
 use crate::{Error, JobState, JobStatus};
@@ -55,8 +55,8 @@ pub struct JobPage {
     pub next_cursor: Option<String>,
 }
 
-impl Call for ListJobs {
-    type Response = JobPage;
+impl Endpoint for ListJobs {
+    type Output = JobPage;
 
     const METHOD: Method = Method::GET;
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 use serde::Deserialize;
 
-use crate::api::Call;
+use crate::api::call::Endpoint;
 use crate::api::response::json;
 use crate::{Error, ModelInfo};
 
@@ -12,8 +12,8 @@ use crate::{Error, ModelInfo};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ListModels;
 
-impl Call for ListModels {
-    type Response = Vec<ModelInfo>;
+impl Endpoint for ListModels {
+    type Output = Vec<ModelInfo>;
 
     const METHOD: Method = Method::GET;
 

@@ -4,8 +4,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 use serde::Deserialize;
 
-use crate::api::Call;
+use crate::api::call::Endpoint;
 use crate::api::response::json;
+use crate::submission::{SendingTo, UnwaitedSend};
 use crate::{Error, JobId, SubmitRequest};
 
 /// draft-ietf-httpapi-idempotency-key-header.
@@ -37,8 +38,8 @@ impl Accepted {
     }
 }
 
-impl Call for SubmitRequest {
-    type Response = Accepted;
+impl Endpoint for SubmitRequest {
+    type Output = Accepted;
 
     const METHOD: Method = Method::POST;
 
@@ -58,6 +59,17 @@ impl Call for SubmitRequest {
 
     fn annotate(&self, error: Error) -> Error {
         error.with_job(None, Some(self.submission().idempotency_key()), None)
+    }
+
+    fn send_to(&self, daemon: &SendingTo) -> Result<Option<UnwaitedSend>, Error> {
+        self.keep_alive().send_unwaited(&daemon.0)
+    }
+
+    fn sent(&self, send: UnwaitedSend, result: &Result<Accepted, Error>) {
+        match result {
+            Ok(accepted) => send.accepted(accepted.job_id.clone()),
+            Err(error) => send.failed(error),
+        }
     }
 
     fn response(&self, response: Response<Bytes>) -> Result<Accepted, Error> {

@@ -6,26 +6,28 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use foreman_client::api::{Accepted, Call, GetJob, Polled};
+use foreman_client::api::{Accepted, GetJob, Polled};
 use foreman_client::retry::{Reattach, RetrySubmission};
 use foreman_client::wait::WebhookEndpoint;
-use foreman_client::{BoxError, Error, JobResult, JobState, JobStatus, Notifier, SubmitRequest, WaitLayer};
-use http::Response;
+use foreman_client::{Api, BoxError, Error, JobResult, JobState, JobStatus, Notifier, SubmitRequest, WaitLayer};
+use futures_util::FutureExt as _;
 use tokio::time::{Instant, Sleep};
 use tower::retry::Policy;
 use tower::retry::budget::Budget;
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 
-use crate::support::{job_id, millis, request, seconds};
+use crate::support::{Exchange, function_http, job_id, millis, request, seconds};
 
 /// The error for a response with that status.
 fn status(status: u16, retry_after: Option<u64>) -> Error {
-    let mut response = Response::builder().status(status);
-    if let Some(seconds) = retry_after {
-        response = response.header("retry-after", seconds);
-    }
-    request().response(response.body(Bytes::new()).unwrap()).unwrap_err()
+    let http = function_http(move |_| {
+        let seconds = retry_after.map(|seconds| seconds.to_string());
+        let headers: Vec<_> = seconds.iter().map(|seconds| ("retry-after", seconds.as_str())).collect();
+        Exchange::response(status, &headers, Bytes::new())
+    });
+    let api = Api::new("http://daemon.test".parse().unwrap(), http);
+    api.oneshot(request()).now_or_never().unwrap().unwrap_err()
 }
 
 fn io(kind: std::io::ErrorKind) -> Error {
