@@ -104,6 +104,10 @@ impl Machine {
         self.deadline.get()
     }
 
+    pub(crate) fn is_by_id(&self) -> bool {
+        self.by_id
+    }
+
     pub(crate) fn is_over(&self) -> bool {
         self.phase == Phase::Over
     }
