@@ -55,7 +55,6 @@ impl ScriptedDaemon {
 
     /// The next request that has come by now.
     pub(crate) async fn next_now(&mut self) -> Option<ReceivedRequest> {
-        self.settle().await;
         match self.handle.next_request().now_or_never()? {
             Some(next) => Some(self.received(next).await),
             None => None,

@@ -135,6 +135,7 @@ async fn cancels_are_bounded() {
     daemon.settle().await;
     let (mut held, mut cancelled) = (Vec::new(), 0);
     while cancelled < 100 {
+        daemon.settle().await;
         while let Some(request) = daemon.next_now().await {
             if request.method == Method::DELETE {
                 held.push(request);
@@ -159,9 +160,9 @@ async fn submission_in_flight_is_cancelled_at_a_daemon_with_keys() {
         let first = spawn_wait(&wait, &request());
         let post = daemon.next_post().await;
         if keys {
-            post.accept_with_key("1")
+            post.accept_with_key("1");
         } else {
-            post.accept("1")
+            post.accept("1");
         }
         daemon.next_get().await.respond_state("done");
         first.await.unwrap().unwrap();
