@@ -52,7 +52,6 @@ pub struct Progress<F> {
 
 /// An item of [`Progress`].
 #[derive(Debug, Clone)]
-#[non_exhaustive]
 pub enum Update {
     /// A state, which may be the terminal one.
     State(StateChange),

@@ -18,7 +18,6 @@ fn text(update: &Update) -> String {
     match update {
         Update::State(change) => change.state.to_string(),
         Update::Finished(result) => format!("result of {}", result.job_id()),
-        other => format!("{other:?}"),
     }
 }
 
