@@ -1,5 +1,5 @@
-use ::tonic::metadata::{MetadataMap, MetadataValue};
-use ::tonic::{Code, Status};
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Code, Status};
 
 use super::Error;
 use super::class::ErrorClass;

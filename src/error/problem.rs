@@ -1,4 +1,4 @@
-use ::axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;

@@ -45,7 +45,7 @@
 //!
 //! # Answering your own callers
 //!
-//! With the feature `axum`, an `Error` is a response: problem details with the job id and `Retry-After`. With the feature `tonic`, it
+//! With the feature `axum08`, an `Error` is a response: problem details with the job id and `Retry-After`. With the feature `tonic014`, it
 //! converts to a `Status` with the same facts in its metadata. The tables are in [`error`](mod@crate::error). Neither contains the address of
 //! the daemon or the causes, so log the error before you return it.
 //!

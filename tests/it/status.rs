@@ -1,6 +1,6 @@
 //! Errors as gRPC statuses, by the table in `foreman_client::error`.
 
-use foreman_client::tonic::{IDEMPOTENCY_KEY, JOB_ID, LAST_STATE, MAY_BE_RUNNING, PUSHBACK};
+use foreman_client::tonic014::{IDEMPOTENCY_KEY, JOB_ID, LAST_STATE, MAY_BE_RUNNING, PUSHBACK};
 use tonic::{Code, Status};
 
 use crate::error_table::{DAEMON, Job, rows};

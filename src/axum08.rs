@@ -1,4 +1,4 @@
-//! Integration with axum (feature `axum`).
+//! Integration with axum 0.8 (feature `axum08`).
 //!
 //! A gateway that serves HTTP with axum and waits for jobs needs three things from this crate: errors as responses, a
 //! route for the daemon's webhooks, and the client in the state of the router. They are the same in each gateway, so
@@ -17,7 +17,7 @@
 //! # async fn main() -> Result<(), foreman_client::BoxError> {
 //! use axum::extract::State;
 //! use axum::routing::post;
-//! use foreman_client::axum::{Foreman, webhooks};
+//! use foreman_client::axum08::{Foreman, webhooks};
 //! use foreman_client::webhook::WebhookReceiver;
 //! use foreman_client::{Client, Error, Notifier, SubmitRequest};
 //!
@@ -57,7 +57,7 @@
 //! use axum::error_handling::HandleErrorLayer;
 //! use axum::routing::get;
 //! use foreman_client::Notifier;
-//! use foreman_client::axum::{handle_error, webhooks};
+//! use foreman_client::axum08::{handle_error, webhooks};
 //! use foreman_client::webhook::WebhookReceiver;
 //! use tower::ServiceBuilder;
 //! use tower::limit::GlobalConcurrencyLimitLayer;
@@ -84,8 +84,8 @@
 //! - Do not close the server's socket at the start of a graceful shutdown. Webhooks arrive there until the waits have
 //!   ended.
 
-use ::axum::Router;
-use ::axum::extract::FromRef;
+use axum::Router;
+use axum::extract::FromRef;
 
 use crate::api::Transport;
 use crate::client::Jobs;
@@ -111,7 +111,7 @@ where
 /// A router state with one client.
 ///
 /// Handlers extract `State<Client>`, or `State<Jobs>` for the service, to which more layers can be added. See the
-/// [module docs](crate::axum) for an example. Cloning is as cheap as cloning the client.
+/// [module docs](crate::axum08) for an example. Cloning is as cheap as cloning the client.
 #[derive(Debug, Clone)]
 pub struct Foreman<T = Transport> {
     client: Client<T>,

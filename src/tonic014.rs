@@ -1,4 +1,4 @@
-//! Integration with tonic (feature `tonic`).
+//! Integration with tonic 0.14 (feature `tonic014`).
 //!
 //! A gRPC method that waits for a job can fail while the job goes on. The caller then needs the id of the job, and an
 //! ordinary status does not contain it. If the caller's timeout elapses first, the caller gets no response at all. This
@@ -15,7 +15,7 @@
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), foreman_client::BoxError> {
-//! use foreman_client::tonic::deadline;
+//! use foreman_client::tonic014::deadline;
 //! use foreman_client::{Client, SubmitRequest};
 //! use tonic::{Request, Response, Status};
 //! use tower::ServiceExt;
@@ -44,7 +44,7 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use foreman_client::tonic::deadline;
+//! use foreman_client::tonic014::deadline;
 //! use tonic::metadata::MetadataMap;
 //!
 //! const MAX: Duration = Duration::from_secs(600);
@@ -66,7 +66,7 @@
 
 use std::time::Duration;
 
-use ::tonic::metadata::MetadataMap;
+use tonic::metadata::MetadataMap;
 
 pub use crate::error::grpc::{IDEMPOTENCY_KEY, JOB_ID, LAST_STATE, MAY_BE_RUNNING, PUSHBACK};
 
