@@ -74,6 +74,46 @@
 //! # let _ = router;
 //! ```
 //!
+//! # Example: logging the causes
+//!
+//! The body of the response contains neither the causes nor the address of the
+//! daemon: they are not for callers. The extensions of the response contain the
+//! [`Error`], with its chain of sources. A middleware logs it for all handlers:
+//!
+//! ```
+//! # use std::error::Error as _;
+//! use axum::middleware::map_response;
+//! use axum::response::Response;
+//! use axum::routing::get;
+//! use foreman_client::Error;
+//!
+//! async fn log_error(response: Response) -> Response {
+//!     if let Some(error) = response.extensions().get::<Error>() {
+//!         tracing::warn!(
+//!             job_id = error.job_id().map(AsRef::<str>::as_ref),
+//!             // As a `dyn Error`, so that its sources are logged too.
+//!             error = error as &dyn std::error::Error,
+//!             "request failed",
+//!         );
+//!     }
+//!     response
+//! }
+//!
+//! let router: axum::Router = axum::Router::new()
+//!     .route("/chat", get(|| async { "hello" }))
+//!     .layer(map_response(log_error));
+//! # let _ = router;
+//! # let cause = std::io::Error::other("no route to the daemon");
+//! # let response = axum::response::IntoResponse::into_response(
+//! #     Error::from_boxed(cause.into()),
+//! # );
+//! # let error = response.extensions().get::<Error>();
+//! # assert!(error.is_some_and(|error| error.source().is_some()));
+//! ```
+//!
+//! The middleware must be above every layer whose error becomes a response, such as
+//! the `HandleErrorLayer` of the example before.
+//!
 //! `examples/gateway_axum` is a complete gateway.
 //!
 //! # What not to do
@@ -139,7 +179,8 @@ impl<T: Clone> FromRef<Foreman<T>> for Jobs<T> {
 /// Converts an error that tower layers have boxed into an [`Error`], which is a response. Pass it to axum's
 /// `HandleErrorLayer`.
 ///
-/// An [`Error`] in the box is kept. Errors of tower, hyper and `std::io` are classified; see [`Error::from_boxed`].
+/// An [`Error`] in the box is kept. Errors of tower, hyper and `std::io` are classified; see [`Error::from_boxed`]. The
+/// extensions of the response contain the [`Error`]; its sources contain the error that was in the box.
 ///
 /// # Cancel safety
 ///

@@ -6,8 +6,8 @@
 //! # As an HTTP response (feature `axum08`)
 //!
 //! `IntoResponse` returns problem details (RFC 9457, `application/problem+json`) with the members `job_id`, `idempotency_key`,
-//! `last_state` and `may_be_running`. They contain neither the address of the daemon nor the sources of the error: log the error
-//! before you return it.
+//! `last_state` and `may_be_running`. They contain neither the address of the daemon nor the sources of the error. The extensions of the
+//! response contain the `Error` itself, so that a middleware can log it; see the module `axum08`.
 //!
 //! | error | status | `Retry-After` |
 //! |---|---|---|
@@ -30,7 +30,8 @@
 //!
 //! `From<Error> for tonic::Status`. The metadata contains `foreman-job-id`, `foreman-idempotency-key`, `foreman-last-state`,
 //! `foreman-may-be-running`, and `grpc-retry-pushback-ms` where the table above has a `Retry-After`. gRPC clients may repeat a
-//! call after `UNAVAILABLE`, so that code is returned only where a repeat cannot run a job twice.
+//! call after `UNAVAILABLE`, so that code is returned only where a repeat cannot run a job twice. The source of the status is the
+//! `Error`. tonic does not send it, so that a layer can log it; see the module `tonic014`.
 //!
 //! | error | code |
 //! |---|---|

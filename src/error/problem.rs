@@ -42,6 +42,8 @@ impl IntoResponse for Error {
         if let Some(seconds) = class.retry_after(&self) {
             headers.insert(RETRY_AFTER, seconds.into());
         }
+        // For a middleware that logs: the body does not contain the causes.
+        response.extensions_mut().insert(self);
         response
     }
 }
