@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::routing::post;
-use foreman_client::axum::{Foreman, webhooks};
+use foreman_client::axum08::{Foreman, webhooks};
 use foreman_client::source::PollPolicy;
 use foreman_client::webhook::WebhookReceiver;
 use foreman_client::{BoxError, Client, Error, JobId, Notifier, SubmitRequest};

@@ -3,11 +3,11 @@
 //! An [`Error`] is opaque; its predicates say what happened. The question that matters most after a failed submission is whether
 //! a job may be running: [`Error::may_be_running`]. It is `true` wherever that is not known.
 //!
-//! # As an HTTP response (feature `axum`)
+//! # As an HTTP response (feature `axum08`)
 //!
 //! `IntoResponse` returns problem details (RFC 9457, `application/problem+json`) with the members `job_id`, `idempotency_key`,
-//! `last_state` and `may_be_running`. They contain neither the address of the daemon nor the sources of the error: log the error
-//! before you return it.
+//! `last_state` and `may_be_running`. They contain neither the address of the daemon nor the sources of the error. The extensions of the
+//! response contain the `Error` itself, so that a middleware can log it; see the module `axum08`.
 //!
 //! | error | status | `Retry-After` |
 //! |---|---|---|
@@ -26,11 +26,12 @@
 //! A 429 or 503 to a poll becomes a 502, because many HTTP clients repeat a request after a 429 or 503, and that would submit another
 //! job.
 //!
-//! # As a gRPC status (feature `tonic`)
+//! # As a gRPC status (feature `tonic014`)
 //!
 //! `From<Error> for tonic::Status`. The metadata contains `foreman-job-id`, `foreman-idempotency-key`, `foreman-last-state`,
 //! `foreman-may-be-running`, and `grpc-retry-pushback-ms` where the table above has a `Retry-After`. gRPC clients may repeat a
-//! call after `UNAVAILABLE`, so that code is returned only where a repeat cannot run a job twice.
+//! call after `UNAVAILABLE`, so that code is returned only where a repeat cannot run a job twice. The source of the status is the
+//! `Error`. tonic does not send it, so that a layer can log it; see the module `tonic014`.
 //!
 //! | error | code |
 //! |---|---|
@@ -46,15 +47,15 @@
 //! | the daemon returned 429 or 503 to a poll, or is unreachable, while a job may be running | `UNKNOWN` |
 //! | the job failed | `ABORTED` |
 
-#[cfg(any(feature = "axum", feature = "tonic"))]
+#[cfg(any(feature = "axum08", feature = "tonic014"))]
 mod class;
 mod classify;
-#[cfg(feature = "tonic")]
+#[cfg(feature = "tonic014")]
 pub(crate) mod grpc;
 mod kind;
 mod opaque;
 mod predicates;
-#[cfg(feature = "axum")]
+#[cfg(feature = "axum08")]
 mod problem;
 
 #[doc(inline)]

@@ -13,15 +13,15 @@
 //! | [`submission`] | handles to a submission: its id, its states, its drop policy |
 //! | [`request`], [`job`], [`model`] | the wire types: requests, jobs, results, models |
 //! | [`error`] | the error, and its HTTP and gRPC forms |
-//! | `axum`, `tonic` | with the features of the same names: the forms of an error, the webhook route, deadlines |
+//! | `axum08`, `tonic014` | with the features of the same names: the forms of an error, the webhook route, deadlines |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // A library reports by its results and by tracing; examples and benches print.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod api;
-#[cfg(feature = "axum")]
-#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
-pub mod axum;
+#[cfg(feature = "axum08")]
+#[cfg_attr(docsrs, doc(cfg(feature = "axum08")))]
+pub mod axum08;
 pub mod client;
 pub mod error;
 pub mod guide;
@@ -32,9 +32,9 @@ pub mod request;
 pub mod retry;
 pub mod source;
 pub mod submission;
-#[cfg(feature = "tonic")]
-#[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
-pub mod tonic;
+#[cfg(feature = "tonic014")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tonic014")))]
+pub mod tonic014;
 pub mod wait;
 pub mod webhook;
 

@@ -34,6 +34,47 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # An error type of your own
+//!
+//! A policy inspects the error of the service below it, which must be
+//! [`Error`] or [`BoxError`](crate::BoxError): see [`Cause`]. A type of your own
+//! goes above the policy. If a service below the policy has one already, box it.
+//! The policy finds this crate's error among the sources of the box:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), foreman_client::BoxError> {
+//! use foreman_client::retry::Reattach;
+//! use foreman_client::{BoxError, Client, Error, SubmitRequest};
+//! use tower::{ServiceBuilder, ServiceExt};
+//!
+//! /// The error of a service below the policy. Its source is the cause.
+//! #[derive(Debug)]
+//! struct ChatFailed(Error);
+//! # impl std::fmt::Display for ChatFailed {
+//! #     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+//! #         f.write_str("chat failed")
+//! #     }
+//! # }
+//! # impl std::error::Error for ChatFailed {
+//! #     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+//! #         Some(&self.0)
+//! #     }
+//! # }
+//! # let daemon = foreman_daemon::Daemon::start().await?;
+//! # let client = Client::builder(daemon.url()).build().await?;
+//!
+//! let jobs = ServiceBuilder::new()
+//!     .retry(Reattach::default())
+//!     .map_err(BoxError::from) // without it, no `Service`
+//!     .map_err(ChatFailed)
+//!     .service(client.jobs());
+//! let request = SubmitRequest::builder("echo").user("hi").build()?;
+//! let result = jobs.oneshot(request).await?;
+//! # assert!(result.content().is_some());
+//! # Ok(()) }
+//! ```
+//!
 //! # What not to do
 //!
 //! Do not use a policy of your own inside the wait that repeats after any error, nor one outside that calls

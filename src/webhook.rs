@@ -68,7 +68,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! With the feature `axum`, the function `axum::webhooks` of this crate makes such a router.
+//! With the feature `axum08`, the function `axum08::webhooks` of this crate makes such a router.
 //!
 //! The receiver limits the body in size and in time. The server must limit what comes before the body: it needs a
 //! timeout for the headers, a maximum number of headers, and a maximum number of connections. `axum::serve` sets none

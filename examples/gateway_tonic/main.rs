@@ -17,7 +17,7 @@ use std::env::var;
 use std::time::Duration;
 
 use foreman_client::BoxError;
-use foreman_client::tonic::JOB_ID;
+use foreman_client::tonic014::JOB_ID;
 use tonic::transport::Endpoint;
 use tonic::{Code, Request};
 

@@ -1,5 +1,7 @@
-use ::tonic::metadata::{MetadataMap, MetadataValue};
-use ::tonic::{Code, Status};
+use std::sync::Arc;
+
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Code, Status};
 
 use super::Error;
 use super::class::ErrorClass;
@@ -39,7 +41,10 @@ impl From<Error> for Status {
         insert(MAY_BE_RUNNING, error.may_be_running().then(|| "true".to_owned()));
         let pushback = class.retry_after(&error).map(|seconds| seconds.saturating_mul(1_000).to_string());
         insert(PUSHBACK, pushback);
-        Self::with_metadata(code(class), message, metadata)
+        let mut status = Self::with_metadata(code(class), message, metadata);
+        // For a layer that logs: tonic does not send the source.
+        status.set_source(Arc::new(error));
+        status
     }
 }
 

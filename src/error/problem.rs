@@ -1,4 +1,4 @@
-use ::axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
@@ -42,6 +42,8 @@ impl IntoResponse for Error {
         if let Some(seconds) = class.retry_after(&self) {
             headers.insert(RETRY_AFTER, seconds.into());
         }
+        // For a middleware that logs: the body does not contain the causes.
+        response.extensions_mut().insert(self);
         response
     }
 }

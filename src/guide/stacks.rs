@@ -15,10 +15,10 @@
 //! | `Timeout` | limits one submission request | limits the wait; the job goes on unless the drop policy cancels it |
 //! | `Retry` | resends a submission that did not arrive: [`RetrySubmission`](crate::retry::RetrySubmission) | attaches to the job of the same request: [`Reattach`](crate::retry::Reattach) |
 //! | `ConcurrencyLimit` | limits submission requests in flight | limits jobs in flight: a permit is held as long as the wait |
-//! | `RateLimit` | limits submission requests per time | limits new jobs per time |
+//! | `RateLimit` (not `Clone`) | limits submission requests per time; with a `Buffer` above it | limits new jobs per time |
 //! | `LoadShed` | refuses if the layers below are not ready | the same |
-//! | `Hedge` | do not use | both calls attach to one job |
-//! | `Buffer` | for a service that is not `Clone` | the same |
+//! | `Hedge` (not `Clone`) | do not use | both calls attach to one job |
+//! | `Buffer` | makes a service `Clone`, as the wait requires | makes a stack `Clone`, for a handler |
 //!
 //! A layer for HTTP (tracing, compression, a proxy) goes below [`Api`](crate::Api): see
 //! [`ClientBuilder::build_with`](crate::ClientBuilder::build_with).
@@ -102,6 +102,53 @@
 //! # assert!(result.content().is_some());
 //! # Ok(()) }
 //! ```
+//!
+//! # A rate limit inside the wait
+//!
+//! Each wait clones the service inside, so that service must be `Clone`. tower's
+//! `RateLimit`, `Hedge`, `SpawnReady`, `Balance` and `BoxService` are not. A `Buffer`
+//! above the service makes it `Clone`; all clones share the limit:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), foreman_client::BoxError> {
+//! use std::time::Duration;
+//!
+//! use foreman_client::api::{Api, BaseUrl, Transport};
+//! use foreman_client::retry::RetrySubmission;
+//! use foreman_client::{SubmitRequest, WaitLayer};
+//! use tower::{ServiceBuilder, ServiceExt};
+//! # let daemon = foreman_daemon::Daemon::start().await?;
+//! # let url = daemon.url();
+//!
+//! let base: BaseUrl = url.parse()?;
+//! let api = Api::new(base.clone(), Transport::new(&base)?);
+//! let jobs = ServiceBuilder::new()
+//!     .layer(WaitLayer::new(api.clone()))
+//!     .retry(RetrySubmission::default())
+//!     .buffer(64) // without it, no `Service`
+//!     .rate_limit(10, Duration::from_secs(1))
+//!     .service(api);
+//! let request = SubmitRequest::builder("echo").user("hi").build()?;
+//! let result = jobs.oneshot(request).await?;
+//! # assert!(result.content().is_some());
+//! # Ok(()) }
+//! ```
+//!
+//! # If a stack does not compile
+//!
+//! For `jobs.oneshot(request)` the compiler reports only that bounds on
+//! `Service<_>` are not satisfied: it looks for a method before it knows the type
+//! of the request. Name that type, and the compiler names the bound: call
+//! `ServiceExt::<SubmitRequest>::oneshot(jobs, request)`, or pass the stack to
+//! `BoxCloneSyncService::new`. The usual reasons are:
+//!
+//! | the compiler says | do |
+//! |---|---|
+//! | `RateLimit<…>: Clone` is not satisfied | put a `Buffer` above it |
+//! | a retry policy cannot inspect the error type | map the error below the policy: [`Cause`](crate::retry::Cause) |
+//! | `MyError: std::error::Error` is not satisfied | implement it for the error of the service inside |
+//! | expected `foreman_client::Error`, found `Box<dyn Error + Send + Sync>` | put `.map_err(Error::from_boxed)` on top |
 //!
 //! # By hand
 //!

@@ -1,6 +1,15 @@
 use crate::{BoxError, Error};
 
 /// An error type that the policies can inspect: [`Error`], or the [`BoxError`] of a layer.
+///
+/// It is sealed. A service below a policy that fails with another type needs a `map_err` between them; see the
+/// [module docs](super#an-error-type-of-your-own).
+#[diagnostic::on_unimplemented(
+    message = "a retry policy of foreman-client cannot inspect the error type `{Self}`",
+    label = "the service below the policy fails with `{Self}`, not with `foreman_client::Error` or `BoxError`",
+    note = "map the error below the policy, for example by `.map_err(foreman_client::BoxError::from)`",
+    note = "an error type of your own can stay above the policy"
+)]
 pub trait Cause: sealed::Sealed {}
 
 mod sealed {

@@ -2,6 +2,8 @@
 
 use axum::body::to_bytes;
 use axum::response::IntoResponse as _;
+use foreman_client::Error;
+use foreman_client::axum08::handle_error;
 use serde_json::Value;
 
 use crate::error_table::{DAEMON, Job, rows};
@@ -12,6 +14,7 @@ async fn errors_map_to_problem_details() {
     for row in bounded_paused(rows()).await {
         let name = row.name;
         let key = row.error.idempotency_key().map(|key| key.to_string());
+        let message = row.error.to_string();
         let (head, body) = row.error.into_response().into_parts();
         let header = |name| head.headers.get(name).map(|value| value.to_str().unwrap());
         let body = to_bytes(body, usize::MAX).await.unwrap();
@@ -29,5 +32,15 @@ async fn errors_map_to_problem_details() {
         assert_eq!((member("job_id"), member("last_state")), (id, last_state), "{name}: {problem}");
         assert_eq!(problem["may_be_running"], may_be_running, "{name}: {problem}");
         assert!(!problem.to_string().contains(DAEMON), "{name}: {problem}");
+        let carried = head.extensions.get::<Error>().map(ToString::to_string);
+        assert_eq!(carried, Some(message), "{name}");
     }
+}
+
+#[tokio::test]
+async fn response_carries_the_error_and_its_causes() {
+    let cause = std::io::Error::other("the cause");
+    let response = handle_error(cause.into()).await.into_response();
+    let error = response.extensions().get::<Error>().unwrap();
+    assert_eq!(std::error::Error::source(error).map(ToString::to_string).as_deref(), Some("the cause"));
 }

@@ -16,7 +16,7 @@ use axum::Router;
 use axum::error_handling::HandleErrorLayer;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::routing::{get, post};
-use foreman_client::axum::{handle_error, webhooks};
+use foreman_client::axum08::{handle_error, webhooks};
 use foreman_client::retry::Reattach;
 use foreman_client::webhook::WebhookReceiver;
 use foreman_client::{BoxError, Client, DropPolicy, Error, JobResult, Notifier, SubmitRequest};

@@ -1,7 +1,7 @@
 //! The methods.
 
 use foreman_client::retry::Reattach;
-use foreman_client::tonic::{JOB_ID, MAY_BE_RUNNING, PUSHBACK, deadline};
+use foreman_client::tonic014::{JOB_ID, MAY_BE_RUNNING, PUSHBACK, deadline};
 use foreman_client::{Client, Error, JobId, JobResult, Message, SubmitRequest};
 use futures_util::StreamExt as _;
 use futures_util::future::maybe_done;

@@ -97,7 +97,7 @@ async fn clients_share_mounted_receiver() {
     let receiver = WebhookReceiver::builder(notifier.clone()).secret(SECRET).build().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/hooks/", listener.local_addr().unwrap());
-    let router = foreman_client::axum::webhooks::<()>("/hooks", receiver);
+    let router = foreman_client::axum08::webhooks::<()>("/hooks", receiver);
     let server = tokio::spawn(async move { axum::serve(listener, router).await });
 
     for _ in 0..2 {

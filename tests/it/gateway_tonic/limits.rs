@@ -1,4 +1,4 @@
-use foreman_client::tonic::PUSHBACK;
+use foreman_client::tonic014::PUSHBACK;
 use tonic::Code;
 
 use super::{TonicHarness, assert_result, chat_error, chat_events, job_id, spawn_chat, value};

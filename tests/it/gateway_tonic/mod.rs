@@ -9,7 +9,7 @@ mod outages;
 mod stop;
 mod unary;
 
-use foreman_client::tonic::JOB_ID;
+use foreman_client::tonic014::JOB_ID;
 use foreman_client::{Client, JobId};
 use foreman_daemon::Daemon;
 use tonic::metadata::MetadataMap;

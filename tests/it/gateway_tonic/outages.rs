@@ -1,5 +1,5 @@
 use foreman_client::retry::Reattach;
-use foreman_client::tonic::MAY_BE_RUNNING;
+use foreman_client::tonic014::MAY_BE_RUNNING;
 use tonic::Code;
 
 use super::{

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use foreman_client::tonic::MAY_BE_RUNNING;
+use foreman_client::tonic014::MAY_BE_RUNNING;
 use tokio::task::yield_now;
 use tonic::Code;
 

@@ -1,4 +1,4 @@
-use foreman_client::tonic::{LAST_STATE, MAY_BE_RUNNING};
+use foreman_client::tonic014::{LAST_STATE, MAY_BE_RUNNING};
 use foreman_client::{DropPolicy, JobId};
 use tonic::{Code, Request};
 

@@ -1,4 +1,4 @@
-//! Integration with tonic (feature `tonic`).
+//! Integration with tonic 0.14 (feature `tonic014`).
 //!
 //! A gRPC method that waits for a job can fail while the job goes on. The caller then needs the id of the job, and an
 //! ordinary status does not contain it. If the caller's timeout elapses first, the caller gets no response at all. This
@@ -15,7 +15,7 @@
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), foreman_client::BoxError> {
-//! use foreman_client::tonic::deadline;
+//! use foreman_client::tonic014::deadline;
 //! use foreman_client::{Client, SubmitRequest};
 //! use tonic::{Request, Response, Status};
 //! use tower::ServiceExt;
@@ -44,7 +44,7 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use foreman_client::tonic::deadline;
+//! use foreman_client::tonic014::deadline;
 //! use tonic::metadata::MetadataMap;
 //!
 //! const MAX: Duration = Duration::from_secs(600);
@@ -54,6 +54,50 @@
 //! assert_eq!(deadline(&metadata).unwrap_or(MAX).min(MAX).as_secs(), 9);
 //! assert_eq!(deadline(&MetadataMap::new()).unwrap_or(MAX).min(MAX), MAX);
 //! ```
+//!
+//! # Example: logging the causes
+//!
+//! Neither the message nor the metadata contains the causes and the address of
+//! the daemon: they are not for callers. The source of the status is the
+//! [`Error`](crate::Error), with its chain of sources. tonic does not send it, and
+//! puts the status into the extensions of the response. A layer logs it for all
+//! methods:
+//!
+//! ```
+//! use std::error::Error as _;
+//!
+//! use foreman_client::Error;
+//! use tonic::Status;
+//! use tonic::transport::Server;
+//! use tower::util::MapResponseLayer;
+//!
+//! fn log_error<B>(response: http::Response<B>) -> http::Response<B> {
+//!     let status = response.extensions().get::<Status>();
+//!     let source = status.and_then(Status::source);
+//!     if let Some(error) = source.and_then(<dyn std::error::Error>::downcast_ref::<Error>) {
+//!         tracing::warn!(
+//!             job_id = error.job_id().map(AsRef::<str>::as_ref),
+//!             // As a `dyn Error`, so that its sources are logged too.
+//!             error = error as &dyn std::error::Error,
+//!             "request failed",
+//!         );
+//!     }
+//!     response
+//! }
+//!
+//! let server = Server::builder()
+//!     .layer(MapResponseLayer::new(log_error::<tonic::body::Body>));
+//! # let _ = server;
+//! # let cause = std::io::Error::other("no route to the daemon");
+//! # let status = Status::from(Error::from_boxed(cause.into()));
+//! # let source = status.source().unwrap();
+//! # assert!(source.is::<Error>() && source.source().is_some());
+//! # let response = log_error(status.into_http::<()>());
+//! # assert!(response.extensions().get::<Status>().unwrap().source().is_some());
+//! ```
+//!
+//! An error after the first message of a stream comes with the trailers, which no
+//! layer sees as a status: log it in the method.
 //!
 //! `examples/gateway_tonic` is a complete gateway.
 //!
@@ -66,7 +110,7 @@
 
 use std::time::Duration;
 
-use ::tonic::metadata::MetadataMap;
+use tonic::metadata::MetadataMap;
 
 pub use crate::error::grpc::{IDEMPOTENCY_KEY, JOB_ID, LAST_STATE, MAY_BE_RUNNING, PUSHBACK};
 

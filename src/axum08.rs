@@ -1,4 +1,4 @@
-//! Integration with axum (feature `axum`).
+//! Integration with axum 0.8 (feature `axum08`).
 //!
 //! A gateway that serves HTTP with axum and waits for jobs needs three things from this crate: errors as responses, a
 //! route for the daemon's webhooks, and the client in the state of the router. They are the same in each gateway, so
@@ -17,7 +17,7 @@
 //! # async fn main() -> Result<(), foreman_client::BoxError> {
 //! use axum::extract::State;
 //! use axum::routing::post;
-//! use foreman_client::axum::{Foreman, webhooks};
+//! use foreman_client::axum08::{Foreman, webhooks};
 //! use foreman_client::webhook::WebhookReceiver;
 //! use foreman_client::{Client, Error, Notifier, SubmitRequest};
 //!
@@ -57,7 +57,7 @@
 //! use axum::error_handling::HandleErrorLayer;
 //! use axum::routing::get;
 //! use foreman_client::Notifier;
-//! use foreman_client::axum::{handle_error, webhooks};
+//! use foreman_client::axum08::{handle_error, webhooks};
 //! use foreman_client::webhook::WebhookReceiver;
 //! use tower::ServiceBuilder;
 //! use tower::limit::GlobalConcurrencyLimitLayer;
@@ -74,6 +74,46 @@
 //! # let _ = router;
 //! ```
 //!
+//! # Example: logging the causes
+//!
+//! The body of the response contains neither the causes nor the address of the
+//! daemon: they are not for callers. The extensions of the response contain the
+//! [`Error`], with its chain of sources. A middleware logs it for all handlers:
+//!
+//! ```
+//! # use std::error::Error as _;
+//! use axum::middleware::map_response;
+//! use axum::response::Response;
+//! use axum::routing::get;
+//! use foreman_client::Error;
+//!
+//! async fn log_error(response: Response) -> Response {
+//!     if let Some(error) = response.extensions().get::<Error>() {
+//!         tracing::warn!(
+//!             job_id = error.job_id().map(AsRef::<str>::as_ref),
+//!             // As a `dyn Error`, so that its sources are logged too.
+//!             error = error as &dyn std::error::Error,
+//!             "request failed",
+//!         );
+//!     }
+//!     response
+//! }
+//!
+//! let router: axum::Router = axum::Router::new()
+//!     .route("/chat", get(|| async { "hello" }))
+//!     .layer(map_response(log_error));
+//! # let _ = router;
+//! # let cause = std::io::Error::other("no route to the daemon");
+//! # let response = axum::response::IntoResponse::into_response(
+//! #     Error::from_boxed(cause.into()),
+//! # );
+//! # let error = response.extensions().get::<Error>();
+//! # assert!(error.is_some_and(|error| error.source().is_some()));
+//! ```
+//!
+//! The middleware must be above every layer whose error becomes a response, such as
+//! the `HandleErrorLayer` of the example before.
+//!
 //! `examples/gateway_axum` is a complete gateway.
 //!
 //! # What not to do
@@ -84,8 +124,8 @@
 //! - Do not close the server's socket at the start of a graceful shutdown. Webhooks arrive there until the waits have
 //!   ended.
 
-use ::axum::Router;
-use ::axum::extract::FromRef;
+use axum::Router;
+use axum::extract::FromRef;
 
 use crate::api::Transport;
 use crate::client::Jobs;
@@ -111,7 +151,7 @@ where
 /// A router state with one client.
 ///
 /// Handlers extract `State<Client>`, or `State<Jobs>` for the service, to which more layers can be added. See the
-/// [module docs](crate::axum) for an example. Cloning is as cheap as cloning the client.
+/// [module docs](crate::axum08) for an example. Cloning is as cheap as cloning the client.
 #[derive(Debug, Clone)]
 pub struct Foreman<T = Transport> {
     client: Client<T>,
@@ -139,7 +179,8 @@ impl<T: Clone> FromRef<Foreman<T>> for Jobs<T> {
 /// Converts an error that tower layers have boxed into an [`Error`], which is a response. Pass it to axum's
 /// `HandleErrorLayer`.
 ///
-/// An [`Error`] in the box is kept. Errors of tower, hyper and `std::io` are classified; see [`Error::from_boxed`].
+/// An [`Error`] in the box is kept. Errors of tower, hyper and `std::io` are classified; see [`Error::from_boxed`]. The
+/// extensions of the response contain the [`Error`]; its sources contain the error that was in the box.
 ///
 /// # Cancel safety
 ///
