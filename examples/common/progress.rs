@@ -1,5 +1,6 @@
 //! The states of a job while a gateway waits for it, and its end.
 
+use std::future::ready;
 use std::pin::Pin;
 
 use foreman_client::{Error, JobResult, JobState, States};
@@ -9,7 +10,7 @@ use futures_util::stream::{Stream, unfold};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-/// One item for each state, then one `End`.
+/// One item for each state, then one `End`. A new position in the queue is none.
 pub(crate) enum Progress {
     State(JobState),
     /// `None`: the gateway stops and the job continues.
@@ -26,12 +27,20 @@ pub(crate) struct Watched<F: Future> {
 
 impl<F: Future<Output = Result<JobResult, Error>> + Send + 'static> Watched<F> {
     pub(crate) fn progress(self) -> impl Stream<Item = Progress> + Send {
-        unfold(Some(self), async |watched| {
+        let mut last = None;
+        let all = unfold(Some(self), async |watched| {
             let mut watched = watched?;
             Some(match watched.next_state().await {
                 Some(state) => (Progress::State(state), Some(watched)),
                 None => (Progress::End(watched.end().await), None),
             })
+        });
+        all.filter(move |progress| {
+            let is_new = match progress {
+                Progress::State(state) => last.replace(state.clone()).as_ref() != Some(state),
+                Progress::End(_) => true,
+            };
+            ready(is_new)
         })
     }
 
