@@ -1,7 +1,6 @@
 use std::io;
 use std::process::ExitCode;
 
-use foreman_client::job::ArtifactError;
 use foreman_client::{Error, InvalidValue};
 
 use crate::{escape, output};
@@ -81,7 +80,7 @@ pub(crate) fn first_failure(results: impl IntoIterator<Item = Result<(), Failure
 }
 
 /// The error and its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -105,12 +104,6 @@ impl From<foreman_daemon::Error> for Failure {
 
 impl From<InvalidValue> for Failure {
     fn from(error: InvalidValue) -> Self {
-        Error::from(error).into()
-    }
-}
-
-impl From<ArtifactError> for Failure {
-    fn from(error: ArtifactError) -> Self {
         Error::from(error).into()
     }
 }

@@ -30,7 +30,7 @@ impl ResultOutput {
     pub(crate) fn write(&self, result: JobResult) -> Result<(), Failure> {
         let printed = self.print(&result);
         let directory = self.artifacts.as_deref();
-        let saved = directory.map_or(Ok(()), |directory| artifacts::save(result.artifacts(), directory));
+        let saved = directory.map_or(Ok(()), |directory| artifacts::save(&result, directory));
         let succeeded = result.into_success().map(drop).map_err(Failure::from);
         first_failure([succeeded, printed, saved])
     }

@@ -130,7 +130,7 @@ impl<B: Body<Error: Into<BoxError>>> ReadBody<B> {
             return too_large();
         }
         while let Some(frame) = ready!(this.body.as_mut().poll_frame(cx)) {
-            let frame = frame.map_err(|error| Error::new(Kind::Transport).with_source(error))?;
+            let frame = frame.map_err(|error| Error::cut_off(error.into()))?;
             if let Ok(data) = frame.into_data() {
                 if data.remaining() > limit - this.read.len() {
                     return too_large();

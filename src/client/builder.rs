@@ -204,9 +204,10 @@ impl ClientBuilder {
     /// # let url = daemon.url();
     ///
     /// let base: BaseUrl = url.parse()?;
+    /// let team = http::HeaderValue::from_static("search");
     /// let http = tower::ServiceBuilder::new()
-    ///     .map_request(|mut request: http::Request<_>| {
-    ///         request.headers_mut().insert("x-team", http::HeaderValue::from_static("search"));
+    ///     .map_request(move |mut request: http::Request<_>| {
+    ///         request.headers_mut().insert("x-team", team.clone());
     ///         request
     ///     })
     ///     .service(Transport::new(&base)?);
@@ -214,6 +215,61 @@ impl ClientBuilder {
     /// # client.models().await?;
     /// # Ok(()) }
     /// ```
+    ///
+    /// # Errors of the HTTP service
+    ///
+    /// They are classified as by [`Error::from_boxed`]. An error type that this
+    /// crate does not know, such as the one of reqwest for a timeout, is neither a
+    /// timeout nor retryable. Map it to an [`io::Error`](std::io::Error) of the
+    /// kind `TimedOut`, which has its message and its sources. Leave errors of
+    /// connecting as they are: hyper-util's error below shows that nothing was
+    /// sent.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), foreman_client::BoxError> {
+    /// # mod reqwest {
+    /// #     #[derive(Debug)]
+    /// #     pub struct Error;
+    /// #     impl Error {
+    /// #         pub fn is_timeout(&self) -> bool { true }
+    /// #         pub fn is_connect(&self) -> bool { false }
+    /// #     }
+    /// #     impl std::fmt::Display for Error {
+    /// #         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    /// #             f.write_str("operation timed out")
+    /// #         }
+    /// #     }
+    /// #     impl std::error::Error for Error {}
+    /// # }
+    /// use std::io;
+    ///
+    /// use foreman_client::{BoxError, Client};
+    ///
+    /// fn timeouts(error: reqwest::Error) -> BoxError {
+    ///     if error.is_timeout() && !error.is_connect() {
+    ///         io::Error::new(io::ErrorKind::TimedOut, error).into()
+    ///     } else {
+    ///         error.into()
+    ///     }
+    /// }
+    /// # type Request = http::Request<http_body_util::Full<bytes::Bytes>>;
+    /// # type Response = http::Response<http_body_util::Full<bytes::Bytes>>;
+    /// # let http = tower::service_fn(async |_: Request| {
+    /// #     Err::<Response, _>(reqwest::Error)
+    /// # });
+    ///
+    /// let http = tower::ServiceBuilder::new().map_err(timeouts).service(http);
+    /// let client = Client::builder("http://gpu-box:11435")
+    ///     .polling()
+    ///     .build_with(http)
+    ///     .await?;
+    /// # assert!(client.models().await.unwrap_err().is_timeout());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// The body of a response has errors too, which `BodyExt::map_err` of
+    /// http-body-util maps in the same way.
     ///
     /// # Errors
     ///

@@ -8,7 +8,9 @@ impl Error {
     /// Converts the boxed error of a layer.
     ///
     /// Returns the `Error` that the box or one of its sources is. Otherwise classifies the first source that it knows:
-    /// `tower::timeout`'s `Elapsed`, `tower::load_shed`'s `Overloaded`, and the errors of hyper, hyper-util and `std::io`.
+    /// the `Elapsed` of `tower::timeout` and of `tokio::time`, `tower::load_shed`'s `Overloaded`, and the errors of hyper, hyper-util
+    /// and `std::io`. A timeout is [`is_timeout`](Error::is_timeout), unless it is one of connecting, which is
+    /// [`is_connect`](Error::is_connect).
     #[must_use]
     pub fn from_boxed(error: BoxError) -> Self {
         match error.downcast::<Self>() {
@@ -21,6 +23,15 @@ impl Error {
                 },
             },
         }
+    }
+
+    /// The body of a response cannot be read to its end. The head has come, so the request has arrived.
+    pub(crate) fn cut_off(error: BoxError) -> Self {
+        let kind = match classify(error.as_ref()) {
+            timeout @ Kind::RequestTimeout(_) => timeout,
+            _ => Kind::Transport,
+        };
+        Self::new(kind).with_source(error)
     }
 
     /// The same for a borrowed error.
@@ -57,7 +68,7 @@ fn classify(error: &(dyn std::error::Error + 'static)) -> Kind {
         if error.is::<ArtifactError>() {
             return Kind::Response(error.to_string().into());
         }
-        if error.is::<tower::timeout::error::Elapsed>() {
+        if error.is::<tower::timeout::error::Elapsed>() || error.is::<tokio::time::error::Elapsed>() {
             return Kind::RequestTimeout(None);
         }
         if error.is::<tower::load_shed::error::Overloaded>() {
@@ -74,14 +85,21 @@ fn classify(error: &(dyn std::error::Error + 'static)) -> Kind {
             if error.is_canceled() {
                 return Kind::Connect;
             }
+            if error.is_timeout() {
+                return Kind::RequestTimeout(None);
+            }
             (transport, established) = (true, true);
         }
         if let Some(error) = error.downcast_ref::<std::io::Error>() {
-            use std::io::ErrorKind::{AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable};
+            use std::io::ErrorKind::{
+                AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut,
+            };
             match error.kind() {
                 ConnectionRefused | AddrNotAvailable | HostUnreachable | NetworkUnreachable if !established => {
                     return Kind::Connect;
                 }
+                // It may be a timeout of connecting. Only hyper-util's error above shows that.
+                TimedOut => return Kind::RequestTimeout(None),
                 _ => transport = true,
             }
         }
@@ -116,16 +134,20 @@ impl From<ArtifactError> for Error {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
     use std::io;
     use std::pin::Pin;
     use std::task::{Context, Poll, Waker};
+    use std::time::Duration;
 
     use bytes::Bytes;
     use http::Request;
     use http_body_util::Full;
     use hyper::client::conn::http1;
-    use hyper_util::rt::TokioIo;
+    use hyper_util::client::legacy::Client;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
     use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+    use tokio::net::TcpStream;
 
     use super::*;
 
@@ -182,6 +204,39 @@ mod tests {
             // The same kind without a hyper error above it is the failure of a connect.
             let error = Error::from_boxed(io::Error::from(kind).into());
             assert!(error.is_safe_to_resubmit() && error.is_connect(), "{kind}: {error:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn timeouts_of_other_crates_are_timeouts() {
+        let elapsed = tokio::time::timeout(Duration::ZERO, pending::<()>()).await.unwrap_err();
+        let timed_out = || io::Error::from(io::ErrorKind::TimedOut);
+        for error in [
+            failed_read(io::ErrorKind::TimedOut).await,
+            Error::from_boxed(timed_out().into()),
+            Error::from_boxed(io::Error::new(io::ErrorKind::TimedOut, "of an HTTP client").into()),
+            Error::from_boxed(elapsed.into()),
+            Error::cut_off(timed_out().into()),
+        ] {
+            assert!(error.is_timeout() && error.is_retryable(), "{error:?}");
+            assert!(!error.is_safe_to_resubmit() && !error.is_connect(), "{error:?}");
+        }
+    }
+
+    /// The error of a request whose connection cannot be opened.
+    async fn failed_connect(error: impl Fn() -> BoxError + Clone + Send + Sync + 'static) -> Error {
+        let connector =
+            tower::service_fn(move |_: http::Uri| std::future::ready(Err::<TokioIo<TcpStream>, _>(error())));
+        let client = Client::builder(TokioExecutor::new()).build::<_, Full<Bytes>>(connector);
+        Error::from_boxed(client.get(http::Uri::from_static("http://daemon.test/")).await.unwrap_err().into())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn timeout_of_connecting_is_unsent() {
+        let elapsed = || tower::timeout::error::Elapsed::new().into();
+        let timed_out = || io::Error::from(io::ErrorKind::TimedOut).into();
+        for error in [failed_connect(elapsed).await, failed_connect(timed_out).await] {
+            assert!(error.is_connect() && error.is_safe_to_resubmit() && !error.is_timeout(), "{error:?}");
         }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) enum Kind {
     Connect,
     /// The connection was lost, or the response was cut off.
     Transport,
-    /// One HTTP request took too long. Without a duration, `tower::timeout` reported it.
+    /// One HTTP request took too long. Without a duration, a service or layer below reported it.
     RequestTimeout(Option<Duration>),
     /// The deadline of a wait passed.
     Deadline(Duration),

@@ -45,6 +45,11 @@
 //! The token authenticates the client to the daemon, and the secret authenticates webhooks to the client. With the secret, a signed
 //! event is the result. Without it, an event is only a reason to poll, which costs one more request for each job.
 //!
+//! # Artifacts
+//!
+//! A job may produce files in addition to its result. Their names come from the daemon, so do not join them to a path:
+//! [`JobResult::save_artifacts`](crate::JobResult::save_artifacts) saves them below a directory, whatever their names are.
+//!
 //! # Later, or in another process
 //!
 //! Store the job id, from [`Submission::accepted`](crate::Submission::accepted) or [`Error::job_id`](crate::Error::job_id), and

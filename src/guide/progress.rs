@@ -28,7 +28,7 @@
 //! - [`accepted`](crate::Submission::accepted) resolves to the job id.
 //! - [`states`](crate::Submission::states) is a stream of [`StateChange`](crate::StateChange)s: the state, the daemon's time of it, and
 //!   the source that reported it first. Each state comes once and none turns back, although webhooks may arrive twice and out of
-//!   order.
+//!   order. While the job is queued, a new [`position`](crate::StateChange::position) in the queue comes as an item with the same state.
 //! - [`job_id`](crate::Submission::job_id) and [`last_state`](crate::Submission::last_state) return what is known now.
 //!
 //! A handle keeps nothing alive. When the last wait is gone before the job has ended, `accepted` returns its error, and `states` ends
@@ -36,3 +36,5 @@
 //!
 //! While webhooks work, a state comes when the daemon reports it. Without webhooks it comes with a poll, and a state that lasts less
 //! than the interval between polls may not be seen at all.
+//!
+//! A position comes with a poll. While webhooks work, or while the daemon holds a long poll, polls are rare, and so are positions.

@@ -82,10 +82,11 @@ impl Submission {
         .await
     }
 
-    /// A stream of the states, each once, beginning with the one known by now. It ends after the terminal state, and when the last wait
+    /// A stream of the states, each once, beginning with the one known by now. While the job is queued, each new
+    /// [`position`](StateChange::position) is an item too, with the same state. It ends after the terminal state, and when the last wait
     /// is gone. If that wait failed, the last item is its error. A retry by [`Reattach`](crate::retry::Reattach) counts as one wait.
     ///
-    /// The history starts with the first call. It holds up to 64 states; the oldest are dropped first.
+    /// The history starts with the first call. It holds up to 64 items; the oldest are dropped first.
     pub fn states(&self) -> States {
         self.0.update(SubmissionState::keep_history);
         States { watch: Watch::new(&self.0), next: 0, ended: false }
@@ -114,7 +115,7 @@ impl fmt::Debug for Submission {
     }
 }
 
-/// A stream of the states of a job; made by [`Submission::states`].
+/// A stream of the states of a job and of its positions in the queue; made by [`Submission::states`].
 ///
 /// An error is the last item.
 ///
@@ -124,7 +125,7 @@ impl fmt::Debug for Submission {
 #[must_use]
 pub struct States {
     watch: Watch,
-    /// The number of the next state in the history.
+    /// The number of the next change in the history.
     next: u64,
     ended: bool,
 }

@@ -4,10 +4,10 @@ use jiff::Timestamp;
 
 use crate::{JobState, JobStatus};
 
-/// How many states the history holds; older ones are dropped.
+/// How many changes the history holds; older ones are dropped.
 const CAPACITY: usize = 64;
 
-/// A state that a job was seen in.
+/// A state that a job was seen in, or a new position in the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StateChange {
@@ -15,6 +15,9 @@ pub struct StateChange {
     pub state: JobState,
     /// When the job entered it, by the daemon's clock. `None` if the daemon did not send the time.
     pub at: Option<Timestamp>,
+    /// The place in the queue of a job in state `queued`, where 1 is next. It grows if the daemon takes a later job first. `None` if
+    /// the daemon did not send it.
+    pub position: Option<u64>,
     /// The source that reported it first.
     pub via: Via,
 }
@@ -46,11 +49,12 @@ impl StateChange {
             JobState::Done | JobState::Failed => status.completed_at,
             _ => None,
         };
-        Self { state: status.state.clone(), at, via }
+        let position = status.position.filter(|_| status.state == JobState::Queued);
+        Self { state: status.state.clone(), at, position, via }
     }
 }
 
-/// The states seen since somebody asked for them. They are numbered, so that each stream has a position of its own.
+/// The changes seen since somebody asked for them. They are numbered, so that each stream has a position of its own.
 #[derive(Debug, Default)]
 pub(super) struct History {
     first: u64,
@@ -64,6 +68,10 @@ impl History {
             self.first += 1;
         }
         self.changes.push_back(change);
+    }
+
+    pub(super) fn last(&self) -> Option<&StateChange> {
+        self.changes.back()
     }
 
     /// The change with the number `next`, or the oldest after it. `next` becomes the number after it.

@@ -154,6 +154,57 @@ fn late_events_do_not_turn_states_back() {
 }
 
 #[test]
+fn new_position_in_the_queue_is_a_change() {
+    let queued = |position, attempt| {
+        let mut status = status("7", "queued", attempt);
+        status.position = position;
+        status
+    };
+    let mut state = accepted("7");
+    state.polled(&queued(Some(9), 0));
+    state.take_changed();
+    state.polled(&queued(Some(8), 0));
+    assert!(!state.take_changed(), "nobody watches the states");
+    state.keep_history();
+    for (position, changes) in [(Some(3), true), (Some(3), false), (None, false), (Some(3), false), (Some(4), true)] {
+        state.polled(&queued(position, 0));
+        assert_eq!(state.take_changed(), changes, "{position:?}");
+    }
+    state.event(queued(Some(1), 0), Trust::Signed);
+    let mut running = status("7", "running", 1);
+    running.position = Some(1);
+    state.polled(&running);
+    state.polled(&queued(Some(2), 0));
+    state.polled(&queued(Some(5), 1));
+    let mut next = 0;
+    let seen = std::iter::from_fn(|| state.history()?.next(&mut next));
+    let seen: Vec<_> = seen.map(|change| (change.state.to_string(), change.position, change.via)).collect();
+    let expected = [
+        ("queued", None, Via::Poll),
+        ("queued", Some(3), Via::Poll),
+        ("queued", Some(4), Via::Poll),
+        ("queued", Some(1), Via::Webhook),
+        ("running", None, Via::Poll),
+        ("queued", Some(5), Via::Poll),
+    ];
+    assert_eq!(seen, expected.map(|(state, position, via)| (state.to_owned(), position, via)));
+}
+
+#[test]
+fn positions_do_not_outgrow_the_history() {
+    let mut state = accepted("7");
+    state.keep_history();
+    for position in 1..200 {
+        let mut status = status("7", "queued", 0);
+        status.position = Some(200 - position);
+        state.polled(&status);
+    }
+    state.event(status("7", "done", 1), Trust::Signed);
+    let states = states(&state);
+    assert_eq!((states.len(), states.last().map(String::as_str)), (64, Some("done")));
+}
+
+#[test]
 fn history_is_bounded() {
     let mut state = accepted("7");
     state.keep_history();

@@ -89,14 +89,14 @@ impl SubmissionState {
         (result, via)
     }
 
-    /// Stores a state, unless it is stale or the same as the last. Returns whether it did.
+    /// Stores a state, unless it is stale or the same as the last. Returns whether the history or the state has changed.
     fn record(&mut self, status: &JobStatus, via: Via) -> bool {
-        if self.result.is_some() || self.last_state.as_ref() == Some(&status.state) {
+        let order = order(status);
+        if self.result.is_some() || (order != 0 && order < self.order) {
             return false;
         }
-        let order = order(status);
-        if order != 0 && order < self.order {
-            return false;
+        if self.last_state.as_ref() == Some(&status.state) {
+            return self.record_position(status, via);
         }
         self.order = order.max(self.order);
         (self.last_state, self.via) = (Some(status.state.clone()), via);
@@ -104,6 +104,18 @@ impl SubmissionState {
             history.push(StateChange::of(status, via));
         }
         true
+    }
+
+    /// The state is the same. A new position in the queue is a change for those who watch the states. An absent one says nothing.
+    fn record_position(&mut self, status: &JobStatus, via: Via) -> bool {
+        let Some(history) = self.rare.as_mut().and_then(|rare| rare.history.as_mut()) else { return false };
+        let change = StateChange::of(status, via);
+        let last = history.last().and_then(|last| last.position);
+        let moved = change.position.is_some() && change.position != last;
+        if moved {
+            history.push(change);
+        }
+        moved
     }
 }
 

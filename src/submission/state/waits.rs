@@ -43,7 +43,7 @@ impl SubmissionState {
         if let Some((result, via)) = self.result() {
             history.push(StateChange::of(result.status(), via));
         } else if let Some(state) = &self.last_state {
-            history.push(StateChange { state: state.clone(), at: None, via: self.via });
+            history.push(StateChange { state: state.clone(), at: None, position: None, via: self.via });
         }
         self.rare().history = Some(history);
     }

@@ -100,6 +100,23 @@ async fn new_attempt_repeats_states() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn positions_come_while_the_job_is_queued() {
+    let (wait, mut daemon) = polling_wait();
+    let request = request();
+    let states = request.submission().states();
+    let waiting = spawn_wait(&wait, &request);
+    daemon.next_post().await.accept("7");
+    for (state, position) in [("queued", "3"), ("queued", "3"), ("queued", "1"), ("queued", "null"), ("done", "null")] {
+        let body = format!(r#"{{"job_id":"7","state":"{state}","position":{position}}}"#);
+        daemon.next_get().await.respond(200, body);
+    }
+    assert!(waiting.await.unwrap().is_ok());
+    let seen: Vec<_> = bounded_paused(states.map(|change| change.unwrap()).collect()).await;
+    let seen: Vec<_> = seen.iter().map(|change| (change.state.as_str(), change.position)).collect();
+    assert_eq!(seen, [("queued", Some(3)), ("queued", Some(1)), ("done", None)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn late_stream_starts_at_current_state() {
     let mut harness = WebhookHarness::signed();
     let request = request();
