@@ -28,6 +28,10 @@ clippy:
 test:
     bash .ci/run test
 
+# The loom tests: every order of the threads.
+loom:
+    bash .ci/run loom
+
 # Documentation, warnings denied.
 doc:
     bash .ci/run doc

@@ -32,6 +32,7 @@ pub mod request;
 pub mod retry;
 pub mod source;
 pub mod submission;
+mod sync;
 #[cfg(feature = "tonic014")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tonic014")))]
 pub mod tonic014;

@@ -30,6 +30,8 @@ mod handle;
 mod history;
 mod keep_alive;
 mod key;
+#[cfg(all(test, foreman_loom))]
+mod loom_tests;
 mod shared;
 mod state;
 mod token;

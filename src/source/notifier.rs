@@ -1,11 +1,12 @@
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 
 use super::stats::{RefusalReason, WebhookCounters, WebhookStats};
 use crate::error::Kind;
 use crate::submission::{EventOutcome, SharedSubmission, SubmissionState, TokenId, TokenKey, Trust, WaitOwner};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use crate::sync::{Mutex, MutexGuard};
 use crate::{Error, JobStatus};
 
 /// How many submissions may be registered at once unless set otherwise.

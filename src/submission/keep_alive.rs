@@ -1,6 +1,5 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
 use super::daemon_id::DaemonId;
 use super::drop_policy::DropPolicy;
@@ -10,6 +9,7 @@ use super::shared::SharedSubmission;
 use super::state::{SendState, SubmissionState};
 use super::token::TokenId;
 use crate::error::Kind;
+use crate::sync::atomic::Ordering::{AcqRel, Relaxed};
 use crate::{Error, JobId};
 use foreman_protocol::BaseUrl;
 use tokio::time::Instant;

@@ -1,5 +1,4 @@
-use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -11,6 +10,8 @@ use super::key::IdempotencyKey;
 use super::state::{EventOutcome, SubmissionState, Trust};
 use super::wakers::{WakerSlot, Wakers};
 use crate::nanos::Nanos;
+use crate::sync::atomic::AtomicU32;
+use crate::sync::{Mutex, MutexGuard};
 use crate::{JobId, JobStatus};
 
 /// A [`SubmissionState`] under a lock, with the tasks that watch it and the facts about it that never change.
