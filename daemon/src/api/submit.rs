@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -5,6 +7,7 @@ use axum::extract::{Extension, State};
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use super::{App, Rejection, body, json};
@@ -52,8 +55,7 @@ pub(super) async fn submit(
     if let Some(url) = &webhook {
         app.policy.check_url(url).map_err(refused)?;
     }
-    let idempotency_key =
-        key.as_ref().map(|key| IdempotencyKey { text: key.as_bytes().into(), digest: Sha256::digest(&body).into() });
+    let idempotency_key = key.as_ref().map(|key| IdempotencyKey { text: key.as_bytes().into(), digest: digest(&body) });
     if app.closing.is_cancelled() {
         return Err(Rejection::retry_after(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping", "5"));
     }
@@ -85,4 +87,41 @@ fn single(headers: &HeaderMap, name: &HeaderName) -> Result<Option<HeaderValue>,
         return Err(Rejection::new(StatusCode::BAD_REQUEST, format!("{name} given more than once")));
     }
     Ok(first)
+}
+
+/// The digest of a body without its callback URL: a client that was restarted submits the same conversation from another address.
+fn digest(body: &[u8]) -> [u8; 32] {
+    let Ok(mut fields) = serde_json::from_slice::<BTreeMap<Cow<'_, str>, &RawValue>>(body) else {
+        return Sha256::digest(body).into();
+    };
+    fields.remove("state_webhook_url");
+    let mut digest = Sha256::new();
+    for (name, value) in fields {
+        for part in [name.as_bytes(), value.get().as_bytes()] {
+            // With the lengths, so that no two conversations have the same bytes.
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+    }
+    digest.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digest_ignores_the_callback_url_and_the_order_of_fields() {
+        let same = [
+            r#"{"model":"m","messages":[],"state_webhook_url":"http://a/1"}"#,
+            r#"{ "messages":[], "state_webhook_url":"http://b/2", "model":"m" }"#,
+            r#"{"model":"m","messages":[]}"#,
+        ];
+        for body in same {
+            assert_eq!(digest(body.as_bytes()), digest(same[0].as_bytes()), "{body}");
+        }
+        for other in [r#"{"model":"n","messages":[]}"#, r#"{"model":"m","messages":[1]}"#, r#"{"model":"m"}"#] {
+            assert_ne!(digest(other.as_bytes()), digest(same[0].as_bytes()), "{other}");
+        }
+    }
 }

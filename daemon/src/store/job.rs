@@ -21,7 +21,7 @@ pub(crate) struct NewJob {
     pub(crate) key: Option<IdempotencyKey>,
 }
 
-/// An idempotency key and the SHA-256 of the request body.
+/// An idempotency key and the SHA-256 of the conversation: the request body without its callback URL.
 #[derive(Debug)]
 pub(crate) struct IdempotencyKey {
     pub(crate) text: Box<[u8]>,

@@ -96,12 +96,15 @@ impl Memory {
         if let Some(key) = &new.key
             && let Some(used) = state.owners.get(&new.owner).and_then(|owned| owned.keys.get(&key.text))
         {
-            let same = used.digest == key.digest;
-            return if same {
-                Ok(Submitted { job_id: used.job_id.clone(), replayed: true })
-            } else {
-                Err(SubmitError::KeyReused)
-            };
+            if used.digest != key.digest {
+                return Err(SubmitError::KeyReused);
+            }
+            let job_id = used.job_id.clone();
+            if let Some(url) = new.webhook {
+                let ended = state.jobs.get(&job_id).is_none_or(|job| job.status.state.is_terminal());
+                state.outbox.move_to(&job_id, Address { url, traceparent: new.traceparent }, ended);
+            }
+            return Ok(Submitted { job_id, replayed: true });
         }
         if state.queue.len() >= self.max_queue {
             return Err(SubmitError::Full);

@@ -81,6 +81,15 @@ impl Outbox {
         self.jobs.insert(job_id, events);
     }
 
+    /// Sends the events of the job to another URL from now on.
+    pub(super) fn move_to(&mut self, job_id: &JobId, to: Address, ended: bool) {
+        match self.jobs.get_mut(job_id) {
+            Some(job) => (job.to, job.stopped) = (Arc::new(to), false),
+            None if ended => {}
+            None => self.open(job_id.clone(), to),
+        }
+    }
+
     /// Records the event of a state, if the job has a callback URL.
     pub(super) fn record(&mut self, status: &Arc<JobStatus>, now: Instant) {
         let job_id = &status.job_id;

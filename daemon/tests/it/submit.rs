@@ -3,6 +3,7 @@ use tokio::io::AsyncReadExt as _;
 
 use super::gate::Gate;
 use super::raw::{accepted, ended, get, id, post, request, send, status, submit};
+use super::receiver::Receiver;
 
 const BODY: &str = r#"{"model":"m","messages":[{"role":"user","content":"hello"}]}"#;
 
@@ -54,6 +55,26 @@ async fn same_key_and_body_return_same_job() {
     assert_eq!(second.header("idempotency-key"), first.header("idempotency-key"));
     let (stats, executions) = (daemon.stats(), daemon.executions(&id(&job)).await);
     assert_eq!((stats.accepted, stats.replayed, stats.executions, executions), (1, 1, 1, 1));
+}
+
+/// A client that was restarted has another callback URL.
+#[tokio::test]
+async fn repeated_submission_moves_the_events_to_its_callback_url() {
+    let dir = tempfile::tempdir().unwrap();
+    for file in [false, true] {
+        let (gate, backend) = Gate::new();
+        let builder = Daemon::builder().backend(backend);
+        let builder = if file { builder.store(dir.path().join("jobs.db")) } else { builder };
+        let daemon = builder.start().await.unwrap();
+        let (mut first, mut second) = (Receiver::start(&[]).await, Receiver::start(&[]).await);
+        let body = |url: &str| format!(r#"{{"model":"m","messages":[],"state_webhook_url":"{url}"}}"#);
+        let job = accepted(&post(&daemon, "/jobs", &["Idempotency-Key: k"], &body(&first.url)).await);
+        gate.begun().await;
+        assert_eq!(first.states(2).await, ["queued", "running"]);
+        assert_eq!(accepted(&post(&daemon, "/jobs", &["Idempotency-Key: k"], &body(&second.url)).await), job);
+        gate.open(1);
+        assert_eq!(second.states(1).await, ["done"], "file: {file}");
+    }
 }
 
 #[tokio::test]

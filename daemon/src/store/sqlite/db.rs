@@ -61,8 +61,15 @@ impl Db {
         if let Some(key) = &new.key
             && let Some((job_id, digest)) = self.job_by_key(new.owner, key)?
         {
-            let same = digest == key.digest;
-            return Ok(if same { Ok(Submitted { job_id, replayed: true }) } else { Err(SubmitError::KeyReused) });
+            if digest != key.digest {
+                return Ok(Err(SubmitError::KeyReused));
+            }
+            if let Some(webhook) = &new.webhook {
+                self.connection
+                    .prepare_cached("UPDATE jobs SET webhook = ? WHERE id = ?")?
+                    .execute(params![webhook.to_string(), job_id.as_str()])?;
+            }
+            return Ok(Ok(Submitted { job_id, replayed: true }));
         }
         if self.index().queue.len() >= self.max_queue {
             return Ok(Err(SubmitError::Full));
