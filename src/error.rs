@@ -6,7 +6,7 @@
 //! # As an HTTP response (feature `axum08`)
 //!
 //! `IntoResponse` returns problem details (RFC 9457, `application/problem+json`) with the members `job_id`, `idempotency_key`,
-//! `last_state` and `may_be_running`. They contain neither the address of the daemon nor the sources of the error. The extensions of the
+//! `last_state` and `may_be_running`, and the header `foreman-job-id`. They contain neither the address of the daemon nor the sources of the error. The extensions of the
 //! response contain the `Error` itself, so that a middleware can log it; see the module `axum08`.
 //!
 //! | error | status | `Retry-After` |
@@ -17,6 +17,8 @@
 //! | the daemon returned 409 | 409 | |
 //! | the daemon returned 429 | 429 | the daemon's, else 1 s |
 //! | the daemon returned 503 with `Retry-After`, a layer shed load, the webhook registry is full | 503 | the daemon's, else 1 s |
+//! | this process shuts down ([`is_shutting_down`](Error::is_shutting_down)), and nothing was submitted | 503 | 1 s |
+//! | this process shuts down, and the job goes on | 504 | |
 //! | the daemon does not support it ([`is_unsupported`](Error::is_unsupported)) | 501 | |
 //! | a deadline or timeout passed ([`is_timeout`](Error::is_timeout)) | 504 | |
 //! | the daemon is unreachable, failed, sent an unusable response, or did not accept the token | 502 | the daemon's, if any |
@@ -40,6 +42,8 @@
 //! | the daemon returned 409 | `FAILED_PRECONDITION` |
 //! | the daemon returned 429 | `RESOURCE_EXHAUSTED` |
 //! | the daemon returned 503 with `Retry-After`, a layer shed load, the webhook registry is full | `UNAVAILABLE` |
+//! | this process shuts down, and nothing was submitted | `UNAVAILABLE` |
+//! | this process shuts down, and the job goes on | `CANCELLED` |
 //! | the daemon is unreachable ([`is_connect`](Error::is_connect)), and no job may be running | `UNAVAILABLE` |
 //! | the daemon does not support it | `UNIMPLEMENTED` |
 //! | a deadline or timeout passed | `DEADLINE_EXCEEDED` |

@@ -1,6 +1,6 @@
 //! How a wait ends early, and what happens to the job.
 //!
-//! A job is the daemon's: it goes on when nobody waits for it. A wait ends before its job for one of three reasons.
+//! A job is the daemon's: it goes on when nobody waits for it. A wait ends before its job for one of four reasons.
 //!
 //! # A deadline passes
 //!
@@ -10,7 +10,6 @@
 //! use std::time::Duration;
 //!
 //! use foreman_client::{Client, SubmitRequest};
-//! use tower::ServiceExt;
 //! # let daemon = foreman_daemon::Daemon::start().await?;
 //! # let url = daemon.url();
 //! # let request = SubmitRequest::builder("echo").user("hi").build()?;
@@ -20,19 +19,23 @@
 //!     .deadline(Duration::from_secs(600))
 //!     .build()
 //!     .await?;
-//! // For one caller, if its time is shorter:
-//! let jobs = client.jobs().with_deadline(Some(Duration::from_secs(30)));
-//! let result = jobs.oneshot(request).await?;
+//! // For one request, if the time of its caller is shorter:
+//! let request = request.with_deadline(Duration::from_secs(30));
+//! let result = client.submit(request).await?;
 //! # assert!(result.content().is_some());
 //! # Ok(()) }
 //! ```
 //!
 //! At the deadline the client polls once more, so that a job that finished in time is not lost. If it has not, the wait ends with
-//! [`Error::is_deadline`](crate::Error::is_deadline) and the job id. Prefer a deadline to a `Timeout` layer, whose error does not
-//! know the job; where only a `Timeout` will do, take
-//! [`SubmitRequest::submission`](crate::SubmitRequest::submission) before the call.
+//! [`Error::is_deadline`](crate::Error::is_deadline) and the job id.
 //!
-//! A deadline belongs to one wait: a retry that attaches again starts a wait with a deadline of its own.
+//! A deadline belongs to the submission. It counts from the first call, over all retries and clones: a caller that asked for 30 s gets
+//! an answer after 30 s, whatever the stack. No pause of a retry is longer. A deadline that passes before the daemon has accepted anything
+//! does not hide why: the error is the last refusal. With a deadline that has passed already, nothing is submitted. To wait longer,
+//! attach to the job by its id: that is a wait with a deadline of its own.
+//!
+//! Prefer a deadline to a `Timeout` layer. Where only a `Timeout` will do, put a
+//! [`JobErrorsLayer`](crate::wait::JobErrorsLayer) above it, so that its error has the job.
 //!
 //! # The future is dropped
 //!
@@ -47,11 +50,34 @@
 //!
 //! Set it for a client with [`ClientBuilder::on_drop`](crate::ClientBuilder::on_drop), or for one request with
 //! [`SubmitRequestBuilder::on_drop`](crate::SubmitRequestBuilder::on_drop). The cancel is a request in the background, on the runtime
-//! in which the last of them was dropped. Outside a runtime, or if the daemon does not support cancelling, the job goes on;
-//! [`WaitStats::cancels_failed`](crate::wait::WaitStats::cancels_failed) counts it.
+//! in which the last of them was dropped, and at most 16 run at a time. Outside a runtime, or if the daemon does not support cancelling,
+//! the job goes on; [`WaitStats::cancels_failed`](crate::wait::WaitStats::cancels_failed) counts it. If a wait is dropped before the
+//! response to its submission, the submission is sent again to a daemon that supports idempotency keys, which returns the id to cancel.
 //!
 //! A wait that ends with an error, the deadline included, holds nothing either: if no clone of the request is left, the drop policy
-//! applies then.
+//! applies then. [`Error::drop_policy`](crate::Error::drop_policy) says which it is.
+//!
+//! # The program ends
+//!
+//! [`Client::shutdown`](crate::Client::shutdown) is the one call of a program that ends. New calls fail, the waits have some time to end,
+//! and the rest end with [`Error::is_shutting_down`](crate::Error::is_shutting_down) and their job ids. It waits for cancels, and returns
+//! the ids of the jobs that go on:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), foreman_client::BoxError> {
+//! use std::time::Duration;
+//! # let daemon = foreman_daemon::Daemon::start().await?;
+//! # let client = foreman_client::Client::builder(daemon.url()).build().await?;
+//!
+//! for job_id in client.shutdown(Duration::from_secs(25)).await {
+//!     println!("job {job_id} goes on");
+//! }
+//! assert!(client.is_shutting_down());
+//! # Ok(()) }
+//! ```
+//!
+//! A server whose router has the webhook route closes its socket after that: the last events arrive there.
 //!
 //! # The daemon is away
 //!

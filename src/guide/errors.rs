@@ -6,6 +6,7 @@
 //!    [`Error::reason`](crate::Error::reason). Only [`into_success`](crate::JobResult::into_success) makes this error.
 //! 2. **May a job be running?** [`Error::may_be_running`](crate::Error::may_be_running). If so, do not submit a new request: attach
 //!    to the job by [`Error::job_id`](crate::Error::job_id), or, if the id is not known, call again with a clone of the same request.
+//!    After [`Error::is_shutting_down`](crate::Error::is_shutting_down) attach from another process.
 //! 3. **Is it worth another call?** [`Error::is_retryable`](crate::Error::is_retryable), after
 //!    [`Error::retry_after`](crate::Error::retry_after) if the daemon asked for a pause. Above the wait,
 //!    [`Reattach`](crate::retry::Reattach) does that for you.
@@ -54,5 +55,5 @@
 //!
 //! A layer above the wait makes errors of its own. [`Error::from_boxed`](crate::Error::from_boxed) converts any boxed error: it finds this
 //! crate's error among the sources, and classifies those of tower, hyper and `std::io`. The error of a `Timeout` layer does not
-//! know which job it was about; the handle of the request does
-//! ([`SubmitRequest::submission`](crate::SubmitRequest::submission)).
+//! know which job it was about: [`JobErrorsLayer`](crate::wait::JobErrorsLayer) on top of the stack puts the job on it. Without that layer,
+//! such an error says that a job may be running, because nothing proves the opposite.

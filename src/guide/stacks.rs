@@ -12,7 +12,7 @@
 //!
 //! | layer | inside, around the submission | outside, around the whole job |
 //! |---|---|---|
-//! | `Timeout` | limits one submission request | limits the wait; the job goes on unless the drop policy cancels it |
+//! | `Timeout` | limits one submission request | limits the wait, with a `JobErrorsLayer` above it; the job goes on unless the drop policy cancels it |
 //! | `Retry` | resends a submission that did not arrive: [`RetrySubmission`](crate::retry::RetrySubmission) | attaches to the job of the same request: [`Reattach`](crate::retry::Reattach) |
 //! | `ConcurrencyLimit` | limits submission requests in flight | limits jobs in flight: a permit is held as long as the wait |
 //! | `RateLimit` (not `Clone`) | limits submission requests per time; with a `Buffer` above it | limits new jobs per time |
@@ -31,19 +31,20 @@
 //! use std::time::Duration;
 //!
 //! use foreman_client::retry::Reattach;
-//! use foreman_client::{Client, Error, SubmitRequest};
+//! use foreman_client::wait::JobErrorsLayer;
+//! use foreman_client::{Client, SubmitRequest};
 //! use tower::{ServiceBuilder, ServiceExt};
 //! # let daemon = foreman_daemon::Daemon::start().await?;
 //! # let url = daemon.url();
 //!
 //! let client = Client::builder(url)
-//!     // Limits one wait. Its error has the job id.
+//!     // Limits the submission, over all retries.
 //!     .deadline(Duration::from_secs(600))
 //!     .build()
 //!     .await?;
 //! let jobs = ServiceBuilder::new()
-//!     // One error type, whatever box a layer below puts it in.
-//!     .map_err(Error::from_boxed)
+//!     // One error type, which has the job, whatever layer made the error.
+//!     .layer(JobErrorsLayer::new())
 //!     // Refuses callers above the limits below, instead of queueing them.
 //!     .load_shed()
 //!     .concurrency_limit(256)
@@ -59,11 +60,11 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A layer that boxes errors is no obstacle: [`Error::from_boxed`](crate::Error::from_boxed) finds this crate's error in any box.
+//! A layer that boxes errors is no obstacle: [`JobErrorsLayer`](crate::wait::JobErrorsLayer) finds this crate's error in any box, and puts
+//! the job on the errors of other layers. Without it, the error of a `Timeout` or `LoadShed` does not say whether a job runs.
 //!
-//! `Reattach` calls again after a transient error, and not after the deadline, so that the deadline limits the last call only. A
-//! `Timeout` below it is for one call as well, and `Reattach` does call again after it: with the default of 8 retries, a timeout of
-//! 15 min limits the whole to 9 × 15 min and the pauses between. To limit the whole, put a `Timeout` *above* `Reattach`.
+//! `Reattach` calls again after a transient error, and not after the deadline, which counts from the first call. A `Timeout` below
+//! `Reattach` is for one call, and `Reattach` does call again after it, until the deadline.
 //!
 //! # Sharing a stack
 //!
@@ -76,6 +77,7 @@
 //! # async fn main() -> Result<(), foreman_client::BoxError> {
 //! use std::time::Duration;
 //!
+//! use foreman_client::wait::JobErrorsLayer;
 //! use foreman_client::{Client, Error, JobResult, SubmitRequest};
 //! use tower::util::BoxCloneSyncService;
 //! use tower::{ServiceBuilder, ServiceExt};
@@ -88,7 +90,7 @@
 //! }
 //!
 //! let jobs = ServiceBuilder::new()
-//!     .map_err(Error::from_boxed)
+//!     .layer(JobErrorsLayer::new())
 //!     .buffer(64)
 //!     .load_shed()
 //!     .concurrency_limit(256)
@@ -148,7 +150,7 @@
 //! | `RateLimit<…>: Clone` is not satisfied | put a `Buffer` above it |
 //! | a retry policy cannot inspect the error type | map the error below the policy: [`Cause`](crate::retry::Cause) |
 //! | `MyError: std::error::Error` is not satisfied | implement it for the error of the service inside |
-//! | expected `foreman_client::Error`, found `Box<dyn Error + Send + Sync>` | put `.map_err(Error::from_boxed)` on top |
+//! | expected `foreman_client::Error`, found `Box<dyn Error + Send + Sync>` | put a `JobErrorsLayer` on top |
 //!
 //! # By hand
 //!
