@@ -114,6 +114,17 @@ async fn boxed_error<S: Service<(), Error = BoxError, Response = ()>>(service: S
     Error::from_boxed(service.oneshot(()).await.unwrap_err())
 }
 
+/// The error of a submission while, or after, the client shuts down.
+async fn shut_down(after: bool) -> Error {
+    let client = client(ACCEPTED, RUNNING).await;
+    let submit = client.submit(request());
+    if after {
+        client.shutdown(seconds(0)).await;
+        return submit.await.unwrap_err();
+    }
+    tokio::join!(submit, client.shutdown(seconds(1))).0.unwrap_err()
+}
+
 /// All rows. The clock must be paused.
 pub(crate) async fn rows() -> Vec<Row> {
     let never = || service_fn(|()| pending::<Result<(), BoxError>>());
@@ -128,6 +139,12 @@ pub(crate) async fn rows() -> Vec<Row> {
     let reset = Fail(io::ErrorKind::ConnectionReset);
 
     vec![
+        Row::new("shutting down", shut_down(true).await, 503, Code::Unavailable).retry_after(1),
+        Row::new("shutting down with a job", shut_down(false).await, 504, Code::Cancelled).job(
+            "7",
+            Some("running"),
+            true,
+        ),
         // The request.
         Row::new("invalid", invalid, 400, Code::InvalidArgument).detail("model: must not be empty"),
         Row::new("400", submit(Respond(400, &[], REASON), RUNNING).await, 400, Code::InvalidArgument)
