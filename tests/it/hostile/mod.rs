@@ -3,5 +3,6 @@
 mod daemon;
 mod dropped;
 mod many;
+mod services;
 mod tokens;
 mod unpolled;
