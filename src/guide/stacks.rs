@@ -150,6 +150,33 @@
 //! | `MyError: std::error::Error` is not satisfied | implement it for the error of the service inside |
 //! | expected `foreman_client::Error`, found `Box<dyn Error + Send + Sync>` | put `.map_err(Error::from_boxed)` on top |
 //!
+//! # Layers for HTTP
+//!
+//! A layer below the client sees each HTTP request: submissions, polls and cancels.
+//! [`build_with`](crate::ClientBuilder::build_with) takes any HTTP service, for
+//! example the default transport with tower-http's tracing:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), foreman_client::BoxError> {
+//! use foreman_client::api::{BaseUrl, Transport};
+//! use foreman_client::{Client, SubmitRequest};
+//! use tower::ServiceBuilder;
+//! use tower_http::trace::TraceLayer;
+//! # let daemon = foreman_daemon::Daemon::start().await?;
+//! # let url = daemon.url();
+//!
+//! let base: BaseUrl = url.parse()?;
+//! let http = ServiceBuilder::new()
+//!     .layer(TraceLayer::new_for_http())
+//!     .service(Transport::new(&base)?);
+//! let client = Client::builder(url).build_with(http).await?;
+//! let request = SubmitRequest::builder("echo").user("hi").build()?;
+//! let result = client.submit(request).await?;
+//! # assert!(result.is_success());
+//! # Ok(()) }
+//! ```
+//!
 //! # By hand
 //!
 //! [`Client::jobs`](crate::Client::jobs) is this stack, in one expression:
