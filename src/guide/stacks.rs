@@ -1,10 +1,10 @@
 //! Which layer goes on which side of the wait, and a stack to copy.
 //!
 //! ```text
-//!  HTTP client ─► Api<T> ─► inside: Retry, … ─► WaitLayer ─► outside: Timeout, …
-//!  any tower      Service<Call> for              Wait<S, P>: Service<SubmitRequest,
-//!  Service of     each endpoint                    Response = JobResult>
-//!  http::Request
+//!  HTTP client ─► Api<T> ──────► inside: ─► WaitLayer ──────────────► outside:
+//!  any tower      Service<Call>  Retry, …   Wait<S, P>:               Timeout, …
+//!  Service of     for each                  Service<SubmitRequest,
+//!  http::Request  endpoint                    Response = JobResult>
 //! ```
 //!
 //! A layer *inside* the wait sees one HTTP request that takes milliseconds. A layer *outside* sees a whole job that takes minutes.

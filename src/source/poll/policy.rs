@@ -16,7 +16,10 @@ use crate::Error;
 /// use foreman_client::source::PollPolicy;
 ///
 /// let steady = PollPolicy::every(Duration::from_secs(2))?;
-/// let patient = PollPolicy::builder().max_interval(Duration::from_secs(10)).long_poll(Duration::ZERO).build()?;
+/// let patient = PollPolicy::builder()
+///     .max_interval(Duration::from_secs(10))
+///     .long_poll(Duration::ZERO)
+///     .build()?;
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, PartialEq)]
