@@ -8,6 +8,10 @@
 //!   where it applies; see the table in [`crate::error`]. Handlers return `Result<_, Error>` and use `?`.
 //! - [`webhooks`] mounts a [`WebhookReceiver`].
 //! - [`Foreman`] is a router state. Handlers extract a [`Client`] or its [`Jobs`] service from it.
+//! - [`JobResult`](crate::JobResult) implements `IntoResponse`: the result as JSON. Both responses have the id of the job in the header
+//!   [`JOB_ID`].
+//! - [`SubmitRequest`](crate::SubmitRequest) implements `FromRequest`: the JSON of a chat request, and the caller's `Idempotency-Key`.
+//! - [`events`] turns the states of a job and its result into server-sent events.
 //! - [`handle_error`] turns errors of tower layers into responses.
 //!
 //! # Example
@@ -17,17 +21,23 @@
 //! # async fn main() -> Result<(), foreman_client::BoxError> {
 //! use axum::extract::State;
 //! use axum::routing::post;
-//! use foreman_client::axum08::{Foreman, webhooks};
+//! use axum::response::Response;
+//! use foreman_client::axum08::{Foreman, events, webhooks};
 //! use foreman_client::webhook::WebhookReceiver;
-//! use foreman_client::{Client, Error, Notifier, SubmitRequest};
+//! use foreman_client::{Client, Error, JobResult, Notifier, SubmitRequest};
 //!
 //! async fn chat(
 //!     State(client): State<Client>,
-//!     prompt: String,
-//! ) -> Result<String, Error> {
-//!     let request = SubmitRequest::builder("llama3.2").user(prompt).build()?;
-//!     let result = client.submit(request).await?.into_success()?;
-//!     Ok(result.content().unwrap_or_default().into_owned())
+//!     request: SubmitRequest,
+//! ) -> Result<JobResult, Error> {
+//!     client.submit(request).await
+//! }
+//!
+//! async fn stream(
+//!     State(client): State<Client>,
+//!     request: SubmitRequest,
+//! ) -> Result<Response, Error> {
+//!     events(client.progress(request)).await
 //! }
 //!
 //! let notifier = Notifier::new();
@@ -41,6 +51,7 @@
 //!     .await?;
 //! let router = axum::Router::new()
 //!     .route("/chat", post(chat))
+//!     .route("/chat/events", post(stream))
 //!     .merge(webhooks("/foreman", receiver))
 //!     .with_state(Foreman::new(client));
 //! # let _: axum::Router = router;
@@ -124,6 +135,9 @@
 //! - Do not close the server's socket at the start of a graceful shutdown. Webhooks arrive there until the waits have
 //!   ended.
 
+mod extract;
+mod respond;
+
 use axum::Router;
 use axum::extract::FromRef;
 
@@ -131,6 +145,10 @@ use crate::api::Transport;
 use crate::client::Jobs;
 use crate::webhook::WebhookReceiver;
 use crate::{Client, Error};
+
+pub use self::extract::SubmitRequestRejection;
+pub(crate) use self::respond::set_job_id;
+pub use self::respond::{JOB_ID, events};
 
 /// Returns a router with one route, `{path}/{token}`, which passes webhooks to `receiver`.
 ///

@@ -7,13 +7,14 @@ use std::fmt;
 use std::time::Duration;
 
 use tower::retry::Retry;
+use tower::util::Oneshot;
 use tower::{Service, ServiceBuilder, ServiceExt};
 
 pub use self::builder::ClientBuilder;
 use crate::api::{Api, Call, GetJob, HttpService, JobPage, ListJobs, ListModels, Transport, cancel_job};
 use crate::retry::RetrySubmission;
 use crate::source::WebhookStats;
-use crate::wait::{Attach, Wait, WaitLayer, WaitStats, WebhookEndpoint};
+use crate::wait::{Attach, Progress, Wait, WaitLayer, WaitStats, WebhookEndpoint};
 use crate::{EmbedRequest, EmbedResponse, Error, JobId, JobResult, JobStatus, ModelInfo, SubmitRequest};
 
 /// The service of [`Client::jobs`]: a wait around a retry of the submission, which resends where that is safe.
@@ -87,6 +88,14 @@ where
     /// policy applies: the job goes on unless set otherwise.
     pub async fn submit(&self, request: SubmitRequest) -> Result<JobResult, Error> {
         self.jobs.clone().oneshot(request).await
+    }
+
+    /// Submits a job, and returns a stream of its states and then its result.
+    ///
+    /// Nothing is sent before the stream is polled, or its [`accepted`](Progress::accepted).
+    pub fn progress(&self, request: SubmitRequest) -> Progress<Oneshot<Jobs<T>, SubmitRequest>> {
+        let submission = request.submission();
+        Progress::new(&submission, self.jobs.clone().oneshot(request))
     }
 
     /// Waits for the result of a job that was submitted before, by polling.

@@ -2,8 +2,8 @@
 //!
 //! A daemon that accepts a job with `202` leaves the rest to its client: where the result comes from, what a lost response means, when
 //! to give up. [`Wait<S, P>`](Wait) decides that over two services: `S` submits, and `P` polls. It is a
-//! `Service<SubmitRequest, Response = JobResult>`, and a `Service<JobId, Response = JobResult>` that attaches to a job. Its future is
-//! [`JobWait`]. [`Client::jobs`](crate::Client::jobs) returns one that is built already.
+//! `Service<SubmitRequest, Response = JobResult>`, and its future is [`JobWait`]. [`Attach`] is a
+//! `Service<JobId, Response = JobResult>` for a job that was submitted before. [`Client::jobs`](crate::Client::jobs) returns one that is built already.
 //!
 //! ```text
 //!  HTTP client ─► Api<T> ───────► WaitLayer ───────────────► the caller's stack
@@ -16,7 +16,7 @@
 //! # Promises
 //!
 //! - **It ends.** Polls are the authority, and webhooks make the wait fast. The submission is registered for webhooks before it is sent,
-//!   polled once after, and polled slowly while webhooks work.
+//!   and polled slowly while webhooks work. [`shutdown`](Wait::shutdown) ends all waits of a service.
 //! - **It submits once.** Clones of one [`SubmitRequest`](crate::SubmitRequest) are one submission. What may have arrived is sent again
 //!   only to a daemon that supports idempotency keys, and with webhooks only after an event had time to name the job
 //!   ([`lost_response_window`](WaitLayerBuilder::lost_response_window)).
@@ -25,7 +25,8 @@
 //! - **It can be dropped.** Waits on clones of the request go on. When the last of them is gone, the callback token is freed and the
 //!   [`DropPolicy`](crate::DropPolicy) applies.
 //! - **A transient fault does not end it.** All polls may fail for [`failure_budget`](WaitLayerBuilder::failure_budget). 401 and 403 end it at once, and 404 after a short grace.
-//! - **Completion beats the deadline.** At the [`deadline`](WaitLayerBuilder::deadline) it polls once more.
+//! - **Completion beats the deadline.** At the [`deadline`](WaitLayerBuilder::deadline) it polls once more. The deadline is the
+//!   submission's: it counts from the first call, and a retry does not start it anew.
 //!
 //! [`guide::stacks`](crate::guide::stacks) has the table of which layer goes on which side, a stack to copy, and what not to do.
 
@@ -34,9 +35,11 @@ mod cancel_on_drop;
 mod cancels;
 mod future;
 mod health;
+mod job_errors;
 mod layer;
 mod live;
 mod machine;
+mod progress;
 mod service;
 mod shared;
 mod slow_down;
@@ -46,7 +49,9 @@ mod webhook_endpoint;
 
 pub use self::attach::{Attach, AttachedWait};
 pub use self::future::JobWait;
+pub use self::job_errors::{JobErrors, JobErrorsFuture, JobErrorsLayer};
 pub use self::layer::{WaitLayer, WaitLayerBuilder};
+pub use self::progress::{Progress, Update};
 pub use self::service::Wait;
 pub use self::stats::WaitStats;
 pub use self::webhook_endpoint::WebhookEndpoint;

@@ -73,7 +73,7 @@ async fn count(client: Client<EndlessJobs>, jobs: usize) -> Result<(usize, usize
 pub(crate) fn measure(jobs: usize, webhooks: bool) -> Result<(usize, usize), BoxError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     let policy =
-        PollPolicy::builder().interval(Duration::from_secs(60)).max_interval(Duration::from_secs(60)).build()?;
+        PollPolicy::builder().min_interval(Duration::from_secs(60)).max_interval(Duration::from_secs(60)).build()?;
     runtime.block_on(async move {
         let builder = Client::builder("http://daemon.example").poll_policy(policy);
         let builder = match webhooks {

@@ -3,12 +3,12 @@
 use std::env::var;
 use std::time::Duration;
 
-use foreman_client::{BoxError, Client};
+use foreman_client::{BoxError, Client, ClientBuilder};
 use foreman_daemon::{Daemon, Echo};
 
 pub(crate) struct ExampleDaemon {
-    pub(crate) url: String,
-    pub(crate) token: Option<String>,
+    url: String,
+    token: Option<String>,
     pub(crate) secret: String,
     embedded: Option<Daemon>,
 }
@@ -25,6 +25,15 @@ impl ExampleDaemon {
         let echo = Echo::new().delay(Duration::from_millis(300));
         let daemon = Daemon::builder().backend(echo).webhook_secret(&secret).start().await?;
         Ok(Self { url: daemon.url(), token: None, secret, embedded: Some(daemon) })
+    }
+
+    /// Starts a client of the daemon.
+    pub(crate) fn client(&self) -> ClientBuilder {
+        let client = Client::builder(&self.url);
+        match &self.token {
+            Some(token) => client.token(token),
+            None => client,
+        }
     }
 
     pub(crate) async fn shutdown(self) {

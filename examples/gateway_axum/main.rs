@@ -8,8 +8,7 @@
 //! serves there until Ctrl-C. `GATEWAY_URL` is the URL by which the daemon reaches it, if that is
 //! another address.
 //!
-//! The gateway is in `gateway/`. To copy it, also take `stop.rs` and `progress.rs` from
-//! `../common/`.
+//! The gateway is in `gateway.rs`.
 
 #[path = "../common/daemon.rs"]
 mod daemon;
@@ -31,22 +30,21 @@ use self::gateway::{Gateway, Settings};
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let daemon = ExampleDaemon::start().await?;
-    let mut settings = Settings::new(&daemon.url);
+    let mut settings = Settings::new(daemon.client());
     settings.webhook_secret = Some(daemon.secret.clone());
-    settings.token = daemon.token.clone();
     settings.public_url = var("GATEWAY_URL").ok();
 
     if let Ok(listen) = var("GATEWAY_LISTEN") {
         tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).init();
         settings.listen = listen.parse()?;
         let gateway = Gateway::start(settings).await?;
-        println!("listening at http://{}", gateway.address());
+        println!("listening at http://{}", gateway.address);
         tokio::signal::ctrl_c().await?;
         gateway.shutdown().await?;
     } else {
         let gateway = Gateway::start(settings).await?;
-        let model = first_model(gateway.client()).await?;
-        call(&format!("http://{}", gateway.address()), &model).await?;
+        let model = first_model(&gateway.client).await?;
+        call(&format!("http://{}", gateway.address), &model).await?;
         gateway.shutdown().await?;
     }
     daemon.shutdown().await;

@@ -6,12 +6,12 @@
 //! daemon and the first model that it lists. With `GATEWAY_LISTEN`, such as `127.0.0.1:3000`, it
 //! serves there until Ctrl-C.
 //!
-//! The gateway is in `gateway/`. To copy it, also take `stop.rs` and `progress.rs` from
-//! `../common/`.
+//! The gateway is in `gateway.rs`, and the code that `tonic-build` would generate in `proto.rs`.
 
 #[path = "../common/daemon.rs"]
 mod daemon;
 mod gateway;
+mod proto;
 
 use std::env::var;
 use std::time::Duration;
@@ -22,27 +22,25 @@ use tonic::transport::Endpoint;
 use tonic::{Code, Request};
 
 use self::daemon::{ExampleDaemon, first_model};
-use self::gateway::proto::{AttachRequest, ChatClient, ChatRequest, Event};
 use self::gateway::{Gateway, Settings};
+use self::proto::{AttachRequest, ChatClient, ChatRequest, Event};
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let daemon = ExampleDaemon::start().await?;
-    let mut settings = Settings::new(&daemon.url);
-    settings.webhook_secret = Some(daemon.secret.clone());
-    settings.token = daemon.token.clone();
+    let mut settings = Settings::new(daemon.client().webhook_secret(&daemon.secret));
 
     if let Ok(listen) = var("GATEWAY_LISTEN") {
         tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).init();
         settings.listen = listen.parse()?;
         let gateway = Gateway::start(settings).await?;
-        println!("listening at http://{}", gateway.address());
+        println!("listening at http://{}", gateway.address);
         tokio::signal::ctrl_c().await?;
         gateway.shutdown().await?;
     } else {
         let gateway = Gateway::start(settings).await?;
-        let model = first_model(gateway.client()).await?;
-        call(&format!("http://{}", gateway.address()), &model).await?;
+        let model = first_model(&gateway.client).await?;
+        call(&format!("http://{}", gateway.address), &model).await?;
         gateway.shutdown().await?;
     }
     daemon.shutdown().await;

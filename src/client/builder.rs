@@ -182,6 +182,9 @@ impl ClientBuilder {
     /// [`Error::is_invalid`], naming the option, for an option that cannot work, and for one that has no effect: a secret, a public URL
     /// or a body limit with [`polling`](ClientBuilder::polling), a secret or a body limit with [`notifier`](ClientBuilder::notifier).
     ///
+    /// [`Error::is_connect`] if the address of the listener depends on the route to the daemon, and the daemon's name cannot be resolved or
+    /// there is no route. Build again later, or set [`listen`](ClientBuilder::listen) or [`polling`](ClientBuilder::polling).
+    ///
     /// # Cancel safety
     ///
     /// Dropping the future leaves nothing bound.

@@ -1,10 +1,12 @@
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::api::BaseUrl;
+use crate::error::Kind;
 use crate::wait::WebhookEndpoint;
 use crate::webhook::{WebhookListener, WebhookReceiver, local_address_towards};
-use crate::{Error, Notifier};
+use crate::{BoxError, Error, Notifier};
 
 /// How long finding the route to the daemon may take, which includes resolving its name.
 const ROUTE_LIMIT: Duration = Duration::from_secs(5);
@@ -66,10 +68,20 @@ impl WebhookMode {
         let receiver = receiver.build()?;
         // Checked before anything is bound.
         let public = public_url.map(|url| WebhookEndpoint::new(notifier.clone(), url)).transpose()?;
-        let listener = match bind(receiver, address, daemon).await {
+        // Only a listener that cannot be bound means polling, which is for the whole life of the client. A daemon that is not found
+        // now may be found by the next attempt to build a client.
+        let address = match address {
+            Some(address) => Some(address),
+            None => local_address(daemon).await?,
+        };
+        let Some(address) = address else {
+            tracing::warn!("webhooks unavailable, no local address that the daemon can reach; polling instead");
+            return Ok(None);
+        };
+        let listener = match WebhookListener::builder(receiver).bind(address).await {
             Ok(listener) => listener,
             Err(error) => {
-                tracing::warn!(error = &*error as &dyn std::error::Error, "webhooks unavailable; polling instead");
+                tracing::warn!(error = &error as &dyn std::error::Error, "webhooks unavailable; polling instead");
                 return Ok(None);
             }
         };
@@ -81,18 +93,13 @@ impl WebhookMode {
     }
 }
 
-/// Binds the given address, or a free port of the address from which the route to the daemon leaves.
-async fn bind(
-    receiver: WebhookReceiver,
-    address: Option<SocketAddr>,
-    daemon: &BaseUrl,
-) -> Result<WebhookListener, crate::BoxError> {
-    let address = match address {
-        Some(address) => address,
-        None => {
-            let route = local_address_towards(daemon.host(), daemon.port());
-            SocketAddr::new(tokio::time::timeout(ROUTE_LIMIT, route).await??, 0)
-        }
-    };
-    Ok(WebhookListener::builder(receiver).bind(address).await?)
+/// A free port of the address from which the route to the daemon leaves. `None` if the daemon cannot reach that address.
+async fn local_address(daemon: &BaseUrl) -> Result<Option<SocketAddr>, Error> {
+    let route = tokio::time::timeout(ROUTE_LIMIT, local_address_towards(daemon.host(), daemon.port())).await;
+    let failed = |error: BoxError| Error::new(Kind::Connect).with_source(error);
+    match route.map_err(|error| failed(error.into()))? {
+        Ok(address) => Ok(Some(SocketAddr::new(address, 0))),
+        Err(error) if error.kind() == ErrorKind::AddrNotAvailable => Ok(None),
+        Err(error) => Err(failed(error.into())),
+    }
 }

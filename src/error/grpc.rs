@@ -57,7 +57,8 @@ fn code(class: ErrorClass) -> Code {
         ErrorClass::TooMany => Code::ResourceExhausted,
         ErrorClass::Overloaded | ErrorClass::Stopping | ErrorClass::Unreachable => Code::Unavailable,
         ErrorClass::Unsupported => Code::Unimplemented,
-        ErrorClass::Deadline | ErrorClass::Interrupted => Code::DeadlineExceeded,
+        ErrorClass::Deadline => Code::DeadlineExceeded,
+        ErrorClass::Interrupted => Code::Cancelled,
         ErrorClass::Daemon => Code::Unknown,
         ErrorClass::Failed => Code::Aborted,
     }

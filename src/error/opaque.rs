@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use super::BoxError;
 use super::kind::{Arrival, Kind};
-use crate::{IdempotencyKey, JobId, JobState};
+use crate::{DropPolicy, IdempotencyKey, JobId, JobState};
 use foreman_protocol::BaseUrl;
 
 /// The error of a call.
@@ -36,6 +36,8 @@ pub(super) struct Inner {
     pub(super) last_state: Option<JobState>,
     pub(super) daemon: Option<BaseUrl>,
     pub(super) waited: Option<Waited>,
+    /// What happens to the job when the last clone of its request is gone.
+    pub(super) on_drop: DropPolicy,
     pub(super) source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -58,6 +60,7 @@ impl Error {
             last_state: None,
             daemon: None,
             waited: None,
+            on_drop: DropPolicy::Detach,
             source: None,
         }))
     }
@@ -106,6 +109,11 @@ impl Error {
 
     pub(crate) fn with_waited(mut self, elapsed: Duration, polls: u32) -> Self {
         self.0.waited = Some(Waited { elapsed, polls });
+        self
+    }
+
+    pub(crate) fn with_drop_policy(mut self, policy: DropPolicy) -> Self {
+        self.0.on_drop = policy;
         self
     }
 
@@ -162,6 +170,13 @@ impl Error {
         let inner = &*self.0;
         let known = inner.job_id.is_some() && !inner.last_state.as_ref().is_some_and(JobState::is_terminal);
         (known && !self.is_not_found() && !self.is_job_failed()) || self.is_maybe_submitted() || self.is_of_a_layer()
+    }
+
+    /// What happens to the job when the last clone of its request and the last wait are gone, if it may be running.
+    /// [`DropPolicy::Detach`] for an error that is not of a wait.
+    #[must_use]
+    pub fn drop_policy(&self) -> DropPolicy {
+        self.0.on_drop
     }
 
     /// The HTTP status of the response, if there was one.
@@ -262,6 +277,11 @@ impl fmt::Display for Error {
             if let Some(Waited { elapsed, polls }) = inner.waited {
                 write!(f, ", {polls} polls in {elapsed:?}")?;
             }
+            f.write_str(match inner.on_drop {
+                DropPolicy::Detach => "",
+                DropPolicy::Cancel => ", cancelled when its request is dropped",
+                DropPolicy::CancelIfQueued => ", cancelled when its request is dropped if it is queued",
+            })?;
             f.write_str(")")?;
         }
         Ok(())
@@ -270,9 +290,12 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, arrival, call, job_id, key, last_state, daemon, waited, source } = &*self.0;
+        let Inner { kind, arrival, call, job_id, key, last_state, daemon, waited, on_drop, source } = &*self.0;
         let mut shown = f.debug_struct("Error");
         shown.field("kind", kind).field("arrival", arrival);
+        if *on_drop != DropPolicy::Detach {
+            shown.field("drop_policy", on_drop);
+        }
         // Without the fields that are not known, since this is what a panic with an error prints.
         let known: [(&str, Option<&dyn fmt::Debug>); 7] = [
             ("call", call.as_ref().map(|it| it as _)),

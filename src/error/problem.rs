@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::Error;
 use super::class::ErrorClass;
+use crate::axum08::set_job_id;
 
 /// Problem details (RFC 9457): the standard members, then our own.
 #[derive(Serialize)]
@@ -22,21 +23,30 @@ struct Problem<'a> {
     may_be_running: bool,
 }
 
-impl IntoResponse for Error {
-    fn into_response(self) -> Response {
-        let class = ErrorClass::of(&self);
-        let status = http_status(class, &self);
+impl Error {
+    /// The problem details as JSON.
+    pub(crate) fn problem(&self) -> String {
+        let class = ErrorClass::of(self);
         let problem = Problem {
             title: class.title(),
-            status: status.as_u16(),
-            detail: class.detail(&self),
+            status: http_status(class, self).as_u16(),
+            detail: class.detail(self),
             job_id: self.job_id().map(AsRef::as_ref),
             idempotency_key: self.idempotency_key().map(|key| key.to_string()),
             last_state: self.last_state().map(crate::JobState::as_str),
             may_be_running: self.may_be_running(),
         };
-        let body = serde_json::to_vec(&problem).unwrap_or_default();
-        let mut response = (status, body).into_response();
+        serde_json::to_string(&problem).unwrap_or_default()
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let class = ErrorClass::of(&self);
+        let mut response = (http_status(class, &self), self.problem()).into_response();
+        if let Some(job_id) = self.job_id() {
+            set_job_id(&mut response, job_id);
+        }
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = class.retry_after(&self) {

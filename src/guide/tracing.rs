@@ -20,7 +20,7 @@
 //!
 //! | event | level | fields |
 //! |---|---|---|
-//! | webhooks unavailable; polling instead | `warn` | `error` |
+//! | webhooks unavailable … polling instead | `warn` | `error`, if there is one |
 //! | failed to accept a webhook connection | `warn` | `error`, `backoff` |
 //! | job accepted | `debug` | `job_id`, `idempotency_key`, `supports_idempotency` |
 //! | submission failed | `debug` | `idempotency_key`, `error`, `sending` |

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use foreman_protocol::json::{null_is_absent, raw};
+use foreman_protocol::json::raw;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -28,12 +29,9 @@ pub(super) struct Options {
 }
 
 /// The JSON of `POST /jobs` without `state_webhook_url`.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Body {
-    #[serde(default, deserialize_with = "null_is_absent")]
     pub(super) model: String,
-    #[serde(default, deserialize_with = "null_is_absent")]
     messages: Vec<Message>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stream: Option<bool>,
@@ -43,6 +41,44 @@ pub(super) struct Body {
     options: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     think: Option<Box<RawValue>>,
+}
+
+/// The same, with fields that are parsed one by one, so that an error names the field.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields<'a> {
+    #[serde(borrow)]
+    model: Option<&'a RawValue>,
+    #[serde(borrow)]
+    messages: Option<&'a RawValue>,
+    #[serde(borrow)]
+    stream: Option<&'a RawValue>,
+    tools: Option<Box<RawValue>>,
+    options: Option<Box<RawValue>>,
+    think: Option<Box<RawValue>>,
+}
+
+impl Body {
+    /// # Errors
+    ///
+    /// [`Error::is_invalid`], naming the field.
+    pub(super) fn parse(json: &[u8]) -> Result<Self, Error> {
+        let invalid = |error| Error::invalid("request", format!("is not the JSON of a chat request: {error}"));
+        let Fields { model, messages, stream, tools, options, think } =
+            serde_json::from_slice(json).map_err(invalid)?;
+        let (model, stream) = (field("model", model)?, field("stream", stream)?);
+        Ok(Self { model, messages: field("messages", messages)?, stream, tools, options, think })
+    }
+}
+
+fn field<T: DeserializeOwned + Default>(name: &'static str, json: Option<&RawValue>) -> Result<T, Error> {
+    let Some(json) = json else { return Ok(T::default()) };
+    serde_json::from_str(json.get()).map_err(|error| {
+        let reason = error.to_string();
+        // The error of a message names the field itself.
+        let own = reason.strip_prefix("invalid ").and_then(|rest| rest.strip_prefix(name)?.strip_prefix(": "));
+        Error::invalid(name, own.unwrap_or(&reason).to_owned())
+    })
 }
 
 impl SubmitRequestBuilder {

@@ -64,9 +64,7 @@ impl SubmitRequest {
     /// As [`from_json`](SubmitRequest::from_json), except that an empty model is reported by
     /// [`build`](SubmitRequestBuilder::build).
     pub fn builder_from_json(json: impl AsRef<[u8]>) -> Result<SubmitRequestBuilder, Error> {
-        let body = serde_json::from_slice(json.as_ref())
-            .map_err(|error| Error::invalid("request", "is not the JSON of a chat request").with_source(error))?;
-        Ok(SubmitRequestBuilder::of(body))
+        Ok(SubmitRequestBuilder::of(Body::parse(json.as_ref())?))
     }
 
     pub(super) fn from_body(body: Body, options: Options) -> Result<Self, Error> {

@@ -92,10 +92,16 @@ impl Submission {
         States { watch: Watch::new(&self.0), next: 0, ended: false }
     }
 
+    /// Puts what is known of the submission on an error of a layer above it.
+    pub(crate) fn annotate(&self, error: Error) -> Error {
+        let (fresh, job_id, last_state) =
+            self.0.read(|state| (state.is_fresh(), state.job_id().cloned(), state.last_state().cloned()));
+        let error = if fresh { error.surely_unsent() } else { error };
+        error.with_job(job_id, self.0.key().cloned(), last_state).with_daemon(self.0.daemon())
+    }
+
     fn abandoned(&self) -> Error {
-        let error = Error::new(Kind::Abandoned);
-        let error = if self.0.read(SubmissionState::is_fresh) { error.surely_unsent() } else { error };
-        error.with_job(None, self.0.key().cloned(), None).with_daemon(self.0.daemon())
+        self.annotate(Error::new(Kind::Abandoned))
     }
 }
 
@@ -122,6 +128,13 @@ pub struct States {
     /// The number of the next change in the history.
     next: u64,
     ended: bool,
+}
+
+impl States {
+    /// The id of the job, as soon as it is known.
+    pub(crate) fn poll_job_id(&mut self, cx: &Context<'_>) -> Poll<JobId> {
+        self.watch.read(cx, |state| state.job_id().cloned()).map_or(Poll::Pending, Poll::Ready)
+    }
 }
 
 impl Stream for States {

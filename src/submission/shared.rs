@@ -22,7 +22,7 @@ pub(crate) struct SharedSubmission {
     key_is_set: bool,
     /// How many [`KeepAlive`](super::KeepAlive)s there are.
     pub(super) holders: AtomicU32,
-    pub(super) drop_policy: Option<DropPolicy>,
+    pub(crate) drop_policy: Option<DropPolicy>,
     locked: Mutex<Locked>,
 }
 

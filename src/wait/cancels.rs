@@ -26,6 +26,8 @@ pub(super) struct Cancels {
 struct Queue {
     abandoned: VecDeque<Abandoned>,
     workers: usize,
+    /// The jobs that are being cancelled.
+    active: Vec<JobId>,
     /// The jobs that have ended since [`Cancels::record`] was called.
     ended: Option<Vec<JobId>>,
 }
@@ -72,6 +74,16 @@ impl Cancels {
             }
             idle.await;
         }
+    }
+
+    /// The jobs that are still to be cancelled.
+    pub(super) fn left(&self) -> Vec<JobId> {
+        let queue = self.queue();
+        let waiting = queue.abandoned.iter().filter_map(|abandoned| match abandoned {
+            Abandoned::Job(job_id, _) => Some(job_id),
+            Abandoned::Submission(_) => None,
+        });
+        waiting.chain(&queue.active).cloned().collect()
     }
 
     /// The jobs that have ended since [`record`](Self::record).
@@ -141,14 +153,15 @@ impl Worker {
     }
 
     async fn cancel(&self, job_id: JobId, policy: DropPolicy) {
-        let mut count = CountOnDrop { counters: &self.cancels.counters, outcome: None };
+        self.cancels.queue().active.push(job_id.clone());
+        let mut count = CountOnDrop { cancels: &self.cancels, job_id: &job_id, outcome: None };
         match self.service.cancel(job_id.clone(), policy).await {
             Ok(outcome) => {
                 count.outcome = Some(outcome);
                 if outcome == CancelOutcome::Ended
                     && let Some(ended) = &mut self.cancels.queue().ended
                 {
-                    ended.push(job_id);
+                    ended.push(job_id.clone());
                 }
             }
             Err(error) => {
@@ -199,16 +212,19 @@ impl Drop for Worker {
 
 /// Counts the outcome, also of a cancel that the runtime drops.
 struct CountOnDrop<'a> {
-    counters: &'a Counters,
+    cancels: &'a Cancels,
+    job_id: &'a JobId,
     outcome: Option<CancelOutcome>,
 }
 
 impl Drop for CountOnDrop<'_> {
     fn drop(&mut self) {
+        self.cancels.queue().active.retain(|active| active != self.job_id);
+        let counters = &self.cancels.counters;
         match self.outcome {
-            Some(CancelOutcome::Ended) => self.counters.cancelled.add(),
+            Some(CancelOutcome::Ended) => counters.cancelled.add(),
             Some(CancelOutcome::LeftRunning) => {}
-            None => self.counters.cancels_failed.add(),
+            None => counters.cancels_failed.add(),
         }
     }
 }

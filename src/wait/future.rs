@@ -296,13 +296,20 @@ where
                 this.shared.counters.submitted.add();
                 this.step.send();
             }
-            Action::Poll => {
+            Action::Poll | Action::PollLater => {
                 // The job id is known in every phase from which polling starts.
                 let job_id = submission.read(|state| state.job_id().cloned())?;
                 if !this.machine.has_sent() {
                     this.shared.counters.attached.add();
                 }
-                this.step.start_polling(job_id, Arc::clone(&this.shared.polling));
+                this.step.as_mut().start_polling(job_id, Arc::clone(&this.shared.polling), submission.first_call());
+                // A job that was just accepted has not ended, and its event will come.
+                if action == Action::PollLater
+                    && this.shared.pace(this.submission) == Pace::Slow
+                    && let Some(stream) = this.step.stream()
+                {
+                    stream.begin_with_pause();
+                }
             }
             Action::PollNow => {
                 if let Some(stream) = this.step.as_mut().stream() {

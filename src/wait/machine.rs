@@ -104,6 +104,10 @@ impl Machine {
         self.deadline.get()
     }
 
+    pub(crate) fn is_by_id(&self) -> bool {
+        self.by_id
+    }
+
     pub(crate) fn is_over(&self) -> bool {
         self.phase == Phase::Over
     }
@@ -200,7 +204,11 @@ impl Machine {
             // Where it may have arrived, sending again could run the job twice. With webhooks, the first event can name the job,
             // so the wait gives it time. Without, nothing will come by itself: the wait ends, and a retry or a clone resends to a
             // daemon that supports idempotency keys.
-            (Phase::Sending, Event::Accepted | Event::SendFailed(SendState::Accepted)) => self.poll(now, limits),
+            (Phase::Sending, Event::Accepted) => {
+                self.poll(now, limits);
+                Action::PollLater
+            }
+            (Phase::Sending, Event::SendFailed(SendState::Accepted)) => self.poll(now, limits),
             (Phase::Sending, Event::SendFailed(SendState::Lost)) if facts.webhooks => self.lose(now, facts, limits),
             (Phase::Sending, Event::SendFailed(_)) => self.end(Action::Fail(Failure::Submission)),
 

@@ -1,6 +1,6 @@
 //! One row for each race: the events, the second of each, and the action of the machine.
 
-use super::Action::{Fail, Finish, Poll, PollFinally, PollNow, PresumeLost, Resend, Send, Wait};
+use super::Action::{Fail, Finish, Poll, PollFinally, PollLater, PollNow, PresumeLost, Resend, Send, Wait};
 use super::Event::{
     Accepted, ClaimFailed, Claimed, Elapsed, Hint, Overtaken, PollFailed, Polled, ResultKnown, SendFailed, SignedState,
 };
@@ -40,12 +40,17 @@ fn row_of(mut machine: Machine, name: &str, facts: Facts, ends: bool, steps: &[(
 
 #[test]
 fn the_ordinary_ways() {
-    row("by polling", POLLING, true, &[(0, MINE, Send), (1, Accepted, Poll), (1, RUNNING, Wait), (3, DONE, Finish)]);
+    row(
+        "by polling",
+        POLLING,
+        true,
+        &[(0, MINE, Send), (1, Accepted, PollLater), (1, RUNNING, Wait), (3, DONE, Finish)],
+    );
     row(
         "by webhook",
         WEBHOOKS,
         true,
-        &[(0, MINE, Send), (1, Accepted, Poll), (1, RUNNING, Wait), (2, Hint, PollNow), (3, ResultKnown, Finish)],
+        &[(0, MINE, Send), (1, Accepted, PollLater), (1, RUNNING, Wait), (2, Hint, PollNow), (3, ResultKnown, Finish)],
     );
     row("attached", POLLING, true, &[(0, Claimed(SendState::Accepted), Poll), (0, DONE, Finish)]);
 }
@@ -53,7 +58,7 @@ fn the_ordinary_ways() {
 #[test]
 fn events_before_the_202() {
     row("the end before the 202", WEBHOOKS, true, &[(0, MINE, Send), (1, ResultKnown, Finish), (2, Accepted, Wait)]);
-    row("a hint before the 202", WEBHOOKS, false, &[(0, MINE, Send), (1, Hint, Wait), (2, Accepted, Poll)]);
+    row("a hint before the 202", WEBHOOKS, false, &[(0, MINE, Send), (1, Hint, Wait), (2, Accepted, PollLater)]);
     row(
         "a hint, then the response is lost",
         WEBHOOKS,
@@ -68,37 +73,37 @@ fn two_sources_at_once() {
         "event, then poll",
         WEBHOOKS,
         true,
-        &[(0, MINE, Send), (1, Accepted, Poll), (2, ResultKnown, Finish), (2, DONE, Wait)],
+        &[(0, MINE, Send), (1, Accepted, PollLater), (2, ResultKnown, Finish), (2, DONE, Wait)],
     );
     row(
         "poll, then event",
         WEBHOOKS,
         true,
-        &[(0, MINE, Send), (1, Accepted, Poll), (2, DONE, Finish), (2, ResultKnown, Wait)],
+        &[(0, MINE, Send), (1, Accepted, PollLater), (2, DONE, Finish), (2, ResultKnown, Wait)],
     );
     row(
         "two events",
         WEBHOOKS,
         true,
-        &[(0, MINE, Send), (1, Accepted, Poll), (2, ResultKnown, Finish), (2, ResultKnown, Wait)],
+        &[(0, MINE, Send), (1, Accepted, PollLater), (2, ResultKnown, Finish), (2, ResultKnown, Wait)],
     );
     row(
         "terminal, then running",
         WEBHOOKS,
         true,
-        &[(0, MINE, Send), (1, Accepted, Poll), (2, ResultKnown, Finish), (3, RUNNING, Wait), (3, Hint, Wait)],
+        &[(0, MINE, Send), (1, Accepted, PollLater), (2, ResultKnown, Finish), (3, RUNNING, Wait), (3, Hint, Wait)],
     );
     row(
         "a poll older than the event",
         WEBHOOKS,
         true,
-        &[(0, MINE, Send), (1, Accepted, Poll), (2, Hint, PollNow), (2, RUNNING, Wait), (3, DONE, Finish)],
+        &[(0, MINE, Send), (1, Accepted, PollLater), (2, Hint, PollNow), (2, RUNNING, Wait), (3, DONE, Finish)],
     );
 }
 
 #[test]
 fn the_deadline_against_completion() {
-    let begin = [(0, MINE, Send), (1, Accepted, Poll)];
+    let begin = [(0, MINE, Send), (1, Accepted, PollLater)];
     let with = |rest: &[(u64, Event, Action)]| [&begin[..], rest].concat();
     row("it finishes first", WEBHOOKS, true, &with(&[(1_000, DONE, Finish), (1_000, Elapsed, Wait)]));
     row("the last look finds it", WEBHOOKS, true, &with(&[(1_000, Elapsed, PollFinally), (1_001, DONE, Finish)]));
@@ -298,7 +303,7 @@ fn clones_of_one_request() {
 
 #[test]
 fn polls_that_fail() {
-    let begin = [(0, MINE, Send), (1, Accepted, Poll)];
+    let begin = [(0, MINE, Send), (1, Accepted, PollLater)];
     let with = |rest: &[(u64, Event, Action)]| [&begin[..], rest].concat();
     row("one fault does not end it", WEBHOOKS, false, &with(&[(2, TRANSIENT, Wait), (100, TRANSIENT, Wait)]));
     row(

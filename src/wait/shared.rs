@@ -122,12 +122,22 @@ impl Shared {
         }
         let cancelled = self.cancels.ended();
         running.retain(|job| !cancelled.contains(job));
+        for job in self.cancels.left() {
+            if !running.contains(&job) {
+                running.push(job);
+            }
+        }
         running
+    }
+
+    /// The drop policy of a submission: that of the request, else that of the service.
+    pub(super) fn drop_policy(&self, submission: &SharedSubmission) -> DropPolicy {
+        submission.drop_policy.unwrap_or(self.drop_policy)
     }
 
     /// A wait does not wait for the response to its submission. If the job would be cancelled, its id has to be found first.
     pub(super) fn find_abandoned(&self, request: &SubmitRequest) {
-        let policy = request.keep_alive().drop_policy().unwrap_or(self.drop_policy);
+        let policy = self.drop_policy(request.keep_alive().shared());
         if policy != DropPolicy::Detach && self.supports_idempotency() {
             self.cancels.submission(request.clone());
         }

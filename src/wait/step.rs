@@ -5,6 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use pin_project::pin_project;
+use tokio::time::Instant;
 use tower::Service;
 
 use crate::api::{Accepted, GetJob, Polled};
@@ -118,7 +119,7 @@ where
     }
 
     /// Starts to poll.
-    pub(super) fn start_polling(mut self: Pin<&mut Self>, job_id: JobId, polling: Arc<Polling>) {
+    pub(super) fn start_polling(mut self: Pin<&mut Self>, job_id: JobId, polling: Arc<Polling>, since: Instant) {
         let polls = match self.as_mut().project_replace(Self::Over) {
             StepOwned::Sending(mut sending) => match sending.as_mut().project().sender.take() {
                 Some(sender) => sender.polls,
@@ -128,7 +129,7 @@ where
             StepOwned::Attached { polls } => polls,
             StepOwned::Polling { .. } | StepOwned::Over => return,
         };
-        self.set(Self::Polling { stream: PollStream::shared(polls, job_id, polling) });
+        self.set(Self::Polling { stream: PollStream::shared(polls, job_id, polling, since) });
     }
 
     pub(super) fn stream(self: Pin<&mut Self>) -> Option<Pin<&mut PollStream<P>>> {

@@ -4,11 +4,19 @@ use crate::Error;
 
 /// How often to poll.
 ///
-/// The first poll goes out at once. If the daemon supports long polls (`Prefer: wait`), each poll then follows the one before, which
-/// the daemon holds until the state changes. Otherwise polls are [`interval`](PollPolicyBuilder::interval) apart; the interval grows by
-/// [`growth`](PollPolicyBuilder::growth) up to [`max_interval`](PollPolicyBuilder::max_interval) and is varied by
-/// [`jitter`](PollPolicyBuilder::jitter). `Retry-After` overrides the interval, up to
-/// [`max_retry_after`](PollPolicyBuilder::max_retry_after).
+/// # Why by age?
+///
+/// A short interval asks too often for a job of an hour, and a long one finds a job of 50 ms late. So the interval follows the age of the
+/// job, which is counted from the first call: the result is late by at most a fixed part of the time that the job has taken, an eighth
+/// unless set ([`age_fraction`](PollPolicyBuilder::age_fraction)), from [`min_interval`](PollPolicyBuilder::min_interval) up to
+/// [`max_interval`](PollPolicyBuilder::max_interval). It is varied by [`jitter`](PollPolicyBuilder::jitter).
+///
+/// The first poll goes out at once, except for a job that was just submitted while webhooks work. If the daemon supports long polls
+/// (`Prefer: wait`), each poll then follows the one before, which the daemon holds until the state changes. While webhooks work, polls are
+/// [`slow_interval`](PollPolicyBuilder::slow_interval) apart.
+///
+/// After a poll that failed, the pause is at least 250 ms, doubled with each further failure up to the maximum interval. `Retry-After`
+/// overrides it, up to [`max_retry_after`](PollPolicyBuilder::max_retry_after).
 ///
 /// ```
 /// # fn main() -> Result<(), foreman_client::Error> {
@@ -17,15 +25,15 @@ use crate::Error;
 ///
 /// let steady = PollPolicy::every(Duration::from_secs(2))?;
 /// let patient = PollPolicy::builder()
-///     .max_interval(Duration::from_secs(10))
+///     .max_interval(Duration::from_secs(60))
 ///     .long_poll(Duration::ZERO)
 ///     .build()?;
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct PollPolicy {
-    pub(super) interval: Duration,
-    pub(super) growth: f64,
+    pub(super) min_interval: Duration,
+    pub(super) age_fraction: f64,
     pub(super) max_interval: Duration,
     pub(super) jitter: f64,
     pub(super) max_retry_after: Duration,
@@ -41,22 +49,22 @@ impl PollPolicy {
         PollPolicyBuilder { policy: Self::default() }
     }
 
-    /// Polls every `interval`, without growth and without long polls.
+    /// Polls every `interval`, whatever the age of the job, and without long polls.
     ///
     /// # Errors
     ///
     /// [`Error::is_invalid`] for zero.
     pub fn every(interval: Duration) -> Result<Self, Error> {
-        Self::builder().interval(interval).max_interval(interval).long_poll(Duration::ZERO).build()
+        Self::builder().min_interval(interval).max_interval(interval).long_poll(Duration::ZERO).build()
     }
 }
 
 impl Default for PollPolicy {
     fn default() -> Self {
         Self {
-            interval: Duration::from_millis(250),
-            growth: 1.5,
-            max_interval: Duration::from_secs(2),
+            min_interval: Duration::from_millis(20),
+            age_fraction: 0.125,
+            max_interval: Duration::from_secs(10),
             jitter: 0.1,
             max_retry_after: Duration::from_secs(60),
             long_poll: Duration::from_secs(20),
@@ -75,19 +83,19 @@ pub struct PollPolicyBuilder {
 }
 
 impl PollPolicyBuilder {
-    /// The pause after the first poll; 250 ms unless set.
-    pub fn interval(mut self, interval: Duration) -> Self {
-        self.policy.interval = interval;
+    /// The shortest interval; 20 ms unless set.
+    pub fn min_interval(mut self, interval: Duration) -> Self {
+        self.policy.min_interval = interval;
         self
     }
 
-    /// The factor by which the interval grows with each poll, from 1 to 1,000; 1.5 unless set.
-    pub fn growth(mut self, factor: f64) -> Self {
-        self.policy.growth = factor;
+    /// The interval as a part of the age of the job, from 0 to 1,000; 0.125 unless set.
+    pub fn age_fraction(mut self, fraction: f64) -> Self {
+        self.policy.age_fraction = fraction;
         self
     }
 
-    /// The longest interval; 2 s unless set.
+    /// The longest interval; 10 s unless set.
     pub fn max_interval(mut self, interval: Duration) -> Self {
         self.policy.max_interval = interval;
         self
@@ -138,20 +146,20 @@ impl PollPolicyBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::is_invalid`], naming the option, for an interval or rate of zero, a growth under 1, a jitter outside 0 to 1, or a
-    /// maximum interval shorter than the first.
+    /// [`Error::is_invalid`], naming the option, for an interval or rate of zero, an age fraction outside 0 to 1,000, a jitter outside 0
+    /// to 1, or a maximum interval shorter than the minimum.
     pub fn build(self) -> Result<PollPolicy, Error> {
-        let PollPolicy { interval, growth, max_interval, jitter, slow_interval, max_rate, .. } = self.policy;
-        for (name, value) in [("interval", interval), ("slow_interval", slow_interval)] {
+        let PollPolicy { min_interval, age_fraction, max_interval, jitter, slow_interval, max_rate, .. } = self.policy;
+        for (name, value) in [("min_interval", min_interval), ("slow_interval", slow_interval)] {
             if value.is_zero() {
                 return Err(Error::invalid(name, "must not be zero"));
             }
         }
-        if max_interval < interval {
-            return Err(Error::invalid("max_interval", "must not be shorter than interval"));
+        if max_interval < min_interval {
+            return Err(Error::invalid("max_interval", "must not be shorter than min_interval"));
         }
-        if !(1.0..=1000.0).contains(&growth) {
-            return Err(Error::invalid("growth", "must be from 1 to 1000"));
+        if !(0.0..=1000.0).contains(&age_fraction) {
+            return Err(Error::invalid("age_fraction", "must be from 0 to 1000"));
         }
         if !(0.0..=1.0).contains(&jitter) {
             return Err(Error::invalid("jitter", "must be from 0 to 1"));
@@ -171,11 +179,11 @@ mod tests {
     fn invalid_option_is_named() {
         let policy = PollPolicy::builder;
         for (name, builder) in [
-            ("interval", policy().interval(Duration::ZERO)),
+            ("min_interval", policy().min_interval(Duration::ZERO)),
             ("slow_interval", policy().slow_interval(Duration::ZERO)),
-            ("max_interval", policy().interval(Duration::from_secs(3))),
-            ("growth", policy().growth(0.9)),
-            ("growth", policy().growth(f64::NAN)),
+            ("max_interval", policy().min_interval(Duration::from_secs(11))),
+            ("age_fraction", policy().age_fraction(-0.1)),
+            ("age_fraction", policy().age_fraction(f64::NAN)),
             ("jitter", policy().jitter(1.1)),
             ("jitter", policy().jitter(-0.1)),
             ("max_rate", policy().max_rate(0)),

@@ -4,12 +4,18 @@ use fastrand::Rng;
 
 use super::PollPolicy;
 
+/// The shortest pause after a failed poll, and between two long polls that the daemon did not hold.
+const FLOOR: Duration = Duration::from_millis(250);
+
+/// The longest pause in place of a slow one.
+const QUICKENED: Duration = Duration::from_secs(1);
+
 /// How often to poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pace {
     /// Polls are the only source.
     Steady,
-    /// Webhooks may come, and have not been seen to work. The first pause gives them time.
+    /// Webhooks may come, and have not been seen to work.
     Unproven,
     /// Webhooks work. Polls are for an event that is lost.
     Slow,
@@ -18,45 +24,79 @@ pub(crate) enum Pace {
 /// The pauses between the polls of one job by a [`PollPolicy`]. It has no clock.
 #[derive(Debug)]
 pub(super) struct PollSchedule {
-    /// How often the interval has grown. `None` before the first pause.
-    grown: Option<u16>,
     rng: Rng,
+    /// How many polls in a row have failed.
+    failures: u16,
+    /// There was no pause so far.
+    first: bool,
 }
 
 impl PollSchedule {
     pub(super) fn new(rng: Rng) -> Self {
-        Self { grown: None, rng }
+        Self { rng, failures: 0, first: true }
     }
 
-    /// The pause before the next poll.
-    pub(super) fn pause(&mut self, policy: &PollPolicy, pace: Pace, retry_after: Option<Duration>) -> Duration {
-        let first = self.grown.is_none();
-        let grown = self.grown.get_or_insert(0);
-        if let Some(asked) = retry_after {
-            // Never sooner than the interval, so that neither `Retry-After: 0` nor a limit of zero causes a flood of polls.
-            return asked.min(policy.max_retry_after).max(policy.interval);
-        }
+    /// The pause after a poll that returned the state of a job of this age.
+    pub(super) fn after_state(&mut self, policy: &PollPolicy, pace: Pace, age: Duration) -> Duration {
+        self.failures = 0;
         let interval = match pace {
             Pace::Slow => policy.slow_interval,
-            Pace::Steady | Pace::Unproven => {
-                let factor = policy.growth.powi(i32::from(*grown));
-                *grown = grown.saturating_add(1);
-                let seconds = policy.interval.as_secs_f64() * factor;
-                Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX).min(policy.max_interval)
-            }
+            Pace::Steady | Pace::Unproven => Self::interval(policy, age),
         };
-        // A random first phase spreads jobs that start together, after a restart for example; the jitter keeps them apart.
-        let factor = if first && policy.jitter > 0.0 {
+        self.vary(policy, interval)
+    }
+
+    /// The pause in place of a slow one that has begun: webhooks do not work, so that the job may have ended long ago.
+    pub(super) fn after_slow_pause(&mut self, policy: &PollPolicy, age: Duration) -> Duration {
+        let interval = Self::interval(policy, age).min(QUICKENED.max(policy.min_interval));
+        self.vary(policy, interval)
+    }
+
+    /// The pause after a poll that failed.
+    ///
+    /// It is never the short interval of a young job, since a daemon that fails must not be asked 50 times a second. That holds for
+    /// `Retry-After: 0` too.
+    pub(super) fn after_error(
+        &mut self,
+        policy: &PollPolicy,
+        pace: Pace,
+        age: Duration,
+        retry_after: Option<Duration>,
+    ) -> Duration {
+        let backoff = Self::floor(policy).saturating_mul(1 << self.failures.min(16)).min(policy.max_interval);
+        self.failures = self.failures.saturating_add(1);
+        let least = backoff.max(Self::interval(policy, age));
+        match retry_after {
+            Some(asked) => asked.min(policy.max_retry_after).max(least),
+            None if pace == Pace::Slow => self.vary(policy, policy.slow_interval),
+            None => self.vary(policy, least),
+        }
+    }
+
+    /// The pause after a response that the daemon held for `held`: none, unless that was short.
+    pub(super) fn after_long_poll(policy: &PollPolicy, held: Duration) -> Duration {
+        Self::floor(policy).saturating_sub(held)
+    }
+
+    /// A long poll that was held for that long was held, whatever the daemon says.
+    pub(super) fn floor(policy: &PollPolicy) -> Duration {
+        FLOOR.max(policy.min_interval).min(policy.max_interval)
+    }
+
+    /// The interval follows the age, so that the result of a job is late by a fixed part of the time that the job has taken.
+    fn interval(policy: &PollPolicy, age: Duration) -> Duration {
+        let part = Duration::try_from_secs_f64(age.as_secs_f64() * policy.age_fraction).unwrap_or(Duration::MAX);
+        part.clamp(policy.min_interval, policy.max_interval)
+    }
+
+    /// A random first phase spreads jobs that start together, after a restart for example; the jitter keeps them apart.
+    fn vary(&mut self, policy: &PollPolicy, interval: Duration) -> Duration {
+        let factor = if std::mem::take(&mut self.first) && policy.jitter > 0.0 {
             0.5 + self.rng.f64() / 2.0
         } else {
             1.0 + policy.jitter * (2.0 * self.rng.f64() - 1.0)
         };
         Duration::try_from_secs_f64(interval.as_secs_f64() * factor).unwrap_or(Duration::MAX)
-    }
-
-    /// The pause after a response that the daemon held for `held`: none, unless that was less than an interval.
-    pub(super) fn after_long_poll(policy: &PollPolicy, held: Duration) -> Duration {
-        policy.interval.saturating_sub(held)
     }
 }
 
@@ -70,75 +110,106 @@ mod tests {
         PollPolicy::builder().jitter(0.0).build().unwrap()
     }
 
-    #[test]
-    fn steady_pauses_grow_up_to_the_longest() {
-        let mut schedule = PollSchedule::new(Rng::with_seed(1));
-        let mut next = || schedule.pause(&exact(), Pace::Steady, None);
-        let pauses = [next(), next(), next(), next(), next(), next(), next(), next()];
-        assert_eq!(
-            pauses.map(|pause| pause.as_micros()),
-            [250_000, 375_000, 562_500, 843_750, 1_265_625, 1_898_437, 2_000_000, 2_000_000]
-        );
+    fn schedule() -> PollSchedule {
+        PollSchedule::new(Rng::with_seed(1))
     }
 
     #[test]
-    fn a_very_long_wait_overflows_nothing() {
-        let mut schedule = PollSchedule { grown: Some(u16::MAX), rng: Rng::with_seed(1) };
-        assert_eq!(schedule.pause(&exact(), Pace::Steady, None), MS(2_000));
-        assert_eq!(schedule.pause(&exact(), Pace::Steady, None), MS(2_000));
+    fn steady_pauses_follow_the_age() {
+        for (age, pause) in
+            [(0, 20), (100, 20), (160, 20), (400, 50), (8_000, 1_000), (80_000, 10_000), (1 << 40, 10_000)]
+        {
+            for pace in [Pace::Steady, Pace::Unproven] {
+                assert_eq!(schedule().after_state(&exact(), pace, MS(age)), MS(pause), "age {age} ms");
+            }
+        }
+        assert_eq!(schedule().after_state(&exact(), Pace::Steady, Duration::MAX), MS(10_000));
+    }
+
+    #[test]
+    fn slow_pauses_do_not_follow_the_age() {
+        for age in [0, 1_000, 1_000_000] {
+            assert_eq!(schedule().after_state(&exact(), Pace::Slow, MS(age)), MS(30_000));
+        }
+    }
+
+    #[test]
+    fn job_of_an_hour_is_polled_at_most_500_times() {
+        let (mut schedule, mut now, mut polls) = (schedule(), Duration::ZERO, 0);
+        while now < Duration::from_secs(3_600) {
+            now += schedule.after_state(&exact(), Pace::Steady, now);
+            polls += 1;
+        }
+        assert!((300..500).contains(&polls), "{polls}");
+    }
+
+    #[test]
+    fn fixed_interval_does_not_follow_the_age() {
+        let policy = PollPolicy::every(MS(2_000)).unwrap();
+        for age in [0, 1_000, 1_000_000] {
+            let pause = schedule().after_state(&policy, Pace::Steady, MS(age));
+            assert!(pause <= MS(2_200), "{pause:?}");
+        }
+    }
+
+    #[test]
+    fn pauses_after_errors_double_up_to_the_longest() {
+        let mut schedule = schedule();
+        let mut next = || schedule.after_error(&exact(), Pace::Steady, MS(10), None).as_millis();
+        assert_eq!(
+            [next(), next(), next(), next(), next(), next(), next()],
+            [250, 500, 1_000, 2_000, 4_000, 8_000, 10_000]
+        );
+        // A state ends the streak, and an old job is not asked more often because of an error.
+        schedule.after_state(&exact(), Pace::Steady, MS(10));
+        assert_eq!(schedule.after_error(&exact(), Pace::Steady, MS(16_000), None), MS(2_000));
+        for _ in 0..100_000 {
+            assert!(schedule.after_error(&exact(), Pace::Steady, Duration::MAX, None) <= MS(10_000));
+        }
+    }
+
+    #[test]
+    fn retry_after_is_obeyed_within_limits() {
+        let after = |asked| schedule().after_error(&exact(), Pace::Steady, MS(10), Some(asked));
+        assert_eq!([after(MS(0)), after(MS(7_000)), after(Duration::MAX)], [MS(250), MS(7_000), MS(60_000)]);
+        let policy = PollPolicy::builder().max_retry_after(Duration::ZERO).build().unwrap();
+        assert_eq!(schedule().after_error(&policy, Pace::Slow, MS(10), Some(MS(30_000))), MS(250));
     }
 
     #[test]
     fn longest_intervals_saturate() {
-        let policy =
-            PollPolicy::builder().interval(Duration::MAX).max_interval(Duration::MAX).slow_interval(Duration::MAX);
+        let policy = PollPolicy::builder()
+            .min_interval(Duration::MAX)
+            .max_interval(Duration::MAX)
+            .slow_interval(Duration::MAX)
+            .age_fraction(1_000.0);
         for policy in [policy.clone().build().unwrap(), policy.jitter(0.0).build().unwrap()] {
             for seed in 0..20 {
                 let mut schedule = PollSchedule::new(Rng::with_seed(seed));
                 for pace in [Pace::Steady, Pace::Slow, Pace::Slow, Pace::Unproven] {
-                    assert!(schedule.pause(&policy, pace, None) > Duration::from_secs(u64::MAX / 4));
+                    let pause = schedule.after_state(&policy, pace, Duration::MAX);
+                    assert!(pause > Duration::from_secs(u64::MAX / 4));
+                    assert!(
+                        schedule.after_error(&policy, pace, Duration::MAX, None) > Duration::from_secs(u64::MAX / 4)
+                    );
                 }
             }
         }
     }
 
     #[test]
-    fn retry_after_limit_of_zero_means_the_interval() {
-        let mut schedule = PollSchedule::new(Rng::with_seed(1));
-        let policy = PollPolicy::builder().max_retry_after(Duration::ZERO).build().unwrap();
-        assert_eq!(schedule.pause(&policy, Pace::Steady, Some(MS(30_000))), MS(250));
-    }
-
-    #[test]
-    fn slow_pauses_do_not_grow_and_do_not_make_the_steady_ones_grow() {
-        let mut schedule = PollSchedule::new(Rng::with_seed(1));
-        assert_eq!(schedule.pause(&exact(), Pace::Slow, None), MS(30_000));
-        assert_eq!(schedule.pause(&exact(), Pace::Slow, None), MS(30_000));
-        assert_eq!(schedule.pause(&exact(), Pace::Steady, None), MS(250));
-    }
-
-    #[test]
-    fn retry_after_is_obeyed_up_to_the_limit() {
-        let mut schedule = PollSchedule::new(Rng::with_seed(1));
-        let policy = PollPolicy::default();
-        assert_eq!(schedule.pause(&policy, Pace::Steady, Some(MS(7_000))), MS(7_000));
-        assert_eq!(schedule.pause(&policy, Pace::Slow, Some(Duration::MAX)), MS(60_000));
-    }
-
-    #[test]
-    fn the_first_phase_is_random_and_the_rest_jitters() {
-        let policy = PollPolicy::builder().growth(1.0).build().unwrap();
+    fn first_phase_is_random_and_the_rest_jitters() {
         for seed in 0..200 {
             let mut schedule = PollSchedule::new(Rng::with_seed(seed));
-            let first = schedule.pause(&policy, Pace::Steady, None);
-            assert!((MS(125)..=MS(250)).contains(&first), "seed {seed}: {first:?}");
-            let second = schedule.pause(&policy, Pace::Steady, None);
-            assert!((MS(225)..=MS(275)).contains(&second), "seed {seed}: {second:?}");
+            let mut next = || schedule.after_state(&PollPolicy::default(), Pace::Steady, MS(8_000));
+            let (first, second) = (next(), next());
+            assert!((MS(500)..=MS(1_000)).contains(&first), "seed {seed}: {first:?}");
+            assert!((MS(900)..=MS(1_100)).contains(&second), "seed {seed}: {second:?}");
         }
     }
 
     #[test]
-    fn a_held_answer_is_followed_at_once_but_not_by_a_storm() {
+    fn held_response_is_followed_at_once_but_not_by_a_flood() {
         assert_eq!(PollSchedule::after_long_poll(&exact(), MS(20_000)), Duration::ZERO);
         assert_eq!(PollSchedule::after_long_poll(&exact(), MS(50)), MS(200));
     }

@@ -18,13 +18,13 @@ use super::schedule::{Pace, PollSchedule};
 use crate::api::{GetJob, Polled};
 use crate::{BoxError, Error, JobId, JobStatus};
 
-/// How many long polls that return a new state within an interval may follow each other without a pause.
+/// How many long polls that return a new state within 250 ms may follow each other without a pause.
 const MAX_QUICK: u8 = 8;
 
 /// A stream of the states of a job, one for each poll.
 ///
 /// The first poll goes out at once. If the daemon supports long polls, the next one is held by it until the state changes; otherwise the
-/// pauses follow the [`PollPolicy`]. The stream ends after a terminal state. An error does not end it: the next poll goes out after
+/// pauses follow the [`PollPolicy`], by the time since the stream was made. The stream ends after a terminal state. An error does not end it: the next poll goes out after
 /// a pause, and the reader decides when to give up.
 ///
 /// ```
@@ -58,10 +58,12 @@ pub struct PollStream<P: Service<GetJob>> {
     job_id: JobId,
     polling: Arc<Polling>,
     schedule: PollSchedule,
+    /// The age of the job is counted from then.
+    since: Instant,
     pace: Pace,
     /// A state was returned, so that the daemon can be asked to hold the response until there is another.
     has_state: bool,
-    /// How many consecutive long polls returned a new state within an interval.
+    /// How many consecutive long polls returned a new state within 250 ms.
     quick: u8,
     /// `poll_now` was called while a poll was in flight, whose response may be older than the reason for the call.
     poll_again: bool,
@@ -114,7 +116,11 @@ enum Yielded {
     /// It is the first state; the next poll may be a long poll.
     First,
     /// It came at once.
-    AtOnce { retry_after: Option<Duration> },
+    AtOnce,
+    /// It came at once, and the slow pause after it has ended.
+    Quickened,
+    /// The poll failed.
+    Failed { retry_after: Option<Duration> },
 }
 
 impl<P> PollStream<P>
@@ -123,15 +129,17 @@ where
 {
     /// Polls `job_id` by `service`, such as an [`Api`](crate::Api).
     pub fn new(service: P, job_id: JobId, policy: PollPolicy) -> Self {
-        Self::shared(service, job_id, Polling::new(policy))
+        Self::shared(service, job_id, Polling::new(policy), Instant::now())
     }
 
-    pub(crate) fn shared(service: P, job_id: JobId, polling: Arc<Polling>) -> Self {
+    /// `since`: the start of the age of the job.
+    pub(crate) fn shared(service: P, job_id: JobId, polling: Arc<Polling>, since: Instant) -> Self {
         Self {
             service,
             job_id,
             polling,
             schedule: PollSchedule::new(Rng::new()),
+            since,
             pace: Pace::Steady,
             has_state: false,
             quick: 0,
@@ -152,7 +160,7 @@ where
         let mut this = self.project();
         let slow = std::mem::replace(this.pace, pace) == Pace::Slow;
         if slow && pace != Pace::Slow && matches!(*this.state, State::Pausing(_)) {
-            this.state.set(State::Yielded(Yielded::AtOnce { retry_after: None }));
+            this.state.set(State::Yielded(Yielded::Quickened));
         }
     }
 
@@ -164,6 +172,14 @@ where
             StateProj::Due { urgent: true } | StateProj::Over => {}
             StateProj::Reserved { reservation, .. } if reservation.urgent => {}
             _ => this.state.set(State::Due { urgent: true }),
+        }
+    }
+
+    /// Begins with a pause in place of a poll.
+    pub(crate) fn begin_with_pause(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        if matches!(*this.state, State::Due { urgent: false }) {
+            this.state.set(State::Yielded(Yielded::AtOnce));
         }
     }
 
@@ -235,15 +251,18 @@ where
                 }
                 // Yielded -> Pausing | Due
                 StateProj::Yielded(yielded) => {
-                    let policy = &this.polling.policy;
+                    let (policy, age) = (&this.polling.policy, this.since.elapsed());
                     let pause = match *yielded {
                         Yielded::Held(held) => PollSchedule::after_long_poll(policy, held),
                         Yielded::Changed => Duration::ZERO,
                         Yielded::First if *this.pace == Pace::Steady && this.polling.allows_long_polls() => {
                             Duration::ZERO
                         }
-                        Yielded::First => this.schedule.pause(policy, *this.pace, None),
-                        Yielded::AtOnce { retry_after } => this.schedule.pause(policy, *this.pace, retry_after),
+                        Yielded::First | Yielded::AtOnce => this.schedule.after_state(policy, *this.pace, age),
+                        Yielded::Quickened => this.schedule.after_slow_pause(policy, age),
+                        Yielded::Failed { retry_after } => {
+                            this.schedule.after_error(policy, *this.pace, age, retry_after)
+                        }
                     };
                     let next =
                         if pause.is_zero() { State::Due { urgent: false } } else { State::Pausing(sleep(pause)) };
@@ -263,9 +282,9 @@ where
 impl<P: Service<GetJob>> PollStream<P> {
     /// Stores what the response shows of the state and of long polls, and decides what it means for the pause after it.
     ///
-    /// A long poll that returns a new state sooner than an interval is followed at once, so that the states of a quick job come as
+    /// A long poll that returns a new state sooner than 250 ms is followed at once, so that the states of a quick job come as
     /// quickly; but only some times in a row, since a daemon may return a new state each time. One that returns the same state
-    /// sooner than that is paced by the interval, so that a daemon that only claims to hold responses causes no flood of polls.
+    /// sooner than that is paced, so that a daemon that only claims to hold responses causes no flood of polls.
     fn learn(self: Pin<&mut Self>, outcome: PollOutcome) -> (Result<JobStatus, Error>, Yielded) {
         let this = self.project();
         match outcome.response {
@@ -275,7 +294,7 @@ impl<P: Service<GetJob>> PollStream<P> {
                 *this.etag = etag;
                 let first = !std::mem::replace(this.has_state, true);
                 let yielded = match outcome.held {
-                    Some(held) if held >= this.polling.policy.interval => {
+                    Some(held) if held >= PollSchedule::floor(&this.polling.policy) => {
                         *this.quick = 0;
                         Yielded::Held(held)
                     }
@@ -285,7 +304,7 @@ impl<P: Service<GetJob>> PollStream<P> {
                     }
                     Some(held) => Yielded::Held(held),
                     None if first => Yielded::First,
-                    None => Yielded::AtOnce { retry_after: None },
+                    None => Yielded::AtOnce,
                 };
                 (Ok(status), yielded)
             }
@@ -295,7 +314,7 @@ impl<P: Service<GetJob>> PollStream<P> {
                     *this.etag = None;
                 }
                 let retry_after = error.retry_after();
-                (Err(error), Yielded::AtOnce { retry_after })
+                (Err(error), Yielded::Failed { retry_after })
             }
         }
     }

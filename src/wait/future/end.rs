@@ -66,6 +66,8 @@ where
         let error = error.with_job(job_id, submission.key().cloned(), last_state).with_daemon(submission.daemon());
         let error =
             if *this.polls > 0 { error.with_waited(this.submission.shared().elapsed(), *this.polls) } else { error };
+        let error =
+            if this.machine.is_by_id() { error } else { error.with_drop_policy(this.shared.drop_policy(submission)) };
         submission.update(|state| state.wait_failed(error.clone()));
         error
     }

@@ -72,6 +72,8 @@ pub(crate) enum Action {
     PresumeLost,
     /// Start to poll.
     Poll,
+    /// Start to poll, with a pause if webhooks work.
+    PollLater,
     /// Poll without a pause.
     PollNow,
     /// Poll afresh, for the last time.

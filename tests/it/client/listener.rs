@@ -15,7 +15,7 @@ async fn service_outlives_its_client_with_webhooks() {
     let daemon = Daemon::builder().backend(echo).webhook_secret(SECRET).start().await.unwrap();
     // Without webhooks, the second poll would come after an hour.
     let hour = Duration::from_secs(3600);
-    let policy = PollPolicy::builder().interval(hour).max_interval(hour).long_poll(Duration::ZERO).build().unwrap();
+    let policy = PollPolicy::builder().min_interval(hour).max_interval(hour).long_poll(Duration::ZERO).build().unwrap();
     let client = Client::builder(daemon.url()).webhook_secret(SECRET).poll_policy(policy).build().await.unwrap();
     let jobs = client.jobs();
     drop(client);

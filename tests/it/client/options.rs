@@ -34,7 +34,7 @@ async fn invalid_options_are_named() {
     assert_invalid("max_webhook_body", client().max_webhook_body(0)).await;
     assert!(mounted().build().await.is_ok());
     assert_invalid("deadline", client().deadline(Duration::ZERO)).await;
-    assert_invalid("interval", client().poll_interval(Duration::ZERO)).await;
+    assert_invalid("min_interval", client().poll_interval(Duration::ZERO)).await;
     assert_invalid("request_timeout", client().request_timeout(Duration::ZERO)).await;
     assert_invalid("max_response_size", client().max_response_size(0)).await;
     let transport = foreman_client::api::Transport::builder().connect_timeout(Duration::ZERO);

@@ -1,12 +1,12 @@
 use tokio::io::AsyncReadExt as _;
 
-use super::{AxumHarness, CHAT, assert_result, problem, read};
+use super::{AxumHarness, CHAT, Settings, assert_result, problem, read};
 use crate::raw::send;
 use crate::support::{bounded, eventually, job_id};
 
 #[tokio::test]
 async fn job_limit_sheds_callers() {
-    let harness = AxumHarness::with(|settings| settings.jobs = 1).await;
+    let harness = AxumHarness::with(|settings| Settings { jobs: 1, ..settings }).await;
     let first = harness.send("/chat", CHAT).await;
     let id = harness.gate.run_started().await.job_id().clone();
     for path in ["/chat", "/chat/events"] {
@@ -30,7 +30,7 @@ async fn job_limit_sheds_callers() {
 
 #[tokio::test]
 async fn request_limit_sheds_callers_and_not_events() {
-    let harness = AxumHarness::with(|settings| settings.requests = 1).await;
+    let harness = AxumHarness::with(|settings| Settings { requests: 1, ..settings }).await;
     let first = harness.send("/chat", CHAT).await;
     let id = harness.gate.run_started().await.job_id().clone();
     let response = harness.get(&job_id("7")).await;
@@ -47,9 +47,9 @@ async fn request_limit_sheds_callers_and_not_events() {
 async fn stalled_peers_are_disconnected() {
     let harness = AxumHarness::new().await;
     // The paused clock advances to the timeouts of the server.
-    let mut head = send(harness.gateway.address(), "POST /chat HT").await;
+    let mut head = send(harness.gateway.address, "POST /chat HT").await;
     let _ = bounded(head.read_to_end(&mut Vec::new())).await;
-    let body = send(harness.gateway.address(), "POST /chat HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n{").await;
+    let body = send(harness.gateway.address, "POST /chat HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n{").await;
     assert_eq!(read(body).await.status, 408);
     assert_eq!(harness.daemon.stats().accepted, 0);
 }

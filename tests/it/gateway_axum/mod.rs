@@ -1,6 +1,6 @@
 //! The gateway of the axum example. Callers use raw sockets.
 
-#[path = "../../../examples/gateway_axum/gateway/mod.rs"]
+#[path = "../../../examples/gateway_axum/gateway.rs"]
 mod gateway;
 
 mod events;
@@ -28,10 +28,10 @@ struct AxumHarness {
 
 impl AxumHarness {
     async fn new() -> Self {
-        Self::with(|_| ()).await
+        Self::with(|settings| settings).await
     }
 
-    async fn with(configure: impl FnOnce(&mut Settings)) -> Self {
+    async fn with(configure: impl FnOnce(Settings) -> Settings) -> Self {
         let (gate, daemon) = signing_daemon().await;
         let gateway = start_gateway(&daemon.url(), configure).await;
         Self { gate, daemon, gateway }
@@ -46,7 +46,7 @@ impl AxumHarness {
     }
 
     fn client(&self) -> &Client {
-        self.gateway.client()
+        &self.gateway.client
     }
 }
 
@@ -55,20 +55,19 @@ async fn signing_daemon() -> (BoundedGate, Daemon) {
     gated_daemon(Daemon::builder().webhook_secret(SECRET)).await
 }
 
-async fn start_gateway(url: &str, configure: impl FnOnce(&mut Settings)) -> Gateway {
-    let mut settings = Settings::new(url);
+async fn start_gateway(url: &str, configure: impl FnOnce(Settings) -> Settings) -> Gateway {
+    let mut settings = Settings::new(Client::builder(url));
     settings.webhook_secret = Some(SECRET.to_owned());
-    configure(&mut settings);
-    Gateway::start(settings).await.unwrap()
+    Gateway::start(configure(settings)).await.unwrap()
 }
 
 async fn post(gateway: &Gateway, path: &str, body: &str) -> TcpStream {
-    bounded(send(gateway.address(), request("POST", path, &["Content-Type: application/json"], body))).await
+    bounded(send(gateway.address, request("POST", path, &["Content-Type: application/json"], body))).await
 }
 
 async fn get(gateway: &Gateway, id: &JobId) -> RawResponse {
     let request = request("GET", &format!("/jobs/{id}"), &[], "");
-    read(bounded(send(gateway.address(), request)).await).await
+    read(bounded(send(gateway.address, request)).await).await
 }
 
 /// Reads the response on a connection.

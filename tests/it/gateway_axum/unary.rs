@@ -1,12 +1,12 @@
 use foreman_client::DropPolicy;
 
-use super::{AxumHarness, CHAT, assert_result, ended, problem, read};
+use super::{AxumHarness, CHAT, Settings, assert_result, ended, problem, read};
 use crate::support::{eventually, job_id, seconds};
 
 #[tokio::test]
 async fn chat_returns_result_and_job_id() {
     let harness = AxumHarness::new().await;
-    let body = r#"{"model":"m","messages":[{"b" : 1.0}],"options":{ "t":1e0 },"think":"high","stream":true,"x":1}"#;
+    let body = r#"{"model":"m","messages":[{"b" : 1.0}],"options":{ "t":1e0 },"think":"high","stream":true}"#;
     let caller = harness.send("/chat", body).await;
     let chat = harness.gate.run_started().await;
     // The backend receives the fields of the request unchanged.
@@ -32,7 +32,8 @@ async fn invalid_input_is_a_problem_with_field() {
         (r#"{"model":"m","messages":["hi"]}"#, "messages"),
         (r#"{"model":"m","messages":"hi"}"#, "messages"),
         (r#"{"model":7,"messages":[]}"#, "model"),
-        ("{", "body"),
+        (r#"{"model":"m","messages":[],"x":1}"#, "`x`"),
+        ("{", "JSON"),
     ] {
         for path in ["/chat", "/chat/events"] {
             let problem = problem(&read(harness.send(path, body).await).await, 400);
@@ -52,7 +53,8 @@ async fn unknown_job_is_not_found() {
 #[tokio::test]
 async fn deadline_returns_job_id_to_attach() {
     // Long enough for the submission on a busy machine.
-    let harness = AxumHarness::with(|settings| settings.deadline = seconds(3)).await;
+    let harness =
+        AxumHarness::with(|settings| Settings { client: settings.client.deadline(seconds(3)), ..settings }).await;
     let response = read(harness.send("/chat", CHAT).await).await;
     let id = harness.gate.run_started().await.job_id().clone();
     let problem = problem(&response, 504);
@@ -81,7 +83,9 @@ async fn disconnect_detaches_job() {
 
 #[tokio::test]
 async fn disconnect_cancels_job_by_policy() {
-    let harness = AxumHarness::with(|settings| settings.on_drop = DropPolicy::Cancel).await;
+    let harness =
+        AxumHarness::with(|settings| Settings { client: settings.client.on_drop(DropPolicy::Cancel), ..settings })
+            .await;
     for path in ["/chat", "/chat/events"] {
         let caller = harness.send(path, CHAT).await;
         let id = harness.gate.run_started().await.job_id().clone();

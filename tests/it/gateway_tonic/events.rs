@@ -1,6 +1,6 @@
 use tonic::Streaming;
 
-use super::gateway::proto::{ChatEvent, ChatReply, Event};
+use super::proto::{ChatEvent, ChatReply, Event};
 use super::{TonicHarness, chat_events, job_id};
 use crate::raw::submit;
 use crate::support::bounded;

@@ -1,12 +1,12 @@
 use foreman_client::tonic014::PUSHBACK;
 use tonic::Code;
 
-use super::{TonicHarness, assert_result, chat_error, chat_events, job_id, spawn_chat, value};
+use super::{Settings, TonicHarness, assert_result, chat_error, chat_events, job_id, spawn_chat, value};
 use crate::support::bounded;
 
 #[tokio::test]
 async fn job_limit_sheds_callers() {
-    let mut harness = TonicHarness::with(|settings| settings.jobs = 1).await;
+    let mut harness = TonicHarness::with(|settings| Settings { jobs: 1, ..settings }).await;
     let first = spawn_chat(&harness.caller);
     let id = harness.gate.run_started().await.job_id().clone();
     let unary = chat_error(&mut harness.caller).await;

@@ -1,7 +1,9 @@
 //! The gateway of the tonic example. Callers use its gRPC client.
 
-#[path = "../../../examples/gateway_tonic/gateway/mod.rs"]
+#[path = "../../../examples/gateway_tonic/gateway.rs"]
 mod gateway;
+#[path = "../../../examples/gateway_tonic/proto.rs"]
+mod proto;
 
 mod events;
 mod limits;
@@ -16,8 +18,8 @@ use tonic::metadata::MetadataMap;
 use tonic::transport::Endpoint;
 use tonic::{Request, Response, Status, Streaming};
 
-use self::gateway::proto::{AttachRequest, ChatClient, ChatEvent, ChatReply, ChatRequest};
 use self::gateway::{Gateway, Settings};
+use self::proto::{AttachRequest, ChatClient, ChatEvent, ChatReply, ChatRequest};
 use crate::support::{BoundedGate, SECRET, bounded, gated_daemon};
 
 struct TonicHarness {
@@ -29,10 +31,10 @@ struct TonicHarness {
 
 impl TonicHarness {
     async fn new() -> Self {
-        Self::with(|_| ()).await
+        Self::with(|settings| settings).await
     }
 
-    async fn with(configure: impl FnOnce(&mut Settings)) -> Self {
+    async fn with(configure: impl FnOnce(Settings) -> Settings) -> Self {
         let (gate, daemon) = signing_daemon().await;
         let gateway = start_gateway(&daemon.url(), configure).await;
         let caller = connect(&gateway).await;
@@ -40,7 +42,7 @@ impl TonicHarness {
     }
 
     fn client(&self) -> &Client {
-        self.gateway.client()
+        &self.gateway.client
     }
 }
 
@@ -49,15 +51,13 @@ async fn signing_daemon() -> (BoundedGate, Daemon) {
     gated_daemon(Daemon::builder().webhook_secret(SECRET)).await
 }
 
-async fn start_gateway(url: &str, configure: impl FnOnce(&mut Settings)) -> Gateway {
-    let mut settings = Settings::new(url);
-    settings.webhook_secret = Some(SECRET.to_owned());
-    configure(&mut settings);
-    Gateway::start(settings).await.unwrap()
+async fn start_gateway(url: &str, configure: impl FnOnce(Settings) -> Settings) -> Gateway {
+    let settings = Settings::new(Client::builder(url).webhook_secret(SECRET));
+    Gateway::start(configure(settings)).await.unwrap()
 }
 
 async fn connect(gateway: &Gateway) -> ChatClient {
-    let url = format!("http://{}", gateway.address());
+    let url = format!("http://{}", gateway.address);
     ChatClient::new(bounded(Endpoint::from_shared(url).unwrap().connect()).await.unwrap())
 }
 

@@ -6,7 +6,8 @@ use tonic::Code;
 
 use super::events::state;
 use super::{
-    TonicHarness, assert_result, attach, chat_error, chat_events, connect, job_id, spawn_chat, start_gateway, value,
+    Settings, TonicHarness, assert_result, attach, chat_error, chat_events, connect, job_id, spawn_chat, start_gateway,
+    value,
 };
 use crate::support::{bounded, eventually};
 
@@ -28,7 +29,7 @@ async fn shutdown_drains_waits_and_rejects_new_jobs() {
 #[tokio::test]
 async fn drain_timeout_returns_job_id_to_attach() {
     let TonicHarness { gate, daemon, gateway: first, mut caller } =
-        TonicHarness::with(|settings| settings.drain = Duration::ZERO).await;
+        TonicHarness::with(|settings| Settings { drain: Duration::ZERO, ..settings }).await;
     let call = spawn_chat(&caller);
     let id = gate.run_started().await.job_id().clone();
     // The gateway needs the job id for its response.
@@ -39,7 +40,7 @@ async fn drain_timeout_returns_job_id_to_attach() {
     assert_eq!(value(status.metadata(), MAY_BE_RUNNING), Some("true"));
     assert_eq!(chat_error(&mut caller).await.code(), Code::Unavailable);
 
-    let second = start_gateway(&daemon.url(), |_| ()).await;
+    let second = start_gateway(&daemon.url(), |settings| settings).await;
     gate.open(1);
     assert_result(attach(&mut connect(&second).await, &id).await, &id);
     assert_eq!((daemon.executions(&id).await, daemon.stats().accepted), (1, 1));
@@ -48,7 +49,7 @@ async fn drain_timeout_returns_job_id_to_attach() {
 #[tokio::test]
 async fn drain_timeout_ends_stream_with_status() {
     let TonicHarness { gate, daemon, gateway, mut caller } =
-        TonicHarness::with(|settings| settings.drain = Duration::ZERO).await;
+        TonicHarness::with(|settings| Settings { drain: Duration::ZERO, ..settings }).await;
     let mut events = chat_events(&mut caller).await.unwrap().into_inner();
     let id = gate.run_started().await.job_id().clone();
     while state(&mut events).await != "running" {}

@@ -2,8 +2,8 @@ use foreman_client::tonic014::{LAST_STATE, MAY_BE_RUNNING};
 use foreman_client::{DropPolicy, JobId};
 use tonic::{Code, Request};
 
-use super::gateway::proto::ChatRequest;
-use super::{TonicHarness, assert_result, attach, chat, chat_events, job_id, spawn_chat, value};
+use super::proto::ChatRequest;
+use super::{Settings, TonicHarness, assert_result, attach, chat, chat_events, job_id, spawn_chat, value};
 use crate::raw::ended;
 use crate::support::{bounded, eventually, seconds};
 
@@ -88,7 +88,9 @@ async fn disconnect_detaches_job() {
 
 #[tokio::test]
 async fn disconnect_cancels_job_by_policy() {
-    let harness = TonicHarness::with(|settings| settings.on_drop = DropPolicy::Cancel).await;
+    let harness =
+        TonicHarness::with(|settings| Settings { client: settings.client.on_drop(DropPolicy::Cancel), ..settings })
+            .await;
     let call = spawn_chat(&harness.caller);
     let id = harness.gate.run_started().await.job_id().clone();
     call.abort();

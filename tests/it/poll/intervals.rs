@@ -21,7 +21,7 @@ async fn poll_times(policy: PollPolicy, n: usize) -> Vec<Duration> {
 #[tokio::test(start_paused = true)]
 async fn intervals_grow_to_maximum() {
     let times = poll_times(exact_polls().build().unwrap(), 7).await;
-    assert_eq!(times, [0, 1, 3, 7, 15, 23, 31].map(seconds));
+    assert_eq!(times, [0, 1, 2, 4, 8, 16, 24].map(seconds));
 }
 
 #[tokio::test(start_paused = true)]
@@ -53,7 +53,7 @@ async fn pause_starts_with_next_read() {
     let (_, first) = respond_once(&mut stream, &mut daemon, respond_running).await;
     tokio::time::sleep(seconds(10)).await;
     let (_, second) = respond_once(&mut stream, &mut daemon, respond_running).await;
-    assert_eq!((first, second), (seconds(0), seconds(11)));
+    assert_eq!((first, second), (seconds(0), seconds(18)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -70,12 +70,12 @@ async fn retry_after_is_capped_and_keeps_interval() {
     assert_eq!(respond_busy("5").await, seconds(0));
     assert_eq!(respond_busy("3600").await, seconds(5));
     assert_eq!(respond_busy("Sun, 06 Nov 1994 08:49:37 GMT").await, seconds(45));
-    // A date in the past and 0 mean the shortest interval. An invalid value means the regular interval.
-    assert_eq!(respond_busy("0").await, seconds(46));
-    assert_eq!(respond_busy("soon").await, seconds(47));
-    assert_eq!(respond_busy("2").await, seconds(48));
-    assert_eq!(respond_once(&mut stream, &mut daemon, respond_running).await.1, seconds(50));
-    assert_eq!(respond_once(&mut stream, &mut daemon, respond_running).await.1, seconds(52));
+    // A date in the past, 0 and an invalid value mean the regular interval, which is the shortest pause.
+    assert_eq!(respond_busy("0").await, seconds(53));
+    assert_eq!(respond_busy("soon").await, seconds(61));
+    assert_eq!(respond_busy("2").await, seconds(69));
+    assert_eq!(respond_once(&mut stream, &mut daemon, respond_running).await.1, seconds(77));
+    assert_eq!(respond_once(&mut stream, &mut daemon, respond_running).await.1, seconds(85));
 }
 
 #[tokio::test(start_paused = true)]

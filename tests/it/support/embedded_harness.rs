@@ -93,7 +93,7 @@ impl EventEndpoint {
 }
 
 pub(crate) fn fast_polls() -> PollPolicy {
-    PollPolicy::builder().interval(millis(1)).max_interval(millis(5)).build().unwrap()
+    PollPolicy::builder().min_interval(millis(1)).max_interval(millis(5)).build().unwrap()
 }
 
 pub(crate) fn fast_retries() -> RetrySubmission {

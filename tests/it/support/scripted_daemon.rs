@@ -4,6 +4,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use foreman_client::api::Call;
 use foreman_client::{Api, BoxError, Error};
+use futures_util::FutureExt as _;
 use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, timeout};
@@ -15,6 +16,8 @@ use super::{ScriptedBody, bounded_paused, job_json};
 /// The HTTP client of a [`ScriptedDaemon`].
 pub(crate) type MockHttp = Mock<Request<Full<Bytes>>, Response<ScriptedBody>>;
 pub(crate) type MockApi = Api<MockHttp>;
+
+type Exchange = (Request<Full<Bytes>>, SendResponse<Response<ScriptedBody>>);
 
 /// The daemon's side of a mock HTTP client. The test takes each request and responds to it, on paused time.
 pub(crate) struct ScriptedDaemon {
@@ -47,7 +50,18 @@ impl ScriptedDaemon {
     /// The next request of any method.
     pub(crate) async fn next(&mut self) -> ReceivedRequest {
         let next = bounded_paused(self.handle.next_request()).await;
-        let (request, response) = next.expect("the client is dropped");
+        self.received(next.expect("the client is dropped")).await
+    }
+
+    /// The next request that has come by now.
+    pub(crate) async fn next_now(&mut self) -> Option<ReceivedRequest> {
+        match self.handle.next_request().now_or_never()? {
+            Some(next) => Some(self.received(next).await),
+            None => None,
+        }
+    }
+
+    async fn received(&self, (request, response): Exchange) -> ReceivedRequest {
         let (head, body) = request.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         ReceivedRequest {

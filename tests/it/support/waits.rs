@@ -11,11 +11,11 @@ use super::{MockApi, ScriptedDaemon, bounded_paused, job_id, request};
 pub(crate) type MockWait = Wait<MockApi, MockApi>;
 pub(crate) type WaitTask = JoinHandle<Result<JobResult, Error>>;
 
-/// Polls at 0, 1, 3, 7, 15, 23 s and then every 8 s, without jitter and without long polls.
+/// Polls at 0, 1, 2, 4, 8, 16 s and then every 8 s, without jitter and without long polls.
 pub(crate) fn exact_polls() -> PollPolicyBuilder {
     PollPolicy::builder()
-        .interval(Duration::from_secs(1))
-        .growth(2.0)
+        .min_interval(Duration::from_secs(1))
+        .age_fraction(1.0)
         .max_interval(Duration::from_secs(8))
         .jitter(0.0)
         .long_poll(Duration::ZERO)

@@ -66,6 +66,11 @@ impl WebhookHarness {
         self.receiver.clone().oneshot(event).await.unwrap().status()
     }
 
+    /// The service below the wait.
+    pub(crate) fn api(&self) -> MockApi {
+        self.api.clone()
+    }
+
     pub(crate) fn close_receiver(&self) {
         self.receiver.close();
     }

@@ -29,7 +29,7 @@ fn ten_seconds(layer: WaitLayerBuilder<MockApi>) -> WaitLayerBuilder<MockApi> {
 
 /// Responds to the polls before the deadline.
 async fn respond_until_deadline(daemon: &mut ScriptedDaemon) {
-    for at in [0, 1, 3, 7] {
+    for at in [0, 1, 2, 4, 8] {
         let poll = daemon.next_get().await;
         assert_eq!(poll.at, seconds(at));
         poll.respond_state("running");
@@ -58,12 +58,12 @@ async fn deadline_error_has_job_state_and_polls() {
     daemon.next_get().await.respond_state("running");
     let error = waiting.await.unwrap().unwrap_err();
     assert!(error.is_deadline() && error.is_timeout() && error.may_be_running() && !error.is_safe_to_resubmit());
-    assert_eq!((error.elapsed(), error.polls()), (Some(seconds(10)), Some(5)));
+    assert_eq!((error.elapsed(), error.polls()), (Some(seconds(10)), Some(6)));
     assert_eq!((error.job_id().unwrap().as_str(), error.last_state()), ("7", Some(&JobState::Running)));
     assert_eq!(error.idempotency_key(), Some(&request.submission().idempotency_key()));
     assert_eq!(
         error.to_string(),
-        "job not finished within the deadline of 10s (job 7, last state running, 5 polls in 10s)"
+        "job not finished within the deadline of 10s (job 7, last state running, 6 polls in 10s)"
     );
     daemon.quiet_for(seconds(1_000)).await;
 

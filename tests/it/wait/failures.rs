@@ -12,7 +12,7 @@ use crate::support::{
 
 /// A poll every second.
 fn each_second() -> PollPolicyBuilder {
-    exact_polls().growth(1.0).max_interval(seconds(1))
+    exact_polls().max_interval(seconds(1))
 }
 
 /// A failure budget of ten seconds.

@@ -1,9 +1,12 @@
 //! How often a wait polls while webhooks work, and after they stop.
 
+use foreman_client::source::PollPolicy;
 use foreman_client::{Notifier, WaitLayer};
 use tower::Layer;
 
-use crate::support::{ScriptedDaemon, WebhookHarness, exact_polls, request, seconds, spawn_attach, spawn_wait};
+use crate::support::{
+    ScriptedDaemon, WebhookHarness, exact_polls, polling_wait_with, request, seconds, spawn_attach, spawn_wait,
+};
 
 /// Runs a job with an event for each state. Returns the times of its polls in seconds.
 async fn polls_with_events(harness: &mut WebhookHarness) -> Vec<u64> {
@@ -45,17 +48,18 @@ async fn polls_without_events(harness: &mut WebhookHarness) -> Vec<u64> {
 async fn polls_slow_down_while_webhooks_work() {
     let mut harness = WebhookHarness::signed();
     // Before the first event: regular intervals.
-    assert_eq!(polls_without_events(&mut harness).await, [0, 1, 3, 7]);
+    assert_eq!(polls_without_events(&mut harness).await, [0, 1, 2, 4]);
     assert_eq!(harness.wait.stats().rescued, 0);
     // The first event proves that webhooks work.
     assert_eq!(polls_with_events(&mut harness).await, [0, 30, 60, 90]);
-    assert_eq!(polls_with_events(&mut harness).await, [0, 30, 60, 90]);
+    // A job that was just accepted is not polled.
+    assert_eq!(polls_with_events(&mut harness).await, [30, 60, 90, 120]);
     // Webhooks stop. Slow polls find the end of the first job, regular polls those of the next jobs.
-    assert_eq!(polls_without_events(&mut harness).await, [0, 30, 60, 90]);
+    assert_eq!(polls_without_events(&mut harness).await, [30, 60, 90, 120]);
     harness.daemon.quiet_for(seconds(6)).await;
     assert_eq!(harness.wait.stats().rescued, 1);
-    assert_eq!(polls_without_events(&mut harness).await, [0, 1, 3, 7]);
-    assert_eq!(polls_without_events(&mut harness).await, [0, 1, 3, 7]);
+    assert_eq!(polls_without_events(&mut harness).await, [0, 1, 2, 4]);
+    assert_eq!(polls_without_events(&mut harness).await, [0, 1, 2, 4]);
     assert_eq!(harness.wait.stats().rescued, 1);
     // Webhooks work again.
     assert_eq!(polls_with_events(&mut harness).await, [0, 30, 60, 90]);
@@ -68,10 +72,10 @@ async fn attached_job_is_polled_at_normal_interval() {
     polls_with_events(&mut harness).await;
     let start = harness.daemon.elapsed();
     let waiting = spawn_attach(&harness.wait, "9");
-    for at in [0, 1, 3] {
+    for at in [0, 1, 2] {
         let poll = harness.daemon.next_get().await;
         assert_eq!(poll.at - start, seconds(at));
-        poll.respond_state(if at < 3 { "running" } else { "done" });
+        poll.respond_state(if at < 2 { "running" } else { "done" });
     }
     assert!(waiting.await.unwrap().is_ok());
     assert_eq!(harness.wait.stats().rescued, 0);
@@ -108,4 +112,61 @@ async fn services_of_one_layer_share_state() {
     tokio::task::yield_now().await;
     assert_eq!((one.stats().started, other.stats().started), (1, 1));
     waiting.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_poll_right_after_202_while_webhooks_work() {
+    let mut harness = WebhookHarness::signed();
+    polls_with_events(&mut harness).await;
+    let request = request();
+    let waiting = spawn_wait(&harness.wait, &request);
+    let post = harness.daemon.next_post().await;
+    let url = post.callback().unwrap();
+    post.accept("7");
+    harness.daemon.quiet_for(seconds(10)).await;
+    // A clone has not submitted it, and does not know how long its event is due.
+    let clone = spawn_wait(&harness.wait, &request);
+    harness.daemon.next_get().await.respond_state("running");
+    harness.event(&url, "7", "done").await;
+    assert!(waiting.await.unwrap().is_ok() && clone.await.unwrap().is_ok());
+}
+
+/// An unsigned event before the response asks for a poll.
+#[tokio::test(start_paused = true)]
+async fn hint_before_202_is_followed_by_a_poll_while_webhooks_work() {
+    let mut harness = WebhookHarness::unsigned();
+    for _ in 0..2 {
+        let waiting = spawn_wait(&harness.wait, &request());
+        let post = harness.daemon.next_post().await;
+        harness.event(&post.callback().unwrap(), "7", "done").await;
+        let start = harness.daemon.elapsed();
+        post.accept("7");
+        let poll = harness.daemon.next_get().await;
+        assert_eq!(poll.at, start);
+        poll.respond_state("done");
+        assert!(waiting.await.unwrap().is_ok());
+    }
+}
+
+/// By the default policy, at a daemon without long polls.
+#[tokio::test(start_paused = true)]
+async fn job_of_50_ms_is_found_within_an_eighth_of_its_age() {
+    for took in [50, 400, 3_000, 60_000].map(crate::support::millis) {
+        let (wait, mut daemon) = polling_wait_with(|layer| layer.poll_policy(PollPolicy::default()));
+        let waiting = spawn_wait(&wait, &request());
+        daemon.next_post().await.accept("7");
+        let found = loop {
+            let poll = daemon.next_get().await;
+            if poll.at >= took {
+                let at = poll.at;
+                poll.respond_state("done");
+                break at;
+            }
+            poll.respond_state("running");
+        };
+        assert!(waiting.await.unwrap().is_ok());
+        // With the jitter of a tenth, and 20 ms at least.
+        let latest = took + (took / 8).mul_f64(1.1).max(crate::support::millis(22));
+        assert!(found <= latest, "{took:?}: found after {found:?}");
+    }
 }

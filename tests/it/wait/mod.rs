@@ -1,5 +1,6 @@
 //! The promises of a wait, on paused time over a scripted daemon.
 
+mod back_pressure;
 mod clones;
 mod daemons;
 mod deadline;
@@ -7,10 +8,14 @@ mod events;
 mod failures;
 mod handles;
 mod intervals;
+mod keys;
 mod layers;
 mod lost_responses;
 mod missed_events;
 mod polling;
+mod progress;
 mod random;
+mod shutdown;
 mod slots;
 mod stats;
+mod unwaited;

@@ -12,7 +12,7 @@ async fn terminal_poll_completes_wait() {
     let post = daemon.next_post().await;
     assert_eq!(post.callback(), None);
     post.accept("7");
-    for (at, state) in [(0, "queued"), (1, "running"), (3, "running"), (7, "done")] {
+    for (at, state) in [(0, "queued"), (1, "running"), (2, "running"), (4, "done")] {
         let poll = daemon.next_get().await;
         assert_eq!((poll.at, poll.uri.path()), (seconds(at), "/jobs/7"));
         poll.respond_state(state);

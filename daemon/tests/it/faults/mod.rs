@@ -101,7 +101,7 @@ impl Webhooks {
 
     /// The default stack, which relies on events after the first poll.
     fn jobs(&self, rig: &Rig) -> Jobs {
-        let rarely = PollPolicy::builder().interval(LONG).max_interval(LONG).slow_interval(LONG);
+        let rarely = PollPolicy::builder().min_interval(LONG).max_interval(LONG).slow_interval(LONG);
         let rarely = rarely.long_poll(Duration::ZERO).build().unwrap();
         rig.jobs(rig.waits().webhooks(self.endpoint.clone()).poll_policy(rarely))
     }
@@ -114,7 +114,7 @@ fn request() -> SubmitRequest {
 /// Polls at short intervals, whether webhooks work or not.
 fn quick() -> PollPolicy {
     let (short, longer) = (Duration::from_millis(1), Duration::from_millis(5));
-    let policy = PollPolicy::builder().interval(short).max_interval(longer).slow_interval(short);
+    let policy = PollPolicy::builder().min_interval(short).max_interval(longer).slow_interval(short);
     policy.long_poll(Duration::ZERO).build().unwrap()
 }
 

@@ -32,7 +32,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 use tower::{Service, service_fn};
 
-use super::chat::Chat;
+use super::gateway::Chat;
 
 const CHAT: &str = "/foreman.gateway.v1.Chat/Chat";
 const CHAT_EVENTS: &str = "/foreman.gateway.v1.Chat/ChatEvents";

@@ -1,0 +1,93 @@
+//! A daemon that asks one request to wait means all of them.
+
+use http::Response;
+use tower::{Layer as _, ServiceBuilder, ServiceExt as _};
+
+use foreman_client::WaitLayer;
+use foreman_client::retry::RetrySubmission;
+
+use crate::support::{
+    ReceivedRequest, ScriptedDaemon, bounded_paused, exact_polls, millis, polling_wait, request, seconds, spawn_attach,
+    spawn_wait,
+};
+
+fn refuse(request: ReceivedRequest, status: u16, retry_after: u64) {
+    let response = Response::builder().status(status).header("retry-after", retry_after);
+    request.respond_with(response.body("".into()).unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_submission_pauses_all_submissions() {
+    for status in [429, 503] {
+        let (wait, mut daemon) = polling_wait();
+        let refused = spawn_wait(&wait, &request());
+        refuse(daemon.next_post().await, status, 30);
+        assert!(refused.await.unwrap().unwrap_err().is_overloaded());
+        let others: Vec<_> = (0..20).map(|_| spawn_wait(&wait, &request())).collect();
+        // A job that runs is polled as before.
+        let running = spawn_attach(&wait, "7");
+        let poll = daemon.next_get().await;
+        assert_eq!(poll.at, seconds(0));
+        poll.respond_state("done");
+        assert!(running.await.unwrap().is_ok());
+
+        let mut times = Vec::new();
+        for job in 0..others.len() {
+            let post = daemon.skip_to_post().await;
+            times.push(post.at);
+            post.accept(&(10 + job).to_string());
+        }
+        assert!(times.iter().all(|at| (seconds(30)..=seconds(33)).contains(at)), "{times:?}");
+        assert!(times[0] + millis(500) < times[19], "they do not come back together: {times:?}");
+        others.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_policy_reports_refusals() {
+    let (api, mut daemon) = ScriptedDaemon::new();
+    let waits = WaitLayer::builder(api.clone()).poll_policy(exact_polls().build().unwrap()).build().unwrap();
+    let wait = waits.layer(ServiceBuilder::new().retry(RetrySubmission::default()).service(api));
+    let first = tokio::spawn(bounded_paused(wait.clone().oneshot(request())));
+    refuse(daemon.next_post().await, 429, 10);
+    let second = tokio::spawn(bounded_paused(wait.oneshot(request())));
+    daemon.quiet_for(millis(9_900)).await;
+    for _ in 0..2 {
+        assert!(daemon.next_post().await.at <= seconds(11));
+    }
+    first.abort();
+    second.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn submission_whose_deadline_is_sooner_fails_at_once() {
+    let (wait, mut daemon) = polling_wait();
+    let refused = spawn_wait(&wait, &request());
+    refuse(daemon.next_post().await, 503, 30);
+    assert!(refused.await.unwrap().is_err());
+    let error = spawn_wait(&wait, &request().with_deadline(seconds(20))).await.unwrap().unwrap_err();
+    assert!(error.is_overloaded() && error.is_safe_to_resubmit() && !error.may_be_running(), "{error:?}");
+    assert_eq!((error.retry_after(), daemon.elapsed()), (Some(seconds(30)), seconds(0)));
+    let patient = spawn_wait(&wait, &request().with_deadline(seconds(40)));
+    daemon.next_post().await.accept("7");
+    patient.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_poll_pauses_routine_polls_of_all_jobs() {
+    let (wait, mut daemon) = polling_wait();
+    let first = spawn_attach(&wait, "7");
+    refuse(daemon.next_get().await, 429, 30);
+    daemon.settle().await;
+    let second = spawn_attach(&wait, "8");
+    // Submissions have a pause of their own.
+    let third = spawn_wait(&wait, &request());
+    daemon.next_post().await.accept("9");
+    daemon.quiet_for(millis(29_900)).await;
+    for _ in 0..3 {
+        daemon.next_get().await.respond_state("done");
+    }
+    for wait in [first, second, third] {
+        assert!(wait.await.unwrap().is_ok());
+    }
+}

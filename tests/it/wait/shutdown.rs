@@ -1,0 +1,194 @@
+//! A shutdown takes no new work, waits for the rest for a while, and returns the jobs that go on.
+
+use foreman_client::DropPolicy;
+use http::Method;
+use tokio_test::task;
+
+use crate::support::{
+    MockWait, ScriptedDaemon, WebhookHarness, bounded_paused, call_wait, job_id, polling_wait, polling_wait_with,
+    request, seconds, spawn_attach, spawn_wait,
+};
+
+fn cancelling_wait() -> (MockWait, ScriptedDaemon) {
+    let (api, daemon) = ScriptedDaemon::new();
+    let layer = foreman_client::WaitLayer::builder(api.clone()).on_drop(DropPolicy::Cancel, api.clone());
+    (tower::Layer::layer(&layer.build().unwrap(), api), daemon)
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_waits_for_waits_and_refuses_new_ones() {
+    let mut harness = WebhookHarness::signed();
+    let waiting = spawn_wait(&harness.wait, &request());
+    let post = harness.daemon.next_post().await;
+    let url = post.callback().unwrap();
+    post.accept("7");
+    harness.daemon.next_get().await.respond_state("running");
+    let mut shutdown = task::spawn(harness.wait.shutdown(seconds(60)));
+    assert!(shutdown.poll().is_pending() && harness.wait.is_shutting_down());
+
+    let error = spawn_wait(&harness.wait, &request()).await.unwrap().unwrap_err();
+    assert!(error.is_shutting_down() && error.is_safe_to_resubmit() && !error.may_be_running(), "{error:?}");
+    let error = spawn_attach(&harness.wait, "8").await.unwrap().unwrap_err();
+    assert!(error.is_shutting_down() && error.job_id() == Some(&job_id("8")) && error.may_be_running());
+
+    // The receiver is open during the drain.
+    harness.event(&url, "7", "done").await;
+    assert!(waiting.await.unwrap().is_ok());
+    assert!(shutdown.is_woken());
+    assert_eq!(shutdown.await, []);
+    assert_eq!(harness.daemon.elapsed(), seconds(0));
+    assert_eq!(harness.wait.stats().submitted, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_ends_waits_after_grace_and_returns_their_jobs() {
+    let (wait, mut daemon) = polling_wait();
+    let requests = [request(), request()];
+    let polled = spawn_wait(&wait, &requests[0]);
+    daemon.next_post().await.accept("7");
+    daemon.next_get().await.respond_state("running");
+    // Nobody polls this one, and another wait has the same job.
+    let mut unpolled = task::spawn(call_wait(&wait, requests[1].clone()).await);
+    assert!(unpolled.poll().is_pending());
+    let post = daemon.next_post().await;
+    post.accept("8");
+    assert!(unpolled.poll().is_pending());
+    let _same = task::spawn(call_wait(&wait, requests[1].clone()).await);
+
+    let running = tokio::spawn({
+        let wait = wait.clone();
+        async move { wait.shutdown(seconds(10)).await }
+    });
+    let error = polled.await.unwrap().unwrap_err();
+    assert_eq!(daemon.elapsed(), seconds(10));
+    assert!(error.is_shutting_down() && error.may_be_running() && !error.is_safe_to_resubmit(), "{error:?}");
+    assert_eq!(error.job_id(), Some(&job_id("7")));
+    // The unpolled wait has a second to be dropped.
+    assert_eq!(bounded_paused(running).await.unwrap(), [job_id("7"), job_id("8")]);
+    assert_eq!(daemon.elapsed(), seconds(11));
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_waits_for_cancels_and_leaves_out_the_cancelled() {
+    let (wait, mut daemon) = cancelling_wait();
+    let waiting = spawn_wait(&wait, &request());
+    daemon.next_post().await.accept("7");
+    daemon.next_get().await.respond_state("running");
+    let shutdown = tokio::spawn({
+        let wait = wait.clone();
+        async move { wait.shutdown(seconds(0)).await }
+    });
+    let error = waiting.await.unwrap().unwrap_err();
+    assert!(error.is_shutting_down() && error.drop_policy() == DropPolicy::Cancel);
+    assert!(error.to_string().ends_with("cancelled when its request is dropped)"), "{error}");
+    let cancel = loop {
+        let request = daemon.next().await;
+        if request.method == Method::DELETE {
+            break request;
+        }
+    };
+    assert!(!shutdown.is_finished());
+    cancel.respond(202, r#"{"job_id":"7","state":"failed","error":"cancelled"}"#);
+    assert_eq!(bounded_paused(shutdown).await.unwrap(), []);
+    assert_eq!((wait.stats().cancelled, wait.stats().cancels_failed), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_does_not_wait_for_ever_for_cancels() {
+    let (wait, mut daemon) = cancelling_wait();
+    let waiting = spawn_wait(&wait, &request());
+    daemon.next_post().await.accept("7");
+    daemon.next_get().await.respond_state("running");
+    waiting.abort();
+    assert!(waiting.await.is_err());
+    // The wait is gone, and its job may still run.
+    let running = bounded_paused(wait.shutdown(seconds(0))).await;
+    assert_eq!((running, daemon.elapsed()), (vec![job_id("7")], seconds(10)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn second_shutdown_continues() {
+    let (wait, mut daemon) = polling_wait();
+    let waiting = spawn_wait(&wait, &request());
+    daemon.next_post().await.accept("7");
+    let mut dropped = task::spawn(wait.shutdown(seconds(60)));
+    assert!(dropped.poll().is_pending());
+    drop(dropped);
+    assert!(wait.is_shutting_down());
+    assert_eq!(bounded_paused(wait.shutdown(seconds(1))).await, [job_id("7")]);
+    assert!(waiting.await.unwrap().unwrap_err().is_shutting_down());
+    assert_eq!(bounded_paused(wait.shutdown(seconds(1))).await, []);
+}
+
+/// 20,000 cancels at once are as many connections.
+#[tokio::test(start_paused = true)]
+async fn cancels_are_bounded() {
+    let (wait, mut daemon) = cancelling_wait();
+    let mut waits = Vec::new();
+    for job in 0..100 {
+        let waiting = spawn_wait(&wait, &request());
+        daemon.skip_to_post().await.accept(&job.to_string());
+        daemon.settle().await;
+        waits.push(waiting);
+    }
+    waits.iter().for_each(tokio::task::JoinHandle::abort);
+    daemon.settle().await;
+    let (mut held, mut cancelled) = (Vec::new(), 0);
+    while cancelled < 100 {
+        daemon.settle().await;
+        while let Some(request) = daemon.next_now().await {
+            if request.method == Method::DELETE {
+                held.push(request);
+            }
+        }
+        assert!(!held.is_empty() && held.len() <= 16, "{}", held.len());
+        cancelled += held.len();
+        for request in held.drain(..) {
+            let job = request.job();
+            request.respond(202, format!(r#"{{"job_id":"{job}","state":"failed","error":"cancelled"}}"#));
+        }
+    }
+    daemon.settle().await;
+    assert_eq!((wait.stats().cancelled, wait.stats().cancels_failed), (100, 0));
+}
+
+/// The id of the job is not known when the wait is dropped.
+#[tokio::test(start_paused = true)]
+async fn submission_in_flight_is_cancelled_at_a_daemon_with_keys() {
+    for keys in [true, false] {
+        let (wait, mut daemon) = cancelling_wait();
+        let first = spawn_wait(&wait, &request());
+        let post = daemon.next_post().await;
+        if keys {
+            post.accept_with_key("1");
+        } else {
+            post.accept("1");
+        }
+        daemon.next_get().await.respond_state("done");
+        first.await.unwrap().unwrap();
+
+        let waiting = spawn_wait(&wait, &request());
+        let post = daemon.next_post().await;
+        let key = post.header("idempotency-key").unwrap().to_owned();
+        waiting.abort();
+        if keys {
+            let again = daemon.next_post().await;
+            assert_eq!((again.header("idempotency-key"), &again.body), (Some(&*key), &post.body));
+            again.accept_with_key("7");
+            let cancel = daemon.next().await;
+            assert_eq!((&cancel.method, cancel.uri.path()), (&Method::DELETE, "/jobs/7"));
+            cancel.respond(202, r#"{"job_id":"7","state":"failed","error":"cancelled"}"#);
+        }
+        daemon.settle().await;
+        daemon.quiet_for(seconds(100)).await;
+        let stats = wait.stats();
+        assert_eq!((stats.cancelled, stats.cancels_failed), if keys { (1, 0) } else { (0, 1) });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_without_waits_is_immediate() {
+    let (wait, daemon) = polling_wait_with(|layer| layer);
+    assert_eq!(bounded_paused(wait.shutdown(seconds(60))).await, []);
+    assert_eq!(daemon.elapsed(), seconds(0));
+}
