@@ -34,7 +34,9 @@ pub type Jobs<T = Transport> = Wait<Retry<RetrySubmission, Api<T>>, Api<T>>;
 /// # let url = daemon.url();
 ///
 /// let client = Client::builder(url).build().await?;
-/// let request = SubmitRequest::builder("echo").user("Why is the sky blue?").build()?;
+/// let request = SubmitRequest::builder("echo")
+///     .user("Why is the sky blue?")
+///     .build()?;
 /// let result = client.submit(request).await?.into_success()?;
 /// println!("{}", result.content().unwrap_or_default());
 /// # Ok(()) }

@@ -6,7 +6,8 @@
 //! 4. [`deadlines_and_drops`]: how a wait ends early, and what happens to the job.
 //! 5. [`errors`]: what an error says about the job.
 //! 6. [`progress`]: the job id as soon as it is known, and each state.
-//! 7. [`testing`]: an embedded daemon, with faults on request.
+//! 7. [`tracing`]: what the client logs, and how to tell which call it belongs to.
+//! 8. [`testing`]: an embedded daemon, with faults on request.
 
 pub mod deadlines_and_drops;
 pub mod errors;
@@ -14,4 +15,5 @@ pub mod first_job;
 pub mod progress;
 pub mod stacks;
 pub mod testing;
+pub mod tracing;
 pub mod webhooks;

@@ -29,7 +29,8 @@
 //!     .layer(WaitLayer::new(api.clone()))
 //!     .retry(RetrySubmission::default()) // inside: resends
 //!     .service(api);
-//! let result = jobs.oneshot(SubmitRequest::builder("echo").user("hi").build()?).await?;
+//! let request = SubmitRequest::builder("echo").user("hi").build()?;
+//! let result = jobs.oneshot(request).await?;
 //! # assert!(result.content().is_some());
 //! # Ok(()) }
 //! ```

@@ -2,22 +2,28 @@
 //! sends it at a time. The others wait for the outcome, and then for the same job.
 //!
 //! ```text
-//!  SubmitRequest ── clone ── clone        JobWait   JobWait         Submission, States
-//!        │             │        │            │         │                  │   (observe only)
-//!        └─ KeepAlive ─┴────────┴────────────┴─────────┘                  │
-//!               │  the last one dropped: abandon, apply the drop policy   │
-//!               ▼                                                         ▼
-//!        SharedSubmission ◄──────────── events ──────────── Notifier (callback token → submission)
-//!          idempotency key, registration, wakers
-//!          SubmissionState, under one lock:
+//!  SubmitRequest ─ clone ─ clone     JobWait   JobWait    Submission, States
+//!        │           │       │          │         │       (observe only)
+//!        └ KeepAlive ┴───────┴──────────┴─────────┘               │
+//!              │  the last one dropped: abandon, drop policy      │
+//!              ▼                                                  │
+//!        SharedSubmission ◄───────────────────────────────────────┘
+//!              ▲   idempotency key, registration, wakers;
+//!              │   SubmissionState, under one lock
+//!              │
+//!              └──── events ──── Notifier (callback token → submission)
 //!
-//!                       ┌─ unsent: surely did not arrive ─┐
-//!                       ▼                                 │
-//!            ───────► Fresh ─── claim: one wait sends ─► InFlight ─── 202 ─────────► Accepted
-//!                                                         │    ▲                        ▲
-//!                                no response, or dropped  ▼    │ reclaim (idempotent)   │
-//!                                                        Lost ─┴── an event names the job
+//!  SubmissionState:
+//!
+//!          ┌── unsent: surely did not arrive ──┐
+//!          ▼                                   │
+//!  ─────► Fresh ─── claim: one wait sends ─► InFlight ─── 202 ───► Accepted
+//!                                              │    ▲                 ▲
+//!                     no response, or dropped  ▼    │ reclaim         │
+//!                                             Lost ─┴─ event ─────────┘
 //! ```
+//!
+//! A submission is reclaimed from `Lost` only if the daemon supports idempotency keys. An event that names the job accepts it.
 //!
 //! A wait that is dropped while it sends moves the submission to `Lost`, unless nothing was sent. From `Lost` there is no way back to
 //! `Fresh`: a job may exist. That is why a retry, a hedge or a timeout above a wait attaches to the job and does not submit again.

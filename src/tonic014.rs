@@ -74,7 +74,7 @@
 //! fn log_error<B>(response: http::Response<B>) -> http::Response<B> {
 //!     let status = response.extensions().get::<Status>();
 //!     let source = status.and_then(Status::source);
-//!     if let Some(error) = source.and_then(<dyn std::error::Error>::downcast_ref::<Error>) {
+//!     if let Some(error) = source.and_then(|it| it.downcast_ref::<Error>()) {
 //!         tracing::warn!(
 //!             job_id = error.job_id().map(AsRef::<str>::as_ref),
 //!             // As a `dyn Error`, so that its sources are logged too.

@@ -6,11 +6,11 @@
 //! `Service<JobId, Response = JobResult>` for a job that was submitted before. [`Client::jobs`](crate::Client::jobs) returns one that is built already.
 //!
 //! ```text
-//!  HTTP client ─► Api<T> ─────────────► WaitLayer ───────────────► the caller's stack
-//!  any tower      Service<Call> for      Wait<S, P>:                Timeout, Retry, RateLimit,
-//!  Service of     each endpoint          Service<SubmitRequest,     ConcurrencyLimit, LoadShed,
-//!  http::Request                           Response = JobResult,    Buffer, Trace, axum, tonic
-//!                                          Future = JobWait>
+//!  HTTP client ─► Api<T> ───────► WaitLayer ───────────────► the caller's stack
+//!  any tower      Service<Call>   Wait<S, P>:                Timeout, Retry,
+//!  Service of     for each        Service<SubmitRequest,     RateLimit, Buffer,
+//!  http::Request  endpoint          Response = JobResult,    ConcurrencyLimit,
+//!                                   Future = JobWait>        LoadShed, axum, tonic
 //! ```
 //!
 //! # Promises

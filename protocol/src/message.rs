@@ -13,10 +13,11 @@ use crate::json::raw;
 /// # fn main() -> Result<(), foreman_protocol::InvalidValue> {
 /// use foreman_protocol::Message;
 ///
-/// let text = Message::user("Why is the sky blue?");
-/// let custom = Message::from_json(r#"{ "role": "user", "content": "…", "x": 1.0 }"#)?;
-/// assert_eq!(text.as_json(), r#"{"role":"user","content":"Why is the sky blue?"}"#);
-/// assert_eq!(custom.as_json(), r#"{ "role": "user", "content": "…", "x": 1.0 }"#);
+/// let text = Message::user("Hello");
+/// assert_eq!(text.as_json(), r#"{"role":"user","content":"Hello"}"#);
+///
+/// let json = r#"{ "role": "user", "content": "…", "x": 1.0 }"#;
+/// assert_eq!(Message::from_json(json)?.as_json(), json);
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, Serialize)]

@@ -1,10 +1,10 @@
 //! Which layer goes on which side of the wait, and a stack to copy.
 //!
 //! ```text
-//!  HTTP client ─► Api<T> ─► inside: Retry, … ─► WaitLayer ─► outside: Timeout, …
-//!  any tower      Service<Call> for              Wait<S, P>: Service<SubmitRequest,
-//!  Service of     each endpoint                    Response = JobResult>
-//!  http::Request
+//!  HTTP client ─► Api<T> ──────► inside: ─► WaitLayer ──────────────► outside:
+//!  any tower      Service<Call>  Retry, …   Wait<S, P>:               Timeout, …
+//!  Service of     for each                  Service<SubmitRequest,
+//!  http::Request  endpoint                    Response = JobResult>
 //! ```
 //!
 //! A layer *inside* the wait sees one HTTP request that takes milliseconds. A layer *outside* sees a whole job that takes minutes.
@@ -151,6 +151,33 @@
 //! | a retry policy cannot inspect the error type | map the error below the policy: [`Cause`](crate::retry::Cause) |
 //! | `MyError: std::error::Error` is not satisfied | implement it for the error of the service inside |
 //! | expected `foreman_client::Error`, found `Box<dyn Error + Send + Sync>` | put a `JobErrorsLayer` on top |
+//!
+//! # Layers for HTTP
+//!
+//! A layer below the client sees each HTTP request: submissions, polls and cancels.
+//! [`build_with`](crate::ClientBuilder::build_with) takes any HTTP service, for
+//! example the default transport with tower-http's tracing:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), foreman_client::BoxError> {
+//! use foreman_client::api::{BaseUrl, Transport};
+//! use foreman_client::{Client, SubmitRequest};
+//! use tower::ServiceBuilder;
+//! use tower_http::trace::TraceLayer;
+//! # let daemon = foreman_daemon::Daemon::start().await?;
+//! # let url = daemon.url();
+//!
+//! let base: BaseUrl = url.parse()?;
+//! let http = ServiceBuilder::new()
+//!     .layer(TraceLayer::new_for_http())
+//!     .service(Transport::new(&base)?);
+//! let client = Client::builder(url).build_with(http).await?;
+//! let request = SubmitRequest::builder("echo").user("hi").build()?;
+//! let result = client.submit(request).await?;
+//! # assert!(result.is_success());
+//! # Ok(()) }
+//! ```
 //!
 //! # By hand
 //!

@@ -32,7 +32,8 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), foreman_client::BoxError> {
 //! use foreman_client::api::{Accepted, GetJob, Polled};
-//! use foreman_client::{Error, JobId, JobState, JobStatus, SubmitRequest, WaitLayer};
+//! use foreman_client::{Error, JobId, JobState, JobStatus};
+//! use foreman_client::{SubmitRequest, WaitLayer};
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
 //!
 //! let submit = service_fn(|_: SubmitRequest| async {

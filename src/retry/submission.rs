@@ -133,7 +133,8 @@ impl<E: Cause> Policy<SubmitRequest, Accepted, E> for RetrySubmission {
             return None;
         }
         if shared.budget.as_ref().is_some_and(|budget| !budget.withdraw()) {
-            tracing::debug!("retry budget of submissions exhausted");
+            let idempotency_key = submission.shared().key().map(tracing::field::display);
+            tracing::debug!(idempotency_key, "retry budget of submissions exhausted");
             return None;
         }
         submission.refused(&error);

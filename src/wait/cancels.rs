@@ -94,9 +94,16 @@ impl Cancels {
     /// Called from a drop, and so never blocks or panics.
     fn push(self: &Arc<Self>, abandoned: Abandoned) {
         let (Some(service), Ok(runtime)) = (&self.service, tokio::runtime::Handle::try_current()) else {
-            tracing::debug!("cannot cancel an abandoned job: no service for it, or dropped outside a runtime");
-            if matches!(abandoned, Abandoned::Job(..)) {
-                self.impossible();
+            const MESSAGE: &str = "cannot cancel an abandoned job: no service for it, or dropped outside a runtime";
+            match abandoned {
+                Abandoned::Job(job_id, _) => {
+                    tracing::debug!(%job_id, "{MESSAGE}");
+                    self.impossible();
+                }
+                Abandoned::Submission(request) => {
+                    let idempotency_key = request.keep_alive().shared().key().map(tracing::field::display);
+                    tracing::debug!(idempotency_key, "{MESSAGE}");
+                }
             }
             return;
         };
@@ -171,7 +178,11 @@ impl Worker {
         let lost = LostOnDrop { request: &request, lost_at: Instant::now() };
         match self.service.resend(request.clone()).await {
             Ok(accepted) => submission.update(|state| state.accept(accepted.job_id)),
-            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "cannot find an abandoned job"),
+            Err(error) => {
+                let idempotency_key = submission.key().map(tracing::field::display);
+                let error = &error as &dyn std::error::Error;
+                tracing::debug!(idempotency_key, error, "cannot find an abandoned job");
+            }
         }
         drop(lost);
     }

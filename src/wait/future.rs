@@ -217,7 +217,8 @@ where
         let submission = this.submission.shared();
         match response {
             Ok(Accepted { job_id, supports_idempotency }) => {
-                tracing::debug!(%job_id, supports_idempotency, "job accepted");
+                let idempotency_key = submission.key().map(tracing::field::display);
+                tracing::debug!(%job_id, idempotency_key, supports_idempotency, "job accepted");
                 this.shared.learn_idempotency(supports_idempotency);
                 submission.update(|state| state.accept(job_id));
                 Event::Accepted
@@ -226,7 +227,13 @@ where
                 let (unsent, now) = (error.is_safe_to_resubmit(), this.submission.shared().elapsed());
                 let sending = submission.update(|state| if unsent { state.unsent(now) } else { state.lost(now) });
                 this.shared.slow_down.refused(&error);
-                tracing::debug!(error = &error as &dyn std::error::Error, ?sending, "submission failed");
+                let idempotency_key = submission.key().map(tracing::field::display);
+                tracing::debug!(
+                    idempotency_key,
+                    error = &error as &dyn std::error::Error,
+                    ?sending,
+                    "submission failed"
+                );
                 if sending != SendState::Fresh {
                     this.shared.counters.lost_responses.add();
                 }
@@ -255,7 +262,9 @@ where
             Err(error) => {
                 this.shared.counters.poll_failures.add();
                 this.shared.polling.refused(&error);
-                tracing::debug!(error = &error as &dyn std::error::Error, "poll failed");
+                let job_id = this.submission.shared().read(|state| state.job_id().cloned());
+                let job_id = job_id.map(tracing::field::display);
+                tracing::debug!(job_id, error = &error as &dyn std::error::Error, "poll failed");
                 let fault = Fault::of(&error);
                 *this.last_error = Some(error);
                 (Event::PollFailed(fault), None)

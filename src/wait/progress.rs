@@ -10,7 +10,8 @@ use crate::{BoxError, Error, JobId, JobResult, StateChange, States, Submission};
 
 /// A stream of the states of one call, and then its result. [`Client::progress`](crate::Client::progress) returns one.
 ///
-/// The items are the states, each once, and then the result or the error. An error is the last item, and has the id of the job as
+/// The items are the states, each once, and then the result or the error. While the job is queued, each new
+/// [`position`](StateChange::position) is an item too, with the same state. An error is the last item, and has the id of the job as
 /// soon as that is known.
 ///
 /// ```

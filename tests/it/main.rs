@@ -45,6 +45,7 @@ mod raw;
 mod stack;
 mod status;
 mod support;
+mod tracing_events;
 mod unsent;
 mod wait;
 mod webhook;

@@ -49,7 +49,7 @@ impl Artifact {
     ///
     /// # Errors
     ///
-    /// [`ArtifactError`] if the data is not base64, or if its length differs from [`size`](Self::size). Absent data is not an
+    /// `ArtifactError` if the data is not base64, or if its length differs from [`size`](Self::size). Absent data is not an
     /// error.
     pub fn data(&self) -> Result<Option<Bytes>, ArtifactError> {
         let Some(data) = &self.data else { return Ok(None) };

@@ -80,13 +80,13 @@ impl Secret {
         self.standard_signature(id.as_bytes(), timestamp.to_string().as_bytes(), body).to_v1()
     }
 
-    /// The expected signature in `X-Foreman-Signature`. Compare it by [`Signature::matches`].
+    /// The expected signature in `X-Foreman-Signature`. Compare it by `Signature::matches`.
     #[must_use]
     pub fn foreman_signature(&self, body: &[u8]) -> Signature {
         self.0.foreman.sign(&[body])
     }
 
-    /// The expected signature in `webhook-signature`. Compare it by [`Signature::matches`].
+    /// The expected signature in `webhook-signature`. Compare it by `Signature::matches`.
     ///
     /// `id` and `timestamp` are the values of `webhook-id` and `webhook-timestamp` as received, since these bytes are signed.
     #[must_use]

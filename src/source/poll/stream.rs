@@ -38,8 +38,10 @@ const MAX_QUICK: u8 = 8;
 /// # let base = daemon.url().parse()?;
 /// # let api = Api::new(base, Transport::new(&daemon.url().parse()?)?);
 ///
-/// let job = api.clone().oneshot(SubmitRequest::builder("echo").user("hi").build()?).await?.job_id;
-/// let mut states = std::pin::pin!(PollStream::new(api, job, PollPolicy::default()));
+/// let request = SubmitRequest::builder("echo").user("hi").build()?;
+/// let job = api.clone().oneshot(request).await?.job_id;
+/// let states = PollStream::new(api, job, PollPolicy::default());
+/// let mut states = std::pin::pin!(states);
 /// while let Some(status) = states.next().await {
 ///     println!("{}", status?.state);
 /// }

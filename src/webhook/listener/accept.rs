@@ -82,7 +82,11 @@ pub(super) async fn accept_loop<A: Accept>(
             Err(error) if is_connection_error(&error) => {}
             Err(error) => {
                 // The system is out of file descriptors or memory. Connections that close release them.
-                tracing::warn!(%error, ?backoff, "failed to accept a webhook connection");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    ?backoff,
+                    "failed to accept a webhook connection"
+                );
                 if timeout(backoff, stopped.as_mut()).await.is_ok() {
                     break;
                 }

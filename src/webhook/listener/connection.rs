@@ -50,7 +50,7 @@ pub(super) async fn serve_connection<I>(
         Ok(Ok(())) => {}
         // The header timeout. There is no response that the peer could lose.
         Ok(Err(error)) if error.is_timeout() => return,
-        Ok(Err(error)) => tracing::debug!(%error, "webhook connection failed"),
+        Ok(Err(error)) => tracing::debug!(error = &error as &dyn std::error::Error, "webhook connection failed"),
         Err(_) => return,
     }
     http1::lingering_close(io).await;

@@ -139,12 +139,18 @@ impl WebhookReceiver {
     ) -> Result<EventOutcome, RefusalReason> {
         let trust = self.verify(headers, body)?;
         if recipient.is_over() {
-            return Ok(recipient.late_event());
+            let outcome = recipient.late_event();
+            tracing::debug!(?outcome, "webhook accepted");
+            return Ok(outcome);
         }
         let status: JobStatus = serde_json::from_slice(body).map_err(|_| RefusalReason::Json)?;
+        let (job_id, state) = (status.job_id.clone(), status.state.clone());
         match recipient.event(status, trust) {
             EventOutcome::WrongJob => Err(RefusalReason::WrongJob),
-            outcome => Ok(outcome),
+            outcome => {
+                tracing::debug!(%job_id, state = state.as_str(), ?outcome, "webhook accepted");
+                Ok(outcome)
+            }
         }
     }
 
@@ -160,10 +166,7 @@ impl WebhookReceiver {
         version: Version,
     ) -> Response<Empty<Bytes>> {
         match outcome {
-            Ok(outcome) => {
-                tracing::debug!(?outcome, "webhook accepted");
-                response::accepted()
-            }
+            Ok(_) => response::accepted(),
             Err(reason) => {
                 self.record_refusal(reason);
                 response::refusal(reason, version)
