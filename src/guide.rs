@@ -7,11 +7,13 @@
 //! 5. [`errors`]: what an error says about the job.
 //! 6. [`progress`]: the job id as soon as it is known, and each state.
 //! 7. [`tracing`]: what the client logs, and how to tell which call it belongs to.
-//! 8. [`testing`]: an embedded daemon, with faults on request.
+//! 8. [`fleets`]: several daemons behind one stack, several replicas of a gateway.
+//! 9. [`testing`]: an embedded daemon, with faults on request.
 
 pub mod deadlines_and_drops;
 pub mod errors;
 pub mod first_job;
+pub mod fleets;
 pub mod progress;
 pub mod stacks;
 pub mod testing;

@@ -1,0 +1,59 @@
+//! Several daemons behind one stack, and several replicas of a gateway.
+//!
+//! # Several daemons
+//!
+//! A job id and an idempotency key mean something at one daemon only, and to one
+//! token. So a submission belongs to the daemon that may have it:
+//!
+//! - A request that was never sent, or that was surely refused, may go to any
+//!   daemon. Two clients behind `tower::balance`, or a fallback from one to the
+//!   other after a refused connection, submit it once.
+//! - A request that a daemon has accepted, or may have, stays there. A wait of
+//!   another daemon ends with
+//!   [`Error::is_other_daemon`](crate::Error::is_other_daemon) before it sends
+//!   anything. [`Error::daemon`](crate::Error::daemon) is the URL of the daemon
+//!   that may have the job.
+//! - [`renew`](crate::SubmitRequest::renew) makes a new submission, which may go
+//!   anywhere. It runs the conversation a second time.
+//!
+//! [`Submission::daemon`](crate::Submission::daemon),
+//! [`JobResult::daemon`](crate::JobResult::daemon) and
+//! [`Error::daemon`](crate::Error::daemon) say which daemon it was. Store that URL
+//! beside the job id: attaching by the id alone works only at that daemon.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), foreman_client::BoxError> {
+//! use foreman_client::{Client, SubmitRequest};
+//! # let daemons = [foreman_daemon::Daemon::start().await?, foreman_daemon::Daemon::start().await?];
+//! # let [one, other] = [daemons[0].url(), daemons[1].url()];
+//!
+//! let one = Client::builder(one).build().await?;
+//! let other = Client::builder(other).build().await?;
+//! let request = SubmitRequest::builder("echo").user("hi").build()?;
+//! let result = one.submit(request.clone()).await?;
+//! let error = other.submit(request).await.unwrap_err();
+//! assert!(error.is_other_daemon());
+//! assert_eq!(error.daemon(), result.daemon());
+//! # Ok(()) }
+//! ```
+//!
+//! Under `Reattach` above `tower::balance`, a retry may reach another daemon than
+//! the first call, and then ends with that error. Attach to the job at its daemon
+//! instead.
+//!
+//! # Several replicas of a gateway
+//!
+//! A webhook goes to the callback URL that the submission named, and only the
+//! process that submitted knows the token in that URL. So each replica needs a
+//! callback URL of its own
+//! ([`public_url`](crate::ClientBuilder::public_url)), such as the address of its
+//! pod. Behind one URL for all replicas, an event reaches a random replica, which
+//! answers 404; the polls then find the results. Turn webhooks off in that case
+//! ([`polling`](crate::ClientBuilder::polling)).
+//!
+//! A job id works at every replica: any of them can attach to a job that another
+//! one has submitted, if they share the token. After a crash between the
+//! submission and its response, a replica finds the job by the key that was stored
+//! before
+//! ([`idempotency_key`](crate::SubmitRequestBuilder::idempotency_key)).
