@@ -25,16 +25,22 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), foreman_client::BoxError> {
 //! use foreman_client::{Client, SubmitRequest};
-//! # let daemons = [foreman_daemon::Daemon::start().await?, foreman_daemon::Daemon::start().await?];
+//! # use foreman_daemon::{Daemon, Echo};
+//! # let slow = Echo::new().delay(std::time::Duration::from_millis(200));
+//! # let daemons = [Daemon::builder().backend(slow).start().await?, Daemon::start().await?];
 //! # let [one, other] = [daemons[0].url(), daemons[1].url()];
 //!
 //! let one = Client::builder(one).build().await?;
 //! let other = Client::builder(other).build().await?;
 //! let request = SubmitRequest::builder("echo").user("hi").build()?;
-//! let result = one.submit(request.clone()).await?;
-//! let error = other.submit(request).await.unwrap_err();
+//! let submission = request.submission();
+//! let (result, error) = tokio::join!(one.submit(request.clone()), async {
+//!     submission.accepted().await?;
+//!     other.submit(request).await
+//! });
+//! let error = error.unwrap_err();
 //! assert!(error.is_other_daemon());
-//! assert_eq!(error.daemon(), result.daemon());
+//! assert_eq!(error.daemon(), result?.daemon());
 //! # Ok(()) }
 //! ```
 //!

@@ -249,8 +249,13 @@ impl SharedSubmission {
     }
 
     /// The daemon that it is sent to, if it was sent by an owner that knows it.
+    pub(crate) fn daemon_id(&self) -> Option<DaemonId> {
+        self.lock().registration.as_ref()?.owner.daemon().cloned()
+    }
+
+    /// Its base URL.
     pub(crate) fn daemon(&self) -> Option<BaseUrl> {
-        self.lock().registration.as_ref()?.owner.base_url().cloned()
+        self.daemon_id().map(|daemon| daemon.base_url().clone())
     }
 }
 

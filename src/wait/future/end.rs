@@ -29,7 +29,9 @@ where
         }
         // Of several waits on one submission, the first to know the result provides it to all.
         let (result, via) = this.submission.shared().update(|state| state.finish(result, via));
-        let result = result.with_daemon(this.shared.daemon_id().cloned());
+        // The daemon that has the job, which is another one if a clone finds the result stored.
+        let daemon = this.submission.shared().daemon_id().or_else(|| this.shared.daemon_id().cloned());
+        let result = result.with_daemon(daemon);
         let counters = &this.shared.counters;
         if by_poll(via) {
             counters.finished_by_poll.add();

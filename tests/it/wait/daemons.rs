@@ -138,6 +138,17 @@ async fn clone_at_another_daemon_never_returns_its_job() {
     }
 }
 
+/// The result is stored in the submission, and another wait returns it.
+#[tokio::test(start_paused = true)]
+async fn result_names_the_daemon_that_ran_the_job() {
+    let (a, b) = (OwnJobs::new(OnSubmit::Accept, JobState::Done), OwnJobs::new(OnSubmit::Accept, JobState::Done));
+    let request = request();
+    for jobs in [a.jobs("http://a.test", None), b.jobs("http://b.test", None)] {
+        assert_eq!(jobs.oneshot(request.clone()).await.unwrap().daemon(), Some("http://a.test"));
+    }
+    assert_eq!(b.requests(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn clone_at_another_client_of_the_same_daemon_attaches() {
     let daemon = OwnJobs::new(OnSubmit::Accept, JobState::Running);
