@@ -1,12 +1,16 @@
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::Sleep;
+use pin_project::{pin_project, pinned_drop};
+use tokio::time::{Instant, Sleep};
 use tower::retry::Policy;
 
 use super::{Cause, RetryOptions, StartedBackoff};
-use crate::submission::SubmissionState;
+use crate::submission::{SharedSubmission, SubmissionState};
 use crate::{Error, JobResult, Submission, SubmitRequest};
 
 /// A policy for `tower::retry` outside the wait, which calls again with a clone of the same request, so that the wait attaches to the
@@ -125,9 +129,9 @@ impl ReattachBuilder {
 }
 
 impl<E: Cause> Policy<SubmitRequest, JobResult, E> for Reattach {
-    type Future = Sleep;
+    type Future = ReattachPause;
 
-    fn retry(&mut self, request: &mut SubmitRequest, result: &mut Result<JobResult, E>) -> Option<Sleep> {
+    fn retry(&mut self, request: &mut SubmitRequest, result: &mut Result<JobResult, E>) -> Option<ReattachPause> {
         let settings = &*self.settings;
         let retry_after = match result {
             Ok(result) => {
@@ -170,11 +174,52 @@ impl<E: Cause> Policy<SubmitRequest, JobResult, E> for Reattach {
                 submission.update(SubmissionState::reattach);
             }
         }
-        Some(pause)
+        let submission = Arc::clone(request.keep_alive().shared());
+        Some(ReattachPause { pause, submission })
     }
 
     fn clone_request(&mut self, request: &SubmitRequest) -> Option<SubmitRequest> {
         Some(request.clone())
+    }
+}
+
+/// The pause before [`Reattach`] calls again.
+///
+/// # Cancel safety
+///
+/// Dropping it before its end means that the policy does not call again.
+#[pin_project(PinnedDrop)]
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct ReattachPause {
+    #[pin]
+    pause: Sleep,
+    submission: Arc<SharedSubmission>,
+}
+
+impl ReattachPause {
+    /// When it ends.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.pause.deadline()
+    }
+}
+
+impl Future for ReattachPause {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.project().pause.poll(cx)
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for ReattachPause {
+    fn drop(self: Pin<&mut Self>) {
+        // The handles of the submission would wait for ever.
+        if !self.pause.is_elapsed() {
+            self.submission.update(SubmissionState::give_up_reattach);
+        }
     }
 }
 

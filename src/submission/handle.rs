@@ -94,9 +94,9 @@ impl Submission {
 
     /// Puts what is known of the submission on an error of a layer above it.
     pub(crate) fn annotate(&self, error: Error) -> Error {
-        let (fresh, job_id, last_state) =
-            self.0.read(|state| (state.is_fresh(), state.job_id().cloned(), state.last_state().cloned()));
-        let error = if fresh { error.surely_unsent() } else { error };
+        let (unsent, job_id, last_state) =
+            self.0.read(|state| (state.is_surely_unsent(), state.job_id().cloned(), state.last_state().cloned()));
+        let error = if unsent { error.surely_unsent() } else { error };
         error.with_job(job_id, self.0.key().cloned(), last_state).with_daemon(self.0.daemon())
     }
 

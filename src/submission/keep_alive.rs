@@ -163,6 +163,8 @@ impl KeepAlive {
                 Some(daemon) if Some(daemon) != owner.daemon() => {
                     Err(Error::new(Kind::OtherDaemon).with_daemon(Some(daemon.base_url().clone())))
                 }
+                // A response names the job of an attempt that was lost before.
+                _ if locked.state.lost_at().is_some() => Ok(Some(UnwaitedSend(self.clone()))),
                 _ => Ok(None),
             };
         }

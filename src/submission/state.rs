@@ -155,6 +155,14 @@ impl SubmissionState {
         self.sending == SendState::Fresh
     }
 
+    /// Whether nothing that was sent has arrived, and nothing is being sent. Before the first wait that is not known: a service without
+    /// a wait may send the submission.
+    pub(crate) fn is_surely_unsent(&self) -> bool {
+        let pausing =
+            self.sending == SendState::InFlight && self.rare.as_ref().is_some_and(|rare| rare.refusal.is_some());
+        self.waited_for && (self.is_fresh() || pausing)
+    }
+
     pub(crate) fn has_seen_event(&self) -> bool {
         self.signed_events > 0 || self.hints > 0
     }

@@ -119,7 +119,12 @@ where
             let (now, facts) = (this.submission.shared().elapsed(), this.shared.facts(this.submission));
             let action = this.machine.on(event, now, facts, &this.shared.limits);
             if let Some(end) = self.as_mut().perform(action, found) {
-                self.as_mut().project().step.set(Step::Over);
+                let mut this = self.as_mut().project();
+                this.step.set(Step::Over);
+                // Its caller may hold the completed future for long.
+                if let Some(place) = this.place.take() {
+                    this.shared.live.leave(place);
+                }
                 return Poll::Ready(end);
             }
         }
@@ -137,11 +142,11 @@ where
         let this = self.as_mut().project();
         let shared = this.submission.shared();
         let snapshot = shared.watch(this.waker, cx.waker(), SubmissionState::snapshot);
-        if this.place.is_none() || this.shared.live.is_closed() {
-            return Poll::Ready((Event::ShuttingDown, None));
-        }
         if let Some(found) = snapshot.result {
             return Poll::Ready((Event::ResultKnown, Some(found)));
+        }
+        if this.place.is_none() || this.shared.live.is_closed() {
+            return Poll::Ready((Event::ShuttingDown, None));
         }
         if *this.signed_events != snapshot.signed_events {
             *this.signed_events = snapshot.signed_events;

@@ -29,6 +29,12 @@ impl SubmissionState {
         self.reattaching = true;
     }
 
+    /// It does not start another wait after all.
+    pub(crate) fn give_up_reattach(&mut self) {
+        self.reattaching = false;
+        self.changed |= self.waits == 0;
+    }
+
     /// Why the last wait failed.
     pub(in crate::submission) fn failure(&self) -> Option<&Error> {
         self.rare.as_ref()?.failure.as_ref()

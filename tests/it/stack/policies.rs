@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use foreman_client::api::{Accepted, GetJob, Polled};
-use foreman_client::retry::{Reattach, RetrySubmission};
+use foreman_client::retry::{Reattach, ReattachPause, RetrySubmission};
 use foreman_client::wait::WebhookEndpoint;
 use foreman_client::{Api, BoxError, Error, JobResult, JobState, JobStatus, Notifier, SubmitRequest, WaitLayer};
 use futures_util::FutureExt as _;
@@ -72,7 +72,7 @@ fn submission_retry(policy: &mut RetrySubmission, request: &SubmitRequest, error
 }
 
 /// The pause before a wait is called again.
-fn job_retry(policy: &mut Reattach, result: Result<JobResult, Error>) -> Option<Sleep> {
+fn job_retry(policy: &mut Reattach, result: Result<JobResult, Error>) -> Option<ReattachPause> {
     policy.retry(&mut request(), &mut { result })
 }
 
@@ -81,8 +81,8 @@ fn finished(state: JobState) -> JobResult {
 }
 
 /// The length of a pause.
-fn length(sleep: Option<Sleep>) -> Duration {
-    sleep.unwrap().deadline() - Instant::now()
+fn length(ends: Instant) -> Duration {
+    ends - Instant::now()
 }
 
 type Submitted = Pin<Box<dyn Future<Output = Result<Accepted, Error>> + Send>>;
@@ -172,8 +172,8 @@ async fn backoff_doubles_to_maximum() {
     let mut outside = Reattach::builder().backoff(millis(100), millis(500)).jitter(0.0).retries(5).build().unwrap();
     for expected in [100, 200, 400, 500, 500] {
         let refused = || status(429, None);
-        assert_eq!(length(submission_retry(&mut inside, &request(), refused())), millis(expected));
-        assert_eq!(length(job_retry(&mut outside, Err(refused()))), millis(expected));
+        assert_eq!(length(submission_retry(&mut inside, &request(), refused()).unwrap().deadline()), millis(expected));
+        assert_eq!(length(job_retry(&mut outside, Err(refused())).unwrap().deadline()), millis(expected));
     }
 }
 
@@ -183,8 +183,8 @@ async fn retry_after_is_capped_at_a_minute() {
     let mut outside = Reattach::builder().jitter(0.0).build().unwrap();
     for (retry_after, pause) in [(7, 7), (60, 60), (u64::MAX, 60)] {
         let busy = || status(503, Some(retry_after));
-        assert_eq!(length(submission_retry(&mut inside, &request(), busy())), seconds(pause));
-        assert_eq!(length(job_retry(&mut outside, Err(busy()))), seconds(pause));
+        assert_eq!(length(submission_retry(&mut inside, &request(), busy()).unwrap().deadline()), seconds(pause));
+        assert_eq!(length(job_retry(&mut outside, Err(busy())).unwrap().deadline()), seconds(pause));
     }
 }
 
@@ -192,8 +192,8 @@ async fn retry_after_is_capped_at_a_minute() {
 async fn retry_after_zero_waits_for_first_pause() {
     let (mut inside, mut outside) = (RetrySubmission::default(), Reattach::default());
     let busy = || status(503, Some(0));
-    assert!(length(submission_retry(&mut inside, &request(), busy())) >= millis(100));
-    assert!(length(job_retry(&mut outside, Err(busy()))) >= millis(250));
+    assert!(length(submission_retry(&mut inside, &request(), busy()).unwrap().deadline()) >= millis(100));
+    assert!(length(job_retry(&mut outside, Err(busy())).unwrap().deadline()) >= millis(250));
 }
 
 #[tokio::test(start_paused = true)]
@@ -203,8 +203,8 @@ async fn pauses_of_requests_differ() {
         let mut pauses = [std::collections::HashSet::new(), std::collections::HashSet::new()];
         for _ in 0..20 {
             let busy = || status(429, retry_after);
-            pauses[0].insert(length(submission_retry(&mut inside.clone(), &request(), busy())));
-            pauses[1].insert(length(job_retry(&mut outside.clone(), Err(busy()))));
+            pauses[0].insert(length(submission_retry(&mut inside.clone(), &request(), busy()).unwrap().deadline()));
+            pauses[1].insert(length(job_retry(&mut outside.clone(), Err(busy())).unwrap().deadline()));
         }
         // Equal ones are possible, and twenty equal ones are not.
         assert!(pauses.iter().all(|pauses| pauses.len() > 10), "{pauses:?}");

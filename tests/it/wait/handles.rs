@@ -6,7 +6,7 @@ use futures_util::{FutureExt, StreamExt};
 use foreman_client::retry::Reattach;
 use tower::{ServiceBuilder, ServiceExt as _};
 
-use crate::support::{WebhookHarness, bounded_paused, call_wait, polling_wait, request, seconds, spawn_wait};
+use crate::support::{WebhookHarness, bounded_paused, call_wait, millis, polling_wait, request, seconds, spawn_wait};
 
 fn states_of(changes: &[Result<StateChange, Error>]) -> Vec<(String, Via)> {
     changes.iter().map(|change| change.as_ref().unwrap()).map(|change| (change.state.to_string(), change.via)).collect()
@@ -206,6 +206,22 @@ async fn handles_outlive_the_waits_of_a_retry() {
     daemon.next_get().await.respond_state("done");
     assert!(waiting.await.unwrap().is_ok());
     assert_eq!(states_of(&states.await.unwrap()), expected(&[("running", Via::Poll), ("done", Via::Poll)]));
+}
+
+/// The caller drops the call, and holds the request.
+#[tokio::test(start_paused = true)]
+async fn handles_end_if_a_retry_is_dropped_in_its_pause() {
+    let (wait, mut daemon) = polling_wait();
+    let request = request();
+    let stack = ServiceBuilder::new().timeout(millis(100)).retry(Reattach::default()).service(wait);
+    let waiting = tokio::spawn(bounded_paused(stack.oneshot(request.clone())));
+    let accepted = tokio::spawn({
+        let submission = request.submission();
+        async move { bounded_paused(submission.accepted()).await }
+    });
+    daemon.next_post().await.respond(429, "");
+    assert!(waiting.await.unwrap().is_err());
+    assert!(accepted.await.unwrap().unwrap_err().is_overloaded());
 }
 
 #[tokio::test(start_paused = true)]

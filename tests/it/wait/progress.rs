@@ -1,11 +1,12 @@
 //! The stream of states and result, and the layer that puts the job on errors.
 
+use foreman_client::retry::RetrySubmission;
 use foreman_client::wait::{JobErrorsLayer, Progress, Update};
-use foreman_client::{Error, JobResult, SubmitRequest};
+use foreman_client::{BoxError, Error, JobResult, SubmitRequest, WaitLayer};
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
-use tower::{Service, ServiceBuilder, ServiceExt as _};
+use tower::{Service, ServiceBuilder, ServiceExt as _, service_fn};
 
-use crate::support::{MockWait, bounded_paused, job_id, polling_wait, request, seconds};
+use crate::support::{MockWait, ScriptedDaemon, bounded_paused, job_id, polling_wait, request, seconds};
 
 fn progress(
     wait: MockWait,
@@ -104,6 +105,33 @@ async fn errors_of_layers_get_the_job() {
     let attach = ServiceBuilder::new().layer(JobErrorsLayer::new()).timeout(seconds(1)).service(wait.attach());
     let error = bounded_paused(attach.oneshot(job_id("9"))).await.unwrap_err();
     assert_eq!((error.job_id(), error.may_be_running()), (Some(&job_id("9")), true));
+}
+
+/// A refusal after which a policy pauses, when the timeout passes: nothing is being sent.
+#[tokio::test(start_paused = true)]
+async fn timeout_in_the_pause_after_a_refusal_is_safe_to_resubmit() {
+    let (api, mut daemon) = ScriptedDaemon::new();
+    let waits = WaitLayer::builder(api.clone()).build().unwrap();
+    let stack = ServiceBuilder::new()
+        .layer(JobErrorsLayer::new())
+        .timeout(seconds(5))
+        .layer(waits)
+        .retry(RetrySubmission::default())
+        .service(api);
+    let waiting = tokio::spawn(bounded_paused(stack.oneshot(request())));
+    let response = http::Response::builder().status(429).header("retry-after", 30).body("".into()).unwrap();
+    daemon.next_post().await.respond_with(response);
+    let error = waiting.await.unwrap().unwrap_err();
+    assert!(error.is_timeout() && error.is_safe_to_resubmit() && !error.may_be_running(), "{error:?}");
+}
+
+/// A service without a wait may have sent the request, whatever the submission knows.
+#[tokio::test(start_paused = true)]
+async fn error_of_a_service_without_a_wait_may_be_running() {
+    let sends = service_fn(|_: SubmitRequest| std::future::ready(Err::<JobResult, BoxError>("it broke off".into())));
+    let stack = ServiceBuilder::new().layer(JobErrorsLayer::new()).service(sends);
+    let error = stack.oneshot(request()).await.unwrap_err();
+    assert!(error.is_maybe_submitted() && error.may_be_running() && !error.is_safe_to_resubmit(), "{error:?}");
 }
 
 /// What is shed or queued above the wait was surely not sent.

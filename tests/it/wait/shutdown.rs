@@ -186,6 +186,35 @@ async fn submission_in_flight_is_cancelled_at_a_daemon_with_keys() {
     }
 }
 
+/// A future that has completed is no wait any more, though its caller still holds it.
+#[tokio::test(start_paused = true)]
+async fn shutdown_does_not_wait_for_completed_futures() {
+    let (wait, mut daemon) = polling_wait();
+    let mut completed = task::spawn(call_wait(&wait, request()).await);
+    assert!(completed.poll().is_pending());
+    daemon.next_post().await.accept("7");
+    assert!(completed.poll().is_pending());
+    daemon.next_get().await.respond_state("done");
+    assert!(completed.poll().is_ready());
+    assert_eq!(bounded_paused(wait.shutdown(seconds(60))).await, []);
+    assert_eq!(daemon.elapsed(), seconds(0));
+}
+
+/// The result is known, and the wait is polled only after the service has closed.
+#[tokio::test(start_paused = true)]
+async fn completion_beats_shutdown() {
+    let mut harness = WebhookHarness::signed();
+    let mut waiting = task::spawn(call_wait(&harness.wait, request()).await);
+    assert!(waiting.poll().is_pending());
+    let post = harness.daemon.next_post().await;
+    let url = post.callback().unwrap();
+    post.accept("7");
+    assert!(waiting.poll().is_pending());
+    harness.event(&url, "7", "done").await;
+    assert_eq!(bounded_paused(harness.wait.shutdown(seconds(0))).await, []);
+    assert!(waiting.await.is_ok());
+}
+
 #[tokio::test(start_paused = true)]
 async fn shutdown_without_waits_is_immediate() {
     let (wait, daemon) = polling_wait_with(|layer| layer);

@@ -71,6 +71,21 @@ async fn outcome_of_the_bare_service_decides_about_a_wait() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn response_to_a_repeated_bare_submission_names_the_job() {
+    let (wait, api, mut daemon) = wait_and_api();
+    let request = request();
+    let lost = tokio::spawn(bounded_paused(api.clone().oneshot(request.clone())));
+    daemon.next_post().await.reset();
+    assert!(lost.await.unwrap().is_err());
+    let again = tokio::spawn(bounded_paused(api.oneshot(request.clone())));
+    daemon.next_post().await.accept_with_key("7");
+    assert!(again.await.unwrap().is_ok());
+    let waiting = spawn_wait(&wait, &request);
+    daemon.next_get().await.respond_state("done");
+    assert!(waiting.await.unwrap().is_ok());
+}
+
 /// It was sent without a callback URL, so no event can come.
 #[tokio::test(start_paused = true)]
 async fn wait_polls_for_what_was_sent_without_a_callback() {
