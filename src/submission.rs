@@ -23,7 +23,8 @@
 //!                                             Lost ─┴─ event ─────────┘
 //! ```
 //!
-//! A submission is reclaimed from `Lost` only if the daemon supports idempotency keys. An event that names the job accepts it.
+//! A submission is reclaimed from `Lost` only if the daemon supports idempotency keys. An event that names the job accepts it; it is
+//! reclaimed from there too, since only a response confirms the id.
 //!
 //! A wait that is dropped while it sends moves the submission to `Lost`, unless nothing was sent. From `Lost` there is no way back to
 //! `Fresh`: a job may exist. That is why a retry, a hedge or a timeout above a wait attaches to the job and does not submit again.

@@ -20,6 +20,8 @@ pub(crate) struct SubmissionState {
     abandoned: bool,
     /// A hint suggests that the job has ended.
     terminal_hint: bool,
+    /// The job id is from an event, and no response has confirmed it.
+    named_by_event: bool,
     /// A wait has started, now or before.
     waited_for: bool,
     /// The last wait ended, and a retry policy is about to start another.
@@ -127,6 +129,7 @@ impl SubmissionState {
             may_have_arrived: false,
             abandoned: false,
             terminal_hint: false,
+            named_by_event: false,
             waited_for: false,
             reattaching: false,
             changed: false,
@@ -223,12 +226,23 @@ impl SubmissionState {
 
     /// `Lost` -> `InFlight`: the caller sends again what may have arrived, which is safe only where the daemon supports idempotency
     /// keys. Returns whether it is the one to send.
+    /// `Accepted` -> `InFlight`: the same, to confirm the id that an event has named. If no response comes, that id counts.
     pub(crate) fn reclaim(&mut self) -> bool {
-        let lost = self.sending == SendState::Lost;
-        if lost {
-            self.sending = SendState::InFlight;
+        if self.is_named_by_event()
+            && let Some(job_id) = self.job_id.take()
+        {
+            let status = JobStatus::new(job_id, JobState::Queued);
+            self.rare().candidate = Some(Candidate { status, trust: Trust::TokenOnly });
+        } else if self.sending != SendState::Lost {
+            return false;
         }
-        lost
+        (self.sending, self.named_by_event) = (SendState::InFlight, false);
+        true
+    }
+
+    /// Whether the job id is from an event, and no response has confirmed it.
+    pub(crate) fn is_named_by_event(&self) -> bool {
+        self.named_by_event && self.sending == SendState::Accepted && self.result.is_none()
     }
 
     /// Any state -> `Accepted`: the daemon returned the job id. From `Lost` too: an event may have named the job while the response was on
@@ -237,7 +251,7 @@ impl SubmissionState {
     /// An event that came before is believed now if it is of this job. One of another job may have taken the place of one of this job, so
     /// it is a reason to poll.
     pub(crate) fn accept(&mut self, job_id: JobId) {
-        self.sending = SendState::Accepted;
+        (self.sending, self.named_by_event) = (SendState::Accepted, false);
         self.job_id = Some(job_id);
         self.changed = true;
         match self.rare.as_mut().and_then(|rare| rare.candidate.take()) {
@@ -304,7 +318,7 @@ impl SubmissionState {
     /// The response is lost, and an event names the job.
     fn named_by_event(&mut self, status: &JobStatus) {
         self.job_id = Some(status.job_id.clone());
-        self.sending = SendState::Accepted;
+        (self.sending, self.named_by_event) = (SendState::Accepted, true);
         self.hint(status.state.is_terminal());
     }
 

@@ -208,7 +208,7 @@ impl Machine {
                 self.poll(now, limits);
                 Action::PollLater
             }
-            (Phase::Sending, Event::SendFailed(SendState::Accepted)) => self.poll(now, limits),
+            (Phase::Sending, Event::SendFailed(SendState::Accepted)) => self.found(now, facts, limits),
             (Phase::Sending, Event::SendFailed(SendState::Lost)) if facts.webhooks => self.lose(now, facts, limits),
             (Phase::Sending, Event::SendFailed(_)) => self.end(Action::Fail(Failure::Submission)),
 
@@ -272,7 +272,7 @@ impl Machine {
                 Action::Send
             }
             SendState::InFlight => self.follow(now, limits),
-            SendState::Accepted => self.poll(now, limits),
+            SendState::Accepted => self.found(now, facts, limits),
             // The window does not start again.
             SendState::Lost if matches!(self.phase, Phase::Lost { .. }) => Action::Wait,
             SendState::Lost if facts.webhooks => self.lose(now, facts, limits),
@@ -287,6 +287,14 @@ impl Machine {
             self.until = Nanos::NONE;
         }
         Action::Wait
+    }
+
+    /// The job id is known. An event may have named it, and not be of this job: the same idempotency key returns the right one.
+    fn found(&mut self, now: Duration, facts: Facts, limits: &WaitLimits) -> Action {
+        if facts.named_by_event && facts.idempotency && self.resends < RESENDS {
+            return self.resend(facts);
+        }
+        self.poll(now, limits)
     }
 
     fn poll(&mut self, now: Duration, limits: &WaitLimits) -> Action {

@@ -14,9 +14,7 @@ use super::slow_down::SlowDown;
 use super::stats::Counters;
 use super::webhook_endpoint::WebhookEndpoint;
 use crate::source::{Pace, PollPolicy, Polling};
-use crate::submission::{
-    DaemonId, DropPolicy, KeepAlive, Released, SharedSubmission, SubmissionState, TokenId, WaitOwner,
-};
+use crate::submission::{DaemonId, DropPolicy, KeepAlive, Released, SharedSubmission, TokenId, WaitOwner};
 use crate::{Error, JobId, SubmitRequest};
 
 /// How long the callers of the waits that a shutdown ends have to drop them.
@@ -99,11 +97,9 @@ impl Shared {
     }
 
     pub(super) fn facts(&self, submission: &KeepAlive) -> Facts {
-        Facts {
-            webhooks: submission.has_callback(),
-            idempotency: self.supports_idempotency(),
-            lost_at: submission.shared().read(SubmissionState::lost_at),
-        }
+        let (named_by_event, lost_at) = submission.shared().read(|state| (state.is_named_by_event(), state.lost_at()));
+        let (webhooks, idempotency) = (submission.has_callback(), self.supports_idempotency());
+        Facts { webhooks, idempotency, named_by_event, lost_at }
     }
 
     /// See [`Wait::shutdown`](super::Wait::shutdown).

@@ -65,8 +65,13 @@ impl SubmissionState {
             return;
         }
         let replaces = self.candidate().is_none_or(|first| {
-            let same_job = first.status.job_id == status.job_id && first.trust == trust;
-            same_job && !first.status.state.is_terminal() && order(&first.status) <= order(&status)
+            if first.trust != trust {
+                // An id that is to be confirmed says less than a signed event.
+                return trust == Trust::Signed;
+            }
+            first.status.job_id == status.job_id
+                && !first.status.state.is_terminal()
+                && order(&first.status) <= order(&status)
         });
         if replaces {
             self.rare().candidate = Some(Candidate { status, trust });

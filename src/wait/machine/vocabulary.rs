@@ -55,6 +55,8 @@ pub(crate) struct Facts {
     pub(crate) webhooks: bool,
     /// The daemon supports idempotency keys.
     pub(crate) idempotency: bool,
+    /// The job id is from an event, and no response has confirmed it.
+    pub(crate) named_by_event: bool,
     /// When the response to the submission was lost.
     pub(crate) lost_at: Option<Duration>,
 }

@@ -51,6 +51,59 @@ async fn signed_terminal_event_names_job_and_poll_completes_wait() {
     harness.daemon.quiet_for(seconds(100)).await;
 }
 
+/// Whoever has seen a signed event of another job can send it to the callback URL of this one. The same key returns the right id.
+#[tokio::test(start_paused = true)]
+async fn replayed_event_after_loss_is_corrected_by_the_key() {
+    for (before_loss, slow) in [(false, false), (true, false), (true, true)] {
+        let mut harness = WebhookHarness::signed();
+        learn_idempotency(&harness.wait, &mut harness.daemon).await;
+        let request = request();
+        let waiting = spawn_wait(&harness.wait, &request);
+        let post = harness.daemon.next_post().await;
+        let url = post.callback().unwrap();
+        let mut held = None;
+        if before_loss {
+            harness.event(&url, "8", "done").await;
+        }
+        if slow {
+            held = Some(post);
+        } else {
+            post.reset();
+        }
+        if !before_loss {
+            harness.daemon.settle().await;
+            harness.event(&url, "8", "done").await;
+        }
+        let again = harness.daemon.next_post().await;
+        // Between the two responses an event of this job may come.
+        harness.event(&url, "7", "done").await;
+        again.accept_with_key("7");
+        let result = waiting.await.unwrap().unwrap();
+        assert_eq!(result.job_id().as_str(), "7", "before the loss: {before_loss}, slow: {slow}");
+        drop(held);
+    }
+}
+
+/// No response confirms it, so it counts.
+#[tokio::test(start_paused = true)]
+async fn id_of_an_event_counts_if_no_response_comes() {
+    let mut harness = WebhookHarness::signed();
+    learn_idempotency(&harness.wait, &mut harness.daemon).await;
+    let waiting = spawn_wait(&harness.wait, &request());
+    let post = harness.daemon.next_post().await;
+    let url = post.callback().unwrap();
+    post.reset();
+    harness.daemon.settle().await;
+    harness.event(&url, "7", "running").await;
+    for _ in 0..3 {
+        harness.daemon.next_post().await.reset();
+    }
+    let poll = harness.daemon.next_get().await;
+    assert_eq!(poll.uri.path(), "/jobs/7");
+    poll.respond_state("done");
+    assert!(waiting.await.unwrap().is_ok());
+}
+
 #[tokio::test(start_paused = true)]
 async fn event_before_loss_names_job() {
     for new in [WebhookHarness::signed, WebhookHarness::unsigned] {
