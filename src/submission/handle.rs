@@ -76,7 +76,9 @@ impl Submission {
         let ended = |state: &SubmissionState| state.is_over().then(|| state.failure().cloned());
         poll_fn(|cx| match watch.read(cx, |state| (state.job_id().cloned(), ended(state))) {
             (Some(job_id), _) => Poll::Ready(Ok(job_id)),
-            (None, Some(failure)) => Poll::Ready(Err(failure.unwrap_or_else(|| self.abandoned()))),
+            (None, Some(failure)) => {
+                Poll::Ready(Err(self.annotate(failure.unwrap_or_else(|| Error::new(Kind::Abandoned)))))
+            }
             (None, None) => Poll::Pending,
         })
         .await
@@ -94,14 +96,14 @@ impl Submission {
 
     /// Puts what is known of the submission on an error of a layer above it.
     pub(crate) fn annotate(&self, error: Error) -> Error {
-        let (unsent, job_id, last_state) =
-            self.0.read(|state| (state.is_surely_unsent(), state.job_id().cloned(), state.last_state().cloned()));
-        let error = if unsent { error.surely_unsent() } else { error };
+        let (arrived, job_id, last_state) =
+            self.0.read(|state| (state.may_be_at_daemon(), state.job_id().cloned(), state.last_state().cloned()));
+        let error = match arrived {
+            Some(true) => error.may_have_arrived(),
+            Some(false) => error.surely_unsent(),
+            None => error,
+        };
         error.with_job(job_id, self.0.key().cloned(), last_state).with_daemon(self.0.daemon())
-    }
-
-    fn abandoned(&self) -> Error {
-        self.annotate(Error::new(Kind::Abandoned))
     }
 }
 
@@ -152,6 +154,8 @@ impl Stream for States {
             None => Poll::Pending,
         };
         let change = watch.read(cx, change);
+        // Another wait may have sent it after the one that failed.
+        let change = change.map(|item| item.map(|item| item.map_err(|error| watch.submission().annotate(error))));
         *ended = matches!(change, Poll::Ready(None | Some(Err(_))));
         change
     }
@@ -172,6 +176,10 @@ struct Watch {
 impl Watch {
     fn new(submission: &Arc<SharedSubmission>) -> Self {
         Self { submission: Arc::clone(submission), slot: WakerSlot::default() }
+    }
+
+    fn submission(&self) -> Submission {
+        Submission(Arc::clone(&self.submission))
     }
 
     /// Reads, and has the task woken at the next change.

@@ -158,12 +158,12 @@ impl SubmissionState {
         self.sending == SendState::Fresh
     }
 
-    /// Whether nothing that was sent has arrived, and nothing is being sent. Before the first wait that is not known: a service without
-    /// a wait may send the submission.
-    pub(crate) fn is_surely_unsent(&self) -> bool {
+    /// Whether it may have arrived at a daemon, or is being sent. `None` before the first wait, when that is not known: a service without a
+    /// wait may send it.
+    pub(crate) fn may_be_at_daemon(&self) -> Option<bool> {
         let pausing =
             self.sending == SendState::InFlight && self.rare.as_ref().is_some_and(|rare| rare.refusal.is_some());
-        self.waited_for && (self.is_fresh() || pausing)
+        self.waited_for.then_some(!self.is_fresh() && !pausing)
     }
 
     pub(crate) fn has_seen_event(&self) -> bool {

@@ -250,3 +250,24 @@ async fn handles_end_with_last_request_and_wait() {
         assert_eq!(submission.job_id(), None);
     }
 }
+
+/// Two waits on one request: the first is refused, and the second sends and is dropped. The reason of the first remains.
+#[tokio::test(start_paused = true)]
+async fn reason_of_refused_wait_is_not_safe_after_another_has_sent() {
+    let (wait, mut daemon) = polling_wait();
+    let request = request();
+    let (submission, mut states) = (request.submission(), request.submission().states());
+    let mut refused = tokio_test::task::spawn(call_wait(&wait, request.clone()).await);
+    let mut dropped = tokio_test::task::spawn(call_wait(&wait, request.clone()).await);
+    assert!(refused.poll().is_pending() && dropped.poll().is_pending());
+    daemon.next_post().await.respond(429, "");
+    let std::task::Poll::Ready(Err(error)) = refused.poll() else { panic!("refused") };
+    assert!(error.is_safe_to_resubmit());
+    assert!(dropped.poll().is_pending());
+    let _post = daemon.next_post().await;
+    drop((refused, dropped));
+    let errors = [submission.accepted().await.unwrap_err(), states.next().await.unwrap().unwrap_err()];
+    for error in errors {
+        assert!(!error.is_safe_to_resubmit() && error.may_be_running() && error.is_overloaded(), "{error:?}");
+    }
+}
