@@ -2,7 +2,8 @@
 
 use super::Action::{Fail, Finish, Poll, PollFinally, PollLater, PollNow, PresumeLost, Resend, Send, Wait};
 use super::Event::{
-    Accepted, ClaimFailed, Claimed, Elapsed, Hint, Overtaken, PollFailed, Polled, ResultKnown, SendFailed, SignedState,
+    Accepted, ClaimFailed, Claimed, Elapsed, Hint, Overtaken, PollFailed, Polled, ResultKnown, SendFailed,
+    ShuttingDown, SignedState, UnconfirmedResult,
 };
 use super::*;
 
@@ -38,6 +39,8 @@ fn row_of(mut machine: Machine, name: &str, facts: Facts, ends: bool, steps: &[(
     assert_eq!(machine.is_over(), ends, "{name}");
 }
 
+mod submissions;
+
 #[test]
 fn the_ordinary_ways() {
     row(
@@ -65,6 +68,83 @@ fn events_before_the_202() {
         false,
         &[(0, MINE, Send), (1, Hint, Wait), (2, SendFailed(SendState::Accepted), Poll)],
     );
+}
+
+/// A signed event may be one of another job until the response confirms its id.
+#[test]
+fn results_before_the_202() {
+    let begin = [(0, MINE, Send), (1, UnconfirmedResult, Wait)];
+    let with = |more: &[(u64, Event, Action)]| [&begin, more].concat();
+    row("the 202 confirms it", WEBHOOKS, true, &with(&[(2, Accepted, PollLater), (2, ResultKnown, Finish)]));
+    row(
+        "no 202 comes: a poll decides",
+        WEBHOOKS,
+        false,
+        &with(&[(2, Elapsed, Wait), (3, Elapsed, PresumeLost), (3, SendFailed(SendState::Accepted), Poll)]),
+    );
+    let named = Facts { named_by_event: true, ..WEBHOOKS_AND_KEYS };
+    row(
+        "no 202 comes: the same key returns the id",
+        named,
+        false,
+        &with(&[
+            (3, Elapsed, PresumeLost),
+            (3, SendFailed(SendState::Accepted), Resend),
+            (4, SendFailed(SendState::Accepted), Resend),
+            (5, SendFailed(SendState::Accepted), Resend),
+            (6, SendFailed(SendState::Accepted), Poll),
+        ]),
+    );
+    row(
+        "the sender is not polled",
+        WEBHOOKS,
+        false,
+        &[
+            (0, Claimed(SendState::InFlight), Wait),
+            (1, UnconfirmedResult, Wait),
+            (3, Elapsed, PresumeLost),
+            (3, Claimed(SendState::Accepted), Poll),
+        ],
+    );
+}
+
+#[test]
+fn shutdown_ends_every_phase_and_no_result() {
+    for steps in [&[][..], &[(0, MINE, Send)], &[(0, MINE, Send), (1, Accepted, PollLater)]] {
+        let end = [(2, ShuttingDown, Fail(Failure::ShuttingDown)), (3, ShuttingDown, Wait)];
+        row("shutdown", WEBHOOKS, true, &[steps, &end].concat());
+    }
+    row("after the result", WEBHOOKS, true, &[(0, MINE, Send), (1, ResultKnown, Finish), (1, ShuttingDown, Wait)]);
+}
+
+#[test]
+fn window_of_a_lost_response_counts_from_the_loss() {
+    let lost_at = |second| Facts { lost_at: Some(Duration::from_secs(second)), ..WEBHOOKS_AND_KEYS };
+    row(
+        "a clone has what is left",
+        lost_at(3),
+        false,
+        &[(8, Claimed(SendState::Lost), Wait), (12, Elapsed, Wait), (13, Elapsed, Resend)],
+    );
+    row("or nothing", lost_at(3), false, &[(13, Claimed(SendState::Lost), Resend)]);
+}
+
+#[test]
+fn pauses_that_the_daemon_asks_for_are_varied() {
+    let (now, until) = (Duration::from_secs(5), Duration::from_secs(15));
+    let ends: std::collections::HashSet<_> = (0..50)
+        .map(|_| {
+            let mut machine = Machine::new(None);
+            assert!(machine.has_to_pause(Some(until), now) && !machine.has_to_pause(None, now));
+            let end = machine.wake_at(&LIMITS).unwrap();
+            assert!((until..=until + Duration::from_secs(1)).contains(&end), "{end:?}");
+            assert!(machine.has_to_pause(Some(until), now), "asked again");
+            assert_eq!(machine.wake_at(&LIMITS), Some(end), "the end stays");
+            assert!(!machine.has_to_pause(Some(until), end));
+            end
+        })
+        .collect();
+    assert!(ends.len() > 40, "{}", ends.len());
 }
 
 #[test]
@@ -154,73 +234,6 @@ fn the_deadline_against_completion() {
 }
 
 #[test]
-fn submissions_that_fail() {
-    row(
-        "surely unsent",
-        WEBHOOKS,
-        true,
-        &[(0, MINE, Send), (1, SendFailed(SendState::Fresh), Fail(Failure::Submission))],
-    );
-    row(
-        "lost, polling",
-        POLLING,
-        true,
-        &[(0, MINE, Send), (1, SendFailed(SendState::Lost), Fail(Failure::Submission))],
-    );
-    row(
-        "lost, polling, keys: a layer or a clone resends",
-        POLLING_AND_KEYS,
-        true,
-        &[(0, MINE, Send), (1, SendFailed(SendState::Lost), Fail(Failure::Submission))],
-    );
-    row(
-        "lost, and an event names the job",
-        WEBHOOKS,
-        false,
-        &[(0, MINE, Send), (1, SendFailed(SendState::Lost), Wait), (5, Claimed(SendState::Accepted), Poll)],
-    );
-    row(
-        "lost, and an event has the result",
-        WEBHOOKS,
-        true,
-        &[(0, MINE, Send), (1, SendFailed(SendState::Lost), Wait), (5, ResultKnown, Finish)],
-    );
-    row(
-        "lost, no event, no keys: never twice",
-        WEBHOOKS,
-        true,
-        &[
-            (0, MINE, Send),
-            (1, SendFailed(SendState::Lost), Wait),
-            (10, Elapsed, Wait),
-            (11, Elapsed, Fail(Failure::Lost)),
-        ],
-    );
-    row(
-        "lost, no event, keys: resent up to the limit",
-        WEBHOOKS_AND_KEYS,
-        true,
-        &[
-            (0, MINE, Send),
-            (1, SendFailed(SendState::Lost), Wait),
-            (11, Elapsed, Resend),
-            (12, SendFailed(SendState::Lost), Wait),
-            (22, Elapsed, Resend),
-            (23, SendFailed(SendState::Lost), Wait),
-            (33, Elapsed, Resend),
-            (34, SendFailed(SendState::Lost), Wait),
-            (44, Elapsed, Fail(Failure::Lost)),
-        ],
-    );
-}
-
-#[test]
-fn full_registry_fails_before_sending() {
-    row("no clone is known", WEBHOOKS, true, &[(0, ClaimFailed, Fail(Failure::Submission))]);
-    row("a clone has the result", WEBHOOKS, true, &[(0, ResultKnown, Finish), (0, ClaimFailed, Wait)]);
-}
-
-#[test]
 fn event_that_causes_the_last_poll_is_credited() {
     for (event, prompted) in [(Hint, true), (SignedState, false)] {
         let mut machine = Machine::new(DEADLINE);
@@ -231,74 +244,6 @@ fn event_that_causes_the_last_poll_is_credited() {
         machine.on(RUNNING, Duration::ZERO, WEBHOOKS, &LIMITS);
         assert!(!machine.was_prompted(), "a poll after it found nothing");
     }
-}
-
-#[test]
-fn clones_of_one_request() {
-    row(
-        "behind one that is accepted",
-        WEBHOOKS,
-        false,
-        &[(0, Claimed(SendState::InFlight), Wait), (1, Claimed(SendState::Accepted), Poll)],
-    );
-    row("behind one that did not arrive", WEBHOOKS, false, &[(0, Claimed(SendState::InFlight), Wait), (1, MINE, Send)]);
-    row(
-        "behind one that finished",
-        WEBHOOKS,
-        true,
-        &[(0, Claimed(SendState::InFlight), Wait), (1, ResultKnown, Finish)],
-    );
-    row(
-        "behind one that was dropped, polling, no keys",
-        POLLING,
-        true,
-        &[(0, Claimed(SendState::InFlight), Wait), (1, Claimed(SendState::Lost), Fail(Failure::Lost))],
-    );
-    row(
-        "behind one that was dropped, polling, keys",
-        POLLING_AND_KEYS,
-        false,
-        &[(0, Claimed(SendState::InFlight), Wait), (1, Claimed(SendState::Lost), Resend)],
-    );
-    row(
-        "after one that was dropped, push",
-        WEBHOOKS,
-        false,
-        &[(0, Claimed(SendState::Lost), Wait), (3, Claimed(SendState::Accepted), Poll)],
-    );
-    row(
-        "another sends again first",
-        WEBHOOKS_AND_KEYS,
-        false,
-        &[
-            (0, Claimed(SendState::Lost), Wait),
-            (3, Claimed(SendState::InFlight), Wait),
-            (4, Claimed(SendState::Accepted), Poll),
-        ],
-    );
-    row(
-        "behind one that is never polled again",
-        POLLING_AND_KEYS,
-        false,
-        &[
-            (0, Claimed(SendState::InFlight), Wait),
-            (119, Elapsed, Wait),
-            (120, Elapsed, PresumeLost),
-            (120, Claimed(SendState::Lost), Resend),
-        ],
-    );
-    row(
-        "another takes the right to send again in between",
-        POLLING_AND_KEYS,
-        false,
-        &[(0, Claimed(SendState::Lost), Resend), (0, Overtaken, Wait), (1, Claimed(SendState::Accepted), Poll)],
-    );
-    row(
-        "the window is not begun anew by a wake-up",
-        WEBHOOKS,
-        true,
-        &[(0, Claimed(SendState::Lost), Wait), (9, Claimed(SendState::Lost), Wait), (10, Elapsed, Fail(Failure::Lost))],
-    );
 }
 
 #[test]
