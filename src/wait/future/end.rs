@@ -64,7 +64,9 @@ where
             None => Error::new(kind),
         };
         this.shared.counters.failed.add();
-        let error = if fresh { error.surely_unsent() } else { error };
+        // Again: a waker that the failure woke may have had another wait send.
+        let unsent = submission.read(SubmissionState::is_fresh);
+        let error = if unsent { error.surely_unsent() } else { error.may_have_arrived() };
         let error = error.with_job(job_id, submission.key().cloned(), last_state).with_daemon(submission.daemon());
         let error =
             if *this.polls > 0 { error.with_waited(this.submission.shared().elapsed(), *this.polls) } else { error };

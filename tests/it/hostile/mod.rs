@@ -6,3 +6,4 @@ mod many;
 mod services;
 mod tokens;
 mod unpolled;
+mod wakers;
