@@ -3,6 +3,7 @@
 mod daemon;
 mod dropped;
 mod many;
+mod programs;
 mod services;
 mod tokens;
 mod unpolled;
