@@ -156,12 +156,20 @@ where
 
     fn call(&mut self, call: C) -> Self::Future {
         let target = Arc::clone(&self.target);
-        let send = target
-            .request(&call)
-            .and_then(|request| Ok((request, call.send_to(&SendingTo(Arc::clone(&target) as _))?)));
-        match send {
-            Ok((request, unwaited)) => ApiFuture::new(self.http.call(request), call, target, unwaited),
-            Err(error) => ApiFuture::invalid(error, call, target),
+        // First, because a submission that moves to this daemon leaves its callback URL behind.
+        let unwaited = match call.send_to(&SendingTo(Arc::clone(&target) as _)) {
+            Ok(unwaited) => unwaited,
+            Err(error) => return ApiFuture::invalid(error, call, target),
+        };
+        match target.request(&call) {
+            Ok(request) => ApiFuture::new(self.http.call(request), call, target, unwaited),
+            Err(error) => {
+                let unsent = Err(error.clone());
+                if let Some(unwaited) = unwaited {
+                    call.sent(unwaited, &unsent);
+                }
+                ApiFuture::invalid(error, call, target)
+            }
         }
     }
 }

@@ -12,6 +12,8 @@ use tower::{Service as _, ServiceBuilder, ServiceExt as _, service_fn};
 
 type Jobs = BoxCloneSyncService<SubmitRequest, JobResult, Error>;
 
+use crate::support::{ScriptedDaemon, WebhookHarness, spawn_wait};
+
 /// How a daemon responds to a submission.
 #[derive(Clone, Copy, PartialEq)]
 enum OnSubmit {
@@ -136,6 +138,21 @@ async fn clone_at_another_daemon_never_returns_its_job() {
         assert_eq!(b.requests(), 0, "before any I/O");
         assert_eq!(request.submission().daemon().as_deref(), Some("http://a.test"));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn clone_sent_to_another_daemon_has_no_callback_url_of_the_first() {
+    let mut first = WebhookHarness::signed();
+    let request = request();
+    let refused = spawn_wait(&first.wait, &request);
+    first.daemon.next_post().await.respond(429, "");
+    refused.await.unwrap().unwrap_err();
+    let (api, mut second) = ScriptedDaemon::at("http://second.test");
+    let sent = tokio::spawn(api.oneshot(request.clone()));
+    let post = second.next_post().await;
+    assert_eq!((post.callback(), first.notifier.waiting()), (None, 0));
+    post.accept("7");
+    sent.await.unwrap().unwrap();
 }
 
 /// The result is stored in the submission, and another wait returns it.
