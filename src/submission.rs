@@ -48,7 +48,7 @@ pub use self::daemon_id::DaemonId;
 pub use self::drop_policy::DropPolicy;
 pub use self::handle::{States, Submission};
 pub use self::history::{StateChange, Via};
-pub(crate) use self::keep_alive::{KeepAlive, Released, SendingTo, UnwaitedSend, WaitOwner};
+pub(crate) use self::keep_alive::{InFlightRequest, KeepAlive, Released, SendingTo, WaitOwner};
 pub use self::key::IdempotencyKey;
 pub(crate) use self::shared::SharedSubmission;
 pub(crate) use self::state::{EventOutcome, SendState, SubmissionState, Trust};

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 
 use crate::Error;
-use crate::submission::{SendingTo, UnwaitedSend};
+use crate::submission::{InFlightRequest, SendingTo};
 
 /// A request to one endpoint: one of the types in the table of the [module](super).
 ///
@@ -68,13 +68,13 @@ pub trait Endpoint {
     /// # Errors
     ///
     /// If it must not be sent to this daemon.
-    fn send_to(&self, daemon: &SendingTo) -> Result<Option<UnwaitedSend>, Error> {
+    fn send_to(&self, daemon: &SendingTo) -> Result<Option<InFlightRequest>, Error> {
         let _ = daemon;
         Ok(None)
     }
 
     /// The response to what [`send_to`](Self::send_to) returned.
-    fn sent(&self, send: UnwaitedSend, result: &Result<Self::Output, Error>) {
+    fn sent(&self, send: InFlightRequest, result: &Result<Self::Output, Error>) {
         let _ = (send, result);
     }
 }

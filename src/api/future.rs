@@ -13,7 +13,7 @@ use tokio::time::{Sleep, sleep};
 use super::Call;
 use super::service::Target;
 use crate::error::Kind;
-use crate::submission::UnwaitedSend;
+use crate::submission::InFlightRequest;
 use crate::{BoxError, Error};
 
 /// One request to the daemon: the future of [`Api`](super::Api), which resolves to the response.
@@ -31,7 +31,7 @@ pub struct ApiFuture<F, B, C> {
     /// Starts with the first poll, since there may be no runtime before.
     #[pin]
     timeout: Option<Sleep>,
-    unwaited: Option<UnwaitedSend>,
+    in_flight: Option<InFlightRequest>,
 }
 
 #[pin_project(project = StateProj)]
@@ -53,12 +53,12 @@ struct ReadBody<B> {
 }
 
 impl<F, B, C> ApiFuture<F, B, C> {
-    pub(super) fn new(future: F, call: C, target: Arc<Target>, unwaited: Option<UnwaitedSend>) -> Self {
-        Self { call, target, state: State::Head(future), timeout: None, unwaited }
+    pub(super) fn new(future: F, call: C, target: Arc<Target>, in_flight: Option<InFlightRequest>) -> Self {
+        Self { call, target, state: State::Head(future), timeout: None, in_flight }
     }
 
     pub(super) fn invalid(error: Error, call: C, target: Arc<Target>) -> Self {
-        Self { call, target, state: State::Invalid(Some(error)), timeout: None, unwaited: None }
+        Self { call, target, state: State::Invalid(Some(error)), timeout: None, in_flight: None }
     }
 }
 
@@ -88,8 +88,8 @@ where
             },
         };
         let result = response.and_then(|response| this.call.response(response));
-        if let Some(unwaited) = this.unwaited.take() {
-            this.call.sent(unwaited, &result);
+        if let Some(in_flight) = this.in_flight.take() {
+            this.call.sent(in_flight, &result);
         }
         Poll::Ready(result.map_err(|error| this.call.annotate(error.with_call(this.target.describe(this.call)))))
     }

@@ -157,16 +157,16 @@ where
     fn call(&mut self, call: C) -> Self::Future {
         let target = Arc::clone(&self.target);
         // First, because a submission that moves to this daemon leaves its callback URL behind.
-        let unwaited = match call.send_to(&SendingTo(Arc::clone(&target) as _)) {
-            Ok(unwaited) => unwaited,
+        let in_flight = match call.send_to(&SendingTo(Arc::clone(&target) as _)) {
+            Ok(in_flight) => in_flight,
             Err(error) => return ApiFuture::invalid(error, call, target),
         };
         match target.request(&call) {
-            Ok(request) => ApiFuture::new(self.http.call(request), call, target, unwaited),
+            Ok(request) => ApiFuture::new(self.http.call(request), call, target, in_flight),
             Err(error) => {
                 let unsent = Err(error.clone());
-                if let Some(unwaited) = unwaited {
-                    call.sent(unwaited, &unsent);
+                if let Some(in_flight) = in_flight {
+                    call.sent(in_flight, &unsent);
                 }
                 ApiFuture::invalid(error, call, target)
             }

@@ -123,6 +123,10 @@ impl<E: Cause> Policy<SubmitRequest, Accepted, E> for RetrySubmission {
         // With webhooks, an event may name the job: the wait gives it time, and then sends again by itself.
         let submission = request.keep_alive();
         let may_resend_lost = submission.supports_idempotency() && !submission.has_callback();
+        if submission.shared().read(|state| state.job_id().is_some()) {
+            // An event or another wait has named the job meanwhile.
+            return None;
+        }
         let error = error.inspect(Error::clone);
         let safe = error.is_retryable() && (error.is_safe_to_resubmit() || may_resend_lost);
         if !safe || self.retried == shared.options.retries {

@@ -156,21 +156,21 @@ impl KeepAlive {
     /// # Errors
     ///
     /// When it belongs to another daemon.
-    pub(crate) fn send_unwaited(&self, owner: &Arc<dyn WaitOwner>) -> Result<Option<UnwaitedSend>, Error> {
-        if !self.0.read(SubmissionState::is_fresh) {
+    pub(crate) fn send_request(&self, owner: &Arc<dyn WaitOwner>) -> Result<Option<InFlightRequest>, Error> {
+        let claimed = if self.0.read(SubmissionState::is_fresh) {
+            self.0.begin(Instant::now());
+            self.claim(owner)? == SendState::Fresh
+        } else {
             let locked = self.0.lock();
-            return match locked.registration.as_ref().and_then(|registration| registration.owner.daemon()) {
-                Some(daemon) if Some(daemon) != owner.daemon() => {
-                    Err(Error::new(Kind::OtherDaemon).with_daemon(Some(daemon.base_url().clone())))
-                }
-                // A response names the job of an attempt that was lost before.
-                _ if locked.state.lost_at().is_some() => Ok(Some(UnwaitedSend(self.clone()))),
-                _ => Ok(None),
-            };
-        }
-        self.0.begin(Instant::now());
-        let found = self.claim(owner)?;
-        Ok((found == SendState::Fresh).then(|| UnwaitedSend(self.clone())))
+            let daemon = locked.registration.as_ref().and_then(|registration| registration.owner.daemon());
+            if let Some(daemon) = daemon.filter(|daemon| Some(*daemon) != owner.daemon()) {
+                return Err(Error::new(Kind::OtherDaemon).with_daemon(Some(daemon.base_url().clone())));
+            }
+            // A response names the job of an attempt that was lost before.
+            locked.state.lost_at().is_some()
+        };
+        self.0.update(SubmissionState::request_sent);
+        Ok(Some(InFlightRequest { submission: self.clone(), claimed, ended: false }))
     }
 
     /// The token of its callback URL, if it is registered for webhooks with this owner.
@@ -213,25 +213,52 @@ impl KeepAlive {
 #[derive(Debug)]
 pub struct SendingTo(pub(crate) Arc<dyn WaitOwner>);
 
-/// A submission that is being sent without a wait around it. If it is dropped before the response, the response is lost.
+/// One request with a submission, from being sent to its response. If it is dropped before that, the response is lost.
 #[derive(Debug)]
-pub struct UnwaitedSend(KeepAlive);
+pub struct InFlightRequest {
+    submission: KeepAlive,
+    /// No wait around it stores the outcome.
+    claimed: bool,
+    ended: bool,
+}
 
-impl UnwaitedSend {
-    pub(crate) fn accepted(self, job_id: JobId) {
-        self.0.shared().update(|state| state.accept(job_id));
+impl InFlightRequest {
+    pub(crate) fn accepted(mut self, job_id: JobId) {
+        self.ended = true;
+        let claimed = self.claimed;
+        self.submission.shared().update(|state| {
+            state.request_ended(false);
+            if claimed {
+                state.accept(job_id);
+            }
+        });
     }
 
-    pub(crate) fn failed(self, error: &Error) {
-        let (submission, now) = (self.0.shared(), self.0.shared().elapsed());
-        submission.update(|state| if error.is_safe_to_resubmit() { state.unsent(now) } else { state.lost(now) });
+    pub(crate) fn failed(mut self, error: &Error) {
+        self.end(!error.is_safe_to_resubmit());
+    }
+
+    fn end(&mut self, lost: bool) {
+        self.ended = true;
+        let (claimed, now) = (self.claimed, self.submission.shared().elapsed());
+        self.submission.shared().update(|state| {
+            state.request_ended(lost);
+            if claimed {
+                if lost {
+                    state.lost(now)
+                } else {
+                    state.unsent(now)
+                };
+            }
+        });
     }
 }
 
-impl Drop for UnwaitedSend {
+impl Drop for InFlightRequest {
     fn drop(&mut self) {
-        let (submission, now) = (self.0.shared(), self.0.shared().elapsed());
-        submission.update(|state| state.lost(now));
+        if !self.ended {
+            self.end(true);
+        }
     }
 }
 

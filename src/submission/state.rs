@@ -39,6 +39,8 @@ pub(crate) struct SubmissionState {
     hints: u16,
     /// How many waits there are.
     waits: u32,
+    /// How many requests with the submission are in flight: more than one, if a service without a wait sends it beside a wait.
+    requests: u32,
     job_id: Option<JobId>,
     last_state: Option<JobState>,
     result: Option<JobResult>,
@@ -138,6 +140,7 @@ impl SubmissionState {
             signed_events: 0,
             hints: 0,
             waits: 0,
+            requests: 0,
             job_id,
             last_state: None,
             result: None,
@@ -273,6 +276,17 @@ impl SubmissionState {
         }
     }
 
+    /// A request with the submission is sent.
+    pub(crate) fn request_sent(&mut self) {
+        self.requests += 1;
+    }
+
+    /// Its response came, or will not. `lost`: it may have arrived.
+    pub(crate) fn request_ended(&mut self, lost: bool) {
+        self.requests = self.requests.saturating_sub(1);
+        self.may_have_arrived |= lost;
+    }
+
     /// The policy makes another attempt.
     pub(crate) fn resume(&mut self) {
         if let Some(rare) = &mut self.rare {
@@ -302,7 +316,8 @@ impl SubmissionState {
         if self.sending != SendState::InFlight {
             return self.sending;
         }
-        self.may_have_arrived |= outcome == SendState::Lost;
+        // Another request may arrive that is still in flight.
+        self.may_have_arrived |= outcome == SendState::Lost || self.requests > 0;
         self.changed = true;
         if let Some(Candidate { status, .. }) = self.rare.as_mut().and_then(|rare| rare.candidate.take()) {
             self.named_by_event(&status);

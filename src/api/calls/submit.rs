@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::api::call::Endpoint;
 use crate::api::response::json;
-use crate::submission::{SendingTo, UnwaitedSend};
+use crate::submission::{InFlightRequest, SendingTo};
 use crate::{Error, JobId, SubmitRequest};
 
 /// draft-ietf-httpapi-idempotency-key-header.
@@ -61,11 +61,11 @@ impl Endpoint for SubmitRequest {
         error.with_job(None, Some(self.submission().idempotency_key()), None)
     }
 
-    fn send_to(&self, daemon: &SendingTo) -> Result<Option<UnwaitedSend>, Error> {
-        self.keep_alive().send_unwaited(&daemon.0)
+    fn send_to(&self, daemon: &SendingTo) -> Result<Option<InFlightRequest>, Error> {
+        self.keep_alive().send_request(&daemon.0)
     }
 
-    fn sent(&self, send: UnwaitedSend, result: &Result<Accepted, Error>) {
+    fn sent(&self, send: InFlightRequest, result: &Result<Accepted, Error>) {
         match result {
             Ok(accepted) => send.accepted(accepted.job_id.clone()),
             Err(error) => send.failed(error),

@@ -71,6 +71,32 @@ async fn outcome_of_the_bare_service_decides_about_a_wait() {
     }
 }
 
+/// A request beside another one. The refusal of one shows nothing about the other.
+#[tokio::test(start_paused = true)]
+async fn refusal_beside_another_request_in_flight_is_not_unsent() {
+    for waited in [true, false] {
+        let (wait, api, mut daemon) = wait_and_api();
+        let request = request();
+        let first: tokio::task::JoinHandle<bool> = if waited {
+            let waiting = spawn_wait(&wait, &request);
+            tokio::spawn(async move { waiting.await.unwrap().unwrap_err().may_be_running() })
+        } else {
+            let sent = bounded_paused(api.clone().oneshot(request.clone()));
+            tokio::spawn(async move { sent.await.unwrap_err().is_overloaded() })
+        };
+        let one = daemon.next_post().await;
+        let beside = tokio::spawn(bounded_paused(api.oneshot(request.clone())));
+        let other = daemon.next_post().await;
+        one.respond(429, "");
+        assert!(first.await.unwrap());
+        // A clone is not sent a third time.
+        let error = spawn_wait(&wait, &request).await.unwrap().unwrap_err();
+        assert!(error.is_maybe_submitted(), "{error:?}");
+        other.accept("7");
+        assert!(beside.await.unwrap().is_ok());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn response_to_a_repeated_bare_submission_names_the_job() {
     let (wait, api, mut daemon) = wait_and_api();

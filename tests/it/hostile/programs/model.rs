@@ -221,9 +221,17 @@ impl World {
         matches!(subject, Subject::Request(key) if self.callers[key].is_overdue())
     }
 
+    /// Whether an event of another job may have named the job of the submission. A client that knows that the daemon supports keys
+    /// confirms the id by the key, up to three times.
+    fn is_misled(&self, key: &str) -> bool {
+        let mut attempts = self.attempts.iter().filter(|it| it.key == key);
+        let confirmed = attempts.clone().count() < 4 && attempts.all(|it| self.daemons[it.daemon].plan.keys_assumed);
+        self.callers[key].misled && !confirmed
+    }
+
     fn check_result(&mut self, subject: &Subject, result: &JobResult) {
         if let Subject::Request(key) = subject
-            && self.callers[key].misled
+            && self.is_misled(key)
         {
             return;
         }
@@ -246,7 +254,7 @@ impl World {
     pub(super) fn check_error(&mut self, subject: &Subject, error: &Error) {
         self.counts.deadlines += u64::from(error.is_deadline());
         self.counts.other_daemons += u64::from(error.is_other_daemon());
-        let (mut jobs, misled) = (Vec::new(), matches!(subject, Subject::Request(key) if self.callers[key].misled));
+        let (mut jobs, misled) = (Vec::new(), matches!(subject, Subject::Request(key) if self.is_misled(key)));
         match subject {
             Subject::Request(key) => {
                 let deadline = error.is_deadline() && self.callers[key].deadline.is_none();
