@@ -206,7 +206,8 @@ impl Machine {
             // daemon that supports idempotency keys.
             (Phase::Sending, Event::Accepted) => {
                 self.poll(now, limits);
-                Action::PollLater
+                // After a lost response the job may have ended, and its event may be lost.
+                if self.resends == 0 { Action::PollLater } else { Action::Poll }
             }
             (Phase::Sending, Event::SendFailed(SendState::Accepted)) => self.found(now, facts, limits),
             (Phase::Sending, Event::SendFailed(SendState::Lost)) if facts.webhooks => self.lose(now, facts, limits),

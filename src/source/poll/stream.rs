@@ -23,9 +23,9 @@ const MAX_QUICK: u8 = 8;
 
 /// A stream of the states of a job, one for each poll.
 ///
-/// The first poll goes out at once. If the daemon supports long polls, the next one is held by it until the state changes; otherwise the
-/// pauses follow the [`PollPolicy`], by the time since the stream was made. The stream ends after a terminal state. An error does not end it: the next poll goes out after
-/// a pause, and the reader decides when to give up.
+/// The first poll goes out at once. If the daemon supports long polls, it holds the next one until the state changes. Otherwise
+/// the pauses follow the [`PollPolicy`], by the time since the stream was made. The stream ends after a terminal state. An error
+/// does not end it: the next poll goes out after a pause, and the reader decides when to give up.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), foreman_client::BoxError> {

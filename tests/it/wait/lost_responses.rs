@@ -84,6 +84,29 @@ async fn replayed_event_after_loss_is_corrected_by_the_key() {
     }
 }
 
+/// The job may have ended in the window, and its event may be lost.
+#[tokio::test(start_paused = true)]
+async fn resent_submission_is_polled_at_once_while_webhooks_work() {
+    let mut harness = WebhookHarness::signed();
+    let proven = spawn_wait(&harness.wait, &request());
+    let post = harness.daemon.next_post().await;
+    let url = post.callback().unwrap();
+    post.accept_with_key("1");
+    harness.daemon.settle().await;
+    harness.event(&url, "1", "done").await;
+    proven.await.unwrap().unwrap();
+
+    let waiting = spawn_wait(&harness.wait, &request());
+    harness.daemon.skip_to_post().await.reset();
+    let again = harness.daemon.next_post().await;
+    let at = again.at;
+    again.accept_with_key("7");
+    let poll = harness.daemon.next_get().await;
+    assert_eq!((poll.at, poll.uri.path()), (at, "/jobs/7"));
+    poll.respond_state("done");
+    assert!(waiting.await.unwrap().is_ok());
+}
+
 /// No response confirms it, so it counts.
 #[tokio::test(start_paused = true)]
 async fn id_of_an_event_counts_if_no_response_comes() {
