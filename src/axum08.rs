@@ -147,8 +147,8 @@ use crate::webhook::WebhookReceiver;
 use crate::{Client, Error};
 
 pub use self::extract::SubmitRequestRejection;
-pub(crate) use self::respond::set_job_id;
-pub use self::respond::{JOB_ID, events};
+pub use self::respond::events;
+pub use crate::error::problem::JOB_ID;
 
 /// Returns a router with one route, `{path}/{token}`, which passes webhooks to `receiver`.
 ///

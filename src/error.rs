@@ -60,12 +60,12 @@ mod kind;
 mod opaque;
 mod predicates;
 #[cfg(feature = "axum08")]
-mod problem;
+pub(crate) mod problem;
 
 #[doc(inline)]
 pub use foreman_protocol::InvalidValue;
 
-pub(crate) use self::kind::Kind;
+pub(crate) use self::kind::{Kind, MAX_RETRY_AFTER};
 pub use self::opaque::Error;
 
 /// The boxed error of tower's layers.

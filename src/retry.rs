@@ -95,6 +95,7 @@ use tower::retry::backoff::{Backoff, ExponentialBackoff, ExponentialBackoffMaker
 use tower::util::rng::HasherRng;
 
 use crate::Error;
+use crate::error::MAX_RETRY_AFTER;
 
 /// The options that both policies have.
 #[derive(Debug, Clone)]
@@ -104,9 +105,6 @@ struct RetryOptions {
     longest: Duration,
     jitter: f64,
 }
-
-/// The longest `Retry-After` that is obeyed.
-pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// The fraction by which a pause for `Retry-After` may be longer, if the jitter allows it.
 const RETRY_AFTER_JITTER: f64 = 0.1;

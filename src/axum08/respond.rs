@@ -5,18 +5,15 @@ use std::task::{Context, Poll, ready};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_core::Stream;
+use http::HeaderValue;
 use http::header::CONTENT_TYPE;
-use http::{HeaderName, HeaderValue};
 use serde_json::value::RawValue;
 
+use crate::error::problem::set_job_id;
 use crate::wait::{Progress, Update};
-use crate::{BoxError, Error, JobId, JobResult};
+use crate::{BoxError, Error, JobResult};
 
-/// The header with the id of the job: in the response that a [`JobResult`] is, and in the response that an [`Error`] is if the job is
-/// known.
-pub const JOB_ID: HeaderName = HeaderName::from_static("foreman-job-id");
-
-/// The result of a job that is done, as JSON, with the header [`JOB_ID`]. For a job that failed, the problem of
+/// The result of a job that is done, as JSON, with the header [`JOB_ID`](super::JOB_ID). For a job that failed, the problem of
 /// [`into_success`](JobResult::into_success).
 impl IntoResponse for JobResult {
     fn into_response(self) -> Response {
@@ -33,17 +30,10 @@ impl IntoResponse for JobResult {
     }
 }
 
-pub(crate) fn set_job_id(response: &mut Response, job_id: &JobId) {
-    // An id may have characters that a header may not. A problem has the id in its body too.
-    if let Ok(value) = HeaderValue::from_str(job_id.as_str()) {
-        response.headers_mut().insert(JOB_ID, value);
-    }
-}
-
 /// Server-sent events for the states of a job and its result.
 ///
 /// It waits until the daemon has accepted the job, so that a refusal is an error with a status of its own. The response has the header
-/// [`JOB_ID`] and these events:
+/// [`JOB_ID`](super::JOB_ID) and these events:
 ///
 /// | event | data |
 /// |---|---|

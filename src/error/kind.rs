@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+/// The longest `Retry-After` of a submission that is obeyed.
+pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+
 /// Whether the request that failed reached the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arrival {

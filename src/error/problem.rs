@@ -1,11 +1,15 @@
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::Error;
 use super::class::ErrorClass;
-use crate::axum08::set_job_id;
+use crate::JobId;
+
+/// The header with the id of the job: in the response that a [`JobResult`](crate::JobResult) is, and in the response that an [`Error`] is if the job is
+/// known.
+pub const JOB_ID: HeaderName = HeaderName::from_static("foreman-job-id");
 
 /// Problem details (RFC 9457): the standard members, then our own.
 #[derive(Serialize)]
@@ -70,5 +74,12 @@ fn http_status(class: ErrorClass, error: &Error) -> StatusCode {
         ErrorClass::Unsupported => StatusCode::NOT_IMPLEMENTED,
         ErrorClass::Deadline | ErrorClass::Interrupted => StatusCode::GATEWAY_TIMEOUT,
         ErrorClass::Unreachable | ErrorClass::Daemon | ErrorClass::Failed => StatusCode::BAD_GATEWAY,
+    }
+}
+
+pub(crate) fn set_job_id(response: &mut Response, job_id: &JobId) {
+    // An id may have characters that a header may not. A problem has the id in its body too.
+    if let Ok(value) = HeaderValue::from_str(job_id.as_str()) {
+        response.headers_mut().insert(JOB_ID, value);
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::Error;
-use crate::retry::MAX_RETRY_AFTER;
+use crate::error::MAX_RETRY_AFTER;
 
 /// Until when the daemon has asked to send no submissions (`Retry-After` with 429 or 503).
 ///
