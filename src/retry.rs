@@ -86,7 +86,7 @@ mod reattach;
 mod submission;
 
 pub use self::cause::Cause;
-pub use self::reattach::{Reattach, ReattachBuilder, ReattachPause};
+pub use self::reattach::{Reattach, ReattachBuilder};
 pub use self::submission::{RetrySubmission, RetrySubmissionBuilder};
 
 use std::time::Duration;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use tokio::time::Instant;
 
 use super::BoxError;
 use super::kind::{Arrival, Kind};
@@ -36,6 +37,8 @@ pub(super) struct Inner {
     pub(super) last_state: Option<JobState>,
     pub(super) daemon: Option<BaseUrl>,
     pub(super) waited: Option<Waited>,
+    /// When the wait that failed has its deadline.
+    pub(super) expires: Option<Instant>,
     /// What happens to the job when the last clone of its request is gone.
     pub(super) on_drop: DropPolicy,
     pub(super) source: Option<Arc<dyn std::error::Error + Send + Sync>>,
@@ -60,6 +63,7 @@ impl Error {
             last_state: None,
             daemon: None,
             waited: None,
+            expires: None,
             on_drop: DropPolicy::Detach,
             source: None,
         }))
@@ -110,6 +114,16 @@ impl Error {
     pub(crate) fn with_waited(mut self, elapsed: Duration, polls: u32) -> Self {
         self.0.waited = Some(Waited { elapsed, polls });
         self
+    }
+
+    pub(crate) fn with_expiry(mut self, expires: Option<Instant>) -> Self {
+        self.0.expires = expires;
+        self
+    }
+
+    /// When the wait that failed has its deadline. `None` without one, and for an error of another layer.
+    pub(crate) fn expires(&self) -> Option<Instant> {
+        self.0.expires
     }
 
     pub(crate) fn with_drop_policy(mut self, policy: DropPolicy) -> Self {
@@ -290,7 +304,8 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, arrival, call, job_id, key, last_state, daemon, waited, on_drop, source } = &*self.0;
+        let Inner { kind, arrival, call, job_id, key, last_state, daemon, waited, on_drop, source, expires: _ } =
+            &*self.0;
         let mut shown = f.debug_struct("Error");
         shown.field("kind", kind).field("arrival", arrival);
         if *on_drop != DropPolicy::Detach {

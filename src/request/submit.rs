@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::SubmitRequestBuilder;
 use super::builder::{Body, Options};
 use crate::Error;
+use crate::nanos::Nanos;
 use crate::submission::{KeepAlive, Submission};
 
 /// A chat request to run as a job (`POST /jobs`).
@@ -30,6 +31,15 @@ use crate::submission::{KeepAlive, Submission};
 pub struct SubmitRequest {
     draft: Arc<Draft>,
     keep_alive: KeepAlive,
+    /// Set on the clone that a wait sends.
+    wait: Option<SendingWait>,
+}
+
+/// The wait that sends a request.
+#[derive(Clone, Copy)]
+struct SendingWait {
+    /// From the first call of the submission.
+    deadline: Nanos,
 }
 
 /// The conversation, shared by all submissions of it.
@@ -73,7 +83,7 @@ impl SubmitRequest {
         head.pop();
         let draft = Draft { model: body.model.into(), head: head.into() };
         let keep_alive = KeepAlive::new_submission(options.key, options.on_drop);
-        let request = Self { draft: Arc::new(draft), keep_alive };
+        let request = Self { draft: Arc::new(draft), keep_alive, wait: None };
         Ok(request.with_deadline(options.deadline))
     }
 
@@ -96,15 +106,33 @@ impl SubmitRequest {
     #[must_use]
     pub fn renew(&self) -> Self {
         let keep_alive = KeepAlive::new_submission(None, self.keep_alive.drop_policy());
-        let request = Self { draft: Arc::clone(&self.draft), keep_alive };
+        let request = Self { draft: Arc::clone(&self.draft), keep_alive, wait: None };
         request.with_deadline(self.keep_alive.shared().deadline())
     }
 
-    /// The same for a caller whose time has begun with this submission.
+    /// The same for a caller whose time has begun with this submission, and whose handles follow it.
     pub(crate) fn renew_within_deadline(&self) -> Self {
         let request = self.renew();
         request.keep_alive.shared().continue_times(self.keep_alive.shared());
+        self.keep_alive.shared().update(|state| state.renew_as(request.keep_alive.shared()));
         request
+    }
+
+    /// The clone that a wait sends. Layers and the `Api` below the wait know by it whom they serve.
+    pub(crate) fn for_wait(mut self, deadline: Option<Duration>) -> Self {
+        self.wait = Some(SendingWait { deadline: deadline.into() });
+        self
+    }
+
+    pub(crate) fn is_sent_by_wait(&self) -> bool {
+        self.wait.is_some()
+    }
+
+    /// Whether the deadline of the wait that sends it, or of the request, passes before a pause of that length has ended.
+    pub(crate) fn expires_within(&self, pause: Duration) -> bool {
+        let submission = self.keep_alive.shared();
+        let deadline = self.wait.map_or_else(|| submission.deadline(), |wait| wait.deadline.get());
+        deadline.is_some_and(|deadline| deadline.saturating_sub(submission.elapsed()) <= pause)
     }
 
     /// The name of the model.

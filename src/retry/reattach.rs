@@ -1,12 +1,8 @@
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use pin_project::{pin_project, pinned_drop};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 use tower::retry::Policy;
 
 use super::{Cause, RetryOptions, StartedBackoff};
@@ -19,13 +15,17 @@ use crate::{Error, JobResult, Submission, SubmitRequest};
 /// It calls again after a transient error, and after a timeout of a layer between it and the wait. It does not call again after the
 /// deadline of the wait, or after an error that a later call would meet again. No pause is longer than the deadline. It never runs the job a second time, unless
 /// [`renew_failed`](ReattachBuilder::renew_failed) is set.
-#[derive(Clone)]
 pub struct Reattach {
     settings: Arc<Settings>,
     retried: u32,
     renewed: u32,
     backoff: StartedBackoff,
+    /// From the first error until the policy decides that there is no further call.
+    reattaching: Option<Reattaching>,
 }
+
+/// Another wait on the submission may start. Until the policy is dropped or decides otherwise, its handles stay open.
+struct Reattaching(Arc<SharedSubmission>);
 
 #[derive(Clone)]
 struct Settings {
@@ -97,7 +97,8 @@ impl ReattachBuilder {
     }
 
     /// Called when a failed job is about to run again, with the submission that failed and the new one: to store its key, or to follow its
-    /// states. The handles of the failed submission report nothing of the new one.
+    /// states. The handles of the failed submission report nothing of the new one;
+    /// [`Progress`](crate::wait::Progress) and [`JobErrorsLayer`](crate::wait::JobErrorsLayer) follow it.
     pub fn on_renew(mut self, on_renew: impl Fn(&Submission, &Submission) + Send + Sync + 'static) -> Self {
         self.on_renew = Some(Arc::new(on_renew));
         self
@@ -124,15 +125,18 @@ impl ReattachBuilder {
         }
         self.options.check_backoff()?;
         let settings = Settings { options: self.options, renewals, renew_if, on_renew: self.on_renew };
-        Ok(Reattach { settings: Arc::new(settings), retried: 0, renewed: 0, backoff: None })
+        Ok(Reattach { settings: Arc::new(settings), retried: 0, renewed: 0, backoff: None, reattaching: None })
     }
 }
 
 impl<E: Cause> Policy<SubmitRequest, JobResult, E> for Reattach {
-    type Future = ReattachPause;
+    type Future = Sleep;
 
-    fn retry(&mut self, request: &mut SubmitRequest, result: &mut Result<JobResult, E>) -> Option<ReattachPause> {
+    fn retry(&mut self, request: &mut SubmitRequest, result: &mut Result<JobResult, E>) -> Option<Sleep> {
         let settings = &*self.settings;
+        // It ends with this call, unless the policy calls again.
+        let reattaching = self.reattaching.take();
+        let mut expires = None;
         let retry_after = match result {
             Ok(result) => {
                 let renew_if = settings.renew_if.as_deref()?;
@@ -142,17 +146,20 @@ impl<E: Cause> Policy<SubmitRequest, JobResult, E> for Reattach {
                 None
             }
             Err(error) => {
-                let (again, retry_after) =
-                    error.inspect(|error| (error.is_retryable() && !error.is_deadline(), error.retry_after()));
+                let (again, retry_after, of_wait) = error.inspect(|error| {
+                    (error.is_retryable() && !error.is_deadline(), error.retry_after(), error.expires())
+                });
                 if !again || self.retried == settings.options.retries {
                     return None;
                 }
+                expires = of_wait;
                 retry_after
             }
         };
         let mut pause = settings.options.pause(&mut self.backoff, retry_after);
         let submission = request.keep_alive().shared();
-        if let Some(expires) = submission.expires().filter(|expires| *expires <= pause.deadline()) {
+        let expires = expires.or_else(|| submission.expires());
+        if let Some(expires) = expires.filter(|expires| *expires <= pause.deadline()) {
             // The job may finish until the deadline, so that a last look is worth its poll. A refused submission has no job.
             if submission.read(SubmissionState::is_fresh) || result.is_ok() {
                 return None;
@@ -171,11 +178,10 @@ impl<E: Cause> Policy<SubmitRequest, JobResult, E> for Reattach {
             }
             Err(_) => {
                 self.retried += 1;
-                submission.update(SubmissionState::reattach);
+                self.reattaching = reattaching.or_else(|| Some(Reattaching::new(submission)));
             }
         }
-        let submission = Arc::clone(request.keep_alive().shared());
-        Some(ReattachPause { pause, submission })
+        Some(pause)
     }
 
     fn clone_request(&mut self, request: &SubmitRequest) -> Option<SubmitRequest> {
@@ -183,42 +189,30 @@ impl<E: Cause> Policy<SubmitRequest, JobResult, E> for Reattach {
     }
 }
 
-/// The pause before [`Reattach`] calls again.
-///
-/// # Cancel safety
-///
-/// Dropping it before its end means that the policy does not call again.
-#[pin_project(PinnedDrop)]
-#[derive(Debug)]
-#[must_use = "futures do nothing unless polled"]
-pub struct ReattachPause {
-    #[pin]
-    pause: Sleep,
-    submission: Arc<SharedSubmission>,
-}
-
-impl ReattachPause {
-    /// When it ends.
-    #[must_use]
-    pub fn deadline(&self) -> Instant {
-        self.pause.deadline()
+impl Reattaching {
+    fn new(submission: &Arc<SharedSubmission>) -> Self {
+        submission.update(SubmissionState::reattach);
+        Self(Arc::clone(submission))
     }
 }
 
-impl Future for ReattachPause {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.project().pause.poll(cx)
-    }
-}
-
-#[pinned_drop]
-impl PinnedDrop for ReattachPause {
-    fn drop(self: Pin<&mut Self>) {
+impl Drop for Reattaching {
+    fn drop(&mut self) {
         // The handles of the submission would wait for ever.
-        if !self.pause.is_elapsed() {
-            self.submission.update(SubmissionState::give_up_reattach);
+        self.0.update(SubmissionState::give_up_reattach);
+    }
+}
+
+/// `tower::retry` clones the policy for each call.
+impl Clone for Reattach {
+    fn clone(&self) -> Self {
+        let Self { settings, retried, renewed, backoff, reattaching: _ } = self;
+        Self {
+            settings: Arc::clone(settings),
+            retried: *retried,
+            renewed: *renewed,
+            backoff: backoff.clone(),
+            reattaching: None,
         }
     }
 }

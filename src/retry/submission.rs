@@ -133,7 +133,7 @@ impl<E: Cause> Policy<SubmitRequest, Accepted, E> for RetrySubmission {
             return None;
         }
         let pause = shared.options.pause(&mut self.backoff, error.retry_after());
-        if submission.shared().expires_within(pause.deadline().saturating_duration_since(Instant::now())) {
+        if request.expires_within(pause.deadline().saturating_duration_since(Instant::now())) {
             return None;
         }
         if shared.budget.as_ref().is_some_and(|budget| !budget.withdraw()) {

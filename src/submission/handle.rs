@@ -94,8 +94,24 @@ impl Submission {
         States { watch: Watch::new(&self.0), next: 0, ended: false }
     }
 
-    /// Puts what is known of the submission on an error of a layer above it.
-    pub(crate) fn annotate(&self, error: Error) -> Error {
+    /// The submission that a failed job runs again as, if [`Reattach`](crate::retry::Reattach) has renewed it.
+    pub(crate) fn renewed(&self) -> Option<Self> {
+        self.0.read(|state| state.renewed().cloned()).map(Self)
+    }
+
+    /// Puts what is known of the submission on an error of a layer above it. `end_call` drops the call that has failed: what it has not
+    /// sent by then it never sends.
+    pub(crate) fn annotate_after(&self, error: Error, end_call: impl FnOnce()) -> Error {
+        let mut last = self.clone();
+        while let Some(renewed) = last.renewed() {
+            last = renewed;
+        }
+        let daemon = last.0.daemon();
+        end_call();
+        last.annotate(error).with_daemon(daemon)
+    }
+
+    fn annotate(&self, error: Error) -> Error {
         let (arrived, job_id, last_state) =
             self.0.read(|state| (state.may_be_at_daemon(), state.job_id().cloned(), state.last_state().cloned()));
         let error = match arrived {

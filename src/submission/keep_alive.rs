@@ -5,7 +5,7 @@ use super::daemon_id::DaemonId;
 use super::drop_policy::DropPolicy;
 use super::handle::Submission;
 use super::key::IdempotencyKey;
-use super::shared::SharedSubmission;
+use super::shared::{Locked, SharedSubmission};
 use super::state::{SendState, SubmissionState};
 use super::token::TokenId;
 use crate::error::Kind;
@@ -150,24 +150,29 @@ impl KeepAlive {
         claimed
     }
 
-    /// The submission is sent to this daemon by a service without a wait around it, or by the wait that has claimed it. Returns what
-    /// stores the outcome, unless the wait does.
+    /// The submission is sent to this daemon by a service without a wait around it, or `by_wait`: for the wait that has claimed it. Returns
+    /// what stores the outcome, unless the wait does.
     ///
     /// # Errors
     ///
     /// When it belongs to another daemon.
-    pub(crate) fn send_request(&self, owner: &Arc<dyn WaitOwner>) -> Result<Option<InFlightRequest>, Error> {
+    pub(crate) fn send_request(
+        &self,
+        owner: &Arc<dyn WaitOwner>,
+        by_wait: bool,
+    ) -> Result<Option<InFlightRequest>, Error> {
         let claimed = if self.0.read(SubmissionState::is_fresh) {
             self.0.begin(Instant::now());
             self.claim(owner)? == SendState::Fresh
         } else {
-            let locked = self.0.lock();
-            let daemon = locked.registration.as_ref().and_then(|registration| registration.owner.daemon());
-            if let Some(daemon) = daemon.filter(|daemon| Some(*daemon) != owner.daemon()) {
+            let mut locked = self.0.lock();
+            let Locked { state, registration, .. } = &mut *locked;
+            let daemon = registration.as_ref().and_then(|registration| registration.owner.daemon());
+            if let Err(daemon) = state.send_to(owner.daemon(), daemon, by_wait) {
                 return Err(Error::new(Kind::OtherDaemon).with_daemon(Some(daemon.base_url().clone())));
             }
             // A response names the job of an attempt that was lost before.
-            locked.state.lost_at().is_some()
+            state.lost_at().is_some()
         };
         self.0.update(SubmissionState::request_sent);
         Ok(Some(InFlightRequest { submission: self.clone(), claimed, ended: false }))

@@ -122,16 +122,11 @@ impl SharedSubmission {
         self.first_call().elapsed()
     }
 
-    /// When the last wait that started has its deadline.
+    /// When the last wait that started has its deadline. With several waits, that need not be the one that is meant.
     pub(crate) fn expires(&self) -> Option<Instant> {
         let times = self.lock().times;
         // A time beyond the clock's range never comes.
         times.first_call?.checked_add(times.wait_deadline.get()?)
-    }
-
-    /// Whether the deadline of the wait passes before a pause of that length has ended.
-    pub(crate) fn expires_within(&self, pause: Duration) -> bool {
-        self.expires().is_some_and(|expires| expires.saturating_duration_since(Instant::now()) <= pause)
     }
 
     pub(crate) fn read<R>(&self, read: impl FnOnce(&SubmissionState) -> R) -> R {

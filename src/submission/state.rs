@@ -1,5 +1,8 @@
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::SharedSubmission;
+use super::daemon_id::DaemonId;
 use super::history::{History, Via};
 use crate::{Error, JobId, JobResult, JobState, JobStatus};
 
@@ -24,8 +27,6 @@ pub(crate) struct SubmissionState {
     named_by_event: bool,
     /// A wait has started, now or before.
     waited_for: bool,
-    /// The last wait ended, and a retry policy is about to start another.
-    reattaching: bool,
     /// Something changed since [`take_changed`](Self::take_changed).
     changed: bool,
     /// The source of the last state, and of the result.
@@ -39,8 +40,10 @@ pub(crate) struct SubmissionState {
     hints: u16,
     /// How many waits there are.
     waits: u32,
+    /// How many retry policies may start another wait.
+    reattaching: u16,
     /// How many requests with the submission are in flight: more than one, if a service without a wait sends it beside a wait.
-    requests: u32,
+    requests: u16,
     job_id: Option<JobId>,
     last_state: Option<JobState>,
     result: Option<JobResult>,
@@ -54,6 +57,10 @@ struct Rare {
     candidate: Option<Candidate>,
     /// When the response to the submission was lost.
     lost_at: Duration,
+    /// The daemon that an `Api` inside the wait sends to, if it is not the one of the wait.
+    sent_to: Option<DaemonId>,
+    /// The failed job runs again as this submission.
+    renewed: Option<Arc<SharedSubmission>>,
     /// The last attempt was refused, and a retry policy is about to make another.
     refusal: Option<Error>,
     /// Why the last wait that failed did.
@@ -133,13 +140,13 @@ impl SubmissionState {
             terminal_hint: false,
             named_by_event: false,
             waited_for: false,
-            reattaching: false,
             changed: false,
             via: Via::Poll,
             order: 0,
             signed_events: 0,
             hints: 0,
             waits: 0,
+            reattaching: 0,
             requests: 0,
             job_id,
             last_state: None,
@@ -161,12 +168,16 @@ impl SubmissionState {
         self.sending == SendState::Fresh
     }
 
-    /// Whether it may have arrived at a daemon, or is being sent. `None` before the first wait, when that is not known: a service without a
-    /// wait may send it.
+    /// Whether it may have arrived at a daemon, or is being sent. `None` if that is not known: before the first wait, when a service without
+    /// a wait may send it, and while there is a wait that may still send it.
     pub(crate) fn may_be_at_daemon(&self) -> Option<bool> {
-        let pausing =
-            self.sending == SendState::InFlight && self.rare.as_ref().is_some_and(|rare| rare.refusal.is_some());
-        self.waited_for.then_some(!self.is_fresh() && !pausing)
+        let surely_not = self.is_fresh() && self.has_no_wait();
+        (surely_not || !self.is_fresh()).then_some(!surely_not).filter(|_| self.waited_for)
+    }
+
+    /// There were waits, and there will be no more of the present callers.
+    fn has_no_wait(&self) -> bool {
+        self.waited_for && self.waits == 0 && self.reattaching == 0
     }
 
     pub(crate) fn has_seen_event(&self) -> bool {
@@ -197,7 +208,7 @@ impl SubmissionState {
 
     /// Nobody waits any more: no state will follow unless another wait starts.
     pub(super) fn is_over(&self) -> bool {
-        self.abandoned || self.result.is_some() || (self.waited_for && self.waits == 0 && !self.reattaching)
+        self.abandoned || self.result.is_some() || self.has_no_wait()
     }
 
     fn candidate(&self) -> Option<&Candidate> {
@@ -223,6 +234,9 @@ impl SubmissionState {
         let found = self.sending;
         if found == SendState::Fresh {
             self.sending = SendState::InFlight;
+            if let Some(rare) = &mut self.rare {
+                rare.sent_to = None;
+            }
         }
         found
     }
@@ -276,9 +290,30 @@ impl SubmissionState {
         }
     }
 
+    /// An `Api` is about to send what is not fresh to `daemon`. `owner`: the daemon of the wait that has claimed it. `by_wait`: for that
+    /// wait. Returns the daemon that has it, if that is another one.
+    ///
+    /// Inside a wait, the `Api` decides where the first request goes, and its identity may differ from the one that the wait was given.
+    pub(crate) fn send_to(
+        &mut self,
+        daemon: Option<&DaemonId>,
+        owner: Option<&DaemonId>,
+        by_wait: bool,
+    ) -> Result<(), DaemonId> {
+        let sent_to = self.rare.as_ref().and_then(|rare| rare.sent_to.as_ref()).or(owner);
+        if sent_to.is_some() && sent_to == daemon {
+            return Ok(());
+        }
+        if by_wait && self.sending == SendState::InFlight && !self.may_have_arrived && self.requests == 0 {
+            self.rare().sent_to = daemon.cloned();
+            return Ok(());
+        }
+        sent_to.cloned().map_or(Ok(()), Err)
+    }
+
     /// A request with the submission is sent.
     pub(crate) fn request_sent(&mut self) {
-        self.requests += 1;
+        self.requests = self.requests.saturating_add(1);
     }
 
     /// Its response came, or will not. `lost`: it may have arrived.

@@ -1,4 +1,5 @@
 mod end;
+mod outcome;
 
 use std::fmt;
 use std::future::Future;
@@ -12,14 +13,14 @@ use tokio::time::{Sleep, sleep_until};
 use tower::Service;
 
 use super::live::Place;
-use super::machine::{Action, Event, Fault, Machine};
+use super::machine::{Action, Event, Machine};
 use super::shared::Shared;
 use super::step::{Sender, Step, StepOutcome};
 use crate::api::{Accepted, GetJob, Polled};
 use crate::error::Kind;
 use crate::source::Pace;
 use crate::submission::{KeepAlive, SendState, SubmissionState, Via, WakerSlot};
-use crate::{BoxError, Error, JobResult, JobStatus, SubmitRequest};
+use crate::{BoxError, Error, JobResult, SubmitRequest};
 
 /// A wait for one job: the future of [`Wait`](super::Wait), which resolves to the finished job.
 ///
@@ -74,7 +75,7 @@ where
     ) -> Self {
         let submission = request.keep_alive().clone();
         let deadline = submission.shared().start_wait(deadline);
-        let step = Step::Idle(Sender::new(submit, request, polls));
+        let step = Step::Idle(Sender::new(submit, request.for_wait(deadline), polls));
         Self::new(submission, step, Machine::new(deadline), shared)
     }
 
@@ -165,6 +166,14 @@ where
             return Poll::Ready((event, None));
         }
         let mut this = self.as_mut().project();
+        // The caller may have been busy elsewhere, or the service not ready. Nothing is sent after the deadline but the final poll.
+        if this.machine.deadline().is_some()
+            && !this.machine.is_final()
+            && this.step.is_about_to_send()
+            && this.machine.is_past_deadline(this.submission.shared().elapsed())
+        {
+            return Poll::Ready((Event::Elapsed, None));
+        }
         // After a terminal hint the next poll may still return an older state, so the polls after it must not be slow.
         let usual = if snapshot.terminal_hint { Pace::Steady } else { this.shared.pace(this.submission) };
         let pace = this.machine.pace(usual);
@@ -174,10 +183,7 @@ where
             Poll::Pending => {}
         }
         // A time beyond the clock's range never comes.
-        let wake_at = this
-            .machine
-            .wake_at(&this.shared.limits)
-            .and_then(|after| this.submission.shared().first_call().checked_add(after));
+        let wake_at = this.machine.wake_at().and_then(|after| this.submission.shared().first_call().checked_add(after));
         if this.timer.as_ref().map(|timer| timer.deadline()) != wake_at {
             *this.timer = wake_at.map(|at| Box::pin(sleep_until(at)));
         }
@@ -191,18 +197,26 @@ where
     fn claim(self: Pin<&mut Self>, found: SendState) -> Option<Event> {
         let this = self.project();
         let now = this.submission.shared().elapsed();
-        if found == SendState::Fresh {
-            // Nothing was sent, so there is nothing that a last look could find.
-            if this.machine.is_past_deadline(now) {
-                return Some(Event::Elapsed);
-            }
+        // Nothing was sent, so there is nothing that a last look could find.
+        if found == SendState::Fresh && this.machine.is_past_deadline(now) {
+            return Some(Event::Elapsed);
+        }
+        let facts = this.shared.facts(this.submission);
+        let sends = match found {
+            SendState::Fresh => true,
+            SendState::Lost => facts.idempotency,
+            SendState::Accepted => facts.idempotency && facts.named_by_event,
+            SendState::InFlight => false,
+        };
+        if sends {
             let paused_until = this.shared.slow_down.until(this.submission.shared().first_call());
             if this.machine.has_to_pause(paused_until, now) {
-                let pause = paused_until.unwrap_or_default().saturating_sub(now);
-                if !this.submission.shared().expires_within(pause) {
+                let until = paused_until.unwrap_or_default();
+                // A job that may exist may still end before the deadline.
+                if found != SendState::Fresh || !this.machine.is_past_deadline(until) {
                     return None;
                 }
-                *this.last_error = Some(Error::new(Kind::SlowDown(pause)));
+                *this.last_error = Some(Error::new(Kind::SlowDown(until.saturating_sub(now))));
                 return Some(Event::ClaimFailed);
             }
         }
@@ -216,65 +230,16 @@ where
         })
     }
 
-    /// Stores the outcome of sending where the other waits see it.
-    fn sent(self: Pin<&mut Self>, response: Result<Accepted, Error>) -> Event {
+    /// `None` if the job id is not known. It is, in every phase from which polling starts.
+    fn start_polling(self: Pin<&mut Self>) -> Option<()> {
         let this = self.project();
         let submission = this.submission.shared();
-        match response {
-            Ok(Accepted { job_id, supports_idempotency }) => {
-                let idempotency_key = submission.key().map(tracing::field::display);
-                tracing::debug!(%job_id, idempotency_key, supports_idempotency, "job accepted");
-                this.shared.learn_idempotency(supports_idempotency);
-                submission.update(|state| state.accept(job_id));
-                Event::Accepted
-            }
-            Err(error) => {
-                let (unsent, now) = (error.is_safe_to_resubmit(), this.submission.shared().elapsed());
-                let sending = submission.update(|state| if unsent { state.unsent(now) } else { state.lost(now) });
-                this.shared.slow_down.refused(&error);
-                let idempotency_key = submission.key().map(tracing::field::display);
-                tracing::debug!(
-                    idempotency_key,
-                    error = &error as &dyn std::error::Error,
-                    ?sending,
-                    "submission failed"
-                );
-                if sending != SendState::Fresh {
-                    this.shared.counters.lost_responses.add();
-                }
-                *this.last_error = Some(if sending == SendState::Fresh { error } else { error.may_have_arrived() });
-                Event::SendFailed(sending)
-            }
+        let job_id = submission.read(|state| state.job_id().cloned())?;
+        if !this.machine.has_sent() {
+            this.shared.counters.attached.add();
         }
-    }
-
-    /// Stores the outcome of a poll.
-    fn polled(mut self: Pin<&mut Self>, response: Result<JobStatus, Error>) -> (Event, Found) {
-        let mut this = self.as_mut().project();
-        *this.polls = this.polls.saturating_add(1);
-        match response.map(JobResult::new) {
-            Ok(Ok(result)) => {
-                this.shared.counters.polls.add();
-                (Event::Polled { terminal: true, prompted: false }, Some((result, Via::Poll)))
-            }
-            Ok(Err(status)) => {
-                this.shared.counters.polls.add();
-                *this.last_error = None;
-                this.submission.shared().update(|state| state.polled(&status));
-                let prompted = this.step.as_mut().stream().is_some_and(|stream| stream.is_due());
-                (Event::Polled { terminal: false, prompted }, None)
-            }
-            Err(error) => {
-                this.shared.counters.poll_failures.add();
-                this.shared.polling.refused(&error);
-                let job_id = this.submission.shared().read(|state| state.job_id().cloned());
-                let job_id = job_id.map(tracing::field::display);
-                tracing::debug!(job_id, error = &error as &dyn std::error::Error, "poll failed");
-                let fault = Fault::of(&error);
-                *this.last_error = Some(error);
-                (Event::PollFailed(fault), None)
-            }
-        }
+        this.step.start_polling(job_id, Arc::clone(&this.shared.polling), submission.first_call());
+        Some(())
     }
 
     /// Performs an action. Returns the output if the action ends the wait.
@@ -302,12 +267,8 @@ where
                 this.step.send();
             }
             Action::Poll | Action::PollLater => {
-                // The job id is known in every phase from which polling starts.
-                let job_id = submission.read(|state| state.job_id().cloned())?;
-                if !this.machine.has_sent() {
-                    this.shared.counters.attached.add();
-                }
-                this.step.as_mut().start_polling(job_id, Arc::clone(&this.shared.polling), submission.first_call());
+                self.as_mut().start_polling()?;
+                let this = self.project();
                 // A job that was just accepted has not ended, and its event will come.
                 if action == Action::PollLater
                     && this.shared.pace(this.submission) == Pace::Slow
@@ -322,7 +283,10 @@ where
                 }
             }
             Action::PollFinally => {
-                if let Some(stream) = this.step.as_mut().stream() {
+                if this.step.as_mut().stream().is_none() {
+                    self.as_mut().start_polling()?;
+                }
+                if let Some(stream) = self.project().step.stream() {
                     stream.poll_afresh();
                 }
             }

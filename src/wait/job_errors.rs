@@ -12,7 +12,11 @@ use crate::{BoxError, Error, JobId, Submission, SubmitRequest};
 ///
 /// A layer such as `Timeout` or `LoadShed` makes errors that know nothing of the job. The caller then cannot find the job, and does not
 /// learn whether it runs. This layer goes on top of the stack, and returns every error as an [`Error`] that says so
-/// ([`Error::job_id`], [`Error::may_be_running`]). The errors of the wait itself pass unchanged.
+/// ([`Error::job_id`], [`Error::may_be_running`]). The errors of the wait itself pass unchanged. If
+/// [`Reattach`](crate::retry::Reattach) has renewed a failed job, the error is of the new one.
+///
+/// The layer drops a call that failed before it looks at the submission. If a layer below has moved the call to a task of its own, which
+/// may still send it, the error says that a job may be running.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -75,7 +79,7 @@ where
 
     fn call(&mut self, request: SubmitRequest) -> Self::Future {
         let job = Job::Submitted(request.submission());
-        JobErrorsFuture { future: self.inner.call(request), job }
+        JobErrorsFuture { future: Some(self.inner.call(request)), job }
     }
 }
 
@@ -94,7 +98,7 @@ where
 
     fn call(&mut self, job_id: JobId) -> Self::Future {
         let job = Job::Attached(job_id.clone());
-        JobErrorsFuture { future: self.inner.call(job_id), job }
+        JobErrorsFuture { future: Some(self.inner.call(job_id)), job }
     }
 }
 
@@ -106,8 +110,9 @@ where
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct JobErrorsFuture<F> {
+    /// `None` after its end.
     #[pin]
-    future: F,
+    future: Option<F>,
     job: Job,
 }
 
@@ -125,12 +130,13 @@ where
     type Output = Result<T, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let result = ready!(this.future.poll(cx));
+        let mut this = self.project();
+        let Some(future) = this.future.as_mut().as_pin_mut() else { return Poll::Pending };
+        let result = ready!(future.poll(cx));
         Poll::Ready(result.map_err(|error| {
             let error = Error::from_boxed(error.into());
             match this.job {
-                Job::Submitted(submission) => submission.annotate(error),
+                Job::Submitted(submission) => submission.annotate_after(error, || this.future.set(None)),
                 Job::Attached(job_id) => error.with_job(Some(job_id.clone()), None, None),
             }
         }))

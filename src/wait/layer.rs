@@ -78,8 +78,8 @@ pub struct WaitLayerBuilder<P> {
 }
 
 impl<P> WaitLayerBuilder<P> {
-    /// The identity of the daemon that the services of this layer submit to and poll: [`Api::daemon_id`](crate::Api::daemon_id), or a base
-    /// URL. Not known unless set.
+    /// The identity of the daemon that the services of this layer submit to and poll: [`Api::daemon_id`](crate::Api::daemon_id), or, for
+    /// services of your own, a base URL. Not known unless set. It is not compared with the identity of an [`Api`](crate::Api) below.
     ///
     /// A submission that may have arrived at a daemon never moves to another one ([`Error::is_other_daemon`]). Two layers with the
     /// same identity are of the same daemon. A layer without one is taken for a daemon of its own.
@@ -100,8 +100,8 @@ impl<P> WaitLayerBuilder<P> {
         self
     }
 
-    /// How long waits on a submission may last from its first call; without limit unless set. At the deadline the job is polled once more,
-    /// and if it has not finished the wait ends with [`Error::is_deadline`]. The job goes on, unless the drop policy cancels it when the
+    /// How long waits on a submission may last from its first call; without limit unless set. At the deadline the job is polled once more
+    /// ([`final_poll_timeout`](Self::final_poll_timeout)), also by a wait that starts later, and if it has not finished the wait ends with [`Error::is_deadline`]. The job goes on, unless the drop policy cancels it when the
     /// last clone of the request is gone.
     ///
     /// A retry does not start the deadline anew: a later wait on a clone of the request has what is left of it. To wait longer, attach to
@@ -160,7 +160,7 @@ impl<P> WaitLayerBuilder<P> {
         self
     }
 
-    /// The timeout of the final poll at the deadline; 5 s unless set.
+    /// The timeout of the final poll at the deadline, counted from that poll; 5 s unless set.
     pub fn final_poll_timeout(mut self, limit: Duration) -> Self {
         self.settings.limits.final_poll_timeout = limit;
         self

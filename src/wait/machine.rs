@@ -9,6 +9,8 @@
 //!            │    ▲       ▲  deadline
 //!            ▼    │ resend│ an event names the job
 //!           Lost ─┴───────┘
+//!
+//! Start: claims the submission, and pauses before that while the daemon asks for it.
 //! ```
 
 use std::time::Duration;
@@ -45,7 +47,8 @@ pub(crate) struct WaitLimits {
 pub(crate) struct Machine {
     phase: Phase,
     deadline: Nanos,
-    /// Before sending: the daemon has asked to send nothing until then. While sending: a result waits for the response until then.
+    /// In `Start`: the daemon has asked to send nothing until then. In `Sending` and `Following`: a result waits for the response until
+    /// then.
     until: Nanos,
     /// The time of the first failure in the current streak of failed polls.
     failing_since: Nanos,
@@ -75,8 +78,10 @@ enum Phase {
     },
     /// The job id is known, and the job is polled.
     Polling,
-    /// The deadline has passed. One more poll decides.
-    FinalPoll,
+    /// The deadline has passed. One more poll decides, if it returns by then.
+    FinalPoll {
+        until: Duration,
+    },
     Over,
 }
 
@@ -131,25 +136,27 @@ impl Machine {
         self.until.get().is_none() && matches!(self.phase, Phase::Sending | Phase::Following { .. })
     }
 
-    /// The daemon has asked to send nothing before `until`. Returns whether this wait has to pause. It varies the end of its pause by up to
-    /// a tenth, so that waits that pause together do not send together.
+    /// Start, Following, Lost -> Start: the daemon has asked to send nothing before `until`. Returns whether this wait has to pause. It
+    /// varies the end of its pause by up to a tenth, so that waits that pause together do not send together.
     pub(crate) fn has_to_pause(&mut self, until: Option<Duration>, now: Duration) -> bool {
         let Some(until) = until else { return false };
-        let after = match self.until.get() {
+        let pausing = self.until.get().filter(|_| self.phase == Phase::Start);
+        let after = match pausing {
             Some(after) if after >= until => after,
             _ => until.saturating_add(until.saturating_sub(now).mul_f64(fastrand::f64() / 10.0)),
         };
-        self.until = after.into();
-        now < after
+        let pauses = now < after;
+        if pauses {
+            (self.phase, self.until) = (Phase::Start, after.into());
+        }
+        pauses
     }
 
     /// When to report [`Event::Elapsed`], since the first call.
-    pub(crate) fn wake_at(&self, limits: &WaitLimits) -> Option<Duration> {
+    pub(crate) fn wake_at(&self) -> Option<Duration> {
         let next = match self.phase {
             Phase::Over => return None,
-            Phase::FinalPoll => {
-                return self.deadline.get().map(|deadline| deadline.saturating_add(limits.final_poll_timeout));
-            }
+            Phase::FinalPoll { until } => return Some(until),
             Phase::Start | Phase::Sending => self.until.get(),
             Phase::Following { until } => Some(self.until.get().map_or(until, |by| by.min(until))),
             Phase::Lost { until } => Some(until),
@@ -170,7 +177,12 @@ impl Machine {
 
     /// How often to poll. The final poll must not be held by the daemon, as polls at other paces may be.
     pub(crate) fn pace(&self, usual: Pace) -> Pace {
-        if self.phase == Phase::FinalPoll { Pace::Slow } else { usual }
+        if self.is_final() { Pace::Slow } else { usual }
+    }
+
+    /// Whether the deadline has passed and the last poll decides.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self.phase, Phase::FinalPoll { .. })
     }
 
     /// Takes an event that happened at `now` since the first call.
@@ -204,13 +216,14 @@ impl Machine {
             // Where it may have arrived, sending again could run the job twice. With webhooks, the first event can name the job,
             // so the wait gives it time. Without, nothing will come by itself: the wait ends, and a retry or a clone resends to a
             // daemon that supports idempotency keys.
-            (Phase::Sending, Event::Accepted) => {
-                self.poll(now, limits);
+            (Phase::Sending, Event::Accepted) => match self.poll(now, limits) {
                 // After a lost response the job may have ended, and its event may be lost.
-                if self.resends == 0 { Action::PollLater } else { Action::Poll }
-            }
-            (Phase::Sending, Event::SendFailed(SendState::Accepted)) => self.found(now, facts, limits),
-            (Phase::Sending, Event::SendFailed(SendState::Lost)) if facts.webhooks => self.lose(now, facts, limits),
+                Action::Poll if self.resends == 0 => Action::PollLater,
+                action => action,
+            },
+            // An event has named the job: claiming it decides whether it is confirmed.
+            (Phase::Sending, Event::SendFailed(SendState::Accepted)) => self.start_again(),
+            (Phase::Sending, Event::SendFailed(SendState::Lost)) if facts.webhooks => self.start_again(),
             (Phase::Sending, Event::SendFailed(_)) => self.end(Action::Fail(Failure::Submission)),
 
             // # Polling -> Polling | Over
@@ -235,20 +248,23 @@ impl Machine {
             //
             // At the deadline the last state known may be as old as the interval between polls, so one more poll decides. A hint
             // during it changes nothing, since that poll is as fresh as one that the hint would cause.
-            (Phase::FinalPoll, Event::Polled { .. } | Event::PollFailed(_) | Event::Elapsed) => {
+            (Phase::FinalPoll { until }, Event::Elapsed) if now < until => Action::Wait,
+            (Phase::FinalPoll { .. }, Event::Polled { .. } | Event::PollFailed(_) | Event::Elapsed) => {
                 self.end(Action::Fail(Failure::Deadline))
             }
-            (Phase::FinalPoll, Event::Hint) => {
+            (Phase::FinalPoll { .. }, Event::Hint) => {
                 self.prompted = true;
                 Action::Wait
             }
-            (_, Event::Elapsed) => self.elapsed(now, facts),
+            (_, Event::Elapsed) => self.elapsed(now, limits),
 
             // # A result before the response: Sending, Following -> Polling
             //
-            // The response confirms that the result is of this job. It is on its way, unless it is lost.
+            // The response confirms that the result is of this job. It is on its way, unless it is lost. With idempotency keys it is
+            // soon sent for again. Without, nothing else shows which job this is, so that it has its full time.
             (Phase::Sending | Phase::Following { .. }, Event::UnconfirmedResult) => {
-                self.until = now.saturating_add(CONFIRMATION).into();
+                let time = if facts.idempotency { CONFIRMATION } else { limits.failure_budget };
+                self.until = now.saturating_add(time).into();
                 Action::Wait
             }
 
@@ -274,11 +290,15 @@ impl Machine {
             }
             SendState::InFlight => self.follow(now, limits),
             SendState::Accepted => self.found(now, facts, limits),
-            // The window does not start again.
-            SendState::Lost if matches!(self.phase, Phase::Lost { .. }) => Action::Wait,
             SendState::Lost if facts.webhooks => self.lose(now, facts, limits),
             SendState::Lost => self.resend(facts),
         }
+    }
+
+    /// Sending, Lost -> Start: the wait claims the submission again, which pauses if the daemon has asked for it.
+    fn start_again(&mut self) -> Action {
+        (self.phase, self.until) = (Phase::Start, Nanos::NONE);
+        Action::Wait
     }
 
     /// Start -> Following. A wait that already follows keeps its time.
@@ -299,11 +319,20 @@ impl Machine {
     }
 
     fn poll(&mut self, now: Duration, limits: &WaitLimits) -> Action {
-        self.phase = Phase::Polling;
         if !self.by_id {
             self.grace_until = now.saturating_add(limits.not_found_grace);
         }
+        if self.is_past_deadline(now) {
+            return self.poll_finally(now, limits);
+        }
+        self.phase = Phase::Polling;
         Action::Poll
+    }
+
+    /// The time of the final poll counts from its start: a caller may have been busy elsewhere at the deadline.
+    fn poll_finally(&mut self, now: Duration, limits: &WaitLimits) -> Action {
+        self.phase = Phase::FinalPoll { until: now.saturating_add(limits.final_poll_timeout) };
+        Action::PollFinally
     }
 
     /// The window counts from the loss, which another wait may have seen.
@@ -339,7 +368,7 @@ impl Machine {
         if over { self.end(Action::Fail(Failure::Poll)) } else { Action::Wait }
     }
 
-    fn elapsed(&mut self, now: Duration, facts: Facts) -> Action {
+    fn elapsed(&mut self, now: Duration, limits: &WaitLimits) -> Action {
         let past_deadline = self.is_past_deadline(now);
         let unconfirmed = self.until.get().is_some_and(|by| now >= by);
         match self.phase {
@@ -347,13 +376,10 @@ impl Machine {
                 self.until = Nanos::NONE;
                 Action::PresumeLost
             }
-            Phase::Polling if past_deadline => {
-                self.phase = Phase::FinalPoll;
-                Action::PollFinally
-            }
+            Phase::Polling if past_deadline => self.poll_finally(now, limits),
             // No job id is known, so there is nothing to poll.
             _ if past_deadline => self.end(Action::Fail(Failure::Deadline)),
-            Phase::Lost { until } if now >= until => self.resend(facts),
+            Phase::Lost { until } if now >= until => self.start_again(),
             // The caller of the wait that sends may have stopped polling it. No wait depends on that.
             Phase::Following { until } if now >= until => Action::PresumeLost,
             _ => Action::Wait,

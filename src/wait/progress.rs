@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -44,11 +45,13 @@ use crate::{BoxError, Error, JobId, JobResult, StateChange, States, Submission};
 #[must_use = "streams do nothing unless polled"]
 pub struct Progress<F> {
     submission: Submission,
-    states: States,
+    /// The states of the submission, and of those that a failed job ran again as.
+    states: VecDeque<States>,
     #[pin]
     wait: Option<F>,
     /// The end, which is yielded after the last state.
     end: Option<Result<JobResult, Error>>,
+    failure: Option<Error>,
 }
 
 /// An item of [`Progress`].
@@ -68,14 +71,16 @@ where
     /// `wait` is the future of a stack, called with a request of that submission:
     /// `Progress::new(&request.submission(), jobs.call(request))`.
     pub fn new(submission: &Submission, wait: F) -> Self {
-        Self { submission: submission.clone(), states: submission.states(), wait: Some(wait), end: None }
+        let states = [submission.states()].into();
+        Self { submission: submission.clone(), states, wait: Some(wait), end: None, failure: None }
     }
 
-    /// Waits until the id of the job is known. The states until then are yielded by the stream.
+    /// Waits until the id of the job is known. The states until then are yielded by the stream. After
+    /// [`Reattach`](crate::retry::Reattach) has renewed a failed job, it is the id of the new one.
     ///
     /// # Errors
     ///
-    /// The error of the call, if it ends before that. The stream then ends.
+    /// The error of the call, if it ends before that. The stream then ends, and later calls return the same error.
     ///
     /// # Cancel safety
     ///
@@ -84,23 +89,34 @@ where
         poll_fn(|cx| {
             self.as_mut().poll_wait(cx);
             let this = self.as_mut().project();
-            if let Some(Err(error)) = this.end.take_if(|end| end.is_err()) {
-                return Poll::Ready(Err(error));
+            if let Some(error) = this.failure {
+                this.end.take();
+                return Poll::Ready(Err(error.clone()));
             }
-            this.states.poll_job_id(cx).map(Ok)
+            this.states.back_mut().map_or(Poll::Pending, |states| states.poll_job_id(cx).map(Ok))
         })
         .await
     }
 
-    /// Polls the wait, and stores how it ends.
+    /// Polls the wait, and stores how it ends, and whether the job runs again.
     fn poll_wait(self: Pin<&mut Self>, cx: &mut Context<'_>) {
         let mut this = self.project();
         let Some(wait) = this.wait.as_mut().as_pin_mut() else { return };
-        if let Poll::Ready(result) = wait.poll(cx) {
-            let annotate = |error: E| this.submission.annotate(Error::from_boxed(error.into()));
-            *this.end = Some(result.map_err(annotate));
-            this.wait.set(None);
+        let polled = wait.poll(cx);
+        while let Some(renewed) = this.submission.renewed() {
+            this.states.push_back(renewed.states());
+            *this.submission = renewed;
         }
+        let Poll::Ready(result) = polled else { return };
+        let mut end_call = || this.wait.set(None);
+        *this.end = Some(match result {
+            Ok(result) => {
+                end_call();
+                Ok(result)
+            }
+            Err(error) => Err(this.submission.annotate_after(Error::from_boxed(error.into()), end_call)),
+        });
+        *this.failure = this.end.as_ref().and_then(|end| end.as_ref().err().cloned());
     }
 }
 
@@ -115,9 +131,12 @@ where
         // Before the states, since it is what learns of them.
         self.as_mut().poll_wait(cx);
         let this = self.project();
-        let state = Pin::new(&mut *this.states).poll_next(cx);
-        if let Poll::Ready(Some(Ok(change))) = state {
-            return Poll::Ready(Some(Ok(Update::State(change))));
+        while let Some(states) = this.states.front_mut() {
+            match Pin::new(states).poll_next(cx) {
+                Poll::Ready(Some(Ok(change))) => return Poll::Ready(Some(Ok(Update::State(change)))),
+                Poll::Ready(_) if this.states.len() > 1 => drop(this.states.pop_front()),
+                _ => break,
+            }
         }
         if this.wait.is_some() {
             // The states end a moment before the wait.

@@ -109,6 +109,15 @@ where
         }
     }
 
+    /// Whether a submission or a poll may be sent when it is polled.
+    pub(super) fn is_about_to_send(&self) -> bool {
+        match self {
+            Self::Idle(sender) => sender.is_about_to_send(),
+            Self::Polling { stream } => !stream.is_in_flight(),
+            Self::Sending(_) | Self::Attached { .. } | Self::Over => false,
+        }
+    }
+
     /// Sending -> Idle: the response is not waited for. Returns whether it was.
     pub(super) fn abandon_send(mut self: Pin<&mut Self>) -> bool {
         let StepProj::Sending(sending) = self.as_mut().project() else { return false };

@@ -188,6 +188,10 @@ where
         matches!(self.state, State::Due { .. })
     }
 
+    pub(crate) fn is_in_flight(&self) -> bool {
+        matches!(self.state, State::InFlight(_))
+    }
+
     /// Drops the poll in flight and polls now, without asking the daemon to hold the response.
     pub(crate) fn poll_afresh(self: Pin<&mut Self>) {
         let mut this = self.project();

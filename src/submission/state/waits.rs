@@ -1,4 +1,7 @@
+use std::sync::Arc;
+
 use super::{SendState, SubmissionState};
+use crate::submission::SharedSubmission;
 use crate::submission::history::{History, StateChange};
 use crate::{Error, JobId};
 
@@ -7,7 +10,7 @@ impl SubmissionState {
     /// A wait starts.
     pub(crate) fn wait_started(&mut self) {
         self.waits += 1;
-        (self.waited_for, self.reattaching) = (true, false);
+        self.waited_for = true;
         if let Some(rare) = &mut self.rare {
             rare.failure = None;
         }
@@ -24,15 +27,25 @@ impl SubmissionState {
         self.changed |= self.waits == 0;
     }
 
-    /// A retry policy is about to start another wait, so that the end of this one means nothing to the handles.
+    /// A retry policy may start another wait, so that the end of this one means nothing to the handles.
     pub(crate) fn reattach(&mut self) {
-        self.reattaching = true;
+        self.reattaching = self.reattaching.saturating_add(1);
     }
 
-    /// It does not start another wait after all.
+    /// It starts no more.
     pub(crate) fn give_up_reattach(&mut self) {
-        self.reattaching = false;
+        self.reattaching = self.reattaching.saturating_sub(1);
         self.changed |= self.waits == 0;
+    }
+
+    /// The job failed and runs again as `submission`.
+    pub(crate) fn renew_as(&mut self, submission: &Arc<SharedSubmission>) {
+        self.rare().renewed = Some(Arc::clone(submission));
+        self.changed = true;
+    }
+
+    pub(crate) fn renewed(&self) -> Option<&Arc<SharedSubmission>> {
+        self.rare.as_ref()?.renewed.as_ref()
     }
 
     /// Why the last wait failed.

@@ -20,8 +20,9 @@ where
     pub(super) fn finish(self: Pin<&mut Self>, result: JobResult, via: Via) -> JobResult {
         let this = self.project();
         let by_poll = |via: Via| via != Via::Webhook && !this.machine.was_prompted();
-        // Not for a clone that finds the result stored: its event may have come.
-        let first = by_poll(via) && !this.submission.shared().read(SubmissionState::has_result);
+        let shared = this.submission.shared();
+        // Not for a clone that finds the result stored: its event may have come. Not for a submission whose events may go elsewhere.
+        let first = by_poll(via) && shared.expects_events() && !shared.read(SubmissionState::has_result);
         let token = if first { this.submission.token_with(&this.shared.owner()) } else { None };
         if let Some(token) = token {
             // Before the result is stored, since its event may come right after that.
@@ -70,6 +71,8 @@ where
         let error = error.with_job(job_id, submission.key().cloned(), last_state).with_daemon(submission.daemon());
         let error =
             if *this.polls > 0 { error.with_waited(this.submission.shared().elapsed(), *this.polls) } else { error };
+        let deadline = this.machine.deadline();
+        let error = error.with_expiry(deadline.and_then(|deadline| submission.first_call().checked_add(deadline)));
         let error =
             if this.machine.is_by_id() { error } else { error.with_drop_policy(this.shared.drop_policy(submission)) };
         submission.update(|state| state.wait_failed(error.clone()));

@@ -26,19 +26,27 @@ const TRANSIENT: Event = PollFailed(Fault::Transient);
 const NOT_FOUND: Event = PollFailed(Fault::NotFound);
 const PERMANENT: Event = PollFailed(Fault::Permanent);
 
-/// One row: its name, the facts, the steps (second, event, action), and whether the machine is over after them.
+/// One row: its name, the facts, the steps (second, event, action), and whether the machine is over after them. The response is lost
+/// when a step says so, unless the facts have another time.
 fn row(name: &str, facts: Facts, ends: bool, steps: &[(u64, Event, Action)]) {
     row_of(Machine::new(DEADLINE), name, facts, ends, steps);
 }
 
 fn row_of(mut machine: Machine, name: &str, facts: Facts, ends: bool, steps: &[(u64, Event, Action)]) {
+    let mut lost_at = facts.lost_at;
     for (at, (second, event, expected)) in steps.iter().enumerate() {
-        let action = machine.on(*event, Duration::from_secs(*second), facts, &LIMITS);
+        match event {
+            SendFailed(SendState::Lost) => lost_at = Some(Duration::from_secs(*second)),
+            Claimed(SendState::Lost) => lost_at = lost_at.or(Some(Duration::from_secs(*second))),
+            _ => {}
+        }
+        let action = machine.on(*event, Duration::from_secs(*second), Facts { lost_at, ..facts }, &LIMITS);
         assert_eq!(action, *expected, "{name}: step {at}, {event:?} at {second} s");
     }
     assert_eq!(machine.is_over(), ends, "{name}");
 }
 
+mod deadline;
 mod submissions;
 
 #[test]
@@ -66,7 +74,12 @@ fn events_before_the_202() {
         "a hint, then the response is lost",
         WEBHOOKS,
         false,
-        &[(0, MINE, Send), (1, Hint, Wait), (2, SendFailed(SendState::Accepted), Poll)],
+        &[
+            (0, MINE, Send),
+            (1, Hint, Wait),
+            (2, SendFailed(SendState::Accepted), Wait),
+            (2, Claimed(SendState::Accepted), Poll),
+        ],
     );
 }
 
@@ -77,10 +90,15 @@ fn results_before_the_202() {
     let with = |more: &[(u64, Event, Action)]| [&begin, more].concat();
     row("the 202 confirms it", WEBHOOKS, true, &with(&[(2, Accepted, PollLater), (2, ResultKnown, Finish)]));
     row(
-        "no 202 comes: a poll decides",
+        "no 202 comes, no keys: a poll decides in the end",
         WEBHOOKS,
         false,
-        &with(&[(2, Elapsed, Wait), (3, Elapsed, PresumeLost), (3, SendFailed(SendState::Accepted), Poll)]),
+        &with(&[
+            (3, Elapsed, Wait),
+            (121, Elapsed, PresumeLost),
+            (121, SendFailed(SendState::Accepted), Wait),
+            (121, Claimed(SendState::Accepted), Poll),
+        ]),
     );
     let named = Facts { named_by_event: true, ..WEBHOOKS_AND_KEYS };
     row(
@@ -89,15 +107,19 @@ fn results_before_the_202() {
         false,
         &with(&[
             (3, Elapsed, PresumeLost),
-            (3, SendFailed(SendState::Accepted), Resend),
-            (4, SendFailed(SendState::Accepted), Resend),
-            (5, SendFailed(SendState::Accepted), Resend),
-            (6, SendFailed(SendState::Accepted), Poll),
+            (3, SendFailed(SendState::Accepted), Wait),
+            (3, Claimed(SendState::Accepted), Resend),
+            (4, SendFailed(SendState::Accepted), Wait),
+            (4, Claimed(SendState::Accepted), Resend),
+            (5, SendFailed(SendState::Accepted), Wait),
+            (5, Claimed(SendState::Accepted), Resend),
+            (6, SendFailed(SendState::Accepted), Wait),
+            (6, Claimed(SendState::Accepted), Poll),
         ]),
     );
     row(
         "the sender is not polled",
-        WEBHOOKS,
+        WEBHOOKS_AND_KEYS,
         false,
         &[
             (0, Claimed(SendState::InFlight), Wait),
@@ -124,7 +146,12 @@ fn window_of_a_lost_response_counts_from_the_loss() {
         "a clone has what is left",
         lost_at(3),
         false,
-        &[(8, Claimed(SendState::Lost), Wait), (12, Elapsed, Wait), (13, Elapsed, Resend)],
+        &[
+            (8, Claimed(SendState::Lost), Wait),
+            (12, Elapsed, Wait),
+            (13, Elapsed, Wait),
+            (13, Claimed(SendState::Lost), Resend),
+        ],
     );
     row("or nothing", lost_at(3), false, &[(13, Claimed(SendState::Lost), Resend)]);
 }
@@ -136,10 +163,10 @@ fn pauses_that_the_daemon_asks_for_are_varied() {
         .map(|_| {
             let mut machine = Machine::new(None);
             assert!(machine.has_to_pause(Some(until), now) && !machine.has_to_pause(None, now));
-            let end = machine.wake_at(&LIMITS).unwrap();
+            let end = machine.wake_at().unwrap();
             assert!((until..=until + Duration::from_secs(1)).contains(&end), "{end:?}");
             assert!(machine.has_to_pause(Some(until), now), "asked again");
-            assert_eq!(machine.wake_at(&LIMITS), Some(end), "the end stays");
+            assert_eq!(machine.wake_at(), Some(end), "the end stays");
             assert!(!machine.has_to_pause(Some(until), end));
             end
         })
@@ -179,58 +206,6 @@ fn two_sources_at_once() {
         true,
         &[(0, MINE, Send), (1, Accepted, PollLater), (2, Hint, PollNow), (2, RUNNING, Wait), (3, DONE, Finish)],
     );
-}
-
-#[test]
-fn the_deadline_against_completion() {
-    let begin = [(0, MINE, Send), (1, Accepted, PollLater)];
-    let with = |rest: &[(u64, Event, Action)]| [&begin[..], rest].concat();
-    row("it finishes first", WEBHOOKS, true, &with(&[(1_000, DONE, Finish), (1_000, Elapsed, Wait)]));
-    row("the last look finds it", WEBHOOKS, true, &with(&[(1_000, Elapsed, PollFinally), (1_001, DONE, Finish)]));
-    row(
-        "an event comes during the last look",
-        WEBHOOKS,
-        true,
-        &with(&[(1_000, Elapsed, PollFinally), (1_001, ResultKnown, Finish)]),
-    );
-    row(
-        "the last look finds it running",
-        WEBHOOKS,
-        true,
-        &with(&[(1_000, Elapsed, PollFinally), (1_001, RUNNING, Fail(Failure::Deadline))]),
-    );
-    row(
-        "the last look fails",
-        WEBHOOKS,
-        true,
-        &with(&[(1_000, Elapsed, PollFinally), (1_001, TRANSIENT, Fail(Failure::Deadline))]),
-    );
-    row(
-        "the last look does not end",
-        WEBHOOKS,
-        true,
-        &with(&[(1_000, Elapsed, PollFinally), (1_005, Elapsed, Fail(Failure::Deadline))]),
-    );
-    row(
-        "a hint during the last look changes nothing",
-        WEBHOOKS,
-        false,
-        &with(&[(1_000, Elapsed, PollFinally), (1_001, Hint, Wait)]),
-    );
-    row("while it is sent", WEBHOOKS, true, &[(0, MINE, Send), (1_000, Elapsed, Fail(Failure::Deadline))]);
-    row(
-        "behind another",
-        WEBHOOKS,
-        true,
-        &[(0, Claimed(SendState::InFlight), Wait), (1_000, Elapsed, Fail(Failure::Deadline))],
-    );
-    row(
-        "after a lost response",
-        WEBHOOKS,
-        true,
-        &[(0, MINE, Send), (995, SendFailed(SendState::Lost), Wait), (1_000, Elapsed, Fail(Failure::Deadline))],
-    );
-    row("a timer that fires early is nothing", WEBHOOKS, false, &with(&[(999, Elapsed, Wait)]));
 }
 
 #[test]
@@ -307,12 +282,13 @@ fn polls_that_fail() {
 
 #[test]
 fn the_time_to_wake_is_the_nearest_that_matters() {
-    let seconds = |machine: &Machine| machine.wake_at(&LIMITS).map(|at| at.as_secs());
+    let seconds = |machine: &Machine| machine.wake_at().map(|at| at.as_secs());
     let mut machine = Machine::new(DEADLINE);
     let on = |machine: &mut Machine, event, second| machine.on(event, Duration::from_secs(second), WEBHOOKS, &LIMITS);
     assert_eq!(seconds(&machine), Some(1_000));
     on(&mut machine, MINE, 0);
     on(&mut machine, SendFailed(SendState::Lost), 7);
+    on(&mut machine, Claimed(SendState::Lost), 7);
     assert_eq!(seconds(&machine), Some(17));
     on(&mut machine, Claimed(SendState::Accepted), 8);
     assert_eq!(seconds(&machine), Some(1_000));
@@ -320,7 +296,7 @@ fn the_time_to_wake_is_the_nearest_that_matters() {
     assert_eq!(seconds(&machine), Some(1_005));
     on(&mut machine, ResultKnown, 1_001);
     assert_eq!(seconds(&machine), None);
-    assert_eq!(Machine::new(None).wake_at(&LIMITS), None);
+    assert_eq!(Machine::new(None).wake_at(), None);
 }
 
 /// In every order of events it never sends twice without idempotency keys, and does nothing after it is over.

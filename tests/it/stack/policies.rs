@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use foreman_client::api::{Accepted, GetJob, Polled};
-use foreman_client::retry::{Reattach, ReattachPause, RetrySubmission};
+use foreman_client::retry::{Reattach, RetrySubmission};
 use foreman_client::wait::WebhookEndpoint;
 use foreman_client::{Api, BoxError, Error, JobResult, JobState, JobStatus, Notifier, SubmitRequest, WaitLayer};
 use futures_util::FutureExt as _;
@@ -72,7 +72,7 @@ fn submission_retry(policy: &mut RetrySubmission, request: &SubmitRequest, error
 }
 
 /// The pause before a wait is called again.
-fn job_retry(policy: &mut Reattach, result: Result<JobResult, Error>) -> Option<ReattachPause> {
+fn job_retry(policy: &mut Reattach, result: Result<JobResult, Error>) -> Option<Sleep> {
     policy.retry(&mut request(), &mut { result })
 }
 

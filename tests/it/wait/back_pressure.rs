@@ -3,12 +3,13 @@
 use http::Response;
 use tower::{Layer as _, ServiceBuilder, ServiceExt as _};
 
-use foreman_client::WaitLayer;
 use foreman_client::retry::RetrySubmission;
+use foreman_client::wait::WaitLayerBuilder;
+use foreman_client::{Notifier, WaitLayer};
 
 use crate::support::{
-    ReceivedRequest, ScriptedDaemon, bounded_paused, exact_polls, millis, polling_wait, request, seconds, spawn_attach,
-    spawn_wait,
+    ReceivedRequest, ScriptedDaemon, WebhookHarness, bounded_paused, exact_polls, millis, polling_wait, request,
+    seconds, spawn_attach, spawn_wait,
 };
 
 fn refuse(request: ReceivedRequest, status: u16, retry_after: u64) {
@@ -90,4 +91,80 @@ async fn refused_poll_pauses_routine_polls_of_all_jobs() {
     for wait in [first, second, third] {
         assert!(wait.await.unwrap().is_ok());
     }
+}
+
+/// The pause of a wait that followed another counted as the time in which the response of the next sender had to come.
+#[tokio::test(start_paused = true)]
+async fn paused_follower_leaves_the_next_sender_its_time() {
+    let (wait, mut daemon) = polling_wait();
+    let request = request();
+    let first = spawn_wait(&wait, &request);
+    let post = daemon.next_post().await;
+    let clones = [spawn_wait(&wait, &request), spawn_wait(&wait, &request)];
+    daemon.settle().await;
+    refuse(post, 429, 30);
+    assert!(first.await.unwrap().unwrap_err().is_overloaded());
+    let post = daemon.next_post().await;
+    daemon.quiet_for(seconds(20)).await;
+    assert!(clones.iter().all(|clone| !clone.is_finished()));
+    post.accept("7");
+    daemon.next_get().await.respond_state("done");
+    for clone in clones {
+        assert!(clone.await.unwrap().is_ok());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_submission_is_not_resent_in_a_pause() {
+    for window in [1, 10] {
+        let mut harness = WebhookHarness::new(Notifier::new(), true, |layer| {
+            layer.assume_idempotency().lost_response_window(seconds(window))
+        });
+        let lost = spawn_wait(&harness.wait, &request());
+        harness.daemon.next_post().await.reset();
+        let refused = spawn_wait(&harness.wait, &request());
+        refuse(harness.daemon.next_post().await, 429, 60);
+        assert!(refused.await.unwrap().is_err());
+        // A clone that comes in the pause waits for its end too.
+        let other = request();
+        let dropped = spawn_wait(&harness.wait, &other);
+        harness.daemon.quiet_for(seconds(59)).await;
+        let post = harness.daemon.next_post().await;
+        assert!((seconds(60)..=seconds(66)).contains(&post.at), "{:?}", post.at);
+        for task in [lost, dropped] {
+            task.abort();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pause_does_not_hide_the_deadline_of_a_lost_submission() {
+    let mut harness = WebhookHarness::new(Notifier::new(), true, WaitLayerBuilder::assume_idempotency);
+    let lost = spawn_wait(&harness.wait, &request().with_deadline(seconds(20)));
+    harness.daemon.next_post().await.reset();
+    let refused = spawn_wait(&harness.wait, &request());
+    refuse(harness.daemon.next_post().await, 429, 60);
+    assert!(refused.await.unwrap().is_err());
+    let error = lost.await.unwrap().unwrap_err();
+    assert!(error.is_deadline() && error.may_be_running(), "{error:?}");
+    assert_eq!(harness.daemon.elapsed(), seconds(20));
+}
+
+/// The deadline of one caller ended the retries of another.
+#[tokio::test(start_paused = true)]
+async fn short_deadline_of_clone_does_not_end_retries() {
+    let (api, mut daemon) = ScriptedDaemon::new();
+    let waits = WaitLayer::builder(api.clone()).build().unwrap();
+    let wait = waits.layer(ServiceBuilder::new().retry(RetrySubmission::default()).service(api));
+    let request = request();
+    let patient = tokio::spawn(bounded_paused(wait.clone().oneshot(request.clone())));
+    let post = daemon.next_post().await;
+    let hasty = tokio::spawn(bounded_paused(wait.with_deadline(Some(seconds(2))).oneshot(request)));
+    daemon.settle().await;
+    refuse(post, 429, 5);
+    let post = daemon.next_post().await;
+    assert!(hasty.await.unwrap().unwrap_err().is_deadline());
+    post.accept("7");
+    daemon.next_get().await.respond_state("done");
+    assert!(patient.await.unwrap().is_ok());
 }

@@ -112,7 +112,7 @@ async fn replayed_event_of_other_job_before_202_is_not_believed() {
     assert_eq!((result.job_id().as_str(), &*result.content().unwrap()), ("7", "from a poll"));
 }
 
-/// Neither by the wait that sends, nor by one that follows a sender which nobody polls.
+/// The response is lost when the request times out, or, if nobody polls the wait that sends, after the failure budget.
 #[tokio::test(start_paused = true)]
 async fn result_before_202_is_polled_if_no_response_comes() {
     for unpolled in [false, true] {
@@ -127,7 +127,7 @@ async fn result_before_202_is_polled_if_no_response_comes() {
         harness.daemon.settle().await;
         harness.event(&post.callback().unwrap(), "7", "done").await;
         let poll = harness.daemon.next_get().await;
-        assert_eq!((poll.at, poll.uri.path()), (seconds(2), "/jobs/7"), "unpolled: {unpolled}");
+        assert_eq!((poll.at, poll.uri.path()), (seconds(if unpolled { 120 } else { 30 }), "/jobs/7"));
         poll.respond_state("done");
         assert_eq!(waiting.await.unwrap().unwrap().job_id().as_str(), "7");
     }
@@ -220,4 +220,23 @@ async fn missing_events_are_covered_by_polls() {
     }
     assert!(waiting.await.unwrap().is_ok());
     assert_eq!((harness.wait.stats().finished_by_poll, harness.wait.stats().rescued), (1, 0));
+}
+
+/// Without idempotency keys the response alone says which job this is, and it may be slow.
+#[tokio::test(start_paused = true)]
+async fn foreign_result_does_not_end_wait_for_a_slow_response() {
+    let mut harness = WebhookHarness::signed();
+    let request = request();
+    let (waiting, follower) = (spawn_wait(&harness.wait, &request), spawn_wait(&harness.wait, &request));
+    let post = harness.daemon.next_post().await;
+    harness.event(&post.callback().unwrap(), "9", "done").await;
+    harness.daemon.quiet_for(seconds(25)).await;
+    assert_eq!(request.submission().job_id(), None);
+    post.accept("7");
+    let poll = harness.daemon.next_get().await;
+    assert_eq!(poll.job(), "7");
+    poll.respond_state("done");
+    for waiting in [waiting, follower] {
+        assert_eq!(waiting.await.unwrap().unwrap().job_id().as_str(), "7");
+    }
 }

@@ -1,6 +1,6 @@
 //! `Submission` handles.
 
-use foreman_client::{Error, JobState, StateChange, Via};
+use foreman_client::{Error, JobResult, JobState, StateChange, SubmitRequest, Via};
 use futures_util::{FutureExt, StreamExt};
 
 use foreman_client::retry::Reattach;
@@ -269,5 +269,41 @@ async fn reason_of_refused_wait_is_not_safe_after_another_has_sent() {
     let errors = [submission.accepted().await.unwrap_err(), states.next().await.unwrap().unwrap_err()];
     for error in errors {
         assert!(!error.is_safe_to_resubmit() && error.may_be_running() && error.is_overloaded(), "{error:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn accepted_ends_when_reattach_starts_no_other_wait() {
+    for dropped in [true, false] {
+        let (wait, mut daemon) = polling_wait();
+        let (gate, mut calls) = tower_test::mock::pair::<SubmitRequest, JobResult>();
+        calls.allow(1);
+        let forward = tokio::spawn(async move {
+            let (request, response) = calls.next_request().await.unwrap();
+            match wait.oneshot(request).await {
+                Ok(result) => response.send_response(result),
+                Err(error) => response.send_error(error),
+            }
+            if !dropped {
+                tokio::time::sleep(seconds(2)).await;
+                calls.send_error("closed");
+            }
+            std::future::pending::<()>().await;
+        });
+        let request = request();
+        let submission = request.submission();
+        let stack = ServiceBuilder::new().retry(Reattach::default()).service(gate);
+        let called = tokio::spawn(bounded_paused(stack.oneshot(request.clone())));
+        daemon.next_post().await.respond(429, "");
+        // The pause is over, and the service below the policy is not ready.
+        tokio::time::sleep(seconds(1)).await;
+        if dropped {
+            called.abort();
+        } else {
+            assert!(called.await.unwrap().is_err());
+        }
+        let error = bounded_paused(submission.accepted()).await.unwrap_err();
+        assert!(error.is_overloaded() && error.is_safe_to_resubmit(), "{error:?}");
+        forward.abort();
     }
 }

@@ -1,8 +1,12 @@
 //! Layers above and below a wait.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use foreman_client::retry::RetrySubmission;
 use foreman_client::wait::WebhookEndpoint;
 use foreman_client::{BoxError, Error, JobResult, Notifier, SubmitRequest, WaitLayer};
-use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::support::{
     MockApi, ScriptedDaemon, WebhookHarness, bounded_paused, exact_polls, polling_wait, request, seconds,
@@ -152,4 +156,48 @@ async fn idle_wait_releases_permit() {
     daemon.next_get().await.respond_state("done");
     assert!(other.await.unwrap().is_ok());
     assert!(one.await.unwrap().is_err() && two.await.unwrap().is_err());
+}
+
+/// The identity of the layer and that of the `Api` inside may differ, by the token or by the name of the host.
+#[tokio::test(start_paused = true)]
+async fn layer_with_another_identity_than_its_api_submits() {
+    for token in [None, Some("secret")] {
+        let (http, mut daemon) = ScriptedDaemon::with_http();
+        let base = if token.is_some() { "http://daemon.test" } else { "http://alias.test" };
+        let base: foreman_client::api::BaseUrl = base.parse().unwrap();
+        let mut api = foreman_client::Api::new("http://daemon.test".parse().unwrap(), http);
+        if let Some(token) = token {
+            api = api.token(token).unwrap();
+        }
+        let wait = WaitLayer::builder(api.clone()).daemon(base).build().unwrap().layer(api);
+        let waiting = tokio::spawn(bounded_paused(wait.oneshot(request())));
+        daemon.next_post().await.accept("7");
+        daemon.next_get().await.respond_state("done");
+        assert!(waiting.await.unwrap().is_ok());
+    }
+}
+
+/// Inside one wait, what may have arrived at one daemon is not sent to another.
+#[tokio::test(start_paused = true)]
+async fn lost_submission_does_not_move_to_another_api_inside_the_wait() {
+    let (one, mut first) = ScriptedDaemon::at("http://one.test");
+    let (two, mut second) = ScriptedDaemon::at("http://two.test");
+    for daemon in [None, Some(one.daemon_id()), Some(two.daemon_id())] {
+        let mut layer = WaitLayer::builder(one.clone()).assume_idempotency();
+        if let Some(daemon) = daemon {
+            layer = layer.daemon(daemon);
+        }
+        let (first_call, apis) = (Arc::new(AtomicBool::new(true)), (one.clone(), two.clone()));
+        let alternate = service_fn(move |request: SubmitRequest| {
+            let api = if first_call.swap(false, Relaxed) { apis.0.clone() } else { apis.1.clone() };
+            api.oneshot(request)
+        });
+        let retry = ServiceBuilder::new().retry(RetrySubmission::default()).service(alternate);
+        let wait = layer.build().unwrap().layer(retry);
+        let waiting = tokio::spawn(bounded_paused(wait.oneshot(request())));
+        first.next_post().await.reset();
+        let error = waiting.await.unwrap().unwrap_err();
+        assert!(error.may_be_running() && !error.is_safe_to_resubmit(), "{error:?}");
+        second.quiet_for(seconds(10)).await;
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use foreman_client::SubmitRequest;
 use foreman_client::webhook::{Secret, WebhookReceiver};
 use http::{Request, StatusCode};
 use http_body_util::Full;
@@ -186,4 +187,29 @@ async fn clone_after_late_event_awaits_none() {
     assert!(spawn_wait(&harness.wait, &request).await.unwrap().is_ok());
     harness.daemon.quiet_for(seconds(10)).await;
     assert_eq!(harness.wait.stats().rescued, 0);
+}
+
+/// The event of a job that had ended before is with whoever submitted it first.
+#[tokio::test(start_paused = true)]
+async fn repeated_key_of_finished_job_is_no_missed_event() {
+    let mut harness = WebhookHarness::signed();
+    let proving = spawn_wait(&harness.wait, &request());
+    let post = harness.daemon.next_post().await;
+    let url = post.callback().unwrap();
+    post.accept_with_key("1");
+    harness.event(&url, "1", "done").await;
+    assert!(proving.await.unwrap().is_ok());
+
+    let repeated = SubmitRequest::builder("m").user("hi").idempotency_key("order-1").build().unwrap();
+    let repeated = spawn_wait(&harness.wait, &repeated);
+    harness.daemon.skip_to_post().await.accept_with_key("5");
+    harness.daemon.next_get().await.respond_state("done");
+    assert!(repeated.await.unwrap().is_ok());
+    tokio::time::sleep(seconds(30)).await;
+    assert_eq!(harness.wait.stats().rescued, 0);
+    // Webhooks still count as working.
+    let waiting = spawn_wait(&harness.wait, &request());
+    harness.daemon.next_post().await.accept_with_key("6");
+    harness.daemon.quiet_for(seconds(20)).await;
+    waiting.abort();
 }

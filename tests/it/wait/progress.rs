@@ -149,3 +149,33 @@ async fn errors_of_layers_before_sending_are_safe_to_resubmit() {
     assert!(error.is_overloaded() && error.is_safe_to_resubmit() && !error.may_be_running(), "{error:?}");
     first.abort();
 }
+
+#[tokio::test(start_paused = true)]
+async fn accepted_returns_its_error_again() {
+    let (wait, mut daemon) = polling_wait();
+    let request = request();
+    let mut progress = progress(wait, &request);
+    let (accepted, ()) = tokio::join!(progress.as_mut().accepted(), async {
+        daemon.next_post().await.respond(422, "");
+    });
+    assert!(accepted.unwrap_err().is_rejected());
+    assert!(bounded_paused(progress.as_mut().accepted()).await.unwrap_err().is_rejected());
+}
+
+/// A task that a layer has spawned may submit after its caller has given up.
+#[tokio::test(start_paused = true)]
+async fn spawned_call_is_not_surely_unsent() {
+    let (wait, mut daemon) = polling_wait();
+    let refused = tokio::spawn(wait.clone().oneshot(request()));
+    let response = http::Response::builder().status(429).header("retry-after", 30).body("".into());
+    daemon.next_post().await.respond_with(response.unwrap());
+    assert!(refused.await.unwrap().is_err());
+    let spawned = service_fn(move |request: SubmitRequest| {
+        let task = tokio::spawn(wait.clone().oneshot(request));
+        async move { task.await.unwrap() }
+    });
+    let stack = ServiceBuilder::new().layer(JobErrorsLayer::new()).timeout(seconds(5)).service(spawned);
+    let error = stack.oneshot(request()).await.unwrap_err();
+    assert!(error.may_be_running() && !error.is_safe_to_resubmit(), "{error:?}");
+    daemon.next_post().await.accept("7");
+}

@@ -26,7 +26,12 @@ fn submissions_that_fail() {
         "lost, and an event names the job",
         WEBHOOKS,
         false,
-        &[(0, MINE, Send), (1, SendFailed(SendState::Lost), Wait), (5, Claimed(SendState::Accepted), Poll)],
+        &[
+            (0, MINE, Send),
+            (1, SendFailed(SendState::Lost), Wait),
+            (1, Claimed(SendState::Lost), Wait),
+            (5, Claimed(SendState::Accepted), Poll),
+        ],
     );
     row(
         "lost, and an event has the result",
@@ -41,8 +46,10 @@ fn submissions_that_fail() {
         &[
             (0, MINE, Send),
             (1, SendFailed(SendState::Lost), Wait),
+            (1, Claimed(SendState::Lost), Wait),
             (10, Elapsed, Wait),
-            (11, Elapsed, Fail(Failure::Lost)),
+            (11, Elapsed, Wait),
+            (11, Claimed(SendState::Lost), Fail(Failure::Lost)),
         ],
     );
     row(
@@ -52,13 +59,21 @@ fn submissions_that_fail() {
         &[
             (0, MINE, Send),
             (1, SendFailed(SendState::Lost), Wait),
-            (11, Elapsed, Resend),
+            (1, Claimed(SendState::Lost), Wait),
+            (11, Elapsed, Wait),
+            (11, Claimed(SendState::Lost), Resend),
             (12, SendFailed(SendState::Lost), Wait),
-            (22, Elapsed, Resend),
+            (12, Claimed(SendState::Lost), Wait),
+            (22, Elapsed, Wait),
+            (22, Claimed(SendState::Lost), Resend),
             (23, SendFailed(SendState::Lost), Wait),
-            (33, Elapsed, Resend),
+            (23, Claimed(SendState::Lost), Wait),
+            (33, Elapsed, Wait),
+            (33, Claimed(SendState::Lost), Resend),
             (34, SendFailed(SendState::Lost), Wait),
-            (44, Elapsed, Fail(Failure::Lost)),
+            (34, Claimed(SendState::Lost), Wait),
+            (44, Elapsed, Wait),
+            (44, Claimed(SendState::Lost), Fail(Failure::Lost)),
         ],
     );
 }
@@ -133,6 +148,11 @@ fn clones_of_one_request() {
         "the window is not begun anew by a wake-up",
         WEBHOOKS,
         true,
-        &[(0, Claimed(SendState::Lost), Wait), (9, Claimed(SendState::Lost), Wait), (10, Elapsed, Fail(Failure::Lost))],
+        &[
+            (0, Claimed(SendState::Lost), Wait),
+            (9, Claimed(SendState::Lost), Wait),
+            (10, Elapsed, Wait),
+            (10, Claimed(SendState::Lost), Fail(Failure::Lost)),
+        ],
     );
 }

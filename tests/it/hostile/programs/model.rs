@@ -110,8 +110,8 @@ impl Caller {
         Arc::strong_count(&self.alive) - 1
     }
 
-    fn is_overdue(&self) -> bool {
-        let end = self.first_call.zip(self.deadline).map(|(first, deadline)| first + deadline + AFTER_DEADLINE);
+    fn is_past_deadline_by(&self, time: Duration) -> bool {
+        let end = self.first_call.zip(self.deadline).map(|(first, deadline)| first + deadline + time);
         end.is_some_and(|end| Instant::now() > end)
     }
 }
@@ -211,14 +211,23 @@ impl World {
         }
     }
 
-    /// A wait is polled and does not end, or it ends now and its task has polled it all the time.
-    pub(super) fn check_deadline(&mut self, subject: &Subject) {
-        let overdue = self.is_overdue(subject);
-        self.check(!overdue, || format!("a wait of {subject:?} goes on after its deadline"));
+    /// A wait is polled and does not end. `late`: when it was first polled after its deadline. It has its last look from then on.
+    pub(super) fn check_late(&mut self, subject: &Subject, late: &mut Option<Instant>) {
+        if self.is_past_deadline(subject) {
+            let late = *late.get_or_insert_with(Instant::now);
+            let overdue = late.elapsed() > AFTER_DEADLINE;
+            self.check(!overdue, || format!("a wait of {subject:?} goes on after its deadline"));
+        }
     }
 
-    pub(super) fn is_overdue(&self, subject: &Subject) -> bool {
-        matches!(subject, Subject::Request(key) if self.callers[key].is_overdue())
+    /// A wait ends that began before its deadline and was polled all the time.
+    pub(super) fn check_deadline(&mut self, subject: &Subject) {
+        let overdue = matches!(subject, Subject::Request(key) if self.callers[key].is_past_deadline_by(AFTER_DEADLINE));
+        self.check(!overdue, || format!("a wait of {subject:?} ends late after its deadline"));
+    }
+
+    pub(super) fn is_past_deadline(&self, subject: &Subject) -> bool {
+        matches!(subject, Subject::Request(key) if self.callers[key].is_past_deadline_by(Duration::ZERO))
     }
 
     /// Whether an event of another job may have named the job of the submission. A client that knows that the daemon supports keys

@@ -237,7 +237,7 @@ impl Run {
         let calls = Arc::new(AtomicU64::new(0));
         let (world, counted, jobs) = (Arc::clone(&self.world), Arc::clone(&calls), self.clients[client].jobs());
         let subject = Subject::Request(key);
-        let was_overdue = self.world().is_overdue(&subject);
+        let late = self.world().is_past_deadline(&subject);
         self.tasks.push(tokio::spawn(async move {
             let stack = ServiceBuilder::new()
                 .map_err(Error::from_boxed)
@@ -252,7 +252,7 @@ impl Run {
             let mut world = world.lock().unwrap();
             world.counts.reattached += u64::from(calls.load(Relaxed) > 1);
             world.ended(&subject, &result);
-            if !was_overdue {
+            if !late {
                 world.check_deadline(&subject);
             }
             drop(alive);

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use foreman_client::{Error, JobResult};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 
 use super::model::{Subject, World};
 use super::program::WakerPlan;
@@ -23,6 +24,8 @@ pub(super) struct Wait {
     driven: AtomicBool,
     /// The waker of that task. A poll by another waker replaces it in the wait.
     driver: Mutex<Option<Waker>>,
+    /// When it was first polled after its deadline.
+    late: Mutex<Option<Instant>>,
 }
 
 /// The wait counts as alive until it is dropped.
@@ -47,6 +50,7 @@ impl Wait {
             neglected: AtomicBool::new(false),
             driven: AtomicBool::new(false),
             driver: Mutex::new(None),
+            late: Mutex::new(None),
         })
     }
 
@@ -63,7 +67,7 @@ impl Wait {
                 Poll::Ready(())
             }
             Poll::Pending => {
-                world.check_deadline(&self.subject);
+                world.check_late(&self.subject, &mut self.late.lock().unwrap());
                 Poll::Pending
             }
         }
@@ -97,9 +101,9 @@ impl Wait {
 
     /// The same, without a pause between its polls.
     pub(super) async fn drive_steadily(self: Arc<Self>) {
-        let was_overdue = self.world.lock().unwrap().is_overdue(&self.subject);
+        let late = self.world.lock().unwrap().is_past_deadline(&self.subject);
         Arc::clone(&self).drive().await;
-        if !was_overdue && self.ended.load(Relaxed) {
+        if !late && self.ended.load(Relaxed) {
             self.world.lock().unwrap().check_deadline(&self.subject);
         }
     }

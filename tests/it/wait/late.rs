@@ -1,0 +1,61 @@
+//! Waits that begin or are polled long after their deadline.
+
+use std::task::Poll;
+
+use http::Response;
+use tokio_test::task;
+
+use crate::support::{call_wait, polling_wait, request, seconds, spawn_wait};
+
+#[tokio::test(start_paused = true)]
+async fn job_is_polled_once_more_however_late_the_wait_is() {
+    for late in [1, 4, 6, 60] {
+        let (wait, mut daemon) = polling_wait();
+        let request = request().with_deadline(seconds(10));
+        let waiting = spawn_wait(&wait, &request);
+        daemon.next_post().await.accept("7");
+        daemon.next_get().await.respond_state("running");
+        waiting.abort();
+        tokio::time::sleep(seconds(10 + late)).await;
+        // A wait that starts after the deadline.
+        let waiting = spawn_wait(&wait, &request);
+        daemon.next_get().await.respond_state("done");
+        assert!(waiting.await.unwrap().is_ok(), "{late}");
+
+        // A wait whose caller was busy elsewhere.
+        let mut waiting = task::spawn(call_wait(&wait, request.renew()).await);
+        assert!(waiting.poll().is_pending());
+        daemon.next_post().await.accept("8");
+        assert!(waiting.poll().is_pending());
+        daemon.next_get().await.respond_state("running");
+        assert!(waiting.poll().is_pending());
+        tokio::time::sleep(seconds(10 + late)).await;
+        assert!(waiting.poll().is_pending(), "{late}");
+        daemon.next_get().await.respond_state("done");
+        assert!(matches!(waiting.poll(), Poll::Ready(Ok(_))), "{late}");
+        daemon.quiet_for(seconds(100)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_after_the_deadline() {
+    let (wait, mut daemon) = polling_wait();
+    let refused = spawn_wait(&wait, &request());
+    daemon
+        .next_post()
+        .await
+        .respond_with(Response::builder().status(429).header("retry-after", 2).body("".into()).unwrap());
+    assert!(refused.await.unwrap().is_err());
+    daemon.allow(1);
+    let mut waiting = task::spawn(call_wait(&wait, request().with_deadline(seconds(10))).await);
+    assert!(waiting.poll().is_pending());
+    // The pause is over, and the service is not ready.
+    tokio::time::sleep(seconds(3)).await;
+    daemon.allow(0);
+    assert!(waiting.poll().is_pending());
+    tokio::time::sleep(seconds(60)).await;
+    daemon.allow(10);
+    let Poll::Ready(Err(error)) = waiting.poll() else { panic!("still pending") };
+    assert!(error.is_safe_to_resubmit() && !error.may_be_running(), "{error:?}");
+    daemon.quiet_for(seconds(100)).await;
+}

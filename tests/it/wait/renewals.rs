@@ -1,0 +1,69 @@
+//! A failed job that runs again: errors and progress are of the job that runs.
+
+use foreman_client::retry::Reattach;
+use foreman_client::wait::{JobErrorsLayer, Progress, Update};
+use futures_util::TryStreamExt as _;
+use tower::{ServiceBuilder, ServiceExt as _};
+
+use crate::support::{ScriptedDaemon, bounded_paused, job_id, polling_wait, request, seconds};
+
+fn renewing() -> Reattach {
+    Reattach::builder().renew_failed(3, |_| true).build().unwrap()
+}
+
+/// Job 7 fails, and runs again as job 8.
+async fn fail_and_renew(daemon: &mut ScriptedDaemon) {
+    daemon.next_post().await.accept("7");
+    daemon.next_get().await.respond_state("failed");
+    daemon.next_post().await.accept("8");
+}
+
+#[tokio::test(start_paused = true)]
+async fn timeout_over_renewal_names_the_job_that_runs() {
+    let (wait, mut daemon) = polling_wait();
+    let stack = ServiceBuilder::new().layer(JobErrorsLayer::new()).timeout(seconds(60)).retry(renewing()).service(wait);
+    let request = request();
+    let failed = request.submission();
+    let called = tokio::spawn(bounded_paused(stack.oneshot(request)));
+    fail_and_renew(&mut daemon).await;
+    while !called.is_finished() {
+        if let Some(poll) = daemon.next_now().await {
+            poll.respond_state("running");
+        }
+        daemon.settle().await;
+        tokio::time::advance(seconds(1)).await;
+    }
+    let error = called.await.unwrap().unwrap_err();
+    assert!(error.is_timeout() && error.may_be_running(), "{error:?}");
+    assert_eq!((error.job_id(), error.last_state()), (Some(&job_id("8")), Some(&"running".into())));
+    assert!(error.daemon().is_some());
+    assert_ne!(error.idempotency_key(), Some(&failed.idempotency_key()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_follows_renewed_job() {
+    let (wait, mut daemon) = polling_wait();
+    let request = request();
+    let stack = ServiceBuilder::new().retry(renewing()).service(wait);
+    let mut progress = Box::pin(Progress::new(&request.submission(), stack.oneshot(request)));
+    let updates = async {
+        assert_eq!(progress.as_mut().accepted().await.unwrap(), job_id("7"));
+        let mut texts = Vec::new();
+        while let Some(update) = progress.try_next().await.unwrap() {
+            texts.push(match update {
+                Update::State(change) => change.state.to_string(),
+                Update::Finished(result) => format!("result of {}", result.job_id()),
+            });
+        }
+        assert_eq!(progress.as_mut().accepted().await.unwrap(), job_id("8"));
+        texts
+    };
+    let respond = async {
+        fail_and_renew(&mut daemon).await;
+        for state in ["queued", "done"] {
+            daemon.next_get().await.respond_state(state);
+        }
+    };
+    let (updates, ()) = bounded_paused(async { tokio::join!(updates, respond) }).await;
+    assert_eq!(updates, ["failed", "queued", "done", "result of 8"]);
+}
