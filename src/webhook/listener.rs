@@ -1,9 +1,11 @@
 //! [`WebhookListener`], which serves a receiver on its own socket.
 
 mod accept;
+mod activity;
 mod builder;
 mod connection;
 mod handle;
+mod places;
 
 pub use self::builder::WebhookListenerBuilder;
 pub use self::handle::WebhookListener;

@@ -2,6 +2,7 @@ use std::future::poll_fn;
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio::time::timeout;
 use super::builder::ListenerLimits;
 use super::connection::serve_connection;
 use super::handle::stopped;
+use super::places::Places;
 use crate::source::RefusalReason;
 use crate::webhook::WebhookReceiver;
 
@@ -24,6 +26,9 @@ pub(super) const OVERLOADED: &[u8] =
 
 /// The initial and the maximum backoff after the system failed to accept a connection.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// How long an evicted connection has to end before another is evicted.
+const EVICTION: Duration = Duration::from_millis(10);
 
 /// A source of connections: a socket, or a script in tests.
 pub(super) trait Accept: Send + 'static {
@@ -61,6 +66,7 @@ pub(super) async fn accept_loop<A: Accept>(
     stop: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();
+    let places = Arc::<Places>::default();
     let mut stopped = pin!(stopped(stop.clone()));
     let mut backoff = BACKOFF.0;
     loop {
@@ -70,10 +76,14 @@ pub(super) async fn accept_loop<A: Accept>(
         });
         let Some(accepted) = next.await else { break };
         while connections.try_join_next().is_some() {}
+        while accepted.is_ok() && connections.len() >= limits.max_connections && places.evict() {
+            // The evicted one ends as soon as it is scheduled, unless its request was complete at that moment.
+            let _ = timeout(EVICTION, connections.join_next()).await;
+        }
         match accepted {
             Ok(io) if connections.len() < limits.max_connections => {
                 backoff = BACKOFF.0;
-                connections.spawn(serve_connection(io, receiver.clone(), limits, stop.clone()));
+                connections.spawn(serve_connection(io, receiver.clone(), limits, places.place(), stop.clone()));
             }
             Ok(io) => {
                 A::refuse(io);

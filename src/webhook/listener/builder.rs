@@ -48,6 +48,7 @@ pub struct WebhookListenerBuilder {
 pub(super) struct ListenerLimits {
     pub(super) header_timeout: Duration,
     pub(super) request_timeout: Duration,
+    pub(super) idle_timeout: Duration,
     pub(super) max_headers: usize,
     /// In bytes.
     pub(super) max_buffer: usize,
@@ -60,6 +61,7 @@ impl Default for ListenerLimits {
         Self {
             header_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(120),
             max_headers: 32,
             max_buffer: 16 << 10,
             max_connections: 1024,
@@ -73,15 +75,16 @@ impl WebhookListenerBuilder {
         Self { receiver, limits: ListenerLimits::default() }
     }
 
-    /// Sets the timeout for the headers of a request, counted from when the connection is accepted. The default is 5 s.
+    /// Sets the timeout for the headers of a request, counted from its first byte, and for the first request of a connection from when it is
+    /// accepted. The default is 5 s.
     ///
-    /// When it elapses, the connection is closed without a response. A timeout of more than 7 days counts as 7 days.
+    /// When it elapses, the connection is closed without a response.
     pub fn header_timeout(mut self, timeout: Duration) -> Self {
         self.limits.header_timeout = timeout;
         self
     }
 
-    /// Sets the timeout for a whole request, counted from when the connection is accepted. The default is 10 s.
+    /// Sets the timeout for a whole request, counted as the [`header_timeout`](Self::header_timeout). The default is 10 s.
     ///
     /// When it elapses while the body is being read, the response is 408. One second later, the connection is closed
     /// even if the peer has not read the response.
@@ -90,6 +93,15 @@ impl WebhookListenerBuilder {
     /// counts from the end of the headers. The one that elapses first applies.
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.limits.request_timeout = timeout;
+        self
+    }
+
+    /// Sets how long a connection stays open for the next request. The default is 120 s.
+    ///
+    /// It should be longer than the daemon keeps an idle connection (Go's HTTP client: 90 s). Then the daemon is the one to close it, and no
+    /// event is sent on a connection that is just being closed.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.idle_timeout = timeout;
         self
     }
 
@@ -112,7 +124,8 @@ impl WebhookListenerBuilder {
 
     /// Sets the maximum number of open connections. The default is 1,024.
     ///
-    /// A further connection gets a 503 with `Retry-After` and is closed. Its request is ignored.
+    /// For a further connection, the one that has waited longest for a request is closed. If all are handling one, the further connection
+    /// gets a 503 with `Retry-After` and is closed. Its request is ignored.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.limits.max_connections = connections;
         self
@@ -167,6 +180,7 @@ impl ListenerLimits {
         let zero = [
             ("header_timeout", self.header_timeout.is_zero()),
             ("request_timeout", self.request_timeout.is_zero()),
+            ("idle_timeout", self.idle_timeout.is_zero()),
             ("max_headers", self.max_headers == 0),
             ("max_connections", self.max_connections == 0),
         ];

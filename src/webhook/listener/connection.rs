@@ -1,57 +1,113 @@
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use foreman_protocol::http1;
+use http::header::CONNECTION;
+use http::{HeaderValue, StatusCode};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until};
 
+use super::activity::{Activity, Watched};
 use super::builder::ListenerLimits;
 use super::handle::stopped;
+use super::places::Place;
 use crate::webhook::WebhookReceiver;
 
 /// The time a peer has to read the response, after the request timeout.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Serves the one request of a connection.
+/// Serves a connection until the peer closes it, a timeout elapses, a request is refused, or the listener stops.
 pub(super) async fn serve_connection<I>(
     mut io: I,
     receiver: WebhookReceiver,
     limits: ListenerLimits,
+    place: Place,
     stop: watch::Receiver<bool>,
 ) where
     I: AsyncRead + AsyncWrite + Unpin,
 {
-    let deadline = Instant::now().checked_add(limits.request_timeout);
+    let activity = Activity::new(place, limits);
     let draining = stop.clone();
-    let service = service_fn(|request| receiver.receive(request, deadline, *draining.borrow()));
+    let service = service_fn(|request| {
+        let response = receiver.receive(request, activity.request(), *draining.borrow());
+        async {
+            let mut response = response.await;
+            if let Ok(response) = &mut response
+                && response.status() != StatusCode::NO_CONTENT
+            {
+                // Whoever is refused has to connect again.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            activity.response();
+            response
+        }
+    });
+    let watched = Watched { io: &mut io, activity: Arc::clone(&activity) };
     let mut connection = pin!(
-        http1::builder(limits.header_timeout)
+        // Without a timer of hyper: the activity has the timeouts.
+        hyper::server::conn::http1::Builder::new()
             .max_headers(limits.max_headers)
             .max_buf_size(limits.max_buffer)
-            .keep_alive(false)
-            .serve_connection(TokioIo::new(&mut io), service)
+            .serve_connection(TokioIo::new(watched), service)
     );
+    let mut evicted = pin!(activity.evicted());
     let mut stopped = pin!(stopped(stop));
     let mut stopping = false;
+    let mut timer = pin!(sleep_until(activity.deadline().unwrap_or_else(far_future)));
     let served = poll_fn(|cx| {
         if !stopping && stopped.as_mut().poll(cx).is_ready() {
-            // Closes the connection if no byte has arrived.
+            // Closes the connection if no byte of a request has arrived.
             connection.as_mut().graceful_shutdown();
             stopping = true;
         }
-        connection.as_mut().poll(cx)
+        if let Poll::Ready(served) = connection.as_mut().poll(cx) {
+            return Poll::Ready(Some(served));
+        }
+        if !stopping && evicted.as_mut().poll(cx).is_ready() {
+            if !activity.has_request() {
+                return Poll::Ready(None);
+            }
+            // Its head was complete at the moment of the eviction.
+            connection.as_mut().graceful_shutdown();
+            stopping = true;
+        }
+        poll_deadline(&activity, timer.as_mut(), cx).map(|()| None)
     });
-    // The receiver responds with 408 at the deadline. This timeout is for a peer that does not read the response.
-    match timeout(limits.request_timeout.saturating_add(RESPONSE_TIMEOUT), served).await {
-        Ok(Ok(())) => {}
-        // The header timeout. There is no response that the peer could lose.
-        Ok(Err(error)) if error.is_timeout() => return,
-        Ok(Err(error)) => tracing::debug!(error = &error as &dyn std::error::Error, "webhook connection failed"),
-        Err(_) => return,
+    match served.await {
+        Some(Ok(())) => {}
+        Some(Err(error)) => tracing::debug!(error = &error as &dyn std::error::Error, "webhook connection failed"),
+        // There is no response that the peer could lose, or it does not read it.
+        None => return,
     }
     http1::lingering_close(io).await;
+}
+
+/// The deadline changes with each request. The timer is set anew only if it would fire too late, or has fired too early.
+fn poll_deadline(
+    activity: &Activity,
+    mut timer: std::pin::Pin<&mut tokio::time::Sleep>,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    let deadline = activity.deadline().unwrap_or_else(far_future);
+    if deadline < timer.deadline() {
+        timer.as_mut().reset(deadline);
+    }
+    while timer.as_mut().poll(cx).is_ready() {
+        if deadline <= Instant::now() {
+            return Poll::Ready(());
+        }
+        timer.as_mut().reset(deadline);
+    }
+    Poll::Pending
+}
+
+/// For a timeout beyond the clock's range, which never elapses.
+fn far_future() -> Instant {
+    Instant::now() + Duration::from_secs(365 * 24 * 60 * 60)
 }

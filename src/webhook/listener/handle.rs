@@ -11,9 +11,8 @@ use crate::webhook::WebhookReceiver;
 /// One listener is enough for any number of jobs. See the [module docs](crate::webhook) for an example, and for when to
 /// mount the receiver in an existing server instead.
 ///
-/// The listener speaks HTTP/1.1 without TLS, and serves one request per connection. On a persistent connection, the
-/// idle timeout that protects against silent peers could fire just when the daemon sends its next event. That event
-/// would be delayed until the daemon's retry.
+/// The listener speaks HTTP/1.1 without TLS. Connections are persistent: an event of a busy daemon costs no handshake. A connection on
+/// which a request was refused is closed.
 ///
 /// Dropping the listener stops it in the same way as [`shutdown`](WebhookListener::shutdown), but does not wait for the
 /// end.

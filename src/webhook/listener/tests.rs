@@ -3,6 +3,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::task::JoinHandle;
 use super::accept::{Accept, OVERLOADED, accept_loop};
 use super::builder::ListenerLimits;
 use super::connection::serve_connection;
+use super::places::Places;
 use super::*;
 use crate::error::Kind;
 use crate::source::RefusalReason;
@@ -51,7 +53,13 @@ impl RegisteredJob {
         format!("POST /{} HTTP/1.1\r\nhost: gateway\r\nx-foreman-signature: {signature}\r\n", self.token)
     }
 
+    /// The last event on its connection.
     fn event(&self) -> String {
+        format!("{}connection: close\r\ncontent-length: {}\r\n\r\n{EVENT}", self.head(), EVENT.len())
+    }
+
+    /// An event on a connection that stays open.
+    fn persistent_event(&self) -> String {
         format!("{}content-length: {}\r\n\r\n{EVENT}", self.head(), EVENT.len())
     }
 
@@ -186,23 +194,57 @@ async fn http2_preface_is_refused() {
 }
 
 #[tokio::test]
-async fn connection_serves_one_request() {
+async fn connection_serves_further_events() {
     let job = RegisteredJob::new();
     let listener = listen(WebhookListener::builder(job.receiver())).await;
-    let response = send(listener.local_addr(), job.event().repeat(3)).await;
-    assert_eq!(response.matches("HTTP/1.1 ").count(), 1, "{response}");
-    assert_eq!(job.notifier.stats().duplicates, 0);
+    let mut stream = TcpStream::connect(listener.local_addr()).await.unwrap();
+    for _ in 0..3 {
+        stream.write_all(job.persistent_event().as_bytes()).await.unwrap();
+        assert_status(&read_head(&mut stream).await, 204);
+    }
+    assert_eq!(job.notifier.stats().duplicates, 2);
+    // All in one segment.
+    stream.write_all((job.persistent_event().repeat(3) + &job.event()).as_bytes()).await.unwrap();
+    assert_eq!(read_to_end(&mut stream).await.matches("HTTP/1.1 204 ").count(), 4);
+    assert_eq!(job.notifier.stats().duplicates, 6);
+}
+
+/// Reads the head of a response without a body.
+async fn read_head(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(head).unwrap()
 }
 
 #[tokio::test]
-async fn connection_over_limit_gets_503() {
+async fn refused_request_closes_connection() {
+    let job = RegisteredJob::new();
+    let listener = listen(WebhookListener::builder(job.receiver())).await;
+    let forged = format!("POST /{} HTTP/1.1\r\ncontent-length: 2\r\n\r\n{{}}", job.token);
+    let response = send(listener.local_addr(), forged + &job.persistent_event()).await;
+    assert_status(&response, 401);
+    assert!(response.contains("connection: close\r\n") && response.matches("HTTP/1.1 ").count() == 1, "{response}");
+    assert!(!job.is_finished());
+}
+
+/// Sends the headers of an event, and returns when the receiver reads its body.
+async fn begin_event(job: &RegisteredJob, address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let length = EVENT.len();
+    let head = format!("{}connection: close\r\ncontent-length: {length}\r\nexpect: 100-continue\r\n\r\n", job.head());
+    stream.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(read_head(&mut stream).await, "HTTP/1.1 100 Continue\r\n\r\n");
+    stream
+}
+
+#[tokio::test]
+async fn connection_over_limit_gets_503_while_all_have_a_request() {
     let job = RegisteredJob::new();
     let listener = listen(WebhookListener::builder(job.receiver()).max_connections(2)).await;
     let address = listener.local_addr();
-    let mut silent = Vec::new();
-    for _ in 0..2 {
-        silent.push(TcpStream::connect(address).await.unwrap());
-    }
+    let mut busy = [begin_event(&job, address).await, begin_event(&job, address).await];
     let mut third = TcpStream::connect(address).await.unwrap();
     let response = read_to_end(&mut third).await;
     assert_eq!(response.as_bytes(), OVERLOADED);
@@ -210,11 +252,12 @@ async fn connection_over_limit_gets_503() {
     assert!(response.contains("retry-after: 1\r\n"));
     assert_eq!(job.notifier.stats().refused(RefusalReason::Overload), 1);
 
-    // A completed request frees its place.
-    let mut first = silent.remove(0);
-    first.write_all(job.event().as_bytes()).await.unwrap();
-    assert_status(&read_to_end(&mut first).await, 204);
-    drop(first);
+    // None of them was closed, and a completed request frees its place.
+    for stream in &mut busy {
+        stream.write_all(EVENT.as_bytes()).await.unwrap();
+        assert_status(&read_to_end(stream).await, 204);
+    }
+    drop(busy);
     loop {
         let response = send_or_refused(address, &job.event()).await;
         if response.starts_with("HTTP/1.1 204 ") {
@@ -222,6 +265,36 @@ async fn connection_over_limit_gets_503() {
         }
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn connection_that_waited_longest_makes_room() {
+    let job = RegisteredJob::new();
+    let listener = listen(WebhookListener::builder(job.receiver()).max_connections(3)).await;
+    let address = listener.local_addr();
+    let mut persistent = TcpStream::connect(address).await.unwrap();
+    let mut silent = TcpStream::connect(address).await.unwrap();
+    // It waits since its event, and so for a shorter time than the silent one.
+    persistent.write_all(job.persistent_event().as_bytes()).await.unwrap();
+    assert_status(&read_head(&mut persistent).await, 204);
+    let mut busy = begin_event(&job, address).await;
+
+    assert_status(&send(address, job.event()).await, 204);
+    assert_eq!(read_to_end(&mut silent).await, "");
+    persistent.write_all(job.persistent_event().as_bytes()).await.unwrap();
+    assert_status(&read_head(&mut persistent).await, 204);
+    // 5,000 peers that send nothing shut nobody out.
+    let mut peers = Vec::new();
+    for _ in 0..5_000 {
+        peers.push(TcpStream::connect(address).await.unwrap());
+        if peers.len() > 200 {
+            peers.remove(0);
+        }
+    }
+    assert_status(&send(address, job.event()).await, 204);
+    busy.write_all(EVENT.as_bytes()).await.unwrap();
+    assert_status(&read_to_end(&mut busy).await, 204);
+    assert_eq!(job.notifier.stats().refused(RefusalReason::Overload), 0);
 }
 
 /// Like `send`, but the listener may close the connection before it has read the request.
@@ -253,18 +326,16 @@ async fn shutdown_drains_request_in_flight() {
     let listener = listen(WebhookListener::builder(job.receiver())).await;
     let address = listener.local_addr();
     let mut silent = TcpStream::connect(address).await.unwrap();
-    let mut busy = TcpStream::connect(address).await.unwrap();
-    let head = format!("{}content-length: {}\r\nexpect: 100-continue\r\n\r\n", job.head(), EVENT.len());
-    busy.write_all(head.as_bytes()).await.unwrap();
-    // `100 Continue` shows that the receiver is reading the body.
-    let mut interim = [0; 25];
-    busy.read_exact(&mut interim).await.unwrap();
-    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let mut idle = TcpStream::connect(address).await.unwrap();
+    idle.write_all(job.persistent_event().as_bytes()).await.unwrap();
+    assert_status(&read_head(&mut idle).await, 204);
+    let mut busy = begin_event(&job, address).await;
 
     let shutdown = tokio::spawn(async move { listener.shutdown().await });
     // The shutdown has started once the silent connection is closed.
     assert_eq!(read_to_end(&mut silent).await, "");
-    drop(silent);
+    assert_eq!(read_to_end(&mut idle).await, "");
+    drop((silent, idle));
     busy.write_all(EVENT.as_bytes()).await.unwrap();
     assert_status(&read_to_end(&mut busy).await, 204);
     drop(busy);
@@ -303,6 +374,7 @@ async fn invalid_limits_are_named() {
     for (builder, field) in [
         (builder().header_timeout(Duration::ZERO), "header_timeout"),
         (builder().request_timeout(Duration::ZERO), "request_timeout"),
+        (builder().idle_timeout(Duration::ZERO), "idle_timeout"),
         (builder().max_headers(0), "max_headers"),
         (builder().max_buffer(8191), "max_buffer"),
         (builder().max_connections(0), "max_connections"),
@@ -312,7 +384,11 @@ async fn invalid_limits_are_named() {
     }
     for builder in [
         builder().max_buffer(8192).drain_timeout(Duration::ZERO),
-        builder().header_timeout(Duration::MAX).request_timeout(Duration::MAX).drain_timeout(Duration::MAX),
+        builder()
+            .header_timeout(Duration::MAX)
+            .request_timeout(Duration::MAX)
+            .idle_timeout(Duration::MAX)
+            .drain_timeout(Duration::MAX),
     ] {
         let listener = listen(builder).await;
         assert_status(&send(listener.local_addr(), "GET / HTTP/1.1\r\n\r\n").await, 405);

@@ -6,7 +6,8 @@ use super::*;
 fn connect(job: &RegisteredJob, buffer: usize) -> (DuplexStream, JoinHandle<()>, watch::Sender<bool>) {
     let (ours, theirs) = duplex(buffer);
     let (stop, stopping) = watch::channel(false);
-    (ours, tokio::spawn(serve_connection(theirs, job.receiver(), ListenerLimits::default(), stopping)), stop)
+    let place = Arc::<Places>::default().place();
+    (ours, tokio::spawn(serve_connection(theirs, job.receiver(), ListenerLimits::default(), place, stopping)), stop)
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,12 +92,62 @@ async fn unread_response_closes_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn idle_peer_is_closed_after_response() {
+async fn last_response_closes_connection() {
     let job = RegisteredJob::new();
     let (mut peer, served, _stop) = connect(&job, 4096);
     peer.write_all(job.event().as_bytes()).await.unwrap();
     served.await.unwrap();
     assert_status(&read_to_end(&mut peer).await, 204);
+}
+
+const SECONDS: fn(u64) -> Duration = Duration::from_secs;
+
+#[tokio::test(start_paused = true)]
+async fn idle_connection_is_closed_after_idle_timeout() {
+    let job = RegisteredJob::new();
+    let (mut peer, served, _stop) = connect(&job, 4096);
+    for pause in [0, 100, 119] {
+        tokio::time::sleep(SECONDS(pause)).await;
+        peer.write_all(job.persistent_event().as_bytes()).await.unwrap();
+        assert_status(&read_head(&mut peer).await, 204);
+    }
+    let before = tokio::time::Instant::now();
+    assert_eq!(read_to_end(&mut peer).await, "");
+    assert_eq!(before.elapsed().as_secs(), 120);
+    served.await.unwrap();
+}
+
+/// The time of each request counts from its first byte, and not from the accept.
+#[tokio::test(start_paused = true)]
+async fn each_request_has_its_own_timeouts() {
+    let job = RegisteredJob::new();
+    let second = job.persistent_event();
+    for (part, closes_after, status) in [(1, 5, ""), (second.len() - 1, 10, "HTTP/1.1 408 ")] {
+        let (mut peer, served, _stop) = connect(&job, 4096);
+        for _ in 0..20 {
+            tokio::time::sleep(SECONDS(3)).await;
+            peer.write_all(second.as_bytes()).await.unwrap();
+            assert_status(&read_head(&mut peer).await, 204);
+        }
+        tokio::time::sleep(SECONDS(60)).await;
+        let before = tokio::time::Instant::now();
+        peer.write_all(&second.as_bytes()[..part]).await.unwrap();
+        assert!(read_to_end(&mut peer).await.starts_with(status));
+        assert_eq!(before.elapsed().as_secs(), closes_after);
+        drop(peer);
+        served.await.unwrap();
+    }
+}
+
+/// A peer that sends events and reads no response.
+#[tokio::test(start_paused = true)]
+async fn unread_responses_close_connection() {
+    let job = RegisteredJob::new();
+    let (mut peer, served, _stop) = connect(&job, 64);
+    let before = tokio::time::Instant::now();
+    while peer.write_all(job.persistent_event().as_bytes()).await.is_ok() {}
+    served.await.unwrap();
+    assert!(before.elapsed() <= SECONDS(12), "{:?}", before.elapsed());
 }
 
 /// Accepts the given connections and errors, in order.
@@ -151,13 +202,35 @@ async fn shutdown_interrupts_accept_backoff() {
     running.await.unwrap();
 }
 
+/// Also if its head was complete at the moment of the eviction.
 #[tokio::test(start_paused = true)]
-async fn connection_over_limit_gets_static_503() {
+async fn evicted_connection_completes_its_request() {
     let job = RegisteredJob::new();
-    let ((_first, a), (mut second, b)) = (duplex(4096), duplex(4096));
+    let (mut peer, theirs) = duplex(4096);
+    let (_stop, stopping) = watch::channel(false);
+    let places = Arc::<Places>::default();
+    let place = places.place();
+    let event = job.persistent_event();
+    let (head, body) = event.split_at(event.len() - EVENT.len());
+    peer.write_all(head.as_bytes()).await.unwrap();
+    assert!(places.evict() && !places.evict());
+    let served = tokio::spawn(serve_connection(theirs, job.receiver(), ListenerLimits::default(), place, stopping));
+    tokio::time::sleep(SECONDS(1)).await;
+    peer.write_all(body.as_bytes()).await.unwrap();
+    assert_status(&read_to_end(&mut peer).await, 204);
+    drop(peer);
+    served.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn silent_connection_makes_room() {
+    let job = RegisteredJob::new();
+    let ((mut first, a), (mut second, b)) = (duplex(4096), duplex(4096));
     let (_listener, _) =
         run(&job, ListenerLimits { max_connections: 1, ..ListenerLimits::default() }, vec![Ok(a), Ok(b)]);
-    assert_eq!(read_to_end(&mut second).await.as_bytes(), OVERLOADED);
+    assert_eq!(read_to_end(&mut first).await, "");
+    second.write_all(job.event().as_bytes()).await.unwrap();
+    assert_status(&read_to_end(&mut second).await, 204);
 }
 
 #[tokio::test(start_paused = true)]
