@@ -29,9 +29,13 @@
 //! A wait that is dropped while it sends moves the submission to `Lost`, unless nothing was sent. From `Lost` there is no way back to
 //! `Fresh`: a job may exist. That is why a retry, a hedge or a timeout above a wait attaches to the job and does not submit again.
 //!
+//! The last holder of a submission that is lost leaves it to its wait service, which becomes the last holder: to apply the drop policy, it
+//! has to find the job first. For that, each wait that ends leaves the conversation in the submission.
+//!
 //! A [`Submission`] is a handle that only observes. [`DropPolicy`] decides what happens to an abandoned job.
 
 mod daemon_id;
+mod draft;
 mod drop_policy;
 mod handle;
 mod history;
@@ -45,6 +49,7 @@ mod token;
 mod wakers;
 
 pub use self::daemon_id::DaemonId;
+pub(crate) use self::draft::{Draft, LostSubmission};
 pub use self::drop_policy::DropPolicy;
 pub use self::handle::{States, Submission};
 pub use self::history::{StateChange, Via};

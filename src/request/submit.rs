@@ -8,7 +8,7 @@ use super::SubmitRequestBuilder;
 use super::builder::{Body, Options};
 use crate::Error;
 use crate::nanos::Nanos;
-use crate::submission::{KeepAlive, Submission};
+use crate::submission::{Draft, KeepAlive, LostSubmission, Submission};
 
 /// A chat request to run as a job (`POST /jobs`).
 ///
@@ -40,13 +40,6 @@ pub struct SubmitRequest {
 struct SendingWait {
     /// From the first call of the submission.
     deadline: Nanos,
-}
-
-/// The conversation, shared by all submissions of it.
-struct Draft {
-    model: Box<str>,
-    /// The JSON object without its closing brace, so that the callback URL can be appended.
-    head: Box<[u8]>,
 }
 
 impl SubmitRequest {
@@ -160,8 +153,19 @@ impl SubmitRequest {
         body.into()
     }
 
+    /// Leaves the conversation to the last holder of the submission, which finds the job by it.
+    pub(crate) fn leave_draft(&self) {
+        self.keep_alive.shared().update(|state| state.leave_draft(&self.draft));
+    }
+
     pub(crate) fn keep_alive(&self) -> &KeepAlive {
         &self.keep_alive
+    }
+}
+
+impl From<LostSubmission> for SubmitRequest {
+    fn from(LostSubmission { draft, keep_alive }: LostSubmission) -> Self {
+        Self { draft, keep_alive, wait: None }
     }
 }
 

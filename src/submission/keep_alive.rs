@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::daemon_id::DaemonId;
+use super::draft::LostSubmission;
 use super::drop_policy::DropPolicy;
 use super::handle::Submission;
 use super::key::IdempotencyKey;
@@ -9,7 +10,7 @@ use super::shared::{Locked, SharedSubmission};
 use super::state::{SendState, SubmissionState};
 use super::token::TokenId;
 use crate::error::Kind;
-use crate::sync::atomic::Ordering::{AcqRel, Relaxed};
+use crate::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
 use crate::{Error, JobId};
 use foreman_protocol::BaseUrl;
 use tokio::time::Instant;
@@ -54,6 +55,10 @@ pub(crate) trait WaitOwner: fmt::Debug + Send + Sync {
 
     /// The daemon refused a submission.
     fn refused(&self, _: &Error) {}
+
+    /// The last holder of a submission is dropped, and its job is not known for sure. Whoever drops the submission is the last holder
+    /// again, and does not come back here. Called from a drop: must not block or panic.
+    fn lost(self: Arc<Self>, _: LostSubmission) {}
 
     /// The submission is abandoned, or its registration was not needed. Called from a drop: must not block or panic.
     fn released(self: Arc<Self>, _: Released) {}
@@ -304,6 +309,12 @@ impl Clone for KeepAlive {
 impl Drop for KeepAlive {
     fn drop(&mut self) {
         if self.0.holders.fetch_sub(1, AcqRel) != 1 {
+            return;
+        }
+        if let Some((draft, owner)) = self.0.update_locked(Locked::take_lost) {
+            // Not abandoned: the owner becomes the only holder.
+            self.0.holders.store(1, Release);
+            owner.lost(LostSubmission { draft, keep_alive: Self(Arc::clone(&self.0)) });
             return;
         }
         let ((unfinished, lost), registration) =

@@ -10,6 +10,7 @@ use std::time::Duration;
 use loom::thread;
 
 use super::DaemonId;
+use super::draft::{Draft, LostSubmission};
 use super::keep_alive::{KeepAlive, Released, WaitOwner};
 use super::shared::SharedSubmission;
 use super::state::{EventOutcome, SendState, SubmissionState, Trust};
@@ -24,6 +25,7 @@ const T: Duration = Duration::from_secs(1);
 struct Owner {
     notifier: Notifier,
     released: AtomicUsize,
+    lost: AtomicUsize,
 }
 
 impl WaitOwner for Owner {
@@ -33,6 +35,11 @@ impl WaitOwner for Owner {
 
     fn daemon(&self) -> Option<&DaemonId> {
         None
+    }
+
+    fn lost(self: Arc<Self>, lost: LostSubmission) {
+        self.lost.fetch_add(1, SeqCst);
+        drop(lost);
     }
 
     fn released(self: Arc<Self>, released: Released) {
@@ -60,7 +67,8 @@ fn status(state: &str) -> JobStatus {
 /// A submission that a wait is sending, and the token of its callback URL.
 fn sending() -> (KeepAlive, Arc<Owner>, String) {
     let notifier = Notifier::new();
-    let owner = Arc::new(Owner { notifier: notifier.clone(), released: AtomicUsize::new(0) });
+    let owner =
+        Arc::new(Owner { notifier: notifier.clone(), released: AtomicUsize::new(0), lost: AtomicUsize::new(0) });
     let submission = KeepAlive::new_submission(None, None);
     assert_eq!(submission.claim(&(Arc::clone(&owner) as _)).unwrap(), SendState::Fresh);
     let token = notifier.token(submission.token().unwrap()).unwrap();
@@ -162,6 +170,25 @@ fn loom_drop_of_the_last_holder_and_event_free_the_slot_once() {
         let outcome = receiver.join().unwrap();
         assert!(matches!(outcome, EventOutcome::Finished | EventOutcome::Late), "{outcome:?}");
         assert_eq!((owner.notifier.waiting(), owner.released.load(SeqCst)), (0, 1));
+    });
+}
+
+#[test]
+fn loom_lost_submission_is_left_to_its_owner_once() {
+    explore(|| {
+        let (keep_alive, owner, _) = sending();
+        let submission = Arc::clone(keep_alive.shared());
+        submission.update(|state| state.lost(T));
+        let draft = Arc::new(Draft { model: "m".into(), head: [].into() });
+        let leave = move |keep_alive: KeepAlive| {
+            keep_alive.shared().update(|state| state.leave_draft(&draft));
+            drop(keep_alive);
+        };
+        let (other, leave_other) = (keep_alive.clone(), leave.clone());
+        let holder = thread::spawn(move || leave_other(other));
+        leave(keep_alive);
+        holder.join().unwrap();
+        assert_eq!((owner.lost.load(SeqCst), owner.released.load(SeqCst), owner.notifier.waiting()), (1, 1, 0));
     });
 }
 

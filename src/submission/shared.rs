@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::draft::Draft;
 use super::drop_policy::DropPolicy;
-use super::keep_alive::Registration;
+use super::keep_alive::{Registration, WaitOwner};
 use super::key::IdempotencyKey;
 use super::state::{EventOutcome, SubmissionState, Trust};
 use super::wakers::{WakerSlot, Wakers};
@@ -45,6 +46,14 @@ pub(crate) struct Times {
     deadline: Nanos,
     /// The deadline of the last wait that started, from the first call.
     wait_deadline: Nanos,
+}
+
+impl Locked {
+    /// The conversation and the owner to find a lost job by, once.
+    pub(super) fn take_lost(&mut self) -> Option<(Arc<Draft>, Arc<dyn WaitOwner>)> {
+        let draft = self.state.take_lost_draft()?;
+        Some((draft, Arc::clone(&self.registration.as_ref()?.owner)))
+    }
 }
 
 impl SharedSubmission {

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::SharedSubmission;
 use super::daemon_id::DaemonId;
+use super::draft::Draft;
 use super::history::{History, Via};
 use crate::{Error, JobId, JobResult, JobState, JobStatus};
 
@@ -65,6 +66,8 @@ struct Rare {
     refusal: Option<Error>,
     /// Why the last wait that failed did.
     failure: Option<Error>,
+    /// Left by a wait that ended while the job was not known for sure.
+    draft: Option<Arc<Draft>>,
     /// `None` until somebody asks for the states.
     history: Option<History>,
 }

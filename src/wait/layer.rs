@@ -119,8 +119,9 @@ impl<P> WaitLayerBuilder<P> {
     /// without this service, the job goes on, and [`WaitStats::cancels_failed`](super::WaitStats::cancels_failed) counts it. A job that
     /// was attached to by its id is never cancelled.
     ///
-    /// If a wait is dropped while it submits, the id of its job is not known. Then the submission is sent again to a daemon that supports
-    /// idempotency keys, which returns the id, and the job is cancelled. At another daemon the job goes on.
+    /// If the last of them is dropped while it submits, or after the response to the submission was lost, the id of the job is not known.
+    /// Then the submission is sent again to a daemon that supports idempotency keys, which returns the id, and the job is cancelled. At
+    /// another daemon the job goes on, and counts as a failed cancel.
     pub fn on_drop<C>(mut self, policy: DropPolicy, service: C) -> Self
     where
         C: Clone + Send + 'static,

@@ -14,7 +14,9 @@ use super::slow_down::SlowDown;
 use super::stats::Counters;
 use super::webhook_endpoint::WebhookEndpoint;
 use crate::source::{Pace, PollPolicy, Polling};
-use crate::submission::{DaemonId, DropPolicy, KeepAlive, Released, SharedSubmission, TokenId, WaitOwner};
+use crate::submission::{
+    DaemonId, DropPolicy, KeepAlive, LostSubmission, Released, SharedSubmission, TokenId, WaitOwner,
+};
 use crate::{Error, JobId, SubmitRequest};
 
 /// How long the callers of the waits that a shutdown ends have to drop them.
@@ -131,11 +133,10 @@ impl Shared {
         submission.drop_policy.unwrap_or(self.drop_policy)
     }
 
-    /// A wait does not wait for the response to its submission. If the job would be cancelled, its id has to be found first.
-    pub(super) fn find_abandoned(&self, request: &SubmitRequest) {
-        let policy = self.drop_policy(request.keep_alive().shared());
-        if policy != DropPolicy::Detach && self.supports_idempotency() {
-            self.cancels.submission(request.clone());
+    /// A wait ends. If the job would be cancelled and its id is not known, the last holder has to find it first.
+    pub(super) fn leave_draft(&self, request: &SubmitRequest) {
+        if self.drop_policy(request.keep_alive().shared()) != DropPolicy::Detach {
+            request.leave_draft();
         }
     }
 
@@ -243,6 +244,13 @@ impl WaitOwner for Shared {
 
     fn refused(&self, error: &Error) {
         self.slow_down.refused(error);
+    }
+
+    fn lost(self: Arc<Self>, lost: LostSubmission) {
+        let policy = self.drop_policy(lost.keep_alive.shared());
+        if policy != DropPolicy::Detach && self.supports_idempotency() {
+            self.cancels.submission(lost.into());
+        }
     }
 
     fn released(self: Arc<Self>, released: Released) {

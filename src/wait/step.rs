@@ -65,9 +65,14 @@ pub(super) struct Sending<S: Service<SubmitRequest>, P> {
     sender: Option<Box<Sender<S, P>>>,
 }
 
-impl<S: Service<SubmitRequest>, P> Sending<S, P> {
+impl<S: Service<SubmitRequest>, P: Service<GetJob>> Step<S, P> {
+    /// The request, until polling starts.
     pub(super) fn request(&self) -> Option<&SubmitRequest> {
-        Some(&self.sender.as_ref()?.request)
+        match self {
+            Self::Idle(sender) => Some(&sender.request),
+            Self::Sending(sending) => Some(&sending.sender.as_ref()?.request),
+            Self::Attached { .. } | Self::Polling { .. } | Self::Over => None,
+        }
     }
 }
 

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::{SendState, SubmissionState};
 use crate::submission::SharedSubmission;
+use crate::submission::draft::Draft;
 use crate::submission::history::{History, StateChange};
 use crate::{Error, JobId};
 
@@ -13,6 +14,8 @@ impl SubmissionState {
         self.waited_for = true;
         if let Some(rare) = &mut self.rare {
             rare.failure = None;
+            // This wait has it, and leaves it again.
+            rare.draft = None;
         }
     }
 
@@ -74,6 +77,24 @@ impl SubmissionState {
     /// The id of the job, if it is known and the job has not ended.
     pub(crate) fn unfinished_job(&self) -> Option<JobId> {
         self.job_id.clone().filter(|_| self.result.is_none())
+    }
+
+    /// A wait ends. If no response has named the job, the last holder needs the conversation to find it.
+    pub(crate) fn leave_draft(&mut self, draft: &Arc<Draft>) {
+        if self.is_lost() {
+            self.rare().draft = Some(Arc::clone(draft));
+        }
+    }
+
+    /// The conversation to find a lost job by, once.
+    pub(in crate::submission) fn take_lost_draft(&mut self) -> Option<Arc<Draft>> {
+        let draft = self.rare.as_mut()?.draft.take()?;
+        self.is_lost().then_some(draft)
+    }
+
+    /// Whether the response is lost, so that the job is not known, or known by an event only.
+    fn is_lost(&self) -> bool {
+        self.sending == SendState::Lost || self.is_named_by_event()
     }
 
     /// The last request and the last wait are gone. Returns the id of the job if it has not ended, and whether the submission may

@@ -9,7 +9,7 @@ use super::super::step::Step;
 use super::JobWait;
 use crate::api::GetJob;
 use crate::error::Kind;
-use crate::submission::{SendState, SubmissionState, Via};
+use crate::submission::{SubmissionState, Via};
 use crate::{Error, JobResult, SubmitRequest};
 
 impl<S, P> JobWait<S, P>
@@ -79,9 +79,19 @@ where
         error
     }
 
-    /// Gives up the right to send, if this wait has it, and stores whether the submission may have arrived. Returns the refusal after
-    /// which a retry policy pauses.
-    pub(super) fn release_send(self: Pin<&mut Self>) -> Option<Error> {
+    /// Gives up the right to send, and leaves to the last holder of the submission what it needs to find a lost job. Returns the refusal
+    /// after which a retry policy pauses.
+    pub(super) fn release_send(mut self: Pin<&mut Self>) -> Option<Error> {
+        let refusal = self.as_mut().give_up_send();
+        let this = self.project();
+        if let Some(request) = this.step.request() {
+            this.shared.leave_draft(request);
+        }
+        refusal
+    }
+
+    /// Gives up the right to send, if this wait has it, and stores whether the submission may have arrived.
+    fn give_up_send(self: Pin<&mut Self>) -> Option<Error> {
         let this = self.project();
         let now = this.submission.shared().elapsed();
         let submission = this.submission.shared();
@@ -94,13 +104,7 @@ where
             }
             _ => return None,
         };
-        let sending = submission.update(|state| if refusal.is_some() { state.unsent(now) } else { state.lost(now) });
-        if sending == SendState::Lost
-            && let Step::Sending(sending) = &*this.step
-            && let Some(request) = sending.request()
-        {
-            this.shared.find_abandoned(request);
-        }
+        submission.update(|state| if refusal.is_some() { state.unsent(now) } else { state.lost(now) });
         refusal
     }
 }

@@ -186,6 +186,18 @@ impl ReceivedRequest {
         self.respond_with(response.body(body.into()).unwrap());
     }
 
+    /// `202` of a cancel.
+    pub(crate) fn confirm_cancel(self) {
+        let body = format!(r#"{{"job_id":"{}","state":"failed","error":"cancelled"}}"#, self.job());
+        self.respond(202, body);
+    }
+
+    /// That status, with `Retry-After` in seconds.
+    pub(crate) fn refuse(self, status: u16, retry_after: u64) {
+        let response = Response::builder().status(status).header("retry-after", retry_after);
+        self.respond_with(response.body("".into()).unwrap());
+    }
+
     /// Fails the exchange without a response.
     pub(crate) fn fail(self, kind: io::ErrorKind) {
         self.response.send_error(io::Error::from(kind));

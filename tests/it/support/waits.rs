@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use foreman_client::source::{PollPolicy, PollPolicyBuilder};
 use foreman_client::wait::{Wait, WaitLayerBuilder};
-use foreman_client::{Error, JobResult, JobWait, SubmitRequest, WaitLayer};
+use foreman_client::{DropPolicy, Error, JobResult, JobWait, SubmitRequest, WaitLayer};
 use tokio::task::JoinHandle;
 use tower::{Layer, Service, ServiceExt};
 
@@ -32,6 +32,13 @@ pub(crate) fn polling_wait_with(
     let (api, daemon) = ScriptedDaemon::new();
     let layer = WaitLayer::builder(api.clone()).daemon(api.daemon_id()).poll_policy(exact_polls().build().unwrap());
     (configure(layer).build().unwrap().layer(api), daemon)
+}
+
+/// A wait whose abandoned jobs are cancelled.
+pub(crate) fn cancelling_wait() -> (MockWait, ScriptedDaemon) {
+    let (api, daemon) = ScriptedDaemon::new();
+    let layer = WaitLayer::builder(api.clone()).on_drop(DropPolicy::Cancel, api.clone());
+    (layer.build().unwrap().layer(api), daemon)
 }
 
 /// Submits a clone and waits, in a task of its own.

@@ -1,6 +1,5 @@
 //! A daemon that asks one request to wait means all of them.
 
-use http::Response;
 use tower::{Layer as _, ServiceBuilder, ServiceExt as _};
 
 use foreman_client::retry::RetrySubmission;
@@ -8,21 +7,16 @@ use foreman_client::wait::WaitLayerBuilder;
 use foreman_client::{Notifier, WaitLayer};
 
 use crate::support::{
-    ReceivedRequest, ScriptedDaemon, WebhookHarness, bounded_paused, exact_polls, millis, polling_wait, request,
-    seconds, spawn_attach, spawn_wait,
+    ScriptedDaemon, WebhookHarness, bounded_paused, exact_polls, millis, polling_wait, request, seconds, spawn_attach,
+    spawn_wait,
 };
-
-fn refuse(request: ReceivedRequest, status: u16, retry_after: u64) {
-    let response = Response::builder().status(status).header("retry-after", retry_after);
-    request.respond_with(response.body("".into()).unwrap());
-}
 
 #[tokio::test(start_paused = true)]
 async fn refused_submission_pauses_all_submissions() {
     for status in [429, 503] {
         let (wait, mut daemon) = polling_wait();
         let refused = spawn_wait(&wait, &request());
-        refuse(daemon.next_post().await, status, 30);
+        daemon.next_post().await.refuse(status, 30);
         assert!(refused.await.unwrap().unwrap_err().is_overloaded());
         let others: Vec<_> = (0..20).map(|_| spawn_wait(&wait, &request())).collect();
         // A job that runs is polled as before.
@@ -50,7 +44,7 @@ async fn retry_policy_reports_refusals() {
     let waits = WaitLayer::builder(api.clone()).poll_policy(exact_polls().build().unwrap()).build().unwrap();
     let wait = waits.layer(ServiceBuilder::new().retry(RetrySubmission::default()).service(api));
     let first = tokio::spawn(bounded_paused(wait.clone().oneshot(request())));
-    refuse(daemon.next_post().await, 429, 10);
+    daemon.next_post().await.refuse(429, 10);
     let second = tokio::spawn(bounded_paused(wait.oneshot(request())));
     daemon.quiet_for(millis(9_900)).await;
     for _ in 0..2 {
@@ -64,7 +58,7 @@ async fn retry_policy_reports_refusals() {
 async fn submission_whose_deadline_is_sooner_fails_at_once() {
     let (wait, mut daemon) = polling_wait();
     let refused = spawn_wait(&wait, &request());
-    refuse(daemon.next_post().await, 503, 30);
+    daemon.next_post().await.refuse(503, 30);
     assert!(refused.await.unwrap().is_err());
     let error = spawn_wait(&wait, &request().with_deadline(seconds(20))).await.unwrap().unwrap_err();
     assert!(error.is_overloaded() && error.is_safe_to_resubmit() && !error.may_be_running(), "{error:?}");
@@ -78,7 +72,7 @@ async fn submission_whose_deadline_is_sooner_fails_at_once() {
 async fn refused_poll_pauses_routine_polls_of_all_jobs() {
     let (wait, mut daemon) = polling_wait();
     let first = spawn_attach(&wait, "7");
-    refuse(daemon.next_get().await, 429, 30);
+    daemon.next_get().await.refuse(429, 30);
     daemon.settle().await;
     let second = spawn_attach(&wait, "8");
     // Submissions have a pause of their own.
@@ -102,7 +96,7 @@ async fn paused_follower_leaves_the_next_sender_its_time() {
     let post = daemon.next_post().await;
     let clones = [spawn_wait(&wait, &request), spawn_wait(&wait, &request)];
     daemon.settle().await;
-    refuse(post, 429, 30);
+    post.refuse(429, 30);
     assert!(first.await.unwrap().unwrap_err().is_overloaded());
     let post = daemon.next_post().await;
     daemon.quiet_for(seconds(20)).await;
@@ -123,7 +117,7 @@ async fn lost_submission_is_not_resent_in_a_pause() {
         let lost = spawn_wait(&harness.wait, &request());
         harness.daemon.next_post().await.reset();
         let refused = spawn_wait(&harness.wait, &request());
-        refuse(harness.daemon.next_post().await, 429, 60);
+        harness.daemon.next_post().await.refuse(429, 60);
         assert!(refused.await.unwrap().is_err());
         // A clone that comes in the pause waits for its end too.
         let other = request();
@@ -143,7 +137,7 @@ async fn pause_does_not_hide_the_deadline_of_a_lost_submission() {
     let lost = spawn_wait(&harness.wait, &request().with_deadline(seconds(20)));
     harness.daemon.next_post().await.reset();
     let refused = spawn_wait(&harness.wait, &request());
-    refuse(harness.daemon.next_post().await, 429, 60);
+    harness.daemon.next_post().await.refuse(429, 60);
     assert!(refused.await.unwrap().is_err());
     let error = lost.await.unwrap().unwrap_err();
     assert!(error.is_deadline() && error.may_be_running(), "{error:?}");
@@ -161,7 +155,7 @@ async fn short_deadline_of_clone_does_not_end_retries() {
     let post = daemon.next_post().await;
     let hasty = tokio::spawn(bounded_paused(wait.with_deadline(Some(seconds(2))).oneshot(request)));
     daemon.settle().await;
-    refuse(post, 429, 5);
+    post.refuse(429, 5);
     let post = daemon.next_post().await;
     assert!(hasty.await.unwrap().unwrap_err().is_deadline());
     post.accept("7");

@@ -1,6 +1,7 @@
 //! The promises of a wait, on paused time over a scripted daemon.
 
 mod back_pressure;
+mod cancels;
 mod clones;
 mod daemons;
 mod deadline;

@@ -5,15 +5,9 @@ use http::Method;
 use tokio_test::task;
 
 use crate::support::{
-    MockWait, ScriptedDaemon, WebhookHarness, bounded_paused, call_wait, job_id, polling_wait, polling_wait_with,
-    request, seconds, spawn_attach, spawn_wait,
+    WebhookHarness, bounded_paused, call_wait, cancelling_wait, job_id, polling_wait, polling_wait_with, request,
+    seconds, spawn_attach, spawn_wait,
 };
-
-fn cancelling_wait() -> (MockWait, ScriptedDaemon) {
-    let (api, daemon) = ScriptedDaemon::new();
-    let layer = foreman_client::WaitLayer::builder(api.clone()).on_drop(DropPolicy::Cancel, api.clone());
-    (tower::Layer::layer(&layer.build().unwrap(), api), daemon)
-}
 
 #[tokio::test(start_paused = true)]
 async fn shutdown_waits_for_waits_and_refuses_new_ones() {
@@ -118,72 +112,6 @@ async fn second_shutdown_continues() {
     assert_eq!(bounded_paused(wait.shutdown(seconds(1))).await, [job_id("7")]);
     assert!(waiting.await.unwrap().unwrap_err().is_shutting_down());
     assert_eq!(bounded_paused(wait.shutdown(seconds(1))).await, []);
-}
-
-/// 20,000 cancels at once are as many connections.
-#[tokio::test(start_paused = true)]
-async fn cancels_are_bounded() {
-    let (wait, mut daemon) = cancelling_wait();
-    let mut waits = Vec::new();
-    for job in 0..100 {
-        let waiting = spawn_wait(&wait, &request());
-        daemon.skip_to_post().await.accept(&job.to_string());
-        daemon.settle().await;
-        waits.push(waiting);
-    }
-    waits.iter().for_each(tokio::task::JoinHandle::abort);
-    daemon.settle().await;
-    let (mut held, mut cancelled) = (Vec::new(), 0);
-    while cancelled < 100 {
-        daemon.settle().await;
-        while let Some(request) = daemon.next_now().await {
-            if request.method == Method::DELETE {
-                held.push(request);
-            }
-        }
-        assert!(!held.is_empty() && held.len() <= 16, "{}", held.len());
-        cancelled += held.len();
-        for request in held.drain(..) {
-            let job = request.job();
-            request.respond(202, format!(r#"{{"job_id":"{job}","state":"failed","error":"cancelled"}}"#));
-        }
-    }
-    daemon.settle().await;
-    assert_eq!((wait.stats().cancelled, wait.stats().cancels_failed), (100, 0));
-}
-
-/// The id of the job is not known when the wait is dropped.
-#[tokio::test(start_paused = true)]
-async fn submission_in_flight_is_cancelled_at_a_daemon_with_keys() {
-    for keys in [true, false] {
-        let (wait, mut daemon) = cancelling_wait();
-        let first = spawn_wait(&wait, &request());
-        let post = daemon.next_post().await;
-        if keys {
-            post.accept_with_key("1");
-        } else {
-            post.accept("1");
-        }
-        daemon.next_get().await.respond_state("done");
-        first.await.unwrap().unwrap();
-
-        let waiting = spawn_wait(&wait, &request());
-        let post = daemon.next_post().await;
-        let key = post.header("idempotency-key").unwrap().to_owned();
-        waiting.abort();
-        if keys {
-            let again = daemon.next_post().await;
-            assert_eq!((again.header("idempotency-key"), &again.body), (Some(&*key), &post.body));
-            again.accept_with_key("7");
-            let cancel = daemon.next().await;
-            assert_eq!((&cancel.method, cancel.uri.path()), (&Method::DELETE, "/jobs/7"));
-            cancel.respond(202, r#"{"job_id":"7","state":"failed","error":"cancelled"}"#);
-        }
-        daemon.settle().await;
-        daemon.quiet_for(seconds(100)).await;
-        let stats = wait.stats();
-        assert_eq!((stats.cancelled, stats.cancels_failed), if keys { (1, 0) } else { (0, 1) });
-    }
 }
 
 /// A future that has completed is no wait any more, though its caller still holds it.
