@@ -219,7 +219,8 @@ impl<T> Client<T> {
     ///
     /// # Cancel safety
     ///
-    /// After the first poll the client takes no calls, also if the future is dropped. Calling `shutdown` again continues.
+    /// After the first poll the client takes no calls, also if the future is dropped. Calling `shutdown` again, also at the same time,
+    /// continues, and returns the same jobs.
     pub async fn shutdown(&self, grace: Duration) -> Vec<JobId> {
         let running = self.jobs.shutdown(grace).await;
         if let Some(listener) = self.webhooks.as_ref().and_then(WebhookEndpoint::listener) {

@@ -1,3 +1,5 @@
+mod outcomes;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -5,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use self::outcomes::Outcomes;
 use super::cancel_on_drop::{CancelOnDrop, CancelOutcome};
 use super::stats::Counters;
 use crate::submission::{DropPolicy, SubmissionState};
@@ -28,8 +31,8 @@ struct Queue {
     workers: usize,
     /// The jobs that are being cancelled.
     active: Vec<JobId>,
-    /// The jobs that have ended since [`Cancels::record`] was called.
-    ended: Option<Vec<JobId>>,
+    /// Since [`Cancels::record`] was called.
+    outcomes: Option<Outcomes>,
 }
 
 /// What was abandoned.
@@ -55,14 +58,21 @@ impl Cancels {
         self.push(Abandoned::Submission(request));
     }
 
-    /// Counts an abandoned job that cannot be cancelled.
-    pub(super) fn impossible(&self) {
+    /// Counts an abandoned job that cannot be cancelled, because its id is not known.
+    pub(super) fn unknown(&self) {
         self.counters.cancels_failed.add();
     }
 
-    /// Records from now on which jobs have ended.
+    /// Records from now on which jobs have ended, and which go on.
     pub(super) fn record(&self) {
-        self.queue().ended.get_or_insert_default();
+        self.queue().outcomes.get_or_insert_default();
+    }
+
+    /// The waits for these jobs were ended.
+    pub(super) fn closed(&self, jobs: Vec<JobId>) {
+        if let Some(outcomes) = &mut self.queue().outcomes {
+            jobs.into_iter().for_each(|job_id| outcomes.goes_on(job_id));
+        }
     }
 
     /// Completes when nothing is left to cancel.
@@ -76,19 +86,29 @@ impl Cancels {
         }
     }
 
-    /// The jobs that are still to be cancelled.
-    pub(super) fn left(&self) -> Vec<JobId> {
+    /// The jobs that go on since [`record`](Self::record), or are still to be cancelled.
+    pub(super) fn going_on(&self) -> Vec<JobId> {
         let queue = self.queue();
         let waiting = queue.abandoned.iter().filter_map(|abandoned| match abandoned {
             Abandoned::Job(job_id, _) => Some(job_id),
             Abandoned::Submission(_) => None,
         });
-        waiting.chain(&queue.active).cloned().collect()
+        queue.outcomes.as_ref().map(|outcomes| outcomes.going_on(waiting.chain(&queue.active))).unwrap_or_default()
     }
 
-    /// The jobs that have ended since [`record`](Self::record).
-    pub(super) fn ended(&self) -> Vec<JobId> {
-        self.queue().ended.take().unwrap_or_default()
+    /// The cancel of a job has ended. `None`: it failed.
+    fn count(&self, job_id: &JobId, outcome: Option<CancelOutcome>) {
+        match outcome {
+            Some(CancelOutcome::Ended) => self.counters.cancelled.add(),
+            Some(CancelOutcome::LeftRunning) => {}
+            None => self.counters.cancels_failed.add(),
+        }
+        if let Some(outcomes) = &mut self.queue().outcomes {
+            match outcome {
+                Some(CancelOutcome::Ended) => outcomes.ended(job_id.clone()),
+                Some(CancelOutcome::LeftRunning) | None => outcomes.goes_on(job_id.clone()),
+            }
+        }
     }
 
     /// Called from a drop, and so never blocks or panics.
@@ -98,7 +118,7 @@ impl Cancels {
             match abandoned {
                 Abandoned::Job(job_id, _) => {
                     tracing::debug!(%job_id, "{MESSAGE}");
-                    self.impossible();
+                    self.count(&job_id, None);
                 }
                 Abandoned::Submission(request) => {
                     let idempotency_key = request.keep_alive().shared().key().map(tracing::field::display);
@@ -156,14 +176,7 @@ impl Worker {
         self.cancels.queue().active.push(job_id.clone());
         let mut count = CountOnDrop { cancels: &self.cancels, job_id: &job_id, outcome: None };
         match self.service.cancel(job_id.clone(), policy).await {
-            Ok(outcome) => {
-                count.outcome = Some(outcome);
-                if outcome == CancelOutcome::Ended
-                    && let Some(ended) = &mut self.cancels.queue().ended
-                {
-                    ended.push(job_id.clone());
-                }
-            }
+            Ok(outcome) => count.outcome = Some(outcome),
             Err(error) => {
                 tracing::debug!(%job_id, error = &error as &dyn std::error::Error, "cannot cancel an abandoned job");
             }
@@ -202,8 +215,8 @@ impl Drop for Worker {
         let left = std::mem::take(&mut queue.abandoned);
         drop(queue);
         for abandoned in left {
-            if matches!(abandoned, Abandoned::Job(..)) {
-                self.cancels.impossible();
+            if let Abandoned::Job(job_id, _) = abandoned {
+                self.cancels.count(&job_id, None);
             }
         }
         self.cancels.idle.notify_waiters();
@@ -219,13 +232,8 @@ struct CountOnDrop<'a> {
 
 impl Drop for CountOnDrop<'_> {
     fn drop(&mut self) {
+        self.cancels.count(self.job_id, self.outcome);
         self.cancels.queue().active.retain(|active| active != self.job_id);
-        let counters = &self.cancels.counters;
-        match self.outcome {
-            Some(CancelOutcome::Ended) => counters.cancelled.add(),
-            Some(CancelOutcome::LeftRunning) => {}
-            None => counters.cancels_failed.add(),
-        }
     }
 }
 

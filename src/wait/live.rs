@@ -64,19 +64,17 @@ impl Live {
         self.phase.fetch_max(DRAINING, SeqCst);
     }
 
-    /// Ends all waits. Returns the jobs that have not ended, each once.
+    /// Ends all waits. Returns the jobs that have not ended.
     pub(super) fn close(&self) -> Vec<JobId> {
         let submissions: Vec<_> = {
             let waits = self.waits();
             self.phase.store(CLOSED, SeqCst);
             waits.iter().map(|(_, submission)| Arc::clone(submission)).collect()
         };
-        let mut jobs: Vec<_> = submissions.iter().filter_map(|it| it.read(SubmissionState::unfinished_job)).collect();
+        let jobs = submissions.iter().filter_map(|it| it.read(SubmissionState::unfinished_job)).collect();
         for submission in submissions {
             submission.update(SubmissionState::touch);
         }
-        jobs.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
-        jobs.dedup();
         jobs
     }
 

@@ -50,11 +50,12 @@ impl<S, P> Wait<S, P> {
     ///    the [`DropPolicy`](crate::DropPolicy).
     /// 4. Cancels have 10 s to complete.
     ///
-    /// Returns the ids of the jobs that go on as far as is known, each once. It takes at most `grace` and 11 s.
+    /// Returns the ids of the jobs that go on as far as is known, each once: also of those whose cancel failed during the shutdown. It takes at most `grace` and 11 s.
     ///
     /// # Cancel safety
     ///
-    /// After the first poll the service takes no calls, also if the future is dropped. Calling `shutdown` again continues.
+    /// After the first poll the service takes no calls, also if the future is dropped. Calling `shutdown` again, also at the same time,
+    /// continues, and returns the same jobs.
     pub async fn shutdown(&self, grace: Duration) -> Vec<JobId> {
         self.shared.shutdown(grace).await
     }

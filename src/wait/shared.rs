@@ -109,23 +109,17 @@ impl Shared {
         self.cancels.record();
         self.live.drain();
         let ended = timeout(grace, self.live.emptied()).await;
-        let mut running = self.live.close();
+        let running = self.live.close();
         if ended.is_err() {
             tracing::debug!(jobs = running.len(), "shutting down before all jobs have ended");
         }
+        self.cancels.closed(running);
         // The waits that are polled end now, and their callers drop the requests.
         let _ = timeout(LAST_DROPS, self.live.emptied()).await;
         if timeout(LAST_CANCELS, self.cancels.finished()).await.is_err() {
             tracing::debug!("shutting down before all abandoned jobs are cancelled");
         }
-        let cancelled = self.cancels.ended();
-        running.retain(|job| !cancelled.contains(job));
-        for job in self.cancels.left() {
-            if !running.contains(&job) {
-                running.push(job);
-            }
-        }
-        running
+        self.cancels.going_on()
     }
 
     /// The drop policy of a submission: that of the request, else that of the service.
@@ -264,7 +258,7 @@ impl WaitOwner for Shared {
         }
         match unfinished {
             Some(job_id) => self.cancels.job(job_id, policy),
-            None if lost => self.cancels.impossible(),
+            None if lost => self.cancels.unknown(),
             None => {}
         }
     }

@@ -98,6 +98,16 @@ impl ScriptedDaemon {
         }
     }
 
+    /// The next cancel. The connections of other requests before it break.
+    pub(crate) async fn next_cancel(&mut self) -> ReceivedRequest {
+        loop {
+            let request = self.next().await;
+            if request.method == Method::DELETE {
+                return request;
+            }
+        }
+    }
+
     /// Lets `time` pass and fails if a request arrives.
     pub(crate) async fn quiet_for(&mut self, time: Duration) {
         if let Ok(Some((request, _))) = timeout(time, self.handle.next_request()).await {

@@ -1,6 +1,6 @@
 //! A shutdown takes no new work, waits for the rest for a while, and returns the jobs that go on.
 
-use foreman_client::DropPolicy;
+use foreman_client::{DropPolicy, SubmitRequest};
 use http::Method;
 use tokio_test::task;
 
@@ -8,6 +8,10 @@ use crate::support::{
     WebhookHarness, bounded_paused, call_wait, cancelling_wait, job_id, polling_wait, polling_wait_with, request,
     seconds, spawn_attach, spawn_wait,
 };
+
+fn detached_request() -> SubmitRequest {
+    SubmitRequest::builder("m").user("hi").on_drop(DropPolicy::Detach).build().unwrap()
+}
 
 #[tokio::test(start_paused = true)]
 async fn shutdown_waits_for_waits_and_refuses_new_ones() {
@@ -111,7 +115,60 @@ async fn second_shutdown_continues() {
     assert!(wait.is_shutting_down());
     assert_eq!(bounded_paused(wait.shutdown(seconds(1))).await, [job_id("7")]);
     assert!(waiting.await.unwrap().unwrap_err().is_shutting_down());
-    assert_eq!(bounded_paused(wait.shutdown(seconds(1))).await, []);
+    // It is not known that the job has ended.
+    assert_eq!(bounded_paused(wait.shutdown(seconds(1))).await, [job_id("7")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn concurrent_shutdowns_return_the_same_jobs() {
+    let (wait, mut daemon) = cancelling_wait();
+    let cancelled = spawn_wait(&wait, &request());
+    daemon.next_post().await.accept("7");
+    daemon.next_get().await.respond_state("running");
+    let detached = spawn_wait(&wait, &detached_request());
+    daemon.skip_to_post().await.accept("8");
+    let shutdowns = [seconds(0), seconds(0), seconds(5)].map(|grace| {
+        let wait = wait.clone();
+        tokio::spawn(bounded_paused(async move { wait.shutdown(grace).await }))
+    });
+    assert!(cancelled.await.unwrap().is_err() && detached.await.unwrap().is_err());
+    daemon.next_cancel().await.confirm_cancel();
+    for shutdown in shutdowns {
+        assert_eq!(shutdown.await.unwrap(), [job_id("8")]);
+    }
+    assert_eq!((wait.stats().cancelled, wait.stats().cancels_failed), (1, 0));
+}
+
+/// The jobs go on, although no wait for them is left when the service closes.
+#[tokio::test(start_paused = true)]
+async fn shutdown_returns_jobs_whose_cancel_fails_in_the_grace() {
+    let (wait, mut daemon) = cancelling_wait();
+    let [refused, running] = [DropPolicy::Cancel, DropPolicy::CancelIfQueued].map(|policy| {
+        let request = SubmitRequest::builder("m").user("hi").on_drop(policy).build().unwrap();
+        spawn_wait(&wait, &request)
+    });
+    daemon.skip_to_post().await.accept("7");
+    daemon.skip_to_post().await.accept("8");
+    let shutdown = tokio::spawn({
+        let wait = wait.clone();
+        async move { wait.shutdown(seconds(30)).await }
+    });
+    daemon.settle().await;
+    while let Some(poll) = daemon.next_now().await {
+        poll.respond_state("running");
+    }
+    refused.abort();
+    daemon.next_cancel().await.respond(401, "");
+    running.abort();
+    loop {
+        daemon.settle().await;
+        match daemon.next_now().await {
+            Some(poll) => poll.respond_state("running"),
+            None => break,
+        }
+    }
+    assert_eq!(bounded_paused(shutdown).await.unwrap(), [job_id("7"), job_id("8")]);
+    assert_eq!((wait.stats().cancelled, wait.stats().cancels_failed), (0, 1));
 }
 
 /// A future that has completed is no wait any more, though its caller still holds it.
