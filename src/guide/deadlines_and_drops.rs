@@ -51,7 +51,8 @@
 //! Set it for a client with [`ClientBuilder::on_drop`](crate::ClientBuilder::on_drop), or for one request with
 //! [`SubmitRequestBuilder::on_drop`](crate::SubmitRequestBuilder::on_drop). The cancel is a request in the background, on the runtime
 //! in which the last of them was dropped, and at most 16 run at a time. Outside a runtime, or if the daemon does not support cancelling,
-//! the job goes on; [`WaitStats::cancels_failed`](crate::wait::WaitStats::cancels_failed) counts it. If the last
+//! the job goes on; [`WaitStats::cancels_failed`](crate::wait::WaitStats::cancels_failed) counts it. A
+//! transient failure is tried up to six times, and `Retry-After` pauses all cancels of the client for at most 60 s. If the last
 //! of them is dropped before the response to the submission, or after it was lost, the submission is sent again to a daemon that supports
 //! idempotency keys, which returns the id to cancel.
 //!

@@ -31,8 +31,8 @@
 //! | webhook connection failed | `debug` | `error` |
 //! | no webhook came for finished jobs; polling faster until one does | `debug` | `missing` |
 //! | running a failed job again | `debug` | `job_id` |
-//! | cannot cancel an abandoned job | `debug` | `job_id` or `idempotency_key`, `error` |
-//! | cannot find an abandoned job | `debug` | `idempotency_key`, `error` |
+//! | cannot cancel an abandoned job | `debug` | `job_id` or `idempotency_key`; `error` and `attempts`, if it was tried |
+//! | cannot find an abandoned job | `debug` | `idempotency_key`, `error`, `attempts` |
 //! | shutting down before all jobs have ended | `debug` | `jobs` |
 //! | shutting down before all abandoned jobs are cancelled | `debug` | |
 //! | drain timeout elapsed, aborting webhook connections | `debug` | `connections` |

@@ -1,16 +1,19 @@
+mod attempts;
 mod outcomes;
+mod worker;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 use self::outcomes::Outcomes;
+use self::worker::Worker;
 use super::cancel_on_drop::{CancelOnDrop, CancelOutcome};
+use super::slow_down::SlowDown;
 use super::stats::Counters;
-use crate::submission::{DropPolicy, SubmissionState};
+use crate::submission::DropPolicy;
 use crate::{JobId, SubmitRequest};
 
 /// How many abandoned jobs are cancelled at a time.
@@ -23,6 +26,8 @@ pub(super) struct Cancels {
     queue: Mutex<Queue>,
     /// The queue became empty.
     idle: Notify,
+    /// Until when the daemon has asked to send no cancels.
+    slow_down: SlowDown,
 }
 
 #[derive(Default)]
@@ -44,7 +49,13 @@ enum Abandoned {
 
 impl Cancels {
     pub(super) fn new(service: Option<Arc<dyn CancelOnDrop>>, counters: Arc<Counters>) -> Arc<Self> {
-        Arc::new(Self { service, counters, queue: Mutex::default(), idle: Notify::new() })
+        Arc::new(Self {
+            service,
+            counters,
+            queue: Mutex::default(),
+            idle: Notify::new(),
+            slow_down: SlowDown::default(),
+        })
     }
 
     /// Cancels a job by a policy that may cancel.
@@ -132,122 +143,12 @@ impl Cancels {
         if queue.workers < WORKERS {
             queue.workers += 1;
             drop(queue);
-            let worker = Worker { cancels: Arc::clone(self), service: Arc::clone(service), ended: false };
-            runtime.spawn(worker.run());
+            runtime.spawn(Worker::new(Arc::clone(self), Arc::clone(service)).run());
         }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Cancels one job after another until the queue is empty.
-struct Worker {
-    cancels: Arc<Cancels>,
-    service: Arc<dyn CancelOnDrop>,
-    ended: bool,
-}
-
-impl Worker {
-    async fn run(mut self) {
-        while let Some(next) = self.next() {
-            match next {
-                Abandoned::Job(job_id, policy) => self.cancel(job_id, policy).await,
-                Abandoned::Submission(request) => self.find(request).await,
-            }
-        }
-    }
-
-    /// The next one. With the last one the worker has ended.
-    fn next(&mut self) -> Option<Abandoned> {
-        let mut queue = self.cancels.queue();
-        let next = queue.abandoned.pop_front();
-        if next.is_none() {
-            self.ended = true;
-            queue.workers -= 1;
-            drop(queue);
-            self.cancels.idle.notify_waiters();
-        }
-        next
-    }
-
-    async fn cancel(&self, job_id: JobId, policy: DropPolicy) {
-        self.cancels.queue().active.push(job_id.clone());
-        let mut count = CountOnDrop { cancels: &self.cancels, job_id: &job_id, outcome: None };
-        match self.service.cancel(job_id.clone(), policy).await {
-            Ok(outcome) => count.outcome = Some(outcome),
-            Err(error) => {
-                tracing::debug!(%job_id, error = &error as &dyn std::error::Error, "cannot cancel an abandoned job");
-            }
-        }
-    }
-
-    async fn find(&self, request: SubmitRequest) {
-        let submission = request.keep_alive().shared();
-        if !submission.update(SubmissionState::reclaim) {
-            return;
-        }
-        let lost = LostOnDrop { request: &request, lost_at: Instant::now() };
-        match self.service.resend(request.clone()).await {
-            Ok(accepted) => submission.update(|state| state.accept(accepted.job_id)),
-            Err(error) => {
-                let idempotency_key = submission.key().map(tracing::field::display);
-                let error = &error as &dyn std::error::Error;
-                tracing::debug!(idempotency_key, error, "cannot find an abandoned job");
-            }
-        }
-        drop(lost);
-    }
-}
-
-/// Its runtime may end before it does.
-impl Drop for Worker {
-    fn drop(&mut self) {
-        if self.ended {
-            return;
-        }
-        let mut queue = self.cancels.queue();
-        queue.workers -= 1;
-        if queue.workers > 0 {
-            return;
-        }
-        let left = std::mem::take(&mut queue.abandoned);
-        drop(queue);
-        for abandoned in left {
-            if let Abandoned::Job(job_id, _) = abandoned {
-                self.cancels.count(&job_id, None);
-            }
-        }
-        self.cancels.idle.notify_waiters();
-    }
-}
-
-/// Counts the outcome, also of a cancel that the runtime drops.
-struct CountOnDrop<'a> {
-    cancels: &'a Cancels,
-    job_id: &'a JobId,
-    outcome: Option<CancelOutcome>,
-}
-
-impl Drop for CountOnDrop<'_> {
-    fn drop(&mut self) {
-        self.cancels.count(self.job_id, self.outcome);
-        self.cancels.queue().active.retain(|active| active != self.job_id);
-    }
-}
-
-/// Gives up the right to send.
-struct LostOnDrop<'a> {
-    request: &'a SubmitRequest,
-    lost_at: Instant,
-}
-
-impl Drop for LostOnDrop<'_> {
-    fn drop(&mut self) {
-        let submission = self.request.keep_alive().shared();
-        let now = self.lost_at.saturating_duration_since(submission.first_call());
-        submission.update(|state| state.lost(now));
     }
 }
 

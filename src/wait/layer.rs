@@ -119,6 +119,10 @@ impl<P> WaitLayerBuilder<P> {
     /// without this service, the job goes on, and [`WaitStats::cancels_failed`](super::WaitStats::cancels_failed) counts it. A job that
     /// was attached to by its id is never cancelled.
     ///
+    /// A transient failure is tried again: no connection, 408, 425, 429 or a 5xx. At most six attempts are made, with pauses of 250 ms to
+    /// 4 s, each twice the one before and up to half longer. `Retry-After` with 429 or 503 pauses all cancels of the service, for at most
+    /// 60 s and up to a tenth longer. After that the cancel counts as failed.
+    ///
     /// If the last of them is dropped while it submits, or after the response to the submission was lost, the id of the job is not known.
     /// Then the submission is sent again to a daemon that supports idempotency keys, which returns the id, and the job is cancelled. At
     /// another daemon the job goes on, and counts as a failed cancel.

@@ -1,11 +1,38 @@
-//! What happens to abandoned jobs in the background.
+//! What happens to abandoned jobs in the background: they are found, cancelled, and tried again.
 
 use foreman_client::wait::WebhookEndpoint;
 use foreman_client::{DropPolicy, Notifier, WaitLayer};
 use http::Method;
 use tower::Layer as _;
 
-use crate::support::{MockWait, ScriptedDaemon, cancelling_wait, request, seconds, spawn_wait};
+use crate::support::{
+    MockWait, ReceivedRequest, ScriptedDaemon, cancelling_wait, millis, request, seconds, spawn_wait,
+};
+
+/// Submits that many jobs and drops their waits.
+async fn abandon(wait: &MockWait, daemon: &mut ScriptedDaemon, jobs: usize) {
+    let mut waits = Vec::new();
+    for job in 0..jobs {
+        let waiting = spawn_wait(wait, &request());
+        daemon.skip_to_post().await.accept(&job.to_string());
+        daemon.settle().await;
+        waits.push(waiting);
+    }
+    waits.iter().for_each(tokio::task::JoinHandle::abort);
+    daemon.settle().await;
+}
+
+/// The cancels that have come by now.
+async fn cancels_now(daemon: &mut ScriptedDaemon) -> Vec<ReceivedRequest> {
+    let mut cancels = Vec::new();
+    daemon.settle().await;
+    while let Some(request) = daemon.next_now().await {
+        if request.method == Method::DELETE {
+            cancels.push(request);
+        }
+    }
+    cancels
+}
 
 fn assert_counts(wait: &MockWait, cancelled: u64, failed: u64) {
     let stats = wait.stats();
@@ -77,6 +104,100 @@ async fn submission_in_flight_is_cancelled_at_a_daemon_with_keys() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn refused_cancels_share_a_pause_and_are_tried_again() {
+    for status in [429, 503] {
+        let (wait, mut daemon) = cancelling_wait();
+        abandon(&wait, &mut daemon, 100).await;
+        let (start, cancels) = (daemon.elapsed(), cancels_now(&mut daemon).await);
+        assert_eq!(cancels.len(), 16);
+        cancels.into_iter().for_each(|cancel| cancel.refuse(status, 30));
+        daemon.quiet_for(millis(29_900)).await;
+        let (mut times, mut cancelled) = (Vec::new(), 0);
+        while cancelled < 100 {
+            let cancel = daemon.next_cancel().await;
+            times.push(cancel.at - start);
+            cancel.confirm_cancel();
+            cancelled += 1;
+        }
+        daemon.settle().await;
+        assert_counts(&wait, 100, 0);
+        assert!(times.iter().all(|at| (seconds(30)..=seconds(33)).contains(at)), "{times:?}");
+        times.dedup();
+        assert!(times.len() >= 8, "the workers do not come back together: {times:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn longest_pause_of_cancels_is_a_minute() {
+    let (wait, mut daemon) = cancelling_wait();
+    abandon(&wait, &mut daemon, 1).await;
+    daemon.next_cancel().await.refuse(429, 86_400);
+    let refused = daemon.elapsed();
+    let cancel = daemon.next_cancel().await;
+    let pause = cancel.at - refused;
+    assert!((seconds(60)..=seconds(66)).contains(&pause), "{pause:?}");
+    cancel.confirm_cancel();
+    daemon.settle().await;
+    assert_counts(&wait, 1, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn failing_cancel_is_tried_six_times_with_backoff() {
+    let failures: [fn(ReceivedRequest); 4] = [
+        |cancel| cancel.respond(500, ""),
+        |cancel| cancel.respond(429, ""),
+        |cancel| cancel.refuse(503, 0),
+        ReceivedRequest::reset,
+    ];
+    for fail in failures {
+        let (wait, mut daemon) = cancelling_wait();
+        abandon(&wait, &mut daemon, 1).await;
+        let start = daemon.elapsed();
+        for least in [0, 250, 500, 1_000, 2_000, 4_000] {
+            let since = daemon.elapsed();
+            let cancel = daemon.next_cancel().await;
+            let pause = cancel.at - since;
+            assert!((millis(least)..=millis(least * 3 / 2)).contains(&pause), "{pause:?}, at least {least} ms");
+            assert_counts(&wait, 0, 0);
+            fail(cancel);
+        }
+        assert!(daemon.elapsed() - start <= seconds(12));
+        daemon.settle().await;
+        assert_counts(&wait, 0, 1);
+        daemon.quiet_for(seconds(600)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_resend_of_abandoned_submission_is_tried_again() {
+    let (api, mut daemon) = ScriptedDaemon::new();
+    let layer = WaitLayer::builder(api.clone()).assume_idempotency().on_drop(DropPolicy::Cancel, api.clone());
+    let wait = layer.build().unwrap().layer(api);
+    let waiting = spawn_wait(&wait, &request());
+    let post = daemon.next_post().await;
+    waiting.abort();
+    let refused = daemon.next_post().await;
+    let at = refused.at;
+    refused.refuse(429, 30);
+    // New jobs obey it too.
+    daemon.settle().await;
+    let error = spawn_wait(&wait, &request().with_deadline(seconds(10))).await.unwrap().unwrap_err();
+    assert!(error.is_overloaded() && error.is_safe_to_resubmit(), "{error:?}");
+    let again = daemon.next_post().await;
+    assert!((seconds(30)..=seconds(33)).contains(&(again.at - at)), "{:?}", again.at);
+    assert_eq!(again.headers, post.headers);
+    again.reset();
+    let again = daemon.next_post().await;
+    assert_eq!(again.headers, post.headers);
+    again.accept_with_key("7");
+    let cancel = daemon.next_cancel().await;
+    assert_eq!(cancel.job(), "7");
+    cancel.confirm_cancel();
+    daemon.settle().await;
+    assert_eq!(wait.stats().cancelled, 1);
+}
+
 /// The response is lost before the wait is dropped. The last holder is the wait, or a clone of the request.
 #[tokio::test(start_paused = true)]
 async fn submission_with_lost_response_is_cancelled_at_a_daemon_with_keys() {
@@ -118,4 +239,21 @@ async fn submission_with_lost_response_is_cancelled_at_a_daemon_with_keys() {
         daemon.quiet_for(seconds(100)).await;
         assert_counts(&wait, u64::from(keys), u64::from(!keys));
     }
+}
+
+/// The resend is lost too, each time. It ends.
+#[tokio::test(start_paused = true)]
+async fn submission_that_is_not_found_counts_as_failed() {
+    let (api, mut daemon) = ScriptedDaemon::new();
+    let layer = WaitLayer::builder(api.clone()).assume_idempotency().on_drop(DropPolicy::Cancel, api.clone());
+    let wait = layer.build().unwrap().layer(api);
+    let waiting = spawn_wait(&wait, &request());
+    daemon.next_post().await.reset();
+    assert!(waiting.await.unwrap().unwrap_err().is_maybe_submitted());
+    for _ in 0..6 {
+        assert_counts(&wait, 0, 0);
+        daemon.next_post().await.reset();
+    }
+    daemon.quiet_for(seconds(600)).await;
+    assert_counts(&wait, 0, 1);
 }
