@@ -1,31 +1,32 @@
 mod attempts;
 mod outcomes;
 mod worker;
+mod workers;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use self::outcomes::Outcomes;
 use self::worker::Worker;
+use self::workers::Workers;
 use super::cancel_on_drop::{CancelOnDrop, CancelOutcome};
 use super::slow_down::SlowDown;
 use super::stats::Counters;
 use crate::submission::DropPolicy;
 use crate::{JobId, SubmitRequest};
 
-/// How many abandoned jobs are cancelled at a time.
-const WORKERS: usize = 16;
-
 /// Cancels the abandoned jobs of one wait service in the background, a few at a time.
 pub(super) struct Cancels {
     service: Option<Arc<dyn CancelOnDrop>>,
     counters: Arc<Counters>,
     queue: Mutex<Queue>,
-    /// The queue became empty.
-    idle: Notify,
+    /// A worker has ended.
+    worker_ended: Notify,
     /// Until when the daemon has asked to send no cancels.
     slow_down: SlowDown,
 }
@@ -33,7 +34,7 @@ pub(super) struct Cancels {
 #[derive(Default)]
 struct Queue {
     abandoned: VecDeque<Abandoned>,
-    workers: usize,
+    workers: Workers,
     /// The jobs that are being cancelled.
     active: Vec<JobId>,
     /// Since [`Cancels::record`] was called.
@@ -53,7 +54,7 @@ impl Cancels {
             service,
             counters,
             queue: Mutex::default(),
-            idle: Notify::new(),
+            worker_ended: Notify::new(),
             slow_down: SlowDown::default(),
         })
     }
@@ -87,14 +88,26 @@ impl Cancels {
     }
 
     /// Completes when nothing is left to cancel.
-    pub(super) async fn finished(&self) {
+    pub(super) async fn finished(self: &Arc<Self>) {
         loop {
-            let idle = self.idle.notified();
-            if self.queue().workers == 0 {
+            let worker_ended = self.worker_ended.notified();
+            if self.is_finished() {
                 return;
             }
-            idle.await;
+            worker_ended.await;
         }
+    }
+
+    /// Whether nothing is left to cancel. If something is, the runtimes of the drops may not be driven any more, so this one helps.
+    fn is_finished(self: &Arc<Self>) -> bool {
+        let queue = self.queue();
+        if queue.abandoned.is_empty() {
+            return !queue.workers.are_busy();
+        }
+        if let (Some(service), Ok(runtime)) = (&self.service, Handle::try_current()) {
+            self.start_worker(queue, service, &runtime);
+        }
+        false
     }
 
     /// The jobs that go on since [`record`](Self::record), or are still to be cancelled.
@@ -124,7 +137,7 @@ impl Cancels {
 
     /// Called from a drop, and so never blocks or panics.
     fn push(self: &Arc<Self>, abandoned: Abandoned) {
-        let (Some(service), Ok(runtime)) = (&self.service, tokio::runtime::Handle::try_current()) else {
+        let (Some(service), Ok(runtime)) = (&self.service, Handle::try_current()) else {
             const MESSAGE: &str = "cannot cancel an abandoned job: no service for it, or dropped outside a runtime";
             match abandoned {
                 Abandoned::Job(job_id, _) => {
@@ -140,10 +153,19 @@ impl Cancels {
         };
         let mut queue = self.queue();
         queue.abandoned.push_back(abandoned);
-        if queue.workers < WORKERS {
-            queue.workers += 1;
-            drop(queue);
-            runtime.spawn(Worker::new(Arc::clone(self), Arc::clone(service)).run());
+        self.start_worker(queue, service, &runtime);
+    }
+
+    fn start_worker(
+        self: &Arc<Self>,
+        mut queue: MutexGuard<'_, Queue>,
+        service: &Arc<dyn CancelOnDrop>,
+        runtime: &Handle,
+    ) {
+        let started = queue.workers.start(runtime.id(), Instant::now());
+        drop(queue);
+        if let Some(id) = started {
+            runtime.spawn(Worker::new(id, Arc::clone(self), Arc::clone(service)).run());
         }
     }
 
@@ -157,7 +179,7 @@ impl fmt::Debug for Cancels {
         let queue = self.queue();
         f.debug_struct("Cancels")
             .field("waiting", &queue.abandoned.len())
-            .field("workers", &queue.workers)
+            .field("workers", &queue.workers.len())
             .finish_non_exhaustive()
     }
 }

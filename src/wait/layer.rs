@@ -115,7 +115,9 @@ impl<P> WaitLayerBuilder<P> {
     /// unless set. The policy of a request goes before this one
     /// ([`SubmitRequestBuilder::on_drop`](crate::SubmitRequestBuilder::on_drop)), and needs this service too.
     ///
-    /// Cancels run in the background, 16 at a time, on the runtime in which the last request or wait was dropped. Outside a runtime, or
+    /// Cancels run in the background, 16 at a time, on the runtime in which the last request or wait was dropped. If nobody drives that
+    /// runtime, they wait for the next drop on another one or for the shutdown, and hold nothing that the cancels of others need for more
+    /// than 5 s. Outside a runtime, or
     /// without this service, the job goes on, and [`WaitStats::cancels_failed`](super::WaitStats::cancels_failed) counts it. A job that
     /// was attached to by its id is never cancelled.
     ///

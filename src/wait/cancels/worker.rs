@@ -1,6 +1,8 @@
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::attempts::Attempts;
 use super::{Abandoned, Cancels};
@@ -11,42 +13,82 @@ use crate::{Error, JobId, SubmitRequest};
 /// The fraction by which a pause that the daemon asked for may be longer, so that the workers do not come back together.
 const PAUSE_JITTER: f64 = 0.1;
 
+/// How often a worker with a lease shows that it is polled.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// What a worker does next.
+enum Next {
+    Job(JobId, DropPolicy),
+    Submission(SubmitRequest),
+    /// Other workers have all leases.
+    NoLease {
+        until: Instant,
+    },
+    End,
+}
+
 /// Cancels one job after another until the queue is empty.
 pub(super) struct Worker {
+    id: usize,
     cancels: Arc<Cancels>,
     service: Arc<dyn CancelOnDrop>,
     ended: bool,
 }
 
 impl Worker {
-    pub(super) fn new(cancels: Arc<Cancels>, service: Arc<dyn CancelOnDrop>) -> Self {
-        Self { cancels, service, ended: false }
+    pub(super) fn new(id: usize, cancels: Arc<Cancels>, service: Arc<dyn CancelOnDrop>) -> Self {
+        Self { id, cancels, service, ended: false }
     }
 
     pub(super) async fn run(mut self) {
-        while let Some(next) = self.next() {
-            match next {
-                Abandoned::Job(job_id, policy) => self.cancel(job_id, policy).await,
-                Abandoned::Submission(request) => self.find(request).await,
+        let cancels = Arc::clone(&self.cancels);
+        loop {
+            let worker_ended = cancels.worker_ended.notified();
+            match self.next() {
+                Next::Job(job_id, policy) => self.beating(self.cancel(job_id, policy)).await,
+                Next::Submission(request) => self.beating(self.find(request)).await,
+                Next::NoLease { until } => {
+                    let _ = timeout_at(until, worker_ended).await;
+                }
+                Next::End => return,
             }
         }
     }
 
-    /// The next one. With the last one the worker has ended.
-    fn next(&mut self) -> Option<Abandoned> {
-        let mut queue = self.cancels.queue();
-        let next = queue.abandoned.pop_front();
-        if next.is_none() {
+    /// What to do next. With the last job the worker has ended.
+    fn next(&mut self) -> Next {
+        let (mut queue, now) = (self.cancels.queue(), Instant::now());
+        queue.workers.seen(self.id, now);
+        queue.workers.release(self.id);
+        if queue.abandoned.is_empty() {
             self.ended = true;
-            queue.workers -= 1;
+            queue.workers.end(self.id);
             drop(queue);
-            self.cancels.idle.notify_waiters();
+            self.cancels.worker_ended.notify_waiters();
+            return Next::End;
         }
-        next
+        if let Err(until) = queue.workers.lease(self.id, now) {
+            return Next::NoLease { until };
+        }
+        match queue.abandoned.pop_front() {
+            Some(Abandoned::Job(job_id, policy)) => {
+                queue.active.push(job_id.clone());
+                Next::Job(job_id, policy)
+            }
+            Some(Abandoned::Submission(request)) => Next::Submission(request),
+            None => Next::End,
+        }
+    }
+
+    /// Does `work`, and shows meanwhile that the runtime polls this worker.
+    async fn beating(&self, work: impl Future<Output = ()>) {
+        let mut work = pin!(work);
+        while timeout(BEAT, work.as_mut()).await.is_err() {
+            self.cancels.queue().workers.seen(self.id, Instant::now());
+        }
     }
 
     async fn cancel(&self, job_id: JobId, policy: DropPolicy) {
-        self.cancels.queue().active.push(job_id.clone());
         let mut count = CountOnDrop { cancels: &self.cancels, job_id: &job_id, outcome: None };
         match self.attempt(|| self.service.cancel(job_id.clone(), policy)).await {
             Ok(outcome) => count.outcome = Some(outcome),
@@ -115,8 +157,11 @@ impl Drop for Worker {
             return;
         }
         let mut queue = self.cancels.queue();
-        queue.workers -= 1;
-        if queue.workers > 0 {
+        queue.workers.end(self.id);
+        // The others take what is left.
+        if queue.workers.len() > 0 {
+            drop(queue);
+            self.cancels.worker_ended.notify_waiters();
             return;
         }
         let left = std::mem::take(&mut queue.abandoned);
@@ -126,7 +171,7 @@ impl Drop for Worker {
                 self.cancels.count(&job_id, None);
             }
         }
-        self.cancels.idle.notify_waiters();
+        self.cancels.worker_ended.notify_waiters();
     }
 }
 

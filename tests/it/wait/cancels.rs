@@ -1,12 +1,20 @@
 //! What happens to abandoned jobs in the background: they are found, cancelled, and tried again.
 
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+
 use foreman_client::wait::WebhookEndpoint;
-use foreman_client::{DropPolicy, Notifier, WaitLayer};
+use foreman_client::{Api, DropPolicy, Notifier, WaitLayer};
 use http::Method;
-use tower::Layer as _;
+use tokio::runtime::{Builder, Runtime};
+use tokio_test::task;
+use tower::{Layer as _, ServiceExt as _};
 
 use crate::support::{
-    MockWait, ReceivedRequest, ScriptedDaemon, cancelling_wait, millis, request, seconds, spawn_wait,
+    Exchange, MockWait, ReceivedRequest, ScriptedDaemon, bounded_paused, call_wait, cancelling_wait, function_http,
+    millis, request, seconds, spawn_wait,
 };
 
 /// Submits that many jobs and drops their waits.
@@ -256,4 +264,93 @@ async fn submission_that_is_not_found_counts_as_failed() {
     }
     daemon.quiet_for(seconds(600)).await;
     assert_counts(&wait, 0, 1);
+}
+
+fn idle_runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+}
+
+/// A runtime that nobody drives has the first 20 cancels: unstarted, or with a request in flight.
+#[test]
+fn idle_runtime_does_not_block_the_cancels_of_others() {
+    for in_flight in [false, true] {
+        let (submitted, held) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(if in_flight { 16 } else { 0 })));
+        let cancelled = Arc::new(Mutex::new(Vec::new()));
+        let (submitted, cancels, hold) = (Arc::new(submitted), Arc::clone(&cancelled), Arc::clone(&held));
+        let http = function_http(move |request| {
+            let job = request.uri().path().rsplit('/').next().unwrap().to_owned();
+            match *request.method() {
+                Method::POST => {
+                    let job = submitted.fetch_add(1, SeqCst);
+                    Exchange::response(202, &[], format!(r#"{{"job_id":"{job}"}}"#))
+                }
+                Method::DELETE if hold.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() => {
+                    Exchange::NoResponse
+                }
+                Method::DELETE => {
+                    cancels.lock().unwrap().push(job.parse::<usize>().unwrap());
+                    Exchange::response(202, &[], format!(r#"{{"job_id":"{job}","state":"failed"}}"#))
+                }
+                _ => Exchange::response(200, &[], format!(r#"{{"job_id":"{job}","state":"running"}}"#)),
+            }
+        });
+        let api = Api::new("http://daemon.test".parse().unwrap(), http);
+        let layer = WaitLayer::builder(api.clone()).on_drop(DropPolicy::Cancel, api.clone());
+        let wait = layer.build().unwrap().layer(api);
+        let abandon = async |jobs: usize| {
+            let mut waits: Vec<_> = (0..jobs).map(|_| Box::pin(wait.clone().oneshot(request()))).collect();
+            for waiting in &mut waits {
+                poll_fn(|cx| {
+                    assert!(waiting.as_mut().poll(cx).is_pending());
+                    Poll::Ready(())
+                })
+                .await;
+            }
+            drop(waits);
+        };
+        let (idle, driven) = (idle_runtime(), idle_runtime());
+        idle.block_on(async {
+            abandon(20).await;
+            while held.load(SeqCst) > 0 {
+                tokio::task::yield_now().await;
+            }
+        });
+        driven.block_on(async {
+            abandon(1).await;
+            tokio::time::sleep(seconds(10)).await;
+        });
+        let mut cancelled: Vec<_> = cancelled.lock().unwrap().drain(..).collect();
+        cancelled.sort_unstable();
+        // Those that are in flight at the idle runtime are not sent twice.
+        let first = if in_flight { 16 } else { 0 };
+        assert_eq!(cancelled, (first..21).collect::<Vec<_>>());
+        let mut left = driven.block_on(bounded_paused(wait.shutdown(seconds(0))));
+        left.sort_unstable_by_key(|job| job.as_str().parse::<usize>().unwrap());
+        assert_eq!(left.len(), first, "{left:?}");
+    }
+}
+
+/// Nobody drops anything after the runtime became idle.
+#[test]
+fn shutdown_cancels_what_an_idle_runtime_left() {
+    let idle = idle_runtime();
+    let (wait, mut daemon) = idle.block_on(async {
+        let (wait, mut daemon) = cancelling_wait();
+        let mut waiting = task::spawn(call_wait(&wait, request()).await);
+        assert!(waiting.poll().is_pending());
+        daemon.next_post().await.accept("7");
+        assert!(waiting.poll().is_pending());
+        // The last thing that happens here.
+        drop(waiting);
+        (wait, daemon)
+    });
+    idle_runtime().block_on(async {
+        let shutdown = tokio::spawn({
+            let wait = wait.clone();
+            bounded_paused(async move { wait.shutdown(seconds(0)).await })
+        });
+        daemon.next_cancel().await.confirm_cancel();
+        assert_eq!(shutdown.await.unwrap(), []);
+    });
+    assert_counts(&wait, 1, 0);
 }
