@@ -89,7 +89,10 @@
 //!
 //! The body of the response contains neither the causes nor the address of the
 //! daemon: they are not for callers. The extensions of the response contain the
-//! [`Error`], with its chain of sources. A middleware logs it for all handlers:
+//! [`Error`], with its chain of sources. A middleware logs it for all handlers. An error that ends a stream of [`events`] comes after
+//! the response has begun: it is the last event, and no middleware sees it. Log it where the stream is made, with
+//! [`Client::progress`](crate::Client::progress) and a `map_err`.
+//!
 //!
 //! ```
 //! # use std::error::Error as _;

@@ -88,7 +88,7 @@ impl Floor {
     }
 
     fn shard(&self, nonce: u128) -> &Mutex<HashMap<u128, oneshot::Sender<JobStatus>>> {
-        &self.0.waits[nonce as usize % SHARDS]
+        &self.0.waits[usize::from(nonce.to_le_bytes()[0]) % SHARDS]
     }
 
     pub(crate) async fn job(&self) -> Result<(), BoxError> {

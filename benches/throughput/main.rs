@@ -112,7 +112,7 @@ async fn run(kind: Kind, url: &str, work: Work, in_flight: usize) -> Result<Cost
     let jobs = match (work.millis, in_flight) {
         (0, 1) => 10_000,
         (0, _) => 40_000,
-        (millis, _) => in_flight * 2_000 / millis as usize,
+        (millis, _) => in_flight * 2_000 / usize::try_from(millis)?,
     };
     if kind == Kind::Floor {
         let floor = Floor::start(url).await?;

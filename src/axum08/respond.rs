@@ -37,7 +37,7 @@ impl IntoResponse for JobResult {
 ///
 /// | event | data |
 /// |---|---|
-/// | `state` | `{"state": "…"}`, for each state |
+/// | `state` | `{"state": "…"}`, for each state; for each new place in the queue, `{"state": "queued", "position": 3}`, if the daemon sends `position` |
 /// | `result` | the result as JSON; the last event |
 /// | `problem` | problem details (RFC 9457); the last event |
 ///
@@ -78,7 +78,10 @@ impl<S: Stream<Item = Result<Update, Error>>> Stream for Events<S> {
 fn event(update: Result<Update, Error>) -> Event {
     let result = match update {
         Ok(Update::State(change)) => {
-            let state = serde_json::json!({ "state": change.state });
+            let mut state = serde_json::json!({ "state": change.state });
+            if let Some(position) = change.position {
+                state["position"] = position.into();
+            }
             return Event::default().event("state").data(state.to_string());
         }
         Ok(Update::Finished(result)) => result.into_success(),

@@ -107,6 +107,7 @@ impl SubmitRequest {
     pub(crate) fn renew_within_deadline(&self) -> Self {
         let request = self.renew();
         request.keep_alive.shared().continue_times(self.keep_alive.shared());
+        request.keep_alive.shared().update(|state| state.begin_at(self.keep_alive.shared().elapsed()));
         self.keep_alive.shared().update(|state| state.renew_as(request.keep_alive.shared()));
         request
     }

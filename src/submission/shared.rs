@@ -131,6 +131,13 @@ impl SharedSubmission {
         self.first_call().elapsed()
     }
 
+    /// From when the age of the job counts.
+    pub(crate) fn began(&self) -> Instant {
+        let began_at = self.read(SubmissionState::began_at);
+        let first_call = self.first_call();
+        first_call.checked_add(began_at).unwrap_or(first_call)
+    }
+
     /// When the last wait that started has its deadline. With several waits, that need not be the one that is meant.
     pub(crate) fn expires(&self) -> Option<Instant> {
         let times = self.lock().times;

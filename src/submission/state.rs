@@ -60,6 +60,8 @@ struct Rare {
     lost_at: Duration,
     /// The daemon that an `Api` inside the wait sends to, if it is not the one of the wait.
     sent_to: Option<DaemonId>,
+    /// When a renewed submission began.
+    began_at: Duration,
     /// The failed job runs again as this submission.
     renewed: Option<Arc<SharedSubmission>>,
     /// The last attempt was refused, and a retry policy is about to make another.

@@ -238,7 +238,7 @@ where
         if !this.machine.has_sent() {
             this.shared.counters.attached.add();
         }
-        this.step.start_polling(job_id, Arc::clone(&this.shared.polling), submission.first_call());
+        this.step.start_polling(job_id, Arc::clone(&this.shared.polling), submission.began());
         Some(())
     }
 

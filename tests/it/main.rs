@@ -27,6 +27,7 @@
 )]
 
 mod api;
+mod axum_events;
 mod client;
 mod error_table;
 #[path = "../../daemon/tests/it/eventually.rs"]

@@ -13,7 +13,7 @@ use tower::Service;
 
 use super::PollPolicy;
 use super::attempt::{PollAttempt, PollOutcome, PollParams, Polling};
-use super::pacer::Pacer;
+use super::pacer::{Moment, Permission, Turn};
 use super::schedule::{Pace, PollSchedule};
 use crate::api::{GetJob, Polled};
 use crate::{BoxError, Error, JobId, JobStatus};
@@ -74,15 +74,13 @@ pub struct PollStream<P: Service<GetJob>> {
 
 #[pin_project(project = StateProj)]
 enum State<F> {
-    /// The next poll goes out without a pause, and an urgent one before the routine polls of other jobs.
-    Due {
-        urgent: bool,
-    },
-    /// It goes out at the moment that it has reserved.
+    /// The next poll goes out without a pause.
+    Due(Turn),
+    /// It goes out at the moment that it has reserved, which is not before that time. A pause may move it.
     Reserved {
         reservation: Reservation,
         #[pin]
-        moment: Sleep,
+        time: Sleep,
     },
     InFlight(Pin<Box<PollAttempt<F>>>),
     /// A response was yielded. The pause is decided when the next one is asked for, by the pace of that moment.
@@ -93,15 +91,15 @@ enum State<F> {
 
 /// The moment of a poll. It is given back if the stream is dropped or polls sooner.
 struct Reservation {
-    urgent: bool,
-    used: bool,
-    polling: Arc<Polling>,
+    moment: Moment,
+    /// `None` once it is used.
+    polling: Option<Arc<Polling>>,
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if !self.used {
-            self.polling.pacer.give_back(self.urgent);
+        if let Some(polling) = &self.polling {
+            polling.pacer.give_back(self.moment);
         }
     }
 }
@@ -145,7 +143,7 @@ where
             quick: 0,
             poll_again: false,
             etag: None,
-            state: State::Due { urgent: false },
+            state: State::Due(Turn::Routine),
         }
     }
 
@@ -169,23 +167,23 @@ where
         let mut this = self.project();
         match this.state.as_mut().project() {
             StateProj::InFlight(_) => *this.poll_again = true,
-            StateProj::Due { urgent: true } | StateProj::Over => {}
-            StateProj::Reserved { reservation, .. } if reservation.urgent => {}
-            _ => this.state.set(State::Due { urgent: true }),
+            StateProj::Due(Turn::Prompt) | StateProj::Over => {}
+            StateProj::Reserved { reservation, .. } if reservation.moment.is_prompt() => {}
+            _ => this.state.set(State::Due(Turn::Prompt)),
         }
     }
 
     /// Begins with a pause in place of a poll.
     pub(crate) fn begin_with_pause(self: Pin<&mut Self>) {
         let mut this = self.project();
-        if matches!(*this.state, State::Due { urgent: false }) {
+        if matches!(*this.state, State::Due(Turn::Routine)) {
             this.state.set(State::Yielded(Yielded::AtOnce));
         }
     }
 
     /// Whether the next poll goes out without a pause.
     pub(crate) fn is_due(&self) -> bool {
-        matches!(self.state, State::Due { .. })
+        matches!(self.state, State::Due(_))
     }
 
     pub(crate) fn is_in_flight(&self) -> bool {
@@ -197,7 +195,7 @@ where
         let mut this = self.project();
         *this.pace = Pace::Slow;
         *this.poll_again = false;
-        this.state.set(State::Due { urgent: true });
+        this.state.set(State::Due(Turn::Prompt));
     }
 }
 
@@ -212,28 +210,33 @@ where
             let mut this = self.as_mut().project();
             match this.state.as_mut().project() {
                 // Due -> Reserved | InFlight
-                StateProj::Due { urgent } => {
+                StateProj::Due(turn) => {
+                    let pacer = &this.polling.pacer;
                     let now = Instant::now();
-                    let moment = this.polling.pacer.reserve(now, *urgent);
-                    let next = if moment > now {
-                        let reservation =
-                            Reservation { urgent: *urgent, used: false, polling: Arc::clone(this.polling) };
-                        State::Reserved { reservation, moment: sleep_until(moment) }
-                    } else {
-                        State::InFlight(PollAttempt::new())
+                    let moment = pacer.reserve(now, *turn);
+                    let next = match pacer.check(moment, now) {
+                        Permission::At(at) => {
+                            let reservation = Reservation { moment, polling: Some(Arc::clone(this.polling)) };
+                            State::Reserved { reservation, time: sleep_until(at) }
+                        }
+                        Permission::Again(turn) => State::Due(turn),
+                        Permission::Granted => State::InFlight(PollAttempt::new()),
                     };
                     this.state.set(next);
                 }
                 // Reserved -> InFlight
                 // Reserved -> Due: the caller polled so late that the moment is lost.
-                StateProj::Reserved { reservation, mut moment } => {
-                    ready!(moment.as_mut().poll(cx));
-                    reservation.used = true;
-                    let next = if Pacer::is_lost(moment.deadline(), Instant::now()) {
-                        State::Due { urgent: true }
-                    } else {
-                        State::InFlight(PollAttempt::new())
+                StateProj::Reserved { reservation, mut time } => {
+                    ready!(time.as_mut().poll(cx));
+                    let next = match this.polling.pacer.check(reservation.moment, Instant::now()) {
+                        Permission::At(at) => {
+                            time.reset(at);
+                            continue;
+                        }
+                        Permission::Again(turn) => State::Due(turn),
+                        Permission::Granted => State::InFlight(PollAttempt::new()),
                     };
+                    reservation.polling = None;
                     this.state.set(next);
                 }
                 // InFlight -> Yielded: a response or an error.
@@ -247,7 +250,7 @@ where
                     let mut this = self.project();
                     let next = match &response {
                         Ok(status) if status.state.is_terminal() => State::Over,
-                        _ if std::mem::take(this.poll_again) => State::Due { urgent: true },
+                        _ if std::mem::take(this.poll_again) => State::Due(Turn::Prompt),
                         _ => State::Yielded(yielded),
                     };
                     this.state.set(next);
@@ -268,14 +271,13 @@ where
                             this.schedule.after_error(policy, *this.pace, age, retry_after)
                         }
                     };
-                    let next =
-                        if pause.is_zero() { State::Due { urgent: false } } else { State::Pausing(sleep(pause)) };
+                    let next = if pause.is_zero() { State::Due(Turn::Routine) } else { State::Pausing(sleep(pause)) };
                     this.state.set(next);
                 }
                 // Pausing -> Due
                 StateProj::Pausing(pause) => {
                     ready!(pause.poll(cx));
-                    this.state.set(State::Due { urgent: false });
+                    this.state.set(State::Due(Turn::Routine));
                 }
                 StateProj::Over => return Poll::Ready(None),
             }

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{SendState, SubmissionState};
 use crate::submission::SharedSubmission;
@@ -39,6 +40,16 @@ impl SubmissionState {
     pub(crate) fn give_up_reattach(&mut self) {
         self.reattaching = self.reattaching.saturating_sub(1);
         self.changed |= self.waits == 0;
+    }
+
+    /// The submission begins later than its times.
+    pub(crate) fn begin_at(&mut self, time: Duration) {
+        self.rare().began_at = time;
+    }
+
+    /// When the submission began, from its first call. Not zero only for a renewed one.
+    pub(crate) fn began_at(&self) -> Duration {
+        self.rare.as_ref().map_or(Duration::ZERO, |rare| rare.began_at)
     }
 
     /// The job failed and runs again as `submission`.

@@ -2,6 +2,7 @@
 
 mod intervals;
 mod long_poll;
+mod pauses;
 mod poll_now;
 
 use std::pin::Pin;

@@ -1,11 +1,12 @@
 //! A failed job that runs again: errors and progress are of the job that runs.
 
+use foreman_client::WaitLayer;
 use foreman_client::retry::Reattach;
 use foreman_client::wait::{JobErrorsLayer, Progress, Update};
 use futures_util::TryStreamExt as _;
-use tower::{ServiceBuilder, ServiceExt as _};
+use tower::{Layer as _, ServiceBuilder, ServiceExt as _};
 
-use crate::support::{ScriptedDaemon, bounded_paused, job_id, polling_wait, request, seconds};
+use crate::support::{ScriptedDaemon, bounded_paused, job_id, millis, polling_wait, request, seconds};
 
 fn renewing() -> Reattach {
     Reattach::builder().renew_failed(3, |_| true).build().unwrap()
@@ -66,4 +67,29 @@ async fn progress_follows_renewed_job() {
     };
     let (updates, ()) = bounded_paused(async { tokio::join!(updates, respond) }).await;
     assert_eq!(updates, ["failed", "queued", "done", "result of 8"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn renewed_job_is_polled_by_its_own_age() {
+    let (api, mut daemon) = ScriptedDaemon::new();
+    let wait = WaitLayer::builder(api.clone()).build().unwrap().layer(api);
+    let called = tokio::spawn(ServiceBuilder::new().retry(renewing()).service(wait).oneshot(request()));
+    daemon.next_post().await.accept("7");
+    loop {
+        let poll = daemon.next_get().await;
+        if poll.at > seconds(80) {
+            poll.respond_state("failed");
+            break;
+        }
+        poll.respond_state("running");
+    }
+    let post = daemon.next_post().await;
+    let start = daemon.elapsed();
+    post.accept("8");
+    for _ in 0..4 {
+        let poll = daemon.next_get().await;
+        assert!(poll.at < start + millis(200), "{:?}", poll.at - start);
+        poll.respond_state("running");
+    }
+    called.abort();
 }
