@@ -1,4 +1,5 @@
 use std::fmt;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub struct SubmitRequest {
 struct SendingWait {
     /// From the first call of the submission.
     deadline: Nanos,
+    /// The number of its claim.
+    claim: NonZeroU16,
 }
 
 impl SubmitRequest {
@@ -114,12 +117,20 @@ impl SubmitRequest {
 
     /// The clone that a wait sends. Layers and the `Api` below the wait know by it whom they serve.
     pub(crate) fn for_wait(mut self, deadline: Option<Duration>) -> Self {
-        self.wait = Some(SendingWait { deadline: deadline.into() });
+        self.wait = Some(SendingWait { deadline: deadline.into(), claim: NonZeroU16::MIN });
         self
     }
 
-    pub(crate) fn is_sent_by_wait(&self) -> bool {
-        self.wait.is_some()
+    /// The wait has claimed the submission.
+    pub(crate) fn set_claim(&mut self, claim: NonZeroU16) {
+        if let Some(wait) = &mut self.wait {
+            wait.claim = claim;
+        }
+    }
+
+    /// The number of the claim of the wait that sends it, if one does.
+    pub(crate) fn claim(&self) -> Option<NonZeroU16> {
+        self.wait.map(|wait| wait.claim)
     }
 
     /// Whether the deadline of the wait that sends it, or of the request, passes before a pause of that length has ended.

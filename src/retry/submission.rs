@@ -132,7 +132,9 @@ impl<E: Cause> Policy<SubmitRequest, Accepted, E> for RetrySubmission {
         if !safe || self.retried == shared.options.retries {
             return None;
         }
-        let pause = shared.options.pause(&mut self.backoff, error.retry_after());
+        let paused_until = submission.paused_until().map(|until| until.saturating_duration_since(Instant::now()));
+        let retry_after = error.retry_after().max(paused_until);
+        let pause = shared.options.pause(&mut self.backoff, retry_after);
         if request.expires_within(pause.deadline().saturating_duration_since(Instant::now())) {
             return None;
         }

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use super::daemon_id::DaemonId;
@@ -55,6 +56,11 @@ pub(crate) trait WaitOwner: fmt::Debug + Send + Sync {
 
     /// The daemon refused a submission.
     fn refused(&self, _: &Error) {}
+
+    /// Until when the daemon has asked to send no submissions.
+    fn paused_until(&self) -> Option<Instant> {
+        None
+    }
 
     /// The last holder of a submission is dropped, and its job is not known for sure. Whoever drops the submission is the last holder
     /// again, and does not come back here. Called from a drop: must not block or panic.
@@ -155,8 +161,8 @@ impl KeepAlive {
         claimed
     }
 
-    /// The submission is sent to this daemon by a service without a wait around it, or `by_wait`: for the wait that has claimed it. Returns
-    /// what stores the outcome, unless the wait does.
+    /// The submission is sent to this daemon by a service without a wait around it, or `by_wait`: for the wait that has claimed it, by
+    /// the number of its claim. Returns what stores the outcome, unless the wait does.
     ///
     /// # Errors
     ///
@@ -164,8 +170,12 @@ impl KeepAlive {
     pub(crate) fn send_request(
         &self,
         owner: &Arc<dyn WaitOwner>,
-        by_wait: bool,
+        by_wait: Option<NonZeroU16>,
     ) -> Result<Option<InFlightRequest>, Error> {
+        if by_wait.is_some_and(|claim| !self.0.read(|state| state.is_claimed_by(claim))) {
+            // A layer below the wait has kept the call, and the wait has ended.
+            return Err(Error::new(Kind::Abandoned).surely_unsent());
+        }
         let claimed = if self.0.read(SubmissionState::is_fresh) {
             self.0.begin(Instant::now());
             self.claim(owner)? == SendState::Fresh
@@ -173,7 +183,7 @@ impl KeepAlive {
             let mut locked = self.0.lock();
             let Locked { state, registration, .. } = &mut *locked;
             let daemon = registration.as_ref().and_then(|registration| registration.owner.daemon());
-            if let Err(daemon) = state.send_to(owner.daemon(), daemon, by_wait) {
+            if let Err(daemon) = state.send_to(owner.daemon(), daemon, by_wait.is_some()) {
                 return Err(Error::new(Kind::OtherDaemon).with_daemon(Some(daemon.base_url().clone())));
             }
             // A response names the job of an attempt that was lost before.
@@ -207,6 +217,11 @@ impl KeepAlive {
         if let Some(owner) = owner {
             owner.refused(error);
         }
+    }
+
+    /// Until when its daemon has asked to send no submissions.
+    pub(crate) fn paused_until(&self) -> Option<Instant> {
+        self.0.lock().registration.as_ref()?.owner.paused_until()
     }
 
     /// Whether the daemon that it is sent to is known to support idempotency keys.

@@ -1,14 +1,15 @@
-use std::sync::Arc;
+use std::num::NonZeroU16;
 use std::time::Duration;
 
-use super::SharedSubmission;
 use super::daemon_id::DaemonId;
-use super::draft::Draft;
-use super::history::{History, Via};
+use super::history::Via;
 use crate::{Error, JobId, JobResult, JobState, JobStatus};
 
 mod events;
+mod rare;
 mod waits;
+
+use self::rare::{Candidate, Rare};
 
 /// Everything that the clones of a request, their waits, the notifier and the handles know in common about one submission.
 ///
@@ -43,46 +44,14 @@ pub(crate) struct SubmissionState {
     waits: u32,
     /// How many retry policies may start another wait.
     reattaching: u16,
+    /// Counts the claims. Wraps around: a wait only compares it with the count at its own claim.
+    claims: NonZeroU16,
     /// How many requests with the submission are in flight: more than one, if a service without a wait sends it beside a wait.
     requests: u16,
     job_id: Option<JobId>,
     last_state: Option<JobState>,
     result: Option<JobResult>,
     rare: Option<Box<Rare>>,
-}
-
-/// The fields that few submissions need.
-#[derive(Debug, Default)]
-struct Rare {
-    /// An event that came before the response to the submission.
-    candidate: Option<Candidate>,
-    /// When the response to the submission was lost.
-    lost_at: Duration,
-    /// The daemon that an `Api` inside the wait sends to, if it is not the one of the wait.
-    sent_to: Option<DaemonId>,
-    /// When a renewed submission began.
-    began_at: Duration,
-    /// The failed job runs again as this submission.
-    renewed: Option<Arc<SharedSubmission>>,
-    /// The last attempt was refused, and a retry policy is about to make another.
-    refusal: Option<Error>,
-    /// Why the last wait that failed did.
-    failure: Option<Error>,
-    /// Left by a wait that ended while the job was not known for sure.
-    draft: Option<Arc<Draft>>,
-    /// `None` until somebody asks for the states.
-    history: Option<History>,
-}
-
-/// An event that came before the job id was known.
-///
-/// The signature covers neither the token nor, in foreman's own scheme, the time: a signed event of another job can be sent to the
-/// callback URL of this one. Only the response to the submission confirms that the event is of its job, or, if that response is lost, a
-/// poll.
-#[derive(Debug)]
-struct Candidate {
-    status: JobStatus,
-    trust: Trust,
 }
 
 /// Whether the submission was sent, and what is known of its arrival.
@@ -152,6 +121,7 @@ impl SubmissionState {
             hints: 0,
             waits: 0,
             reattaching: 0,
+            claims: NonZeroU16::MIN,
             requests: 0,
             job_id,
             last_state: None,
@@ -160,8 +130,10 @@ impl SubmissionState {
         }
     }
 
+    /// The id of the job, also while the one that an event has named is being confirmed.
     pub(crate) fn job_id(&self) -> Option<&JobId> {
-        self.job_id.as_ref()
+        let confirming = self.candidate().filter(|_| self.sending == SendState::InFlight && self.may_have_arrived);
+        self.job_id.as_ref().or(confirming.map(|candidate| &candidate.status.job_id))
     }
 
     pub(crate) fn last_state(&self) -> Option<&JobState> {
@@ -178,6 +150,10 @@ impl SubmissionState {
     pub(crate) fn may_be_at_daemon(&self) -> Option<bool> {
         let surely_not = self.is_fresh() && self.has_no_wait();
         (surely_not || !self.is_fresh()).then_some(!surely_not).filter(|_| self.waited_for)
+    }
+
+    pub(crate) fn has_been_waited_for(&self) -> bool {
+        self.waited_for
     }
 
     /// There were waits, and there will be no more of the present callers.
@@ -239,6 +215,7 @@ impl SubmissionState {
         let found = self.sending;
         if found == SendState::Fresh {
             self.sending = SendState::InFlight;
+            self.claims = self.claims.checked_add(1).unwrap_or(NonZeroU16::MIN);
             if let Some(rare) = &mut self.rare {
                 rare.sent_to = None;
             }
@@ -259,7 +236,23 @@ impl SubmissionState {
             return false;
         }
         (self.sending, self.named_by_event) = (SendState::InFlight, false);
+        self.claims = self.claims.checked_add(1).unwrap_or(NonZeroU16::MIN);
         true
+    }
+
+    /// The number of the last claim.
+    pub(crate) fn claim_number(&self) -> NonZeroU16 {
+        self.claims
+    }
+
+    /// Whether the wait with this claim is the one that sends.
+    pub(super) fn is_claimed_by(&self, claim: NonZeroU16) -> bool {
+        self.sending == SendState::InFlight && self.claims == claim
+    }
+
+    /// Whether a retry policy inside the wait pauses after a refusal, so that nothing is being sent.
+    pub(crate) fn is_pausing(&self) -> bool {
+        self.sending == SendState::InFlight && self.rare.as_ref().is_some_and(|rare| rare.refusal.is_some())
     }
 
     /// Whether the job id is from an event, and no response has confirmed it.
@@ -276,6 +269,9 @@ impl SubmissionState {
         (self.sending, self.named_by_event) = (SendState::Accepted, false);
         self.job_id = Some(job_id);
         self.changed = true;
+        if let Some(rare) = &mut self.rare {
+            rare.draft = None;
+        }
         match self.rare.as_mut().and_then(|rare| rare.candidate.take()) {
             Some(Candidate { status, trust }) if Some(&status.job_id) == self.job_id.as_ref() => {
                 self.event(status, trust);

@@ -1,9 +1,10 @@
 mod attempts;
 mod outcomes;
+mod queue;
+mod work;
 mod worker;
 mod workers;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,9 +12,8 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use self::outcomes::Outcomes;
+use self::queue::{Abandoned, Queue};
 use self::worker::Worker;
-use self::workers::Workers;
 use super::cancel_on_drop::{CancelOnDrop, CancelOutcome};
 use super::slow_down::SlowDown;
 use super::stats::Counters;
@@ -25,27 +25,10 @@ pub(super) struct Cancels {
     service: Option<Arc<dyn CancelOnDrop>>,
     counters: Arc<Counters>,
     queue: Mutex<Queue>,
-    /// A worker has ended.
-    worker_ended: Notify,
+    /// Something was abandoned, a worker has ended, or an outcome is known.
+    changed: Notify,
     /// Until when the daemon has asked to send no cancels.
     slow_down: SlowDown,
-}
-
-#[derive(Default)]
-struct Queue {
-    abandoned: VecDeque<Abandoned>,
-    workers: Workers,
-    /// The jobs that are being cancelled.
-    active: Vec<JobId>,
-    /// Since [`Cancels::record`] was called.
-    outcomes: Option<Outcomes>,
-}
-
-/// What was abandoned.
-enum Abandoned {
-    Job(JobId, DropPolicy),
-    /// The response to this submission was not waited for.
-    Submission(SubmitRequest),
 }
 
 impl Cancels {
@@ -54,7 +37,7 @@ impl Cancels {
             service,
             counters,
             queue: Mutex::default(),
-            worker_ended: Notify::new(),
+            changed: Notify::new(),
             slow_down: SlowDown::default(),
         })
     }
@@ -80,28 +63,58 @@ impl Cancels {
         self.queue().outcomes.get_or_insert_default();
     }
 
-    /// The waits for these jobs were ended.
-    pub(super) fn closed(&self, jobs: Vec<JobId>) {
+    /// These waits were ended, with the drop policies of their submissions.
+    pub(super) fn closed(&self, jobs: Vec<(JobId, DropPolicy)>) {
         if let Some(outcomes) = &mut self.queue().outcomes {
-            jobs.into_iter().for_each(|job_id| outcomes.goes_on(job_id));
+            for (job_id, policy) in jobs {
+                if policy != DropPolicy::Detach && self.service.is_some() {
+                    outcomes.expect_drop(job_id.clone());
+                }
+                outcomes.goes_on(job_id);
+            }
+        }
+    }
+
+    /// Nobody waits for the job any more, and it goes on.
+    pub(super) fn goes_on(&self, job_id: JobId) {
+        if let Some(outcomes) = &mut self.queue().outcomes {
+            outcomes.goes_on(job_id);
+        }
+    }
+
+    /// The result of the job is known.
+    pub(super) fn has_ended(&self, job_id: JobId) {
+        if let Some(outcomes) = &mut self.queue().outcomes {
+            outcomes.ended(job_id);
+        }
+    }
+
+    /// Completes when the jobs of [`closed`](Self::closed) that are to be cancelled have been dropped.
+    pub(super) async fn dropped(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.queue().outcomes.as_ref().is_none_or(|outcomes| !outcomes.expects_drop()) {
+                return;
+            }
+            changed.await;
         }
     }
 
     /// Completes when nothing is left to cancel.
     pub(super) async fn finished(self: &Arc<Self>) {
         loop {
-            let worker_ended = self.worker_ended.notified();
+            let changed = self.changed.notified();
             if self.is_finished() {
                 return;
             }
-            worker_ended.await;
+            changed.await;
         }
     }
 
     /// Whether nothing is left to cancel. If something is, the runtimes of the drops may not be driven any more, so this one helps.
     fn is_finished(self: &Arc<Self>) -> bool {
         let queue = self.queue();
-        if queue.abandoned.is_empty() {
+        if queue.is_empty() {
             return !queue.workers.are_busy();
         }
         if let (Some(service), Ok(runtime)) = (&self.service, Handle::try_current()) {
@@ -113,11 +126,7 @@ impl Cancels {
     /// The jobs that go on since [`record`](Self::record), or are still to be cancelled.
     pub(super) fn going_on(&self) -> Vec<JobId> {
         let queue = self.queue();
-        let waiting = queue.abandoned.iter().filter_map(|abandoned| match abandoned {
-            Abandoned::Job(job_id, _) => Some(job_id),
-            Abandoned::Submission(_) => None,
-        });
-        queue.outcomes.as_ref().map(|outcomes| outcomes.going_on(waiting.chain(&queue.active))).unwrap_or_default()
+        queue.outcomes.as_ref().map(|outcomes| outcomes.going_on(queue.jobs())).unwrap_or_default()
     }
 
     /// The cancel of a job has ended. `None`: it failed.
@@ -152,8 +161,13 @@ impl Cancels {
             return;
         };
         let mut queue = self.queue();
-        queue.abandoned.push_back(abandoned);
+        if let (Some(outcomes), Abandoned::Job(job_id, _)) = (&mut queue.outcomes, &abandoned) {
+            outcomes.dropped(job_id);
+        }
+        queue.push(abandoned);
         self.start_worker(queue, service, &runtime);
+        // Workers that pause may be needed for it.
+        self.changed.notify_waiters();
     }
 
     fn start_worker(
@@ -178,7 +192,7 @@ impl fmt::Debug for Cancels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let queue = self.queue();
         f.debug_struct("Cancels")
-            .field("waiting", &queue.abandoned.len())
+            .field("waiting", &queue.len())
             .field("workers", &queue.workers.len())
             .finish_non_exhaustive()
     }

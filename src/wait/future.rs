@@ -166,10 +166,18 @@ where
             return Poll::Ready((event, None));
         }
         let mut this = self.as_mut().project();
+        let about_to_submit = matches!(&*this.step, Step::Idle(sender) if sender.is_about_to_send());
+        if about_to_submit && this.shared.slow_down.end().is_some() {
+            // It has waited for the service to be ready.
+            let now = this.submission.shared().elapsed();
+            this.step.as_mut().release();
+            this.submission.shared().update(|state| state.unsent(now));
+            return Poll::Ready((Event::Paused, None));
+        }
         // The caller may have been busy elsewhere, or the service not ready. Nothing is sent after the deadline but the final poll.
         if this.machine.deadline().is_some()
             && !this.machine.is_final()
-            && this.step.is_about_to_send()
+            && (this.step.is_about_to_send() || this.submission.shared().read(SubmissionState::is_pausing))
             && this.machine.is_past_deadline(this.submission.shared().elapsed())
         {
             return Poll::Ready((Event::Elapsed, None));
@@ -205,8 +213,7 @@ where
         let sends = match found {
             SendState::Fresh => true,
             SendState::Lost => facts.idempotency,
-            SendState::Accepted => facts.idempotency && facts.named_by_event,
-            SendState::InFlight => false,
+            SendState::Accepted | SendState::InFlight => false,
         };
         if sends {
             let paused_until = this.shared.slow_down.until(this.submission.shared().first_call());
@@ -264,7 +271,8 @@ where
             }
             Action::Send | Action::Resend => {
                 this.shared.counters.submitted.add();
-                this.step.send();
+                let claim = submission.read(SubmissionState::claim_number);
+                this.step.send(claim);
             }
             Action::Poll | Action::PollLater => {
                 self.as_mut().start_polling()?;

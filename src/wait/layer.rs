@@ -117,17 +117,17 @@ impl<P> WaitLayerBuilder<P> {
     ///
     /// Cancels run in the background, 16 at a time, on the runtime in which the last request or wait was dropped. If nobody drives that
     /// runtime, they wait for the next drop on another one or for the shutdown, and hold nothing that the cancels of others need for more
-    /// than 5 s. Outside a runtime, or
-    /// without this service, the job goes on, and [`WaitStats::cancels_failed`](super::WaitStats::cancels_failed) counts it. A job that
-    /// was attached to by its id is never cancelled.
+    /// than 5 s. Outside a runtime with time enabled, or without this service, the job goes on, and
+    /// [`WaitStats::cancels_failed`](super::WaitStats::cancels_failed) counts it. A job that was attached to by its id is never cancelled.
+    /// The service must be of the same [`DaemonId`](crate::DaemonId) as the one that submits.
     ///
     /// A transient failure is tried again: no connection, 408, 425, 429 or a 5xx. At most six attempts are made, with pauses of 250 ms to
     /// 4 s, each twice the one before and up to half longer. `Retry-After` with 429 or 503 pauses all cancels of the service, for at most
-    /// 60 s and up to a tenth longer. After that the cancel counts as failed.
+    /// 60 s and up to a tenth longer. After the last attempt the cancel counts as failed.
     ///
     /// If the last of them is dropped while it submits, or after the response to the submission was lost, the id of the job is not known.
-    /// Then the submission is sent again to a daemon that supports idempotency keys, which returns the id, and the job is cancelled. At
-    /// another daemon the job goes on, and counts as a failed cancel.
+    /// Then the submission is sent again to a daemon that supports idempotency keys, which returns the id, and the job is cancelled. It obeys
+    /// the pauses of submissions, and delays no cancel. At another daemon the job goes on, and counts as a failed cancel.
     pub fn on_drop<C>(mut self, policy: DropPolicy, service: C) -> Self
     where
         C: Clone + Send + 'static,

@@ -21,26 +21,13 @@ use crate::submission::SendState;
 
 mod vocabulary;
 
-pub(crate) use self::vocabulary::{Action, Event, Facts, Failure, Fault};
+pub(crate) use self::vocabulary::{Action, Event, Facts, Failure, Fault, WaitLimits};
 
 /// How often one wait sends again what may have arrived, to a daemon that supports idempotency keys.
 const RESENDS: u8 = 3;
 
 /// How long the response to the submission may take after a signed event has come with a result. Then a poll decides instead.
 const CONFIRMATION: Duration = Duration::from_secs(2);
-
-/// The time limits of a wait, beside its deadline.
-#[derive(Debug, Clone)]
-pub(crate) struct WaitLimits {
-    /// How long all polls may fail.
-    pub(crate) failure_budget: Duration,
-    /// How long after the submission the daemon may answer 404.
-    pub(crate) not_found_grace: Duration,
-    /// How long after a lost response an event may still name the job.
-    pub(crate) lost_response_window: Duration,
-    /// How long the final poll at the deadline may take.
-    pub(crate) final_poll_timeout: Duration,
-}
 
 /// The state of one wait.
 #[derive(Debug)]
@@ -209,6 +196,11 @@ impl Machine {
                 self.claimed(sending, now, facts, limits)
             }
             (Phase::Sending, Event::Overtaken) => self.follow(now, limits),
+            // Nothing was sent, and now nothing may be.
+            (Phase::Sending, Event::Paused) => {
+                self.resends = self.resends.saturating_sub(1);
+                self.start_again()
+            }
 
             // # The outcome of sending: Sending -> Polling | Lost | Over
             //
@@ -275,7 +267,7 @@ impl Machine {
             }
             (_, Event::SignedState | Event::UnconfirmedResult) => Action::Wait,
             // Reports of a send or a poll from a phase that has ended it.
-            (_, Event::ClaimFailed | Event::Claimed(_) | Event::Overtaken) => Action::Wait,
+            (_, Event::ClaimFailed | Event::Claimed(_) | Event::Overtaken | Event::Paused) => Action::Wait,
             (_, Event::Accepted | Event::SendFailed(_)) => Action::Wait,
             (_, Event::Polled { .. } | Event::PollFailed(_)) => Action::Wait,
         }
@@ -310,9 +302,11 @@ impl Machine {
         Action::Wait
     }
 
-    /// The job id is known. An event may have named it, and not be of this job: the same idempotency key returns the right one.
+    /// The job id is known. An event may have named it, and not be of this job: the same idempotency key returns the right one. Where
+    /// nothing may be sent any more, the job that the event names is polled.
     fn found(&mut self, now: Duration, facts: Facts, limits: &WaitLimits) -> Action {
-        if facts.named_by_event && facts.idempotency && self.resends < RESENDS {
+        let may_send = self.resends < RESENDS && !facts.paused && !self.is_past_deadline(now);
+        if facts.named_by_event && facts.idempotency && may_send {
             return self.resend(facts);
         }
         self.poll(now, limits)
@@ -370,9 +364,10 @@ impl Machine {
 
     fn elapsed(&mut self, now: Duration, limits: &WaitLimits) -> Action {
         let past_deadline = self.is_past_deadline(now);
+        let has_result = self.until.get().is_some();
         let unconfirmed = self.until.get().is_some_and(|by| now >= by);
         match self.phase {
-            Phase::Sending | Phase::Following { .. } if unconfirmed => {
+            Phase::Sending | Phase::Following { .. } if unconfirmed || (has_result && past_deadline) => {
                 self.until = Nanos::NONE;
                 Action::PresumeLost
             }

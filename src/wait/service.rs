@@ -48,9 +48,11 @@ impl<S, P> Wait<S, P> {
     /// 2. The waits have `grace` to end by themselves. Keep the webhook receiver open until then.
     /// 3. The waits that remain end with [`Error::is_shutting_down`], and with the id of their job. Their jobs go on, or are cancelled by
     ///    the [`DropPolicy`](crate::DropPolicy).
-    /// 4. Cancels have 10 s to complete.
+    /// 4. The callers of these waits have 1 s to drop the requests whose jobs are to be cancelled.
+    /// 5. Cancels have 10 s to complete.
     ///
-    /// Returns the ids of the jobs that go on as far as is known, each once: also of those whose cancel failed during the shutdown. It takes at most `grace` and 11 s.
+    /// Returns the ids of the jobs that go on as far as is known, each once. That includes jobs whose wait was dropped or failed during the
+    /// shutdown, and jobs whose cancel failed then. It takes at most `grace` and 11 s.
     ///
     /// # Cancel safety
     ///

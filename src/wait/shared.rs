@@ -15,7 +15,7 @@ use super::stats::Counters;
 use super::webhook_endpoint::WebhookEndpoint;
 use crate::source::{Pace, PollPolicy, Polling};
 use crate::submission::{
-    DaemonId, DropPolicy, KeepAlive, LostSubmission, Released, SharedSubmission, TokenId, WaitOwner,
+    DaemonId, DropPolicy, KeepAlive, LostSubmission, Released, SharedSubmission, SubmissionState, TokenId, WaitOwner,
 };
 use crate::{Error, JobId, SubmitRequest};
 
@@ -101,7 +101,7 @@ impl Shared {
     pub(super) fn facts(&self, submission: &KeepAlive) -> Facts {
         let (named_by_event, lost_at) = submission.shared().read(|state| (state.is_named_by_event(), state.lost_at()));
         let (webhooks, idempotency) = (submission.has_callback(), self.supports_idempotency());
-        Facts { webhooks, idempotency, named_by_event, lost_at }
+        Facts { webhooks, idempotency, named_by_event, paused: self.slow_down.end().is_some(), lost_at }
     }
 
     /// See [`Wait::shutdown`](super::Wait::shutdown).
@@ -109,13 +109,15 @@ impl Shared {
         self.cancels.record();
         self.live.drain();
         let ended = timeout(grace, self.live.emptied()).await;
-        let running = self.live.close();
+        let running = self.live.close(self.daemon.as_ref());
         if ended.is_err() {
             tracing::debug!(jobs = running.len(), "shutting down before all jobs have ended");
         }
-        self.cancels.closed(running);
+        let policy = |submission: &SharedSubmission| self.drop_policy(submission);
+        self.cancels.closed(running.into_iter().map(|(job_id, submission)| (job_id, policy(&submission))).collect());
         // The waits that are polled end now, and their callers drop the requests.
-        let _ = timeout(LAST_DROPS, self.live.emptied()).await;
+        let last_drops = async { tokio::join!(self.live.emptied(), self.cancels.dropped()) };
+        let _ = timeout(LAST_DROPS, last_drops).await;
         if timeout(LAST_CANCELS, self.cancels.finished()).await.is_err() {
             tracing::debug!("shutting down before all abandoned jobs are cancelled");
         }
@@ -131,6 +133,19 @@ impl Shared {
     pub(super) fn leave_draft(&self, request: &SubmitRequest) {
         if self.drop_policy(request.keep_alive().shared()) != DropPolicy::Detach {
             request.leave_draft();
+        }
+    }
+
+    /// A wait ends. Returned by a shutdown that has begun.
+    pub(super) fn wait_ended(&self, submission: &SharedSubmission) {
+        if self.live.is_draining()
+            && let Some(job_id) = submission.read(|state| state.job_id().cloned())
+        {
+            if submission.read(SubmissionState::has_result) {
+                self.cancels.has_ended(job_id);
+            } else {
+                self.cancels.goes_on(job_id);
+            }
         }
     }
 
@@ -240,6 +255,10 @@ impl WaitOwner for Shared {
         self.slow_down.refused(error);
     }
 
+    fn paused_until(&self) -> Option<Instant> {
+        self.slow_down.end()
+    }
+
     fn lost(self: Arc<Self>, lost: LostSubmission) {
         let policy = self.drop_policy(lost.keep_alive.shared());
         if policy != DropPolicy::Detach && self.supports_idempotency() {
@@ -254,6 +273,9 @@ impl WaitOwner for Shared {
         }
         let policy = drop_policy.unwrap_or(self.drop_policy);
         if policy == DropPolicy::Detach {
+            if let Some(job_id) = unfinished.filter(|_| self.live.is_draining()) {
+                self.cancels.goes_on(job_id);
+            }
             return;
         }
         match unfinished {

@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::num::NonZeroU16;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -105,8 +106,9 @@ where
     P: Service<GetJob, Response = Polled, Error: Into<BoxError>>,
 {
     /// Sends as soon as the service is ready.
-    pub(super) fn send(self: Pin<&mut Self>) {
+    pub(super) fn send(self: Pin<&mut Self>, claim: NonZeroU16) {
         if let StepProj::Idle(sender) = self.project() {
+            sender.request.set_claim(claim);
             sender.readiness = match sender.readiness {
                 Readiness::Reserved | Readiness::SendNow => Readiness::SendNow,
                 Readiness::Released | Readiness::SendWhenReady | Readiness::Calling => Readiness::SendWhenReady,
@@ -120,6 +122,14 @@ where
             Self::Idle(sender) => sender.is_about_to_send(),
             Self::Polling { stream } => !stream.is_in_flight(),
             Self::Sending(_) | Self::Attached { .. } | Self::Over => false,
+        }
+    }
+
+    /// Nothing is to be sent any more. A clone of the service holds nothing, such as the permit of a limit.
+    pub(super) fn release(self: Pin<&mut Self>) {
+        if let StepProj::Idle(sender) = self.project() {
+            sender.submit = sender.submit.clone();
+            sender.readiness = Readiness::Released;
         }
     }
 

@@ -62,7 +62,7 @@ impl Endpoint for SubmitRequest {
     }
 
     fn send_to(&self, daemon: &SendingTo) -> Result<Option<InFlightRequest>, Error> {
-        self.keep_alive().send_request(&daemon.0, self.is_sent_by_wait())
+        self.keep_alive().send_request(&daemon.0, self.claim())
     }
 
     fn sent(&self, send: InFlightRequest, result: &Result<Accepted, Error>) {

@@ -186,6 +186,13 @@ where
         matches!(self.state, State::Due(_))
     }
 
+    /// Polls another job from now on.
+    pub(crate) fn poll_job(self: Pin<&mut Self>, job_id: JobId) {
+        let mut this = self.project();
+        (*this.job_id, *this.etag, *this.has_state) = (job_id, None, false);
+        this.state.set(State::Due(Turn::Prompt));
+    }
+
     pub(crate) fn is_in_flight(&self) -> bool {
         matches!(self.state, State::InFlight(_))
     }

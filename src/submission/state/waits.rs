@@ -15,8 +15,6 @@ impl SubmissionState {
         self.waited_for = true;
         if let Some(rare) = &mut self.rare {
             rare.failure = None;
-            // This wait has it, and leaves it again.
-            rare.draft = None;
         }
     }
 

@@ -8,6 +8,8 @@ use crate::JobId;
 pub(super) struct Outcomes {
     ended: HashSet<JobId>,
     going_on: HashSet<JobId>,
+    /// Their waits were ended, and their callers are about to drop them.
+    to_be_dropped: HashSet<JobId>,
 }
 
 impl Outcomes {
@@ -19,6 +21,19 @@ impl Outcomes {
     /// The wait for the job was ended, the policy lets it go on, or its cancel failed.
     pub(super) fn goes_on(&mut self, job_id: JobId) {
         self.going_on.insert(job_id);
+    }
+
+    /// The job will be cancelled as soon as its caller drops it.
+    pub(super) fn expect_drop(&mut self, job_id: JobId) {
+        self.to_be_dropped.insert(job_id);
+    }
+
+    pub(super) fn dropped(&mut self, job_id: &JobId) {
+        self.to_be_dropped.remove(job_id);
+    }
+
+    pub(super) fn expects_drop(&self) -> bool {
+        !self.to_be_dropped.is_empty()
     }
 
     /// The jobs that go on, each once. `left`: the ones that are still to be cancelled.

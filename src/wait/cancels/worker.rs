@@ -2,10 +2,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::attempts::Attempts;
-use super::{Abandoned, Cancels};
+use super::Cancels;
+use super::queue::{Abandoned, Item, NotBefore, Paused};
+use super::work::Work;
 use crate::submission::{DropPolicy, SubmissionState};
 use crate::wait::cancel_on_drop::{CancelOnDrop, CancelOutcome};
 use crate::{Error, JobId, SubmitRequest};
@@ -18,10 +20,9 @@ const BEAT: Duration = Duration::from_secs(1);
 
 /// What a worker does next.
 enum Next {
-    Job(JobId, DropPolicy),
-    Submission(SubmitRequest),
-    /// Other workers have all leases.
-    NoLease {
+    Work(Work),
+    /// Nothing may be sent now, or other workers have all leases.
+    Wait {
         until: Instant,
     },
     End,
@@ -43,40 +44,55 @@ impl Worker {
     pub(super) async fn run(mut self) {
         let cancels = Arc::clone(&self.cancels);
         loop {
-            let worker_ended = cancels.worker_ended.notified();
+            let changed = cancels.changed.notified();
             match self.next() {
-                Next::Job(job_id, policy) => self.beating(self.cancel(job_id, policy)).await,
-                Next::Submission(request) => self.beating(self.find(request)).await,
-                Next::NoLease { until } => {
-                    let _ = timeout_at(until, worker_ended).await;
+                Next::Work(work) => self.beating(self.perform(work)).await,
+                Next::Wait { until } => {
+                    let _ = timeout_at(until, changed).await;
                 }
                 Next::End => return,
             }
         }
     }
 
-    /// What to do next. With the last job the worker has ended.
+    /// What to do next. With the last item the worker has ended.
     fn next(&mut self) -> Next {
         let (mut queue, now) = (self.cancels.queue(), Instant::now());
         queue.workers.seen(self.id, now);
         queue.workers.release(self.id);
-        if queue.abandoned.is_empty() {
+        if queue.is_empty() {
             self.ended = true;
             queue.workers.end(self.id);
             drop(queue);
-            self.cancels.worker_ended.notify_waiters();
+            self.cancels.changed.notify_waiters();
             return Next::End;
         }
+        queue.ripen(now);
         if let Err(until) = queue.workers.lease(self.id, now) {
-            return Next::NoLease { until };
+            return Next::Wait { until };
         }
-        match queue.abandoned.pop_front() {
-            Some(Abandoned::Job(job_id, policy)) => {
-                queue.active.push(job_id.clone());
-                Next::Job(job_id, policy)
+        let submissions = queue.submission().and_then(|request| request.keep_alive().paused_until());
+        let paused = Paused { cancels: self.cancels.slow_down.end(), submissions };
+        match queue.pop(paused) {
+            Ok(Some(item)) => {
+                if let Abandoned::Job(job_id, _) = &item.abandoned {
+                    queue.active.push(job_id.clone());
+                }
+                drop(queue);
+                Next::Work(Work::new(Arc::clone(&self.cancels), item))
             }
-            Some(Abandoned::Submission(request)) => Next::Submission(request),
-            None => Next::End,
+            Ok(None) => Next::Wait { until: now + BEAT },
+            Err(not_before) => {
+                queue.workers.release(self.id);
+                let until = match not_before {
+                    NotBefore::Pause(end) => {
+                        let pause = end.saturating_duration_since(now);
+                        end + pause.mul_f64(PAUSE_JITTER * fastrand::f64())
+                    }
+                    NotBefore::Delay(until) => until,
+                };
+                Next::Wait { until }
+            }
         }
     }
 
@@ -88,69 +104,59 @@ impl Worker {
         }
     }
 
-    async fn cancel(&self, job_id: JobId, policy: DropPolicy) {
-        let mut count = CountOnDrop { cancels: &self.cancels, job_id: &job_id, outcome: None };
-        match self.attempt(|| self.service.cancel(job_id.clone(), policy)).await {
-            Ok(outcome) => count.outcome = Some(outcome),
-            Err((error, attempts)) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::debug!(%job_id, error, attempts, "cannot cancel an abandoned job");
-            }
+    async fn perform(&self, mut work: Work) {
+        let Some(item) = work.item() else { return };
+        let result = match &item.abandoned {
+            Abandoned::Job(job_id, policy) => self.cancel(job_id.clone(), *policy).await,
+            Abandoned::Submission(request) => self.find(request).await.map(|()| CancelOutcome::Ended),
+        };
+        let error = match result {
+            Ok(outcome) => return work.end(outcome),
+            Err(error) => error,
+        };
+        match item.attempts.failed(&error) {
+            Some(pause) => work.delay(Instant::now() + pause),
+            None => log_failure(item, &error),
         }
     }
 
-    /// Makes a request again while its failures are transient. Returns the last error, and how many attempts were made.
-    async fn attempt<F, T>(&self, request: impl Fn() -> F) -> Result<T, (Error, u32)>
-    where
-        F: Future<Output = Result<T, Error>>,
-    {
-        let mut attempts = Attempts::default();
-        loop {
-            self.pause().await;
-            let error = match request().await {
-                Ok(response) => return Ok(response),
-                Err(error) => error,
-            };
-            self.cancels.slow_down.refused(&error);
-            match attempts.failed(&error) {
-                Some(pause) => sleep(pause).await,
-                None => return Err((error, attempts.made())),
-            }
-        }
+    async fn cancel(&self, job_id: JobId, policy: DropPolicy) -> Result<CancelOutcome, Error> {
+        let cancelled = self.service.cancel(job_id, policy).await;
+        cancelled.inspect_err(|error| self.cancels.slow_down.refused(error))
     }
 
-    /// Waits for the end of the pause that the daemon has asked one worker for, and meant all.
-    async fn pause(&self) {
-        while let Some(end) = self.cancels.slow_down.end() {
-            let pause = end.saturating_duration_since(Instant::now());
-            sleep_until(end + pause.mul_f64(PAUSE_JITTER * fastrand::f64())).await;
-        }
-    }
-
-    async fn find(&self, request: SubmitRequest) {
+    /// Finds the job of a submission. It is left to the last holder of the request, which may be the item.
+    async fn find(&self, request: &SubmitRequest) -> Result<(), Error> {
         let submission = request.keep_alive().shared();
         if !submission.update(SubmissionState::reclaim) {
-            return;
+            return Ok(());
         }
-        let lost = LostOnDrop { request: &request, lost_at: Instant::now() };
-        let resend = || {
-            let resent = self.service.resend(request.clone());
-            let request = &request;
-            Box::pin(async move { resent.await.inspect_err(|error| request.keep_alive().refused(error)) })
-        };
-        match self.attempt(resend).await {
+        let lost = LostOnDrop { request, lost_at: Instant::now() };
+        let found = self.service.resend(request.clone()).await;
+        match found {
             Ok(accepted) => submission.update(|state| state.accept(accepted.job_id)),
-            Err((error, attempts)) => {
-                let idempotency_key = submission.key().map(tracing::field::display);
-                let error = &error as &dyn std::error::Error;
-                tracing::debug!(idempotency_key, error, attempts, "cannot find an abandoned job");
+            Err(error) => {
+                request.keep_alive().refused(&error);
+                return Err(error);
             }
         }
         drop(lost);
+        Ok(())
     }
 }
 
-/// Its runtime may end before it does.
+fn log_failure(item: &Item, error: &Error) {
+    let (error, attempts) = (error as &dyn std::error::Error, item.attempts.made());
+    match &item.abandoned {
+        Abandoned::Job(job_id, _) => tracing::debug!(%job_id, error, attempts, "cannot cancel an abandoned job"),
+        Abandoned::Submission(request) => {
+            let idempotency_key = request.keep_alive().shared().key().map(tracing::field::display);
+            tracing::debug!(idempotency_key, error, attempts, "cannot find an abandoned job");
+        }
+    }
+}
+
+/// Its runtime may end before it does, or the service may panic.
 impl Drop for Worker {
     fn drop(&mut self) {
         if self.ended {
@@ -158,34 +164,21 @@ impl Drop for Worker {
         }
         let mut queue = self.cancels.queue();
         queue.workers.end(self.id);
-        // The others take what is left.
-        if queue.workers.len() > 0 {
-            drop(queue);
-            self.cancels.worker_ended.notify_waiters();
+        if std::thread::panicking()
+            && !queue.is_empty()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            self.cancels.start_worker(queue, &self.service, &runtime);
             return;
         }
-        let left = std::mem::take(&mut queue.abandoned);
+        // The others take what is left.
+        let left = if queue.workers.len() > 0 { Vec::new() } else { queue.take() };
         drop(queue);
-        for abandoned in left {
-            if let Abandoned::Job(job_id, _) = abandoned {
-                self.cancels.count(&job_id, None);
-            }
+        for item in left {
+            // Counts it as failed.
+            drop(Work::new(Arc::clone(&self.cancels), item));
         }
-        self.cancels.worker_ended.notify_waiters();
-    }
-}
-
-/// Counts the outcome, also of a cancel that the runtime drops.
-struct CountOnDrop<'a> {
-    cancels: &'a Cancels,
-    job_id: &'a JobId,
-    outcome: Option<CancelOutcome>,
-}
-
-impl Drop for CountOnDrop<'_> {
-    fn drop(&mut self) {
-        self.cancels.count(self.job_id, self.outcome);
-        self.cancels.queue().active.retain(|active| active != self.job_id);
+        self.cancels.changed.notify_waiters();
     }
 }
 

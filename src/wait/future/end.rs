@@ -33,6 +33,7 @@ where
         // The daemon that has the job, which is another one if a clone finds the result stored.
         let daemon = this.submission.shared().daemon_id().or_else(|| this.shared.daemon_id().cloned());
         let result = result.with_daemon(daemon);
+        this.shared.wait_ended(this.submission.shared());
         let counters = &this.shared.counters;
         if by_poll(via) {
             counters.finished_by_poll.add();
@@ -76,6 +77,10 @@ where
         let error =
             if this.machine.is_by_id() { error } else { error.with_drop_policy(this.shared.drop_policy(submission)) };
         submission.update(|state| state.wait_failed(error.clone()));
+        // What the shutdown itself ends, it knows. What it has refused is not its own.
+        if failure != Failure::ShuttingDown {
+            this.shared.wait_ended(submission);
+        }
         error
     }
 

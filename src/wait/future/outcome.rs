@@ -29,8 +29,9 @@ where
             }
             Err(error) => {
                 let (unsent, now) = (error.is_safe_to_resubmit(), this.submission.shared().elapsed());
-                let sending = submission.update(|state| if unsent { state.unsent(now) } else { state.lost(now) });
+                // Before the clones wake up, since they may send.
                 this.shared.slow_down.refused(&error);
+                let sending = submission.update(|state| if unsent { state.unsent(now) } else { state.lost(now) });
                 let idempotency_key = submission.key().map(tracing::field::display);
                 tracing::debug!(
                     idempotency_key,
@@ -51,6 +52,15 @@ where
     pub(super) fn polled(mut self: Pin<&mut Self>, response: Result<JobStatus, Error>) -> (Event, Found) {
         let mut this = self.as_mut().project();
         *this.polls = this.polls.saturating_add(1);
+        if let Ok(status) = &response
+            && !this.submission.shared().read(|state| state.is_of_job(status))
+        {
+            let job_id = this.submission.shared().read(|state| state.job_id().cloned());
+            if let (Some(stream), Some(job_id)) = (this.step.stream(), job_id) {
+                stream.poll_job(job_id);
+            }
+            return (Event::Polled { terminal: false, prompted: true }, None);
+        }
         match response.map(JobResult::new) {
             Ok(Ok(result)) => {
                 this.shared.counters.polls.add();

@@ -15,6 +15,8 @@ pub(crate) enum Event {
     Claimed(SendState),
     /// It asked for the right to send again, and another wait had taken it.
     Overtaken,
+    /// The daemon has asked to send nothing, before the wait has sent what it has the right to send.
+    Paused,
     /// The daemon accepted the submission.
     Accepted,
     /// Sending failed. `Fresh`: it surely did not arrive. `Lost`: it may have. `Accepted`: an event has named the job meanwhile.
@@ -57,6 +59,8 @@ pub(crate) struct Facts {
     pub(crate) idempotency: bool,
     /// The job id is from an event, and no response has confirmed it.
     pub(crate) named_by_event: bool,
+    /// The daemon has asked to send no submissions now.
+    pub(crate) paused: bool,
     /// When the response to the submission was lost.
     pub(crate) lost_at: Option<Duration>,
 }
@@ -107,4 +111,17 @@ impl Fault {
         let permanent = error.is_auth() || error.is_rejected() || error.is_invalid();
         if permanent || matches!(error.kind(), Kind::TooLarge(_)) { Self::Permanent } else { Self::Transient }
     }
+}
+
+/// The time limits of a wait, beside its deadline.
+#[derive(Debug, Clone)]
+pub(crate) struct WaitLimits {
+    /// How long all polls may fail.
+    pub(crate) failure_budget: Duration,
+    /// How long after the submission the daemon may answer 404.
+    pub(crate) not_found_grace: Duration,
+    /// How long after a lost response an event may still name the job.
+    pub(crate) lost_response_window: Duration,
+    /// How long the final poll at the deadline may take.
+    pub(crate) final_poll_timeout: Duration,
 }

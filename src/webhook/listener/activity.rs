@@ -25,8 +25,8 @@ pub(super) struct Activity {
 enum Phase {
     /// Open for the next request, of which no byte has come.
     Idle { since: Instant },
-    /// The head of a request is coming. The first one of a connection counts from the accept.
-    Head { since: Instant },
+    /// The head of a request is awaited, of which bytes have come if it has `begun`. The first one of a connection counts from the accept.
+    Head { since: Instant, begun: bool },
     /// The request that began then is handled.
     Request { since: Instant },
     /// Its response is being written.
@@ -35,7 +35,7 @@ enum Phase {
 
 impl Activity {
     pub(super) fn new(place: Place, limits: ListenerLimits) -> Arc<Self> {
-        Arc::new(Self { phase: Mutex::new(Phase::Head { since: Instant::now() }), place, limits })
+        Arc::new(Self { phase: Mutex::new(Phase::Head { since: Instant::now(), begun: false }), place, limits })
     }
 
     /// Completes when the connection has to make room for another.
@@ -48,7 +48,7 @@ impl Activity {
         let limits = &self.limits;
         let (since, limit) = match *self.lock() {
             Phase::Idle { since } => (since, limits.idle_timeout),
-            Phase::Head { since } => (since, limits.header_timeout),
+            Phase::Head { since, .. } => (since, limits.header_timeout),
             // The receiver responds with 408 at the deadline. The rest is for a peer that does not read the response.
             Phase::Request { since } | Phase::Response { since } => {
                 (since, limits.request_timeout.saturating_add(RESPONSE_TIMEOUT))
@@ -62,11 +62,16 @@ impl Activity {
         matches!(*self.lock(), Phase::Request { .. } | Phase::Response { .. })
     }
 
+    /// Whether bytes of a head have come, and more are awaited.
+    pub(super) fn is_reading_head(&self) -> bool {
+        matches!(*self.lock(), Phase::Head { begun: true, .. })
+    }
+
     /// The head is complete. Returns when the whole request has to be.
     pub(super) fn request(&self) -> Option<Instant> {
         self.place.occupy();
         let mut phase = self.lock();
-        let (Phase::Idle { since } | Phase::Head { since } | Phase::Request { since } | Phase::Response { since }) =
+        let (Phase::Idle { since } | Phase::Head { since, .. } | Phase::Request { since } | Phase::Response { since }) =
             *phase;
         // A request that came with the one before has begun now.
         let since = if matches!(*phase, Phase::Head { .. }) { since } else { Instant::now() };
@@ -85,8 +90,10 @@ impl Activity {
     /// Bytes have come.
     fn read(&self) {
         let mut phase = self.lock();
-        if let Phase::Idle { .. } = *phase {
-            *phase = Phase::Head { since: Instant::now() };
+        match &mut *phase {
+            Phase::Idle { .. } => *phase = Phase::Head { since: Instant::now(), begun: true },
+            Phase::Head { begun, .. } => *begun = true,
+            Phase::Request { .. } | Phase::Response { .. } => {}
         }
     }
 

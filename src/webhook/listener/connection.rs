@@ -58,24 +58,26 @@ pub(super) async fn serve_connection<I>(
     );
     let mut evicted = pin!(activity.evicted());
     let mut stopped = pin!(stopped(stop));
-    let mut stopping = false;
+    let (mut stop_requested, mut closing) = (false, false);
     let mut timer = pin!(sleep_until(activity.deadline().unwrap_or_else(far_future)));
     let served = poll_fn(|cx| {
-        if !stopping && stopped.as_mut().poll(cx).is_ready() {
-            // Closes the connection if no byte of a request has arrived.
-            connection.as_mut().graceful_shutdown();
-            stopping = true;
-        }
-        if let Poll::Ready(served) = connection.as_mut().poll(cx) {
-            return Poll::Ready(Some(served));
-        }
-        if !stopping && evicted.as_mut().poll(cx).is_ready() {
-            if !activity.has_request() {
+        loop {
+            // Before the stop, since the bytes of a request may be in the socket.
+            if let Poll::Ready(served) = connection.as_mut().poll(cx) {
+                return Poll::Ready(Some(served));
+            }
+            stop_requested = stop_requested || stopped.as_mut().poll(cx).is_ready();
+            let is_evicted = !closing && evicted.as_mut().poll(cx).is_ready();
+            if is_evicted && !activity.has_request() {
                 return Poll::Ready(None);
             }
-            // Its head was complete at the moment of the eviction.
+            // After a stop, a request that has begun is completed. So is one whose head was complete at the moment of the eviction.
+            let closes = is_evicted || (stop_requested && !activity.is_reading_head());
+            if closing || !closes {
+                break;
+            }
             connection.as_mut().graceful_shutdown();
-            stopping = true;
+            closing = true;
         }
         poll_deadline(&activity, timer.as_mut(), cx).map(|()| None)
     });
@@ -85,7 +87,9 @@ pub(super) async fn serve_connection<I>(
         // There is no response that the peer could lose, or it does not read it.
         None => return,
     }
-    http1::lingering_close(io).await;
+    // It makes room like one that waits for a request.
+    let (mut linger, mut evicted) = (pin!(http1::lingering_close(io)), pin!(activity.evicted()));
+    poll_fn(|cx| if evicted.as_mut().poll(cx).is_ready() { Poll::Ready(()) } else { linger.as_mut().poll(cx) }).await;
 }
 
 /// The deadline changes with each request. The timer is set anew only if it would fire too late, or has fired too early.

@@ -162,3 +162,41 @@ async fn short_deadline_of_clone_does_not_end_retries() {
     daemon.next_get().await.respond_state("done");
     assert!(patient.await.unwrap().is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn retry_inside_obeys_the_pause_of_others() {
+    let (api, mut daemon) = ScriptedDaemon::new();
+    let wait = WaitLayer::new(api.clone()).layer(ServiceBuilder::new().retry(RetrySubmission::default()).service(api));
+    let waits = [(); 2].map(|()| tokio::spawn(bounded_paused(wait.clone().oneshot(request()))));
+    let (one, two) = (daemon.next_post().await, daemon.next_post().await);
+    two.refuse(429, 60);
+    daemon.settle().await;
+    one.refuse(429, 1);
+    daemon.quiet_for(millis(59_900)).await;
+    for _ in 0..2 {
+        assert!(daemon.next_post().await.at <= seconds(67));
+    }
+    waits.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+/// Waits that have the right to send and wait for a limit inside give it back.
+#[tokio::test(start_paused = true)]
+async fn waits_at_a_limit_inside_obey_the_pause() {
+    let (api, mut daemon) = ScriptedDaemon::new();
+    let wait = WaitLayer::new(api.clone()).layer(ServiceBuilder::new().concurrency_limit(1).service(api));
+    let waits: Vec<_> = (0..5).map(|_| tokio::spawn(bounded_paused(wait.clone().oneshot(request())))).collect();
+    let post = daemon.next_post().await;
+    daemon.settle().await;
+    post.refuse(429, 60);
+    daemon.quiet_for(millis(59_900)).await;
+    // The daemon is slow to refuse: the others queue at the limit.
+    let mut at = seconds(0);
+    for _ in 0..3 {
+        let post = daemon.next_post().await;
+        assert!(post.at >= at + seconds(60), "{:?} after {at:?}", post.at);
+        tokio::time::sleep(seconds(10)).await;
+        at = daemon.elapsed();
+        post.refuse(429, 60);
+    }
+    waits.iter().for_each(tokio::task::JoinHandle::abort);
+}

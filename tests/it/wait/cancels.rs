@@ -3,18 +3,18 @@
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
+use std::task::{Context, Poll};
 
-use foreman_client::wait::WebhookEndpoint;
-use foreman_client::{Api, DropPolicy, Notifier, WaitLayer};
+use foreman_client::api::Call;
+use foreman_client::{Api, DropPolicy, WaitLayer};
 use http::Method;
 use tokio::runtime::{Builder, Runtime};
 use tokio_test::task;
-use tower::{Layer as _, ServiceExt as _};
+use tower::{Layer as _, Service, ServiceExt as _};
 
 use crate::support::{
-    Exchange, MockWait, ReceivedRequest, ScriptedDaemon, bounded_paused, call_wait, cancelling_wait, function_http,
-    millis, request, seconds, spawn_wait,
+    Exchange, MockApi, MockWait, ReceivedRequest, ScriptedDaemon, bounded_paused, call_wait, cancelling_wait,
+    function_http, millis, request, seconds, spawn_wait,
 };
 
 /// Submits that many jobs and drops their waits.
@@ -121,18 +121,21 @@ async fn refused_cancels_share_a_pause_and_are_tried_again() {
         assert_eq!(cancels.len(), 16);
         cancels.into_iter().for_each(|cancel| cancel.refuse(status, 30));
         daemon.quiet_for(millis(29_900)).await;
-        let (mut times, mut cancelled) = (Vec::new(), 0);
-        while cancelled < 100 {
+        let (mut times, mut held) = (Vec::new(), Vec::new());
+        for _ in 0..16 {
             let cancel = daemon.next_cancel().await;
             times.push(cancel.at - start);
-            cancel.confirm_cancel();
-            cancelled += 1;
+            held.push(cancel);
         }
-        daemon.settle().await;
-        assert_counts(&wait, 100, 0);
         assert!(times.iter().all(|at| (seconds(30)..=seconds(33)).contains(at)), "{times:?}");
         times.dedup();
         assert!(times.len() >= 8, "the workers do not come back together: {times:?}");
+        held.into_iter().for_each(ReceivedRequest::confirm_cancel);
+        for _ in 16..100 {
+            daemon.next_cancel().await.confirm_cancel();
+        }
+        daemon.settle().await;
+        assert_counts(&wait, 100, 0);
     }
 }
 
@@ -175,95 +178,6 @@ async fn failing_cancel_is_tried_six_times_with_backoff() {
         assert_counts(&wait, 0, 1);
         daemon.quiet_for(seconds(600)).await;
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn refused_resend_of_abandoned_submission_is_tried_again() {
-    let (api, mut daemon) = ScriptedDaemon::new();
-    let layer = WaitLayer::builder(api.clone()).assume_idempotency().on_drop(DropPolicy::Cancel, api.clone());
-    let wait = layer.build().unwrap().layer(api);
-    let waiting = spawn_wait(&wait, &request());
-    let post = daemon.next_post().await;
-    waiting.abort();
-    let refused = daemon.next_post().await;
-    let at = refused.at;
-    refused.refuse(429, 30);
-    // New jobs obey it too.
-    daemon.settle().await;
-    let error = spawn_wait(&wait, &request().with_deadline(seconds(10))).await.unwrap().unwrap_err();
-    assert!(error.is_overloaded() && error.is_safe_to_resubmit(), "{error:?}");
-    let again = daemon.next_post().await;
-    assert!((seconds(30)..=seconds(33)).contains(&(again.at - at)), "{:?}", again.at);
-    assert_eq!(again.headers, post.headers);
-    again.reset();
-    let again = daemon.next_post().await;
-    assert_eq!(again.headers, post.headers);
-    again.accept_with_key("7");
-    let cancel = daemon.next_cancel().await;
-    assert_eq!(cancel.job(), "7");
-    cancel.confirm_cancel();
-    daemon.settle().await;
-    assert_eq!(wait.stats().cancelled, 1);
-}
-
-/// The response is lost before the wait is dropped. The last holder is the wait, or a clone of the request.
-#[tokio::test(start_paused = true)]
-async fn submission_with_lost_response_is_cancelled_at_a_daemon_with_keys() {
-    for (keys, webhooks, held) in
-        [(true, true, false), (true, false, false), (true, false, true), (true, true, true), (false, false, true)]
-    {
-        let (api, mut daemon) = ScriptedDaemon::new();
-        let mut layer = WaitLayer::builder(api.clone()).on_drop(DropPolicy::Cancel, api.clone());
-        if keys {
-            layer = layer.assume_idempotency();
-        }
-        if webhooks {
-            layer = layer.webhooks(WebhookEndpoint::new(Notifier::new(), "http://here.test/events/").unwrap());
-        }
-        let wait = layer.build().unwrap().layer(api);
-        let request = request();
-        let waiting = spawn_wait(&wait, &request);
-        let request = held.then_some(request);
-        let post = daemon.next_post().await;
-        let (headers, body) = (post.headers.clone(), post.body.clone());
-        post.reset();
-        daemon.settle().await;
-        // Without webhooks it has ended by itself.
-        assert_ne!(waiting.is_finished(), webhooks);
-        waiting.abort();
-        if let Some(request) = request {
-            daemon.quiet_for(seconds(1)).await;
-            assert_counts(&wait, 0, 0);
-            drop(request);
-        }
-        if keys {
-            let again = daemon.next_post().await;
-            assert_eq!((&again.headers, &again.body), (&headers, &body));
-            again.accept_with_key("7");
-            let cancel = daemon.next().await;
-            assert_eq!((&cancel.method, cancel.uri.path()), (&Method::DELETE, "/jobs/7"));
-            cancel.confirm_cancel();
-        }
-        daemon.quiet_for(seconds(100)).await;
-        assert_counts(&wait, u64::from(keys), u64::from(!keys));
-    }
-}
-
-/// The resend is lost too, each time. It ends.
-#[tokio::test(start_paused = true)]
-async fn submission_that_is_not_found_counts_as_failed() {
-    let (api, mut daemon) = ScriptedDaemon::new();
-    let layer = WaitLayer::builder(api.clone()).assume_idempotency().on_drop(DropPolicy::Cancel, api.clone());
-    let wait = layer.build().unwrap().layer(api);
-    let waiting = spawn_wait(&wait, &request());
-    daemon.next_post().await.reset();
-    assert!(waiting.await.unwrap().unwrap_err().is_maybe_submitted());
-    for _ in 0..6 {
-        assert_counts(&wait, 0, 0);
-        daemon.next_post().await.reset();
-    }
-    daemon.quiet_for(seconds(600)).await;
-    assert_counts(&wait, 0, 1);
 }
 
 fn idle_runtime() -> Runtime {
@@ -353,4 +267,69 @@ fn shutdown_cancels_what_an_idle_runtime_left() {
         assert_eq!(shutdown.await.unwrap(), []);
     });
     assert_counts(&wait, 1, 0);
+}
+
+/// 16 are as many as there are workers.
+#[tokio::test(start_paused = true)]
+async fn panics_of_the_service_lose_no_other_cancel() {
+    let (api, mut daemon) = ScriptedDaemon::new();
+    let panics = Arc::new(AtomicUsize::new(16));
+    let layer = WaitLayer::builder(api.clone()).on_drop(DropPolicy::Cancel, Panicking { api: api.clone(), panics });
+    let wait = layer.build().unwrap().layer(api);
+    abandon(&wait, &mut daemon, 40).await;
+    for _ in 0..24 {
+        daemon.next_cancel().await.confirm_cancel();
+    }
+    daemon.settle().await;
+    assert_counts(&wait, 24, 16);
+}
+
+/// The first cancels panic.
+#[derive(Clone)]
+struct Panicking {
+    api: MockApi,
+    panics: Arc<AtomicUsize>,
+}
+
+impl<C: Call> Service<C> for Panicking
+where
+    MockApi: Service<C>,
+{
+    type Response = <MockApi as Service<C>>::Response;
+    type Error = <MockApi as Service<C>>::Error;
+    type Future = <MockApi as Service<C>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.api.poll_ready(cx)
+    }
+
+    fn call(&mut self, call: C) -> Self::Future {
+        let panics = self.panics.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
+        assert!(!panics, "a panic of the test");
+        self.api.call(call)
+    }
+}
+
+/// tokio's timers panic there.
+#[test]
+fn runtime_without_time_counts_the_cancel_as_failed() {
+    let idle = idle_runtime();
+    let (wait, waiting) = idle.block_on(async {
+        let (wait, mut daemon) = cancelling_wait();
+        let mut waiting = task::spawn(call_wait(&wait, request()).await);
+        assert!(waiting.poll().is_pending());
+        daemon.next_post().await.accept("7");
+        assert!(waiting.poll().is_pending());
+        (wait, waiting)
+    });
+    Builder::new_current_thread().build().unwrap().block_on(async {
+        drop(waiting);
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+    });
+    assert_counts(&wait, 0, 1);
+    // It does not wait for a cancel that will not be made.
+    let left = idle.block_on(bounded_paused(wait.shutdown(seconds(0))));
+    assert_eq!(left, []);
 }

@@ -2,10 +2,13 @@
 
 use std::task::Poll;
 
+use foreman_client::WaitLayer;
+use foreman_client::retry::RetrySubmission;
 use http::Response;
 use tokio_test::task;
+use tower::{Layer as _, Service as _, ServiceBuilder, ServiceExt as _};
 
-use crate::support::{call_wait, polling_wait, request, seconds, spawn_wait};
+use crate::support::{ScriptedDaemon, call_wait, polling_wait, request, seconds, spawn_wait};
 
 #[tokio::test(start_paused = true)]
 async fn job_is_polled_once_more_however_late_the_wait_is() {
@@ -57,5 +60,22 @@ async fn nothing_is_sent_after_the_deadline() {
     daemon.allow(10);
     let Poll::Ready(Err(error)) = waiting.poll() else { panic!("still pending") };
     assert!(error.is_safe_to_resubmit() && !error.may_be_running(), "{error:?}");
+    daemon.quiet_for(seconds(100)).await;
+}
+
+/// A retry policy inside pauses, and the caller comes back after the deadline.
+#[tokio::test(start_paused = true)]
+async fn retry_inside_sends_nothing_after_the_deadline() {
+    let (api, mut daemon) = ScriptedDaemon::new();
+    let retry = ServiceBuilder::new().retry(RetrySubmission::default()).service(api.clone());
+    let mut wait = WaitLayer::new(api).layer(retry);
+    let request = request().with_deadline(seconds(10));
+    let mut waiting = task::spawn(wait.ready().await.unwrap().call(request));
+    assert!(waiting.poll().is_pending());
+    daemon.next_post().await.respond(429, "");
+    assert!(waiting.poll().is_pending());
+    tokio::time::sleep(seconds(20)).await;
+    let Poll::Ready(Err(error)) = waiting.poll() else { panic!("still pending") };
+    assert!(error.is_overloaded() && error.is_safe_to_resubmit() && !error.may_be_running(), "{error:?}");
     daemon.quiet_for(seconds(100)).await;
 }

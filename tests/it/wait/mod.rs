@@ -3,6 +3,7 @@
 mod back_pressure;
 mod cancels;
 mod clones;
+mod confirmations;
 mod daemons;
 mod deadline;
 mod events;
@@ -12,6 +13,7 @@ mod intervals;
 mod keys;
 mod late;
 mod layers;
+mod lost_cancels;
 mod lost_responses;
 mod missed_events;
 mod polling;

@@ -179,3 +179,21 @@ async fn spawned_call_is_not_surely_unsent() {
     assert!(error.may_be_running() && !error.is_safe_to_resubmit(), "{error:?}");
     daemon.next_post().await.accept("7");
 }
+
+/// A layer below has started a second wait in a task of its own, which submits after the first was refused.
+#[tokio::test(start_paused = true)]
+async fn refusal_is_not_surely_unsent_while_a_sibling_waits() {
+    let (wait, mut daemon) = polling_wait();
+    let doubled = service_fn(move |request: SubmitRequest| {
+        drop(tokio::spawn(wait.clone().oneshot(request.clone())));
+        wait.clone().oneshot(request)
+    });
+    let jobs = ServiceBuilder::new().layer(JobErrorsLayer::new()).service(doubled);
+    let called = tokio::spawn(jobs.oneshot(request()));
+    let post = daemon.next_post().await;
+    daemon.settle().await;
+    post.respond(429, "");
+    let error = called.await.unwrap().unwrap_err();
+    assert!(error.may_be_running() && !error.is_safe_to_resubmit(), "{error:?}");
+    daemon.next_post().await.accept("7");
+}

@@ -3,10 +3,11 @@
 use foreman_client::{DropPolicy, SubmitRequest};
 use http::Method;
 use tokio_test::task;
+use tower::ServiceExt as _;
 
 use crate::support::{
-    WebhookHarness, bounded_paused, call_wait, cancelling_wait, job_id, polling_wait, polling_wait_with, request,
-    seconds, spawn_attach, spawn_wait,
+    WebhookHarness, bounded_paused, call_wait, cancelling_wait, job_id, millis, polling_wait, polling_wait_with,
+    request, seconds, spawn_attach, spawn_wait,
 };
 
 fn detached_request() -> SubmitRequest {
@@ -205,4 +206,63 @@ async fn shutdown_without_waits_is_immediate() {
     let (wait, daemon) = polling_wait_with(|layer| layer);
     assert_eq!(bounded_paused(wait.shutdown(seconds(60))).await, []);
     assert_eq!(daemon.elapsed(), seconds(0));
+}
+
+/// A job that goes on has nobody left, whatever ended its wait.
+#[tokio::test(start_paused = true)]
+async fn shutdown_returns_jobs_whose_waits_ended_in_the_grace() {
+    for dropped in [true, false] {
+        let (wait, mut daemon) = polling_wait();
+        let request = request().with_deadline((!dropped).then_some(seconds(2)));
+        let waiting = spawn_wait(&wait, &request);
+        let request = (!dropped).then_some(request);
+        daemon.next_post().await.accept("7");
+        daemon.next_get().await.respond_state("running");
+        let done = spawn_wait(&wait, &crate::support::request());
+        daemon.next_post().await.accept("8");
+        daemon.settle().await;
+        let shutdown = tokio::spawn({
+            let wait = wait.clone();
+            bounded_paused(async move { wait.shutdown(seconds(10)).await })
+        });
+        daemon.settle().await;
+        if dropped {
+            waiting.abort();
+        }
+        while !done.is_finished() || !(dropped || waiting.is_finished()) {
+            let poll = daemon.next_get().await;
+            let state = if poll.job() == "8" { "done" } else { "running" };
+            poll.respond_state(state);
+            daemon.settle().await;
+        }
+        let left = shutdown.await.unwrap();
+        assert_eq!(left.iter().map(AsRef::<str>::as_ref).collect::<Vec<_>>(), ["7"], "dropped: {dropped}");
+        drop(request);
+    }
+}
+
+/// Its callers drop the requests a moment after their waits have ended.
+#[tokio::test(start_paused = true)]
+async fn shutdown_waits_for_callers_to_drop_jobs_that_are_to_be_cancelled() {
+    let (wait, mut daemon) = cancelling_wait();
+    let request = request();
+    let waiting = tokio::spawn({
+        let wait = wait.clone();
+        async move {
+            let error = wait.oneshot(request.clone()).await.unwrap_err();
+            tokio::time::sleep(millis(500)).await;
+            drop(request);
+            error
+        }
+    });
+    daemon.next_post().await.accept("7");
+    daemon.next_get().await.respond_state("running");
+    let shutdown = tokio::spawn({
+        let wait = wait.clone();
+        bounded_paused(async move { wait.shutdown(seconds(0)).await })
+    });
+    daemon.next_cancel().await.confirm_cancel();
+    assert_eq!(shutdown.await.unwrap(), []);
+    assert!(waiting.await.unwrap().is_shutting_down());
+    assert_eq!((wait.stats().cancelled, daemon.elapsed()), (1, millis(500)));
 }

@@ -253,3 +253,77 @@ async fn requests_past_drain_timeout_are_aborted() {
         assert_eq!(read_to_end(&mut peer).await, "");
     }
 }
+
+/// A request of which bytes have come is completed, also if they are still in the socket.
+#[tokio::test(start_paused = true)]
+async fn stop_completes_requests_that_have_begun() {
+    let job = RegisteredJob::new();
+    let event = job.persistent_event();
+    for (first, part) in [(true, 60), (false, 60), (true, event.len()), (false, event.len())] {
+        for unread in [true, false] {
+            let (mut peer, served, stop) = connect(&job, 4096);
+            if !first {
+                peer.write_all(event.as_bytes()).await.unwrap();
+                assert_status(&read_head(&mut peer).await, 204);
+            }
+            let (head, rest) = event.split_at(part);
+            peer.write_all(head.as_bytes()).await.unwrap();
+            if !unread {
+                tokio::time::sleep(SECONDS(1)).await;
+            }
+            stop.send_replace(true);
+            tokio::time::sleep(SECONDS(1)).await;
+            peer.write_all(rest.as_bytes()).await.unwrap_or_default();
+            assert_status(&read_to_end(&mut peer).await, 204);
+            drop(peer);
+            served.await.unwrap();
+        }
+    }
+}
+
+/// It waits for its peer to close, and nothing else.
+#[tokio::test(start_paused = true)]
+async fn lingering_connections_make_room() {
+    let job = RegisteredJob::new();
+    let limits = ListenerLimits { max_connections: 50, ..ListenerLimits::default() };
+    let mut script = Vec::new();
+    let mut peers = Vec::new();
+    for _ in 0..51 {
+        let (peer, theirs) = duplex(4096);
+        peers.push(peer);
+        script.push(Ok(theirs));
+    }
+    let mut last = peers.pop().unwrap();
+    for peer in &mut peers {
+        peer.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    }
+    let last_accepted = script.pop();
+    let (connections, accepted) = tokio::sync::mpsc::unbounded_channel();
+    script.into_iter().for_each(|io: io::Result<DuplexStream>| connections.send(io.unwrap()).unwrap());
+    let (_stop, stopping) = watch::channel(false);
+    tokio::spawn(accept_loop(Channel(accepted), job.receiver(), limits, stopping));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    for peer in &mut peers {
+        assert_status(&read_head(peer).await, 405);
+    }
+    let before = tokio::time::Instant::now();
+    connections.send(last_accepted.unwrap().unwrap()).unwrap();
+    last.write_all(job.event().as_bytes()).await.unwrap();
+    assert_status(&read_to_end(&mut last).await, 204);
+    assert_eq!(before.elapsed(), Duration::ZERO);
+}
+
+/// Accepts the connections that are sent to it.
+struct Channel(tokio::sync::mpsc::UnboundedReceiver<DuplexStream>);
+
+impl Accept for Channel {
+    type Io = DuplexStream;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<DuplexStream>> {
+        self.0.poll_recv(cx).map(|io| io.ok_or_else(|| io::Error::other("no more connections")))
+    }
+
+    fn refuse(io: DuplexStream) {
+        Script::refuse(io);
+    }
+}
