@@ -1,4 +1,4 @@
-//! Policies for [`tower::retry`], one for each side of a wait: [`RetrySubmission`] inside, [`Reattach`] outside.
+//! Policies for tower's `retry`, one for each side of a wait: [`RetrySubmission`] inside, [`Reattach`] outside.
 //!
 //! # Why not a plain retry?
 //!

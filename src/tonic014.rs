@@ -51,7 +51,7 @@
 //!
 //! let mut metadata = MetadataMap::new();
 //! metadata.insert("grpc-timeout", "10S".parse().unwrap());
-//! assert_eq!(deadline(&metadata).unwrap_or(MAX).min(MAX).as_secs(), 9);
+//! assert_eq!(deadline(&metadata).unwrap_or(MAX).min(MAX).as_secs(), 8);
 //! assert_eq!(deadline(&MetadataMap::new()).unwrap_or(MAX).min(MAX), MAX);
 //! ```
 //!
@@ -115,14 +115,14 @@ use tonic::metadata::MetadataMap;
 pub use crate::error::grpc::{IDEMPOTENCY_KEY, JOB_ID, LAST_STATE, MAY_BE_RUNNING, PUSHBACK};
 
 /// The margin for the response is the caller's timeout divided by this, up to [`MAX_MARGIN`].
-const MARGIN_DIVISOR: u32 = 10;
+const MARGIN_DIVISOR: u32 = 5;
 
-const MAX_MARGIN: Duration = Duration::from_secs(1);
+const MAX_MARGIN: Duration = Duration::from_secs(2);
 
 /// Returns the deadline for a wait, from the timeout of the caller.
 ///
-/// The result is the value of `grpc-timeout` less a margin, and at least 1 ms. The margin is a tenth of the timeout, at
-/// most 1 s. It is the time for the response to reach the caller.
+/// The result is the value of `grpc-timeout` less a margin, and at least 1 ms. The margin is a fifth of the timeout, at
+/// most 2 s. It is the time for the last poll, and for the response to reach the caller.
 ///
 /// Returns `None` if the header is missing, or is not one to eight digits and a unit (`H`, `M`, `S`, `m`, `u` or `n`),
 /// which is the format that [gRPC over HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md) defines.
@@ -179,14 +179,14 @@ mod tests {
     }
 
     #[test]
-    fn margin_is_a_tenth_up_to_one_second() {
+    fn margin_is_a_fifth_up_to_two_seconds() {
         let deadline_of = |value: &'static str| {
             let mut metadata = MetadataMap::new();
             metadata.insert("grpc-timeout", value.parse().unwrap());
             deadline(&metadata)
         };
-        assert_eq!(deadline_of("1S"), Some(Duration::from_millis(900)));
-        assert_eq!(deadline_of("1M"), Some(Duration::from_secs(59)));
+        assert_eq!(deadline_of("1S"), Some(Duration::from_millis(800)));
+        assert_eq!(deadline_of("1M"), Some(Duration::from_secs(58)));
         assert_eq!(deadline_of("0S"), Some(Duration::from_millis(1)));
         assert_eq!(deadline(&MetadataMap::new()), None);
     }

@@ -18,7 +18,7 @@
 //! - **It ends.** Polls are the authority, and webhooks make the wait fast. The submission is registered for webhooks before it is sent,
 //!   and polled slowly while webhooks work. [`shutdown`](Wait::shutdown) ends all waits of a service.
 //! - **It submits once.** Clones of one [`SubmitRequest`](crate::SubmitRequest) are one submission. What may have arrived is sent again
-//!   only to a daemon that supports idempotency keys, and with webhooks only after an event had time to name the job
+//!   only to a daemon that supports idempotency keys. At another one, an event has time to name the job
 //!   ([`lost_response_window`](WaitLayerBuilder::lost_response_window)).
 //! - **The job id is never lost.** Every error of a wait has it once a response or an event named it, and
 //!   [`SubmitRequest::submission`](crate::SubmitRequest::submission) is a handle that returns it as soon as it is known.

@@ -25,6 +25,7 @@ pub struct ClientBuilder {
     on_drop: DropPolicy,
     retry: RetrySubmission,
     lost_response_window: Option<Duration>,
+    final_poll_timeout: Option<Duration>,
     failure_budget: Option<Duration>,
     poll_policy: Result<PollPolicy, Error>,
     request_timeout: Option<Duration>,
@@ -46,6 +47,7 @@ impl ClientBuilder {
             on_drop: DropPolicy::Detach,
             retry: RetrySubmission::default(),
             lost_response_window: None,
+            final_poll_timeout: None,
             failure_budget: None,
             poll_policy: Ok(PollPolicy::default()),
             request_timeout: None,
@@ -134,8 +136,16 @@ impl ClientBuilder {
         self
     }
 
-    /// How long a wait with webhooks gives an event to name the job after the response to the submission was lost; 10 s unless set.
-    /// After that it resends the submission to a daemon that supports idempotency keys, and fails otherwise.
+    /// The timeout of the final poll at the deadline. Unless set, it is a tenth of the deadline, at least 100 ms and at most 1 s: by so much a
+    /// wait may end after its deadline.
+    pub fn final_poll_timeout(mut self, limit: Duration) -> Self {
+        self.final_poll_timeout = Some(limit);
+        self
+    }
+
+    /// How long a wait with webhooks gives an event to name the job after the response to the submission was lost; 10 s unless set. After
+    /// that it fails, unless the daemon supports idempotency keys. To such a daemon the submission is sent again, up to three times: after
+    /// 250 ms, 2 s and this window, each up to half longer.
     pub fn lost_response_window(mut self, window: Duration) -> Self {
         self.lost_response_window = Some(window);
         self
@@ -307,6 +317,9 @@ impl ClientBuilder {
         }
         if let Some(window) = self.lost_response_window {
             waits = waits.lost_response_window(window);
+        }
+        if let Some(limit) = self.final_poll_timeout {
+            waits = waits.final_poll_timeout(limit);
         }
         if let Some(budget) = self.failure_budget {
             waits = waits.failure_budget(budget);

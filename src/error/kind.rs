@@ -48,7 +48,7 @@ pub(crate) enum Kind {
     ShuttingDown,
     /// The last wait is gone, and no job id is known.
     Abandoned,
-    /// No response to the submission, and no event that names its job.
+    /// The submission may have arrived. No response and no event names its job.
     Lost,
     /// The submission belongs to another daemon, which may have it.
     OtherDaemon,

@@ -275,7 +275,7 @@ impl fmt::Display for Error {
             Kind::SlowDown(pause) => write!(f, "daemon asked to retry after {pause:?}, which is after the deadline")?,
             Kind::ShuttingDown => f.write_str("shutting down")?,
             Kind::Abandoned => f.write_str("the last wait on the submission is gone")?,
-            Kind::Lost => f.write_str("no response to the submission; the job may be running")?,
+            Kind::Lost => f.write_str("the outcome of the submission is not known; a job may be running")?,
             Kind::OtherDaemon => f.write_str("submission belongs to another daemon")?,
             Kind::Failed(reason) => write!(f, "job failed: {reason}")?,
             Kind::Service => f.write_str("a service in the stack failed")?,

@@ -126,7 +126,7 @@ impl Error {
         match &self.0.kind {
             Kind::Connect | Kind::Transport | Kind::RequestTimeout(_) | Kind::Overloaded | Kind::Capacity(_) => true,
             Kind::SlowDown(_) => true,
-            Kind::Response(_) | Kind::Lost => true,
+            Kind::Response(_) => true,
             Kind::Status { status, .. } => status.is_server_error() || matches!(status.as_u16(), 408 | 409 | 425 | 429),
             Kind::Invalid { .. }
             | Kind::Deadline(_)
@@ -134,6 +134,8 @@ impl Error {
             | Kind::Unsupported { .. }
             | Kind::Bind(_)
             | Kind::OtherDaemon
+            // All that may be tried was tried.
+            | Kind::Lost
             | Kind::ShuttingDown
             | Kind::Abandoned
             | Kind::Failed(_)

@@ -44,7 +44,7 @@ impl<P> WaitLayer<P> {
             failure_budget: Duration::from_secs(120),
             not_found_grace: Duration::from_secs(5),
             lost_response_window: Duration::from_secs(10),
-            final_poll_timeout: Duration::from_secs(5),
+            final_poll_timeout: None,
         };
         let settings = Settings {
             daemon: None,
@@ -160,16 +160,18 @@ impl<P> WaitLayerBuilder<P> {
         self
     }
 
-    /// How long a wait with webhooks gives an event to name the job after the response to the submission was lost; 10 s unless set.
-    /// After that it resends the submission to a daemon that supports idempotency keys, and fails otherwise.
+    /// How long a wait with webhooks gives an event to name the job after the response to the submission was lost; 10 s unless set. After
+    /// that it fails, unless the daemon supports idempotency keys. To such a daemon the submission is sent again, up to three times: after
+    /// 250 ms, 2 s and this window, each up to half longer.
     pub fn lost_response_window(mut self, window: Duration) -> Self {
         self.settings.limits.lost_response_window = window;
         self
     }
 
-    /// The timeout of the final poll at the deadline, counted from that poll; 5 s unless set.
+    /// The timeout of the final poll at the deadline, counted from that poll. Unless set, it is a tenth of the deadline, at least 100 ms and at
+    /// most 1 s: by so much a wait may end after its deadline.
     pub fn final_poll_timeout(mut self, limit: Duration) -> Self {
-        self.settings.limits.final_poll_timeout = limit;
+        self.settings.limits.final_poll_timeout = Some(limit);
         self
     }
 

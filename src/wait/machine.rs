@@ -26,6 +26,12 @@ pub(crate) use self::vocabulary::{Action, Event, Facts, Failure, Fault, WaitLimi
 /// How often one wait sends again what may have arrived, to a daemon that supports idempotency keys.
 const RESENDS: u8 = 3;
 
+/// The pauses before the first resends. Those after them are the window of a lost response.
+const RESEND_AFTER: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(2)];
+
+/// The shortest and the longest final poll unless set. In between it is a tenth of the deadline.
+const FINAL_POLL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+
 /// How long the response to the submission may take after a signed event has come with a result. Then a poll decides instead.
 const CONFIRMATION: Duration = Duration::from_secs(2);
 
@@ -48,6 +54,8 @@ pub(crate) struct Machine {
     /// This wait has sent the submission.
     sent: bool,
     resends: u8,
+    /// Varies the pauses before resends.
+    jitter: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +92,7 @@ impl Machine {
             prompted: false,
             sent: false,
             resends: 0,
+            jitter: fastrand::u8(..),
         }
     }
 
@@ -325,13 +334,25 @@ impl Machine {
 
     /// The time of the final poll counts from its start: a caller may have been busy elsewhere at the deadline.
     fn poll_finally(&mut self, now: Duration, limits: &WaitLimits) -> Action {
-        self.phase = Phase::FinalPoll { until: now.saturating_add(limits.final_poll_timeout) };
+        self.phase = Phase::FinalPoll { until: now.saturating_add(self.final_poll_timeout(limits)) };
         Action::PollFinally
     }
 
-    /// The window counts from the loss, which another wait may have seen.
+    pub(crate) fn final_poll_timeout(&self, limits: &WaitLimits) -> Duration {
+        let (shortest, longest) = FINAL_POLL;
+        let by_deadline = || (self.deadline.get().unwrap_or_default() / 10).clamp(shortest, longest);
+        limits.final_poll_timeout.unwrap_or_else(by_deadline)
+    }
+
+    /// The window counts from the loss, which another wait may have seen. Without idempotency keys an event is all that can name the job.
+    /// With them the window is a backoff, varied so that submissions that a restart has cut do not come back together.
     fn lose(&mut self, now: Duration, facts: Facts, limits: &WaitLimits) -> Action {
-        let until = facts.lost_at.unwrap_or(now).saturating_add(limits.lost_response_window);
+        let window = match RESEND_AFTER.get(usize::from(self.resends)) {
+            Some(pause) if facts.idempotency => limits.lost_response_window.min(*pause),
+            _ => limits.lost_response_window,
+        };
+        let window = if facts.idempotency { window.mul_f64(1.0 + f64::from(self.jitter) / 512.0) } else { window };
+        let until = facts.lost_at.unwrap_or(now).saturating_add(window);
         if now >= until {
             return self.resend(facts);
         }

@@ -193,10 +193,6 @@ where
         this.state.set(State::Due(Turn::Prompt));
     }
 
-    pub(crate) fn is_in_flight(&self) -> bool {
-        matches!(self.state, State::InFlight(_))
-    }
-
     /// Drops the poll in flight and polls now, without asking the daemon to hold the response.
     pub(crate) fn poll_afresh(self: Pin<&mut Self>) {
         let mut this = self.project();
@@ -293,6 +289,10 @@ where
 }
 
 impl<P: Service<GetJob>> PollStream<P> {
+    pub(crate) fn is_in_flight(&self) -> bool {
+        matches!(self.state, State::InFlight(_))
+    }
+
     /// Stores what the response shows of the state and of long polls, and decides what it means for the pause after it.
     ///
     /// A long poll that returns a new state sooner than 250 ms is followed at once, so that the states of a quick job come as

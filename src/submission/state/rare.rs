@@ -17,6 +17,8 @@ pub(super) struct Rare {
     pub(super) lost_at: Duration,
     /// The daemon that an `Api` inside the wait sends to, if it is not the one of the wait.
     pub(super) sent_to: Option<DaemonId>,
+    /// Why the response to the submission was lost.
+    pub(super) loss: Option<Error>,
     /// When a renewed submission began.
     pub(super) began_at: Duration,
     /// The failed job runs again as this submission.

@@ -60,6 +60,16 @@ impl SubmissionState {
         self.rare.as_ref()?.renewed.as_ref()
     }
 
+    /// The response to the submission was lost, for this reason.
+    pub(crate) fn explain_loss(&mut self, error: &Error) {
+        self.rare().loss = Some(error.clone());
+    }
+
+    /// Why the response to the submission was lost, if a wait has seen it.
+    pub(crate) fn loss(&self) -> Option<&Error> {
+        self.rare.as_ref()?.loss.as_ref()
+    }
+
     /// Why the last wait failed.
     pub(in crate::submission) fn failure(&self) -> Option<&Error> {
         self.rare.as_ref()?.failure.as_ref()

@@ -58,7 +58,16 @@ where
         let submission = this.submission.shared();
         let (fresh, job_id, last_state) =
             submission.read(|state| (state.is_fresh(), state.job_id().cloned(), state.last_state().cloned()));
-        let error = match refusal.or(this.last_error.take()) {
+        let last_error = refusal.or(this.last_error.take()).or_else(|| match failure {
+            Failure::Lost => submission.read(|state| state.loss().cloned()),
+            Failure::Deadline if matches!(&*this.step, Step::Polling { stream } if stream.is_in_flight()) => {
+                let timeout = this.machine.final_poll_timeout(&this.shared.limits);
+                Some(Error::new(Kind::RequestTimeout(Some(timeout))))
+            }
+            Failure::Deadline if !fresh && job_id.is_none() => Some(Error::new(Kind::Lost)),
+            _ => None,
+        });
+        let error = match last_error {
             Some(error) if matches!(failure, Failure::Submission | Failure::Poll) => error,
             // A deadline does not hide why nothing was accepted.
             Some(error) if failure == Failure::Deadline && fresh => error,
@@ -70,8 +79,8 @@ where
         let unsent = submission.read(SubmissionState::is_fresh);
         let error = if unsent { error.surely_unsent() } else { error.may_have_arrived() };
         let error = error.with_job(job_id, submission.key().cloned(), last_state).with_daemon(submission.daemon());
-        let error =
-            if *this.polls > 0 { error.with_waited(this.submission.shared().elapsed(), *this.polls) } else { error };
+        let waited = *this.polls > 0 || failure == Failure::Deadline;
+        let error = if waited { error.with_waited(submission.elapsed(), *this.polls) } else { error };
         let deadline = this.machine.deadline();
         let error = error.with_expiry(deadline.and_then(|deadline| submission.first_call().checked_add(deadline)));
         let error =

@@ -41,6 +41,7 @@ where
                 );
                 if sending != SendState::Fresh {
                     this.shared.counters.lost_responses.add();
+                    submission.update(|state| state.explain_loss(&error));
                 }
                 *this.last_error = Some(if sending == SendState::Fresh { error } else { error.may_have_arrived() });
                 Event::SendFailed(sending)

@@ -11,7 +11,7 @@ const LIMITS: WaitLimits = WaitLimits {
     failure_budget: Duration::from_secs(120),
     not_found_grace: Duration::from_secs(5),
     lost_response_window: Duration::from_secs(10),
-    final_poll_timeout: Duration::from_secs(5),
+    final_poll_timeout: Some(Duration::from_secs(5)),
 };
 const DEADLINE: Option<Duration> = Some(Duration::from_secs(1_000));
 const WEBHOOKS: Facts =
@@ -145,19 +145,19 @@ fn shutdown_ends_every_phase_and_no_result() {
 
 #[test]
 fn window_of_a_lost_response_counts_from_the_loss() {
-    let lost_at = |second| Facts { lost_at: Some(Duration::from_secs(second)), ..WEBHOOKS_AND_KEYS };
+    let lost_at = |second| Facts { lost_at: Some(Duration::from_secs(second)), ..WEBHOOKS };
     row(
         "a clone has what is left",
         lost_at(3),
-        false,
+        true,
         &[
             (8, Claimed(SendState::Lost), Wait),
             (12, Elapsed, Wait),
             (13, Elapsed, Wait),
-            (13, Claimed(SendState::Lost), Resend),
+            (13, Claimed(SendState::Lost), Fail(Failure::Lost)),
         ],
     );
-    row("or nothing", lost_at(3), false, &[(13, Claimed(SendState::Lost), Resend)]);
+    row("or nothing", lost_at(3), true, &[(13, Claimed(SendState::Lost), Fail(Failure::Lost))]);
 }
 
 #[test]

@@ -122,6 +122,6 @@ pub(crate) struct WaitLimits {
     pub(crate) not_found_grace: Duration,
     /// How long after a lost response an event may still name the job.
     pub(crate) lost_response_window: Duration,
-    /// How long the final poll at the deadline may take.
-    pub(crate) final_poll_timeout: Duration,
+    /// How long the final poll at the deadline may take. `None`: by the deadline.
+    pub(crate) final_poll_timeout: Option<Duration>,
 }

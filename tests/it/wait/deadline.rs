@@ -86,7 +86,7 @@ async fn final_poll_times_out() {
     let _last = daemon.next_get().await;
     let error = waiting.await.unwrap().unwrap_err();
     assert!(error.is_deadline());
-    assert_eq!((daemon.elapsed(), error.elapsed()), (seconds(15), Some(seconds(15))));
+    assert_eq!((daemon.elapsed(), error.elapsed()), (seconds(11), Some(seconds(11))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -103,7 +103,8 @@ async fn failed_final_poll_is_the_cause() {
 
 #[tokio::test(start_paused = true)]
 async fn event_during_final_poll_completes_wait() {
-    let mut harness = WebhookHarness::new(Notifier::new(), true, ten_seconds);
+    let final_poll = |layer: WaitLayerBuilder<MockApi>| ten_seconds(layer).final_poll_timeout(seconds(5));
+    let mut harness = WebhookHarness::new(Notifier::new(), true, final_poll);
     let waiting = spawn_wait(&harness.wait, &request());
     let post = harness.daemon.next_post().await;
     let url = post.callback().unwrap();

@@ -8,7 +8,7 @@ use http::Response;
 use tokio_test::task;
 use tower::{Layer as _, Service as _, ServiceBuilder, ServiceExt as _};
 
-use crate::support::{ScriptedDaemon, call_wait, polling_wait, request, seconds, spawn_wait};
+use crate::support::{ScriptedDaemon, call_wait, millis, polling_wait, request, seconds, spawn_wait};
 
 #[tokio::test(start_paused = true)]
 async fn job_is_polled_once_more_however_late_the_wait_is() {
@@ -78,4 +78,41 @@ async fn retry_inside_sends_nothing_after_the_deadline() {
     let Poll::Ready(Err(error)) = waiting.poll() else { panic!("still pending") };
     assert!(error.is_overloaded() && error.is_safe_to_resubmit() && !error.may_be_running(), "{error:?}");
     daemon.quiet_for(seconds(100)).await;
+}
+
+/// A daemon that does not respond makes no caller wait much longer than asked.
+#[tokio::test(start_paused = true)]
+async fn final_poll_takes_a_tenth_of_the_deadline_up_to_a_second() {
+    for (deadline, ends) in [(200, 300), (5_000, 5_500), (30_000, 31_000), (60_000, 61_000)] {
+        let (wait, mut daemon) = polling_wait();
+        let waiting = spawn_wait(&wait, &request().with_deadline(millis(deadline)));
+        daemon.next_post().await.accept("7");
+        // It takes all polls and responds to none.
+        let mut polls = Vec::new();
+        while !waiting.is_finished() {
+            polls.extend(daemon.next_now().await);
+            daemon.settle().await;
+            tokio::time::advance(millis(10)).await;
+            daemon.settle().await;
+        }
+        let error = waiting.await.unwrap().unwrap_err();
+        assert!(error.is_deadline(), "{error:?}");
+        let late = daemon.elapsed() - millis(ends);
+        assert!(late <= millis(20), "{deadline} ms: {late:?} too late");
+        // What happened is not hidden.
+        assert!(error.elapsed().is_some() && error.polls().is_some());
+        let source = std::error::Error::source(&error).unwrap();
+        assert!(source.to_string().contains("no complete response within"), "{source}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadline_before_the_response_says_so() {
+    let (wait, mut daemon) = polling_wait();
+    let waiting = spawn_wait(&wait, &request().with_deadline(seconds(2)));
+    let _post = daemon.next_post().await;
+    let error = waiting.await.unwrap().unwrap_err();
+    assert!(error.is_deadline() && error.may_be_running() && error.job_id().is_none());
+    let source = std::error::Error::source(&error).unwrap();
+    assert_eq!(source.to_string(), "the outcome of the submission is not known; a job may be running");
 }

@@ -9,7 +9,7 @@ use foreman_client::{BoxError, Error, JobResult, Notifier, SubmitRequest, WaitLa
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::support::{
-    MockApi, ScriptedDaemon, WebhookHarness, bounded_paused, exact_polls, polling_wait, request, seconds,
+    MockApi, ScriptedDaemon, WebhookHarness, bounded_paused, exact_polls, millis, polling_wait, request, seconds,
 };
 
 /// Load shed, a limit of jobs, and timeouts for jobs and submissions.
@@ -127,9 +127,9 @@ async fn clones_share_one_permit() {
     let request = request();
     let one = tokio::spawn(bounded_paused(wait.clone().oneshot(request.clone())));
     daemon.next_post().await.reset();
-    daemon.quiet_for(seconds(1)).await;
+    daemon.quiet_for(millis(100)).await;
     let other = tokio::spawn(bounded_paused(wait.clone().oneshot(request.clone())));
-    daemon.quiet_for(seconds(1)).await;
+    daemon.quiet_for(millis(100)).await;
     daemon.next_post().await.accept_with_key("7");
     daemon.next_get().await.respond_state("done");
     assert!(one.await.unwrap().is_ok() && other.await.unwrap().is_ok());

@@ -1,8 +1,14 @@
 //! Submissions whose response was lost.
 
-use foreman_client::SubmitRequest;
+use foreman_client::retry::Reattach;
+use foreman_client::wait::{JobErrorsLayer, WaitLayerBuilder};
+use foreman_client::{Notifier, SubmitRequest};
+use tower::{ServiceBuilder, ServiceExt as _};
 
-use crate::support::{ReceivedRequest, WebhookHarness, learn_idempotency, polling_wait, request, seconds, spawn_wait};
+use crate::support::{
+    ReceivedRequest, WebhookHarness, bounded_paused, learn_idempotency, millis, polling_wait, request, seconds,
+    spawn_wait,
+};
 
 /// Asserts that a repeated submission is identical to the first one.
 fn assert_identical(again: &ReceivedRequest, request: &SubmitRequest, callback: Option<&str>) {
@@ -208,7 +214,6 @@ async fn resend_with_keys_is_identical() {
     assert_identical(&post, &request, url.as_deref());
     post.reset();
     let again = harness.daemon.next_post().await;
-    assert_eq!(again.at, seconds(10));
     assert_identical(&again, &request, url.as_deref());
     again.accept_with_key("7");
     harness.daemon.next_get().await.respond_state("done");
@@ -231,7 +236,9 @@ async fn resends_are_limited() {
     }
     let error = waiting.await.unwrap().unwrap_err();
     assert!(error.is_maybe_submitted(), "{error:?}");
-    assert_eq!(harness.daemon.elapsed(), seconds(40));
+    // 250 ms, 2 s and twice the window of 10 s, each up to half longer.
+    let elapsed = harness.daemon.elapsed();
+    assert!((seconds(22)..=seconds(34)).contains(&elapsed), "{elapsed:?}");
     harness.daemon.quiet_for(seconds(1_000)).await;
 }
 
@@ -329,4 +336,40 @@ async fn clone_resends_unsent_request() {
         harness.daemon.next_get().await.respond_state("done");
         assert!(waiting.await.unwrap().is_ok());
     }
+}
+
+/// A proxy answers the first submission of a process with 502. Nothing shows whether the daemon supports keys.
+#[tokio::test(start_paused = true)]
+async fn reattach_gives_up_soon_and_with_the_cause() {
+    for webhooks in [false, true] {
+        let mut harness = WebhookHarness::signed();
+        let wait = if webhooks { harness.wait.clone() } else { harness.without_webhooks(|layer| layer) };
+        let stack = ServiceBuilder::new().layer(JobErrorsLayer::new()).retry(Reattach::default()).service(wait);
+        let called = tokio::spawn(bounded_paused(stack.oneshot(request())));
+        harness.daemon.next_post().await.respond(502, r#"{"error":"bad gateway"}"#);
+        let error = called.await.unwrap().unwrap_err();
+        assert!(error.is_maybe_submitted() && error.may_be_running(), "{error:?}");
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.ends_with("daemon returned 502: bad gateway"), "{source}");
+        // An event had its time.
+        let limit = if webhooks { seconds(11) } else { seconds(1) };
+        assert!(harness.daemon.elapsed() < limit, "{:?}", harness.daemon.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn submission_with_keys_is_soon_resent() {
+    let mut harness = WebhookHarness::new(Notifier::new(), true, WaitLayerBuilder::assume_idempotency);
+    let waiting = spawn_wait(&harness.wait, &request());
+    harness.daemon.next_post().await.respond(502, "");
+    // Each pause is longer. An event ends them too.
+    let mut before = seconds(0);
+    for (least, most) in [(250, 375), (2_000, 3_000), (10_000, 15_000)] {
+        let post = harness.daemon.next_post().await;
+        let pause = post.at - before;
+        assert!((millis(least)..=millis(most)).contains(&pause), "{pause:?}");
+        before = post.at;
+        post.reset();
+    }
+    assert!(waiting.await.unwrap().unwrap_err().is_maybe_submitted());
 }
