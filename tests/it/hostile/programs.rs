@@ -8,6 +8,7 @@ mod daemon;
 mod events;
 mod model;
 mod program;
+mod renewals;
 mod run;
 mod wait;
 
@@ -48,7 +49,7 @@ fn programs_of_hostile_callers_keep_the_promises() {
     }
 }
 
-fn named(counts: &Counts) -> [(&'static str, u64); 20] {
+fn named(counts: &Counts) -> [(&'static str, u64); 23] {
     [
         ("event before the 202", counts.early_events),
         ("lost event", counts.lost_events),
@@ -68,6 +69,9 @@ fn named(counts: &Counts) -> [(&'static str, u64); 20] {
         ("shutdown", counts.shutdowns),
         ("cancelled job", counts.cancels),
         ("send without a wait", counts.bare_sends),
+        ("renewed job", counts.renewed),
+        ("error of a renewed job", counts.errors_of_renewed),
+        ("progress of a renewed job", counts.followed_renewals),
         ("result", counts.results),
         ("error", counts.errors),
     ]

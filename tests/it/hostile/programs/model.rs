@@ -36,6 +36,9 @@ pub(super) struct Counts {
     pub(super) shutdowns: u64,
     pub(super) cancels: u64,
     pub(super) bare_sends: u64,
+    pub(super) renewed: u64,
+    pub(super) errors_of_renewed: u64,
+    pub(super) followed_renewals: u64,
     pub(super) results: u64,
     pub(super) errors: u64,
 }
@@ -92,6 +95,8 @@ pub(super) struct Caller {
     pub(super) bare_sends: u64,
     /// A stack above the wait was called.
     pub(super) stacked: bool,
+    /// How many stacks have renewed it.
+    pub(super) renewed: u64,
     /// An event of another job came to its callback URL before its job was known.
     pub(super) misled: bool,
 }
@@ -106,6 +111,22 @@ pub(super) enum Subject {
 }
 
 impl Caller {
+    /// `alive` is the first reference.
+    pub(super) fn new(handle: Submission, deadline: Option<Duration>, on_drop: DropPolicy, alive: &Arc<()>) -> Self {
+        Self {
+            handle,
+            deadline,
+            on_drop,
+            first_call: None,
+            alive: Arc::clone(alive),
+            leaked: false,
+            bare_sends: 0,
+            stacked: false,
+            renewed: 0,
+            misled: false,
+        }
+    }
+
     pub(super) fn holders(&self) -> usize {
         Arc::strong_count(&self.alive) - 1
     }
@@ -238,7 +259,7 @@ impl World {
         self.callers[key].misled && !confirmed
     }
 
-    fn check_result(&mut self, subject: &Subject, result: &JobResult) {
+    pub(super) fn check_result(&mut self, subject: &Subject, result: &JobResult) {
         if let Subject::Request(key) = subject
             && self.is_misled(key)
         {

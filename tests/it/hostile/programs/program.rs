@@ -169,6 +169,8 @@ pub(super) enum Step {
         timeout: u64,
         retries: u32,
     },
+    /// `JobErrors` above `Timeout` above `Reattach`, which renews, above `Timeout`.
+    Renew(Renewing),
     /// A clone is sent by the `Api`, and dropped after `patience`.
     Bare {
         request: usize,
@@ -182,6 +184,18 @@ pub(super) enum Step {
         client: usize,
         grace: u64,
     },
+}
+
+/// A stack that runs failed jobs again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Renewing {
+    pub(super) request: usize,
+    pub(super) client: usize,
+    /// Of each call, and of all calls together.
+    pub(super) timeouts: [u64; 2],
+    pub(super) times: u32,
+    /// Through `Progress`.
+    pub(super) progress: bool,
 }
 
 /// What the waker of a wait does when it is woken.
@@ -280,6 +294,12 @@ fn request() -> impl Strategy<Value = Step> {
         .prop_map(|(deadline, on_drop)| Step::Request { deadline, on_drop })
 }
 
+fn renewing() -> impl Strategy<Value = Renewing> {
+    (index(), client(), [100..60_000_u64, 100..100_000_u64], 1..4_u32, any::<bool>()).prop_map(
+        |(request, client, timeouts, times, progress)| Renewing { request, client, timeouts, times, progress },
+    )
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let waker = prop_oneof![
         4 => Just(WakerPlan::Nothing),
@@ -305,6 +325,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (index(), any::<u8>()).prop_map(|(request, items)| Step::States { request, items }),
         2 => (index(), client(), 1..20_000_u64, 1..9_u32)
             .prop_map(|(request, client, timeout, retries)| Step::Stack { request, client, timeout, retries }),
+        2 => renewing().prop_map(Step::Renew),
         1 => (index(), client(), time()).prop_map(|(request, client, patience)| Step::Bare { request, client, patience }),
         14 => time().prop_map(|time| Step::Advance { time }),
         1 => (client(), time()).prop_map(|(client, grace)| Step::Shutdown { client, grace }),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use foreman_client::retry::{Reattach, RetrySubmission};
 use foreman_client::webhook::WebhookReceiver;
-use foreman_client::{Client, Error, Notifier, SubmitRequest};
+use foreman_client::{Client, Error, Notifier, Submission, SubmitRequest};
 use futures_util::future::poll_fn;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -35,16 +35,19 @@ pub(super) fn run(program: &Program) -> Result<Counts, String> {
     })
 }
 
-struct Run {
-    world: Arc<Mutex<World>>,
+pub(super) struct Run {
+    pub(super) world: Arc<Mutex<World>>,
     notifiers: [Notifier; 2],
-    clients: Vec<Client<DaemonHttp>>,
+    pub(super) clients: Vec<Client<DaemonHttp>>,
     requests: Vec<Request>,
     waits: Vec<Arc<Wait>>,
-    tasks: Vec<JoinHandle<()>>,
+    pub(super) tasks: Vec<JoinHandle<()>>,
     /// They end at the latest when all requests and waits are gone.
-    handles: Vec<(String, JoinHandle<()>)>,
+    pub(super) handles: Handles,
 }
+
+/// Tasks, by the key of their submission.
+type Handles = Arc<Mutex<Vec<(String, JoinHandle<()>)>>>;
 
 struct Request {
     key: String,
@@ -72,10 +75,10 @@ impl Run {
             let client = if program.daemons[daemon].keys_assumed { client.assume_idempotency() } else { client };
             clients.push(client.build_with(DaemonHttp { world: Arc::clone(&world), daemon }).await.unwrap());
         }
-        Self { world, notifiers, clients, requests: vec![], waits: vec![], tasks: vec![], handles: vec![] }
+        Self { world, notifiers, clients, requests: vec![], waits: vec![], tasks: vec![], handles: Handles::default() }
     }
 
-    fn world(&self) -> MutexGuard<'_, World> {
+    pub(super) fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap()
     }
 
@@ -92,17 +95,7 @@ impl Run {
                 let request = request.build().unwrap();
                 let (handle, alive) = (request.submission(), Arc::new(()));
                 let key = handle.idempotency_key().to_string();
-                let caller = Caller {
-                    handle,
-                    deadline,
-                    on_drop: *on_drop,
-                    first_call: None,
-                    alive: Arc::clone(&alive),
-                    leaked: false,
-                    bare_sends: 0,
-                    stacked: false,
-                    misled: false,
-                };
+                let caller = Caller::new(handle, deadline, *on_drop, &alive);
                 self.world().callers.insert(key.clone(), caller);
                 self.requests.push(Request { key, clones: vec![(request, alive)] });
             }
@@ -174,6 +167,7 @@ impl Run {
             }
             Step::Accepted { .. } | Step::States { .. } => self.handle(step),
             Step::Stack { request, client, timeout, retries } => self.stack(*request, *client, *timeout, *retries),
+            Step::Renew(plan) => self.renew(*plan),
             Step::Bare { request, client, patience } => self.bare(*request, *client, *patience).await,
             Step::Advance { time } => sleep(millis(*time)).await,
             Step::Shutdown { client, grace } => {
@@ -202,7 +196,7 @@ impl Run {
     }
 
     /// The same, when it is about to be called.
-    fn called(&self, request: usize) -> Option<(String, SubmitRequest, Arc<()>)> {
+    pub(super) fn called(&self, request: usize) -> Option<(String, SubmitRequest, Arc<()>)> {
         let found = self.request(request)?;
         let mut world = self.world();
         world.callers.get_mut(&found.0).unwrap().first_call.get_or_insert_with(Instant::now);
@@ -213,22 +207,11 @@ impl Run {
         let (Step::Accepted { request } | Step::States { request, .. }) = step else { return };
         let key = self.requests[request % self.requests.len()].key.clone();
         let (handle, world) = (self.world().callers[&key].handle.clone(), Arc::clone(&self.world));
-        let (subject, step) = (Subject::Request(key.clone()), step.clone());
-        let task = tokio::spawn(async move {
-            let error = match step {
-                Step::States { items, .. } => {
-                    let states = handle.states().take(items.into()).collect::<Vec<_>>().await;
-                    states.into_iter().find_map(Result::err)
-                }
-                _ => handle.accepted().await.err(),
-            };
-            if let Some(error) = error {
-                let mut world = world.lock().unwrap();
-                world.log(|| format!("a handle of {subject:?} ends: {error:?}"));
-                world.check_error(&subject, &error);
-            }
-        });
-        self.handles.push((key, task));
+        let task = match step {
+            Step::States { items, .. } => tokio::spawn(states(handle, world, (*items).into())),
+            _ => tokio::spawn(accepted(handle, world)),
+        };
+        self.handles.lock().unwrap().push((key, task));
     }
 
     fn stack(&mut self, request: usize, client: usize, timeout: u64, retries: u32) {
@@ -301,7 +284,8 @@ impl Run {
         self.requests.clear();
         // Abandoned submissions are found and cancelled, and late events arrive.
         sleep(LIMIT).await;
-        for (key, task) in std::mem::take(&mut self.handles) {
+        let handles = std::mem::take(&mut *self.handles.lock().unwrap());
+        for (key, task) in handles {
             if self.world().callers[&key].leaked {
                 task.abort();
             } else {
@@ -322,6 +306,26 @@ impl Run {
         world.check(false, || format!("{what} does not end"));
         world.verdict().unwrap_err()
     }
+}
+
+/// Waits until the job id of a submission is known.
+pub(super) async fn accepted(handle: Submission, world: Arc<Mutex<World>>) {
+    let error = handle.accepted().await.err();
+    handle_ended(&handle, &world, error);
+}
+
+/// Takes so many states of a submission.
+pub(super) async fn states(handle: Submission, world: Arc<Mutex<World>>, items: usize) {
+    let states = handle.states().take(items).collect::<Vec<_>>().await;
+    handle_ended(&handle, &world, states.into_iter().find_map(Result::err));
+}
+
+fn handle_ended(handle: &Submission, world: &Mutex<World>, error: Option<Error>) {
+    let Some(error) = error else { return };
+    let subject = Subject::Request(handle.idempotency_key().to_string());
+    let mut world = world.lock().unwrap();
+    world.log(|| format!("a handle of {subject:?} ends: {error:?}"));
+    world.check_error(&subject, &error);
 }
 
 /// Polls a wait beside a timer.
