@@ -107,12 +107,24 @@ impl SubmitRequest {
     }
 
     /// The same for a caller whose time has begun with this submission, and whose handles follow it.
+    ///
+    /// If another caller has renewed it meanwhile, it is that submission: the conversation runs again once.
     pub(crate) fn renew_within_deadline(&self) -> Self {
         let request = self.renew();
-        request.keep_alive.shared().continue_times(self.keep_alive.shared());
-        request.keep_alive.shared().update(|state| state.begin_at(self.keep_alive.shared().elapsed()));
-        self.keep_alive.shared().update(|state| state.renew_as(request.keep_alive.shared()));
-        request
+        let (submission, renewed) = (self.keep_alive.shared(), request.keep_alive.shared());
+        renewed.continue_times(submission);
+        renewed.update(|state| state.begin_at(submission.elapsed()));
+        let first = submission.update(|state| {
+            let first = state.renewed().and_then(KeepAlive::upgrade);
+            if first.is_none() {
+                state.renew_as(renewed);
+            }
+            first
+        });
+        match first {
+            Some(keep_alive) => Self { keep_alive, ..request },
+            None => request,
+        }
     }
 
     /// The clone that a wait sends. Layers and the `Api` below the wait know by it whom they serve.

@@ -89,7 +89,8 @@ impl ReattachBuilder {
         self
     }
 
-    /// Runs a failed job again, up to `times` times, if `renew_if` returns `true` for it. This is the only option that runs a
+    /// Runs a failed job again, up to `times` times, if `renew_if` returns `true` for it. Stacks that do so for clones of one request share
+    /// the new submission. This is the only option that runs a
     /// conversation a second time. Each run is a new submission with an idempotency key of its own.
     pub fn renew_failed(mut self, times: u32, renew_if: impl Fn(&JobResult) -> bool + Send + Sync + 'static) -> Self {
         self.renewals = Some((times, Arc::new(renew_if)));

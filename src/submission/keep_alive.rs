@@ -108,6 +108,13 @@ impl KeepAlive {
         Self(SharedSubmission::new(None, false, Some(job_id), None))
     }
 
+    /// Keeps a submission alive that somebody else does. `None` if nobody does.
+    pub(crate) fn upgrade(submission: &Arc<SharedSubmission>) -> Option<Self> {
+        let one_more = |holders: u32| if holders == 0 { None } else { holders.checked_add(1) };
+        submission.holders.fetch_update(AcqRel, Relaxed, one_more).ok()?;
+        Some(Self(Arc::clone(submission)))
+    }
+
     pub(crate) fn drop_policy(&self) -> Option<DropPolicy> {
         self.0.drop_policy
     }

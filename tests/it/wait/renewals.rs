@@ -93,3 +93,29 @@ async fn renewed_job_is_polled_by_its_own_age() {
     }
     called.abort();
 }
+
+/// Otherwise the conversation ran once for each, and an error named the last of them.
+#[tokio::test(start_paused = true)]
+async fn stacks_that_renew_one_request_share_the_renewed_job() {
+    let (wait, mut daemon) = polling_wait();
+    let request = request();
+    let calls = [seconds(1), seconds(2)].map(|pause| {
+        let renewing = Reattach::builder().renew_failed(1, |_| true).jitter(0.0).backoff(pause, seconds(9));
+        let stack = ServiceBuilder::new().layer(JobErrorsLayer::new()).retry(renewing.build().unwrap());
+        tokio::spawn(bounded_paused(stack.service(wait.clone()).oneshot(request.clone())))
+    });
+    daemon.next_post().await.accept("7");
+    daemon.next_get().await.respond_state("failed");
+    daemon.skip_to_post().await.accept("8");
+    while calls.iter().any(|call| !call.is_finished()) {
+        let poll = daemon.next_get().await;
+        assert_eq!(poll.job(), "8");
+        let state = if poll.at > seconds(10) { "done" } else { "running" };
+        poll.respond_state(state);
+        daemon.settle().await;
+    }
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap().job_id(), &job_id("8"));
+    }
+    assert_eq!(wait.stats().submitted, 2);
+}
