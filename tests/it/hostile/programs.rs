@@ -10,6 +10,7 @@ mod model;
 mod program;
 mod renewals;
 mod run;
+mod stacks;
 mod wait;
 
 use std::cell::RefCell;
@@ -49,7 +50,7 @@ fn programs_of_hostile_callers_keep_the_promises() {
     }
 }
 
-fn named(counts: &Counts) -> [(&'static str, u64); 23] {
+fn named(counts: &Counts) -> [(&'static str, u64); 26] {
     [
         ("event before the 202", counts.early_events),
         ("lost event", counts.lost_events),
@@ -69,6 +70,9 @@ fn named(counts: &Counts) -> [(&'static str, u64); 23] {
         ("shutdown", counts.shutdowns),
         ("cancelled job", counts.cancels),
         ("send without a wait", counts.bare_sends),
+        ("service that is not ready", counts.delayed_calls),
+        ("service that fails", counts.failed_services),
+        ("service that sheds", counts.shed_calls),
         ("renewed job", counts.renewed),
         ("error of a renewed job", counts.errors_of_renewed),
         ("progress of a renewed job", counts.followed_renewals),

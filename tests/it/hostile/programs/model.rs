@@ -1,6 +1,6 @@
 //! What has happened in a run, and what must be true of it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use foreman_client::{DropPolicy, Error, JobResult, Submission};
 use tokio::time::Instant;
 
 use super::daemon::{Job, URLS};
-use super::program::{DaemonPlan, EventPlan, JobPlan, PollFault, PollPlan, PostFault, PostPlan, Program};
+use super::program::{DaemonPlan, EventPlan, GatePlan, JobPlan, PollFault, PollPlan, PostFault, PostPlan, Program};
 use crate::support::{millis, seconds};
 
 /// The timeout of the final poll, and the resolution of the timer.
@@ -36,6 +36,9 @@ pub(super) struct Counts {
     pub(super) shutdowns: u64,
     pub(super) cancels: u64,
     pub(super) bare_sends: u64,
+    pub(super) delayed_calls: u64,
+    pub(super) failed_services: u64,
+    pub(super) shed_calls: u64,
     pub(super) renewed: u64,
     pub(super) errors_of_renewed: u64,
     pub(super) followed_renewals: u64,
@@ -52,6 +55,7 @@ pub(super) struct World {
     pub(super) counts: Counts,
     /// The faults have stopped.
     pub(super) calm: bool,
+    gates: VecDeque<GatePlan>,
     events: HashSet<(usize, usize, usize)>,
     violations: Vec<String>,
     trace: Vec<String>,
@@ -153,6 +157,7 @@ impl World {
             callers: HashMap::new(),
             counts: Counts::default(),
             calm: false,
+            gates: program.gates.iter().copied().collect(),
             events: HashSet::new(),
             violations: Vec::new(),
             trace: Vec::new(),
@@ -174,6 +179,18 @@ impl World {
         plan.unwrap_or(PollPlan { fault: PollFault::None, delay: 1 })
     }
 
+    pub(super) fn plan_gate(&mut self) -> GatePlan {
+        let plan = self.gates.pop_front().filter(|_| !self.calm).unwrap_or(GatePlan::Open);
+        match plan {
+            GatePlan::Open => {}
+            GatePlan::Opens { .. } => self.counts.delayed_calls += 1,
+            GatePlan::Sheds => self.counts.shed_calls += 1,
+            GatePlan::Fails => self.counts.failed_services += 1,
+        }
+        self.log(|| format!("gate: {plan:?}"));
+        plan
+    }
+
     /// A submission is sent. Returns the number of the attempt.
     pub(super) fn sent(&mut self, daemon: usize, key: &str) -> usize {
         let earlier: Vec<_> =
@@ -188,6 +205,10 @@ impl World {
             let safe = self.daemons[daemon].plan.keys || earlier.iter().all(refused);
             self.check(safe, || format!("{key} is sent again without keys: {earlier:?}"));
         }
+        let caller = &self.callers[key];
+        // What is lost without a holder is looked for, to be cancelled.
+        let late = caller.bare_sends == 0 && caller.holders() > 0 && caller.is_past_deadline_by(Duration::ZERO);
+        self.check(!late, || format!("{key} is sent after its deadline"));
         self.check(earlier.len() < 100, || format!("{key} is sent {} times", earlier.len()));
         self.counts.resent += u64::from(earlier.iter().any(|it| !refused(it)));
         self.attempts.push(Attempt { daemon, key: key.to_owned(), outcome: Outcome::Pending });
@@ -230,6 +251,10 @@ impl World {
                 self.check_error(subject, error);
             }
         }
+    }
+
+    fn may_have_arrived(&self, key: &str) -> bool {
+        self.attempts.iter().any(|it| it.key == key && it.outcome != Outcome::Refused)
     }
 
     /// A wait is polled and does not end. `late`: when it was first polled after its deadline. It has its last look from then on.
@@ -284,6 +309,10 @@ impl World {
     pub(super) fn check_error(&mut self, subject: &Subject, error: &Error) {
         self.counts.deadlines += u64::from(error.is_deadline());
         self.counts.other_daemons += u64::from(error.is_other_daemon());
+        // A service that fails before it is called knows of no submission.
+        if error.is_safe_to_resubmit() && error.idempotency_key().is_none() {
+            return;
+        }
         let (mut jobs, misled) = (Vec::new(), matches!(subject, Subject::Request(key) if self.is_misled(key)));
         match subject {
             Subject::Request(key) => {
@@ -292,9 +321,9 @@ impl World {
                 for daemon in &self.daemons {
                     jobs.extend(daemon.jobs.iter().find(|job| job.key == *key).map(Job::has_ended));
                 }
-                let arrived = self.attempts.iter().any(|it| it.key == *key && it.outcome != Outcome::Refused);
-                let safe = error.is_safe_to_resubmit();
-                self.check(!safe || !arrived, || format!("{key} may have arrived, despite {error:?}"));
+                self.check(!error.is_safe_to_resubmit() || !self.may_have_arrived(key), || {
+                    format!("{key} may have arrived, despite {error:?}")
+                });
                 self.check(!deadline, || format!("{key} has no deadline: {error:?}"));
                 self.check(misled || !error.is_not_found(), || format!("job of {key} is known: {error:?}"));
             }

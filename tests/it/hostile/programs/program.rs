@@ -10,7 +10,22 @@ pub(super) struct Program {
     /// Of the client's random numbers, such as the jitter of polls.
     pub(super) seed: u64,
     pub(super) daemons: [DaemonPlan; 2],
+    /// What the gates of clients 3 and 4 do. Those after the last one are open.
+    pub(super) gates: Vec<GatePlan>,
     pub(super) steps: Vec<Step>,
+}
+
+/// What a service does that is asked whether it is ready.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum GatePlan {
+    Open,
+    Opens {
+        after: u64,
+    },
+    /// It is ready, and refuses the request.
+    Sheds,
+    /// `poll_ready` fails.
+    Fails,
 }
 
 #[derive(Debug, Clone)]
@@ -206,9 +221,19 @@ pub(super) enum WakerPlan {
     Drops { wait: usize },
 }
 
-/// Clients 0 and 2 are of daemon 0, and client 1 of daemon 1. Client 2 has no webhooks.
+/// Client 1 is of daemon 1, and the others of daemon 0. Client 2 has no webhooks. Clients 3 and 4 are layers with a gate, below the wait
+/// and below the retry of submissions.
 fn client() -> impl Strategy<Value = usize> {
-    prop_oneof![6 => Just(0), 2 => Just(1), 2 => Just(2)]
+    prop_oneof![6 => Just(0), 2 => Just(1), 2 => Just(2), 1 => Just(3), 1 => Just(4)]
+}
+
+fn gate() -> impl Strategy<Value = GatePlan> {
+    prop_oneof![
+        2 => Just(GatePlan::Open),
+        3 => time().prop_map(|after| GatePlan::Opens { after }),
+        1 => Just(GatePlan::Sheds),
+        1 => Just(GatePlan::Fails),
+    ]
 }
 
 fn index() -> impl Strategy<Value = usize> {
@@ -326,15 +351,16 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (index(), client(), 1..20_000_u64, 1..9_u32)
             .prop_map(|(request, client, timeout, retries)| Step::Stack { request, client, timeout, retries }),
         2 => renewing().prop_map(Step::Renew),
-        1 => (index(), client(), time()).prop_map(|(request, client, patience)| Step::Bare { request, client, patience }),
+        1 => (index(), 0..3_usize, time()).prop_map(|(request, client, patience)| Step::Bare { request, client, patience }),
         14 => time().prop_map(|time| Step::Advance { time }),
         1 => (client(), time()).prop_map(|(client, grace)| Step::Shutdown { client, grace }),
     ]
 }
 
 pub(super) fn program() -> impl Strategy<Value = Program> {
-    (any::<u64>(), [daemon(), daemon()], request(), vec(step(), 2..40)).prop_map(|(seed, daemons, first, mut steps)| {
+    let plans = ([daemon(), daemon()], vec(gate(), 0..6));
+    (any::<u64>(), plans, request(), vec(step(), 2..40)).prop_map(|(seed, (daemons, gates), first, mut steps)| {
         steps.insert(0, first);
-        Program { seed, daemons, steps }
+        Program { seed, daemons, gates, steps }
     })
 }

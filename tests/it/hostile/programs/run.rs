@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use foreman_client::retry::{Reattach, RetrySubmission};
 use foreman_client::webhook::WebhookReceiver;
 use foreman_client::{Client, Error, Notifier, Submission, SubmitRequest};
-use futures_util::future::poll_fn;
+use futures_util::future::{poll_fn, ready};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::task::JoinHandle;
@@ -17,11 +17,17 @@ use super::daemon::{DaemonHttp, URLS};
 use super::events::CALLBACKS;
 use super::model::{Caller, Counts, LIMIT, Subject, World};
 use super::program::{Program, Step};
+use super::stacks::{self, Gated, Stack};
 use super::wait::{Wait, waker};
 use crate::support::{SECRET, job_id, millis, seconds};
 
 /// The daemon of each client.
-const DAEMONS: [usize; 3] = [0, 1, 0];
+const DAEMONS: [usize; 5] = [0, 1, 0, 0, 0];
+
+/// Whether the service of a client may not be ready, so that a stack calls the wait later.
+pub(super) fn is_gated(client: usize) -> bool {
+    client >= 3
+}
 
 pub(super) fn run(program: &Program) -> Result<Counts, String> {
     fastrand::seed(program.seed);
@@ -38,7 +44,7 @@ pub(super) fn run(program: &Program) -> Result<Counts, String> {
 pub(super) struct Run {
     pub(super) world: Arc<Mutex<World>>,
     notifiers: [Notifier; 2],
-    pub(super) clients: Vec<Client<DaemonHttp>>,
+    pub(super) clients: Vec<Stack>,
     requests: Vec<Request>,
     waits: Vec<Arc<Wait>>,
     pub(super) tasks: Vec<JoinHandle<()>>,
@@ -64,8 +70,9 @@ impl Run {
         let signed = program.daemons.each_ref().map(|plan| plan.signed);
         let receivers = notifiers.iter().zip(signed).map(receiver).collect();
         let world = Arc::new(Mutex::new(World::new(program, receivers)));
+        let http = |daemon| DaemonHttp { world: Arc::clone(&world), daemon };
         let mut clients = Vec::new();
-        for (at, daemon) in DAEMONS.into_iter().enumerate() {
+        for (at, daemon) in DAEMONS.into_iter().enumerate().take(3) {
             let retry = RetrySubmission::builder().jitter(0.0).no_budget().build().unwrap();
             let client = Client::builder(URLS[daemon]).retry(retry);
             let client = match notifiers.get(at) {
@@ -73,7 +80,10 @@ impl Run {
                 None => client.polling(),
             };
             let client = if program.daemons[daemon].keys_assumed { client.assume_idempotency() } else { client };
-            clients.push(client.build_with(DaemonHttp { world: Arc::clone(&world), daemon }).await.unwrap());
+            clients.push(Stack::Client(client.build_with(http(daemon)).await.unwrap()));
+        }
+        for gate in [Gated::BelowWait, Gated::BelowRetry] {
+            clients.push(stacks::gated(gate, http(0), &notifiers[0], program.daemons[0].keys_assumed));
         }
         Self { world, notifiers, clients, requests: vec![], waits: vec![], tasks: vec![], handles: Handles::default() }
     }
@@ -111,19 +121,24 @@ impl Run {
                 drop(dropped);
             }
             Step::Call { request, client } => {
-                if let Some((key, request, alive)) = self.called(*request) {
-                    let mut jobs = self.clients[*client].jobs();
-                    poll_fn(|cx| tower::Service::<SubmitRequest>::poll_ready(&mut jobs, cx)).await.unwrap();
-                    let wait = jobs.call(request).boxed();
-                    self.waits.push(Wait::new(&self.world, Subject::Request(key), wait, alive));
+                if let Some((key, request, alive)) = self.request(*request) {
+                    let mut jobs = self.clients[*client].jobs(&self.world);
+                    let called = poll_fn(|cx| jobs.poll_ready(cx)).now_or_never();
+                    let in_time = called.is_some();
+                    let wait = match called {
+                        Some(Ok(())) => jobs.call(request).boxed(),
+                        Some(Err(error)) => ready(Err(error)).boxed(),
+                        None => jobs.oneshot(request).boxed(),
+                    };
+                    self.waits.push(Wait::new(&self.world, Subject::Request(key), wait, alive, in_time));
                 }
             }
             Step::Attach { job, client } => {
                 let jobs = self.world().daemons[DAEMONS[*client]].jobs.len();
                 if jobs > 0 {
                     let subject = Subject::Job(DAEMONS[*client], job % jobs);
-                    let wait = self.clients[*client].attach().call(job_id(&(job % jobs).to_string())).boxed();
-                    self.waits.push(Wait::new(&self.world, subject, wait, Arc::new(())));
+                    let wait = self.clients[*client].attach(job_id(&(job % jobs).to_string()));
+                    self.waits.push(Wait::new(&self.world, subject, wait, Arc::new(()), true));
                 }
             }
             Step::PollOnce { wait, waker: plan } => {
@@ -189,18 +204,10 @@ impl Run {
     }
 
     /// A clone of a request that is not dropped.
-    fn request(&self, request: usize) -> Option<(String, SubmitRequest, Arc<()>)> {
+    pub(super) fn request(&self, request: usize) -> Option<(String, SubmitRequest, Arc<()>)> {
         let Request { key, clones } = &self.requests[request % self.requests.len()];
         let (request, alive) = clones.last()?;
         Some((key.clone(), request.clone(), Arc::clone(alive)))
-    }
-
-    /// The same, when it is about to be called.
-    pub(super) fn called(&self, request: usize) -> Option<(String, SubmitRequest, Arc<()>)> {
-        let found = self.request(request)?;
-        let mut world = self.world();
-        world.callers.get_mut(&found.0).unwrap().first_call.get_or_insert_with(Instant::now);
-        Some(found)
     }
 
     fn handle(&mut self, step: &Step) {
@@ -215,12 +222,13 @@ impl Run {
     }
 
     fn stack(&mut self, request: usize, client: usize, timeout: u64, retries: u32) {
-        let Some((key, request, alive)) = self.called(request) else { return };
+        let Some((key, request, alive)) = self.request(request) else { return };
         self.world().callers.get_mut(&key).unwrap().stacked = true;
         let calls = Arc::new(AtomicU64::new(0));
-        let (world, counted, jobs) = (Arc::clone(&self.world), Arc::clone(&calls), self.clients[client].jobs());
+        let (world, counted, jobs) =
+            (Arc::clone(&self.world), Arc::clone(&calls), self.clients[client].jobs(&self.world));
         let subject = Subject::Request(key);
-        let late = self.world().is_past_deadline(&subject);
+        let late = self.world().is_past_deadline(&subject) || is_gated(client);
         self.tasks.push(tokio::spawn(async move {
             let stack = ServiceBuilder::new()
                 .map_err(Error::from_boxed)
@@ -255,13 +263,16 @@ impl Run {
         if sending && !known {
             return;
         }
-        let Some((_, request, alive)) = self.called(request) else { return };
+        let Some((_, request, alive)) = self.request(request) else { return };
         {
             let mut world = self.world();
             world.counts.bare_sends += 1;
-            world.callers.get_mut(&key).unwrap().bare_sends += 1;
+            let caller = world.callers.get_mut(&key).unwrap();
+            caller.first_call.get_or_insert_with(Instant::now);
+            caller.bare_sends += 1;
         }
-        let mut api = self.clients[client].api();
+        let Stack::Client(client) = &self.clients[client] else { return };
+        let mut api = client.api();
         poll_fn(|cx| tower::Service::<SubmitRequest>::poll_ready(&mut api, cx)).await.unwrap();
         let sending = api.call(request);
         self.tasks.push(tokio::spawn(async move {
@@ -294,7 +305,7 @@ impl Run {
         }
         let waiting = self.notifiers.iter().map(Notifier::waiting).sum();
         let mut world = self.world();
-        let left: u64 = self.clients.iter().map(|client| client.stats().waits.waiting()).sum();
+        let left: u64 = self.clients.iter().map(|client| client.waiting()).sum();
         let leaked = world.counts.leaked_waits;
         world.check(left <= leaked, || format!("{left} waits are left after {leaked} leaks"));
         world.check_end(waiting);

@@ -16,6 +16,8 @@ use super::program::WakerPlan;
 pub(super) struct Wait {
     world: Arc<Mutex<World>>,
     subject: Subject,
+    /// The service was ready when it was to be called.
+    in_time: bool,
     future: Mutex<Option<Held>>,
     ended: AtomicBool,
     leaked: AtomicBool,
@@ -40,10 +42,12 @@ impl Wait {
         subject: Subject,
         future: BoxFuture<'static, Result<JobResult, Error>>,
         alive: Arc<()>,
+        in_time: bool,
     ) -> Arc<Self> {
         Arc::new(Self {
             world: Arc::clone(world),
             subject,
+            in_time,
             future: Mutex::new(Some(Held { future, _alive: alive })),
             ended: AtomicBool::new(false),
             leaked: AtomicBool::new(false),
@@ -67,7 +71,9 @@ impl Wait {
                 Poll::Ready(())
             }
             Poll::Pending => {
-                world.check_late(&self.subject, &mut self.late.lock().unwrap());
+                if self.in_time {
+                    world.check_late(&self.subject, &mut self.late.lock().unwrap());
+                }
                 Poll::Pending
             }
         }
@@ -103,7 +109,7 @@ impl Wait {
     pub(super) async fn drive_steadily(self: Arc<Self>) {
         let late = self.world.lock().unwrap().is_past_deadline(&self.subject);
         Arc::clone(&self).drive().await;
-        if !late && self.ended.load(Relaxed) {
+        if self.in_time && !late && self.ended.load(Relaxed) {
             self.world.lock().unwrap().check_deadline(&self.subject);
         }
     }
