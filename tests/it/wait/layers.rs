@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use foreman_client::retry::RetrySubmission;
+use foreman_client::retry::{Reattach, RetrySubmission};
 use foreman_client::wait::WebhookEndpoint;
 use foreman_client::{BoxError, Error, JobResult, Notifier, SubmitRequest, WaitLayer};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
@@ -200,4 +200,19 @@ async fn lost_submission_does_not_move_to_another_api_inside_the_wait() {
         assert!(error.may_be_running() && !error.is_safe_to_resubmit(), "{error:?}");
         second.quiet_for(seconds(10)).await;
     }
+}
+
+/// A job is accepted, its call times out, and the service fails before the policy calls again.
+#[tokio::test(start_paused = true)]
+#[ignore = "known fault: an error of `poll_ready` counts as unsent, also after a call that has submitted"]
+async fn service_that_fails_between_two_calls_leaves_a_job() {
+    let (wait, mut daemon) = polling_wait();
+    let stack = ServiceBuilder::new().retry(Reattach::default()).timeout(seconds(1)).service(wait);
+    let called = tokio::spawn(bounded_paused(stack.oneshot(request())));
+    daemon.next_post().await.accept("7");
+    let poll = daemon.next_get().await;
+    daemon.fail_ready("the pool is closed");
+    let error = Error::from_boxed(called.await.unwrap().unwrap_err());
+    drop(poll);
+    assert!(!error.is_safe_to_resubmit() && error.may_be_running(), "{error:?}");
 }
