@@ -91,7 +91,12 @@ impl Submission {
     /// The history starts with the first call. It holds up to 64 items; the oldest are dropped first.
     pub fn states(&self) -> States {
         self.0.update(SubmissionState::keep_history);
-        States { watch: Watch::new(&self.0), next: 0, ended: false }
+        States { watch: Watch::new(&self.0), next: 0, ended: false, ends_with_waits: true }
+    }
+
+    /// The same for a caller whose wait may not have started: the stream ends after the terminal state only.
+    pub(crate) fn states_of_call(&self) -> States {
+        States { ends_with_waits: false, ..self.states() }
     }
 
     /// The submission that a failed job runs again as, if [`Reattach`](crate::retry::Reattach) has renewed it.
@@ -150,6 +155,8 @@ pub struct States {
     /// The number of the next change in the history.
     next: u64,
     ended: bool,
+    /// It ends when the last wait is gone.
+    ends_with_waits: bool,
 }
 
 impl States {
@@ -163,14 +170,14 @@ impl Stream for States {
     type Item = Result<StateChange, Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Self { watch, next, ended } = self.get_mut();
+        let Self { watch, next, ended, ends_with_waits } = self.get_mut();
         if *ended {
             return Poll::Ready(None);
         }
         let change = |state: &SubmissionState| match state.history().and_then(|history| history.next(next)) {
             Some(change) => Poll::Ready(Some(Ok(change))),
             None if state.has_result() => Poll::Ready(None),
-            None if state.is_over() => Poll::Ready(state.failure().cloned().map(Err)),
+            None if *ends_with_waits && state.is_over() => Poll::Ready(state.failure().cloned().map(Err)),
             None => Poll::Pending,
         };
         let change = watch.read(cx, change);

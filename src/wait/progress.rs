@@ -71,7 +71,7 @@ where
     /// `wait` is the future of a stack, called with a request of that submission:
     /// `Progress::new(&request.submission(), jobs.call(request))`.
     pub fn new(submission: &Submission, wait: F) -> Self {
-        let states = [submission.states()].into();
+        let states = [submission.states_of_call()].into();
         Self { submission: submission.clone(), states, wait: Some(wait), end: None, failure: None }
     }
 
@@ -104,7 +104,7 @@ where
         let Some(wait) = this.wait.as_mut().as_pin_mut() else { return };
         let polled = wait.poll(cx);
         while let Some(renewed) = this.submission.renewed() {
-            this.states.push_back(renewed.states());
+            this.states.push_back(renewed.states_of_call());
             *this.submission = renewed;
         }
         let Poll::Ready(result) = polled else { return };

@@ -20,12 +20,15 @@ pub struct Wait<S, P> {
     submit: S,
     polls: P,
     deadline: Option<Duration>,
+    /// It was called, or the service that it was cloned from. `tower::retry` asks such a clone whether it is ready between two calls with one
+    /// request: its failure does not show that nothing was sent.
+    called: bool,
     shared: Arc<Shared>,
 }
 
 impl<S, P> Wait<S, P> {
     pub(super) fn new(submit: S, polls: P, deadline: Option<Duration>, shared: Arc<Shared>) -> Self {
-        Self { submit, polls, deadline, shared }
+        Self { submit, polls, deadline, called: false, shared }
     }
 
     /// The same service with the shorter of its own deadline and `deadline`, for one caller whose time is limited. It counts from the
@@ -88,10 +91,14 @@ where
     type Future = JobWait<S, P>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.submit.poll_ready(cx).map_err(|error| Error::from_boxed(error.into()).surely_unsent())
+        self.submit.poll_ready(cx).map_err(|error| {
+            let error = Error::from_boxed(error.into());
+            if self.called { error.may_have_arrived() } else { error.surely_unsent() }
+        })
     }
 
     fn call(&mut self, request: SubmitRequest) -> Self::Future {
+        self.called = true;
         // The ready service goes into the future, which may have to wait for another wait before it sends.
         let next = self.submit.clone();
         let ready = std::mem::replace(&mut self.submit, next);

@@ -197,3 +197,25 @@ async fn refusal_is_not_surely_unsent_while_a_sibling_waits() {
     assert!(error.may_be_running() && !error.is_safe_to_resubmit(), "{error:?}");
     daemon.next_post().await.accept("7");
 }
+
+/// An earlier wait on the request is gone when the call starts, which has to wait for its service.
+#[tokio::test(start_paused = true)]
+async fn progress_outlives_earlier_waits() {
+    let (wait, mut daemon) = polling_wait();
+    let request = request();
+    let dropped = tokio::spawn(wait.clone().oneshot(request.clone()));
+    daemon.next_post().await.accept("7");
+    daemon.next_get().await.respond_state("queued");
+    daemon.settle().await;
+    dropped.abort();
+    assert!(dropped.await.is_err());
+    daemon.allow(0);
+    let updates = tokio::spawn(bounded_paused(progress(wait, &request).collect::<Vec<_>>()));
+    daemon.quiet_for(seconds(5)).await;
+    daemon.allow(100);
+    for state in ["running", "done"] {
+        daemon.next_get().await.respond_state(state);
+    }
+    let updates: Vec<_> = updates.await.unwrap().iter().map(|update| text(update.as_ref().unwrap())).collect();
+    assert_eq!(updates, ["queued", "running", "done", "result of 7"]);
+}

@@ -101,6 +101,8 @@ pub(super) struct Caller {
     pub(super) stacked: bool,
     /// How many stacks have renewed it.
     pub(super) renewed: u64,
+    /// The key of the submission that it renews. The stacks that renew one share it.
+    pub(super) renews: Option<String>,
     /// An event of another job came to its callback URL before its job was known.
     pub(super) misled: bool,
 }
@@ -127,6 +129,7 @@ impl Caller {
             bare_sends: 0,
             stacked: false,
             renewed: 0,
+            renews: None,
             misled: false,
         }
     }

@@ -43,14 +43,20 @@ impl Chain {
         world.log(|| format!("{old} is renewed as {key}"));
         let mut newest = self.newest.lock().unwrap();
         world.check(newest.0 == old, || format!("{old} is renewed instead of {}", newest.0));
-        let used = world.callers.contains_key(&key);
-        world.check(!used, || format!("{key} is renewed with a key that was used"));
         world.counts.renewed += 1;
-        let alive = Arc::new(());
-        let Caller { deadline, on_drop, first_call, .. } = world.callers[&old];
-        let mut caller = Caller::new(new.clone(), deadline, on_drop, &alive);
-        (caller.first_call, caller.stacked) = (first_call, true);
-        world.callers.insert(key.clone(), caller);
+        let known =
+            world.callers.get(&key).map(|caller| (caller.renews.as_ref() == Some(&old), Arc::clone(&caller.alive)));
+        let alive = if let Some((renews, alive)) = known {
+            world.check(renews, || format!("{key} is renewed with a key that was used"));
+            alive
+        } else {
+            let alive = Arc::new(());
+            let Caller { deadline, on_drop, first_call, .. } = world.callers[&old];
+            let mut caller = Caller::new(new.clone(), deadline, on_drop, &alive);
+            (caller.first_call, caller.stacked, caller.renews) = (first_call, true, Some(old.clone()));
+            world.callers.insert(key.clone(), caller);
+            alive
+        };
         world.callers.get_mut(&old).unwrap().renewed += 1;
         *newest = (key.clone(), alive);
         self.failed.lock().unwrap().push(old);
@@ -85,7 +91,7 @@ impl Chain {
         let Some(states) = states else { return };
         world.counts.followed_renewals += u64::from(renewals > 0);
         let runs: Vec<_> = states.split_inclusive(JobState::is_terminal).collect();
-        let in_order = runs.iter().all(|run| run.is_sorted_by_key(|state| order(state)));
+        let in_order = runs.iter().all(|run| run.is_sorted_by_key(order));
         let failed = runs.iter().take(renewals).all(|run| run.last() == Some(&JobState::Failed));
         let ended = runs.iter().filter(|run| run.last().is_some_and(JobState::is_terminal)).count();
         let all = failed && ended >= renewals && (result.is_err() || ended == renewals + 1);
