@@ -97,6 +97,8 @@ pub(super) struct Caller {
     pub(super) leaked: bool,
     /// How often it was sent without a wait.
     pub(super) bare_sends: u64,
+    /// A wait was called.
+    pub(super) waited: bool,
     /// A stack above the wait was called.
     pub(super) stacked: bool,
     /// How many stacks have renewed it.
@@ -127,6 +129,7 @@ impl Caller {
             alive: Arc::clone(alive),
             leaked: false,
             bare_sends: 0,
+            waited: false,
             stacked: false,
             renewed: 0,
             renews: None,

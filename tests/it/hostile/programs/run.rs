@@ -292,17 +292,11 @@ impl Run {
             self.waits.iter().filter(|wait| !neglected(wait)).map(|wait| Arc::clone(wait).drive_steadily()).collect();
         timeout(LIMIT, driven.collect::<()>()).await.map_err(|_| self.unended("a wait"))?;
         self.waits.iter().for_each(|wait| wait.discard());
+        self.end_handles("a handle without waits", |caller| caller.waited).await?;
         self.requests.clear();
         // Abandoned submissions are found and cancelled, and late events arrive.
         sleep(LIMIT).await;
-        let handles = std::mem::take(&mut *self.handles.lock().unwrap());
-        for (key, task) in handles {
-            if self.world().callers[&key].leaked {
-                task.abort();
-            } else {
-                timeout(LIMIT, task).await.map_err(|_| self.unended("a handle"))?.map_err(|error| error.to_string())?;
-            }
-        }
+        self.end_handles("a handle", |_| true).await?;
         let waiting = self.notifiers.iter().map(Notifier::waiting).sum();
         let mut world = self.world();
         let left: u64 = self.clients.iter().map(|client| client.waiting()).sum();
@@ -310,6 +304,22 @@ impl Run {
         world.check(left <= leaked, || format!("{left} waits are left after {leaked} leaks"));
         world.check_end(waiting);
         world.verdict()
+    }
+
+    /// The handles of some callers must end, except of those whose waits were leaked.
+    async fn end_handles(&self, what: &str, of: impl Fn(&Caller) -> bool) -> Result<(), String> {
+        let handles = std::mem::take(&mut *self.handles.lock().unwrap());
+        let (ending, others) = handles.into_iter().partition(|(key, _)| of(&self.world().callers[key]));
+        *self.handles.lock().unwrap() = others;
+        let ending: Vec<(String, JoinHandle<()>)> = ending;
+        for (key, task) in ending {
+            if self.world().callers[&key].leaked {
+                task.abort();
+            } else {
+                timeout(seconds(1), task).await.map_err(|_| self.unended(what))?.map_err(|error| error.to_string())?;
+            }
+        }
+        Ok(())
     }
 
     fn unended(&self, what: &str) -> String {

@@ -37,7 +37,11 @@ impl Stack {
         let world = Arc::clone(world);
         let called = move |request: SubmitRequest| {
             let key = request.submission().idempotency_key().to_string();
-            world.lock().unwrap().callers.get_mut(&key).unwrap().first_call.get_or_insert_with(Instant::now);
+            let mut world = world.lock().unwrap();
+            let caller = world.callers.get_mut(&key).unwrap();
+            caller.first_call.get_or_insert_with(Instant::now);
+            caller.waited = true;
+            drop(world);
             request
         };
         let called = ServiceBuilder::new().map_request(called);
