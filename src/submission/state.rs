@@ -148,8 +148,7 @@ impl SubmissionState {
     /// Whether it may have arrived at a daemon, or is being sent. `None` if that is not known: before the first wait, when a service without
     /// a wait may send it, and while there is a wait that may still send it.
     pub(crate) fn may_be_at_daemon(&self) -> Option<bool> {
-        let surely_not = self.is_fresh() && self.has_no_wait();
-        (surely_not || !self.is_fresh()).then_some(!surely_not).filter(|_| self.waited_for)
+        if self.is_fresh() { self.has_no_wait().then_some(false) } else { Some(true) }
     }
 
     pub(crate) fn has_been_waited_for(&self) -> bool {

@@ -4,7 +4,7 @@ use foreman_client::retry::RetrySubmission;
 use foreman_client::wait::{JobErrorsLayer, Progress, Update};
 use foreman_client::{BoxError, Error, JobResult, SubmitRequest, WaitLayer};
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
-use tower::{Service, ServiceBuilder, ServiceExt as _, service_fn};
+use tower::{Layer as _, Service, ServiceBuilder, ServiceExt as _, service_fn};
 
 use crate::support::{MockWait, ScriptedDaemon, bounded_paused, job_id, polling_wait, request, seconds};
 
@@ -218,4 +218,18 @@ async fn progress_outlives_earlier_waits() {
     }
     let updates: Vec<_> = updates.await.unwrap().iter().map(|update| text(update.as_ref().unwrap())).collect();
     assert_eq!(updates, ["queued", "running", "done", "result of 7"]);
+}
+
+/// The bare service has sent it, and the service below the wait fails before any wait has started.
+#[tokio::test(start_paused = true)]
+async fn failed_readiness_is_not_surely_unsent_after_a_bare_send() {
+    let (api, mut daemon) = ScriptedDaemon::new();
+    let wait = WaitLayer::builder(api.clone()).daemon(api.daemon_id()).build().unwrap().layer(api.clone());
+    let request = request();
+    let bare = tokio::spawn(api.oneshot(request.clone()));
+    daemon.next_post().await.reset();
+    assert!(bare.await.unwrap().is_err());
+    daemon.fail_ready("the pool is closed");
+    let error = progress(wait, &request).next().await.unwrap().unwrap_err();
+    assert!(error.may_be_running() && !error.is_safe_to_resubmit(), "{error:?}");
 }

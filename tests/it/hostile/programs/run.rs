@@ -125,10 +125,11 @@ impl Run {
                     let mut jobs = self.clients[*client].jobs(&self.world);
                     let called = poll_fn(|cx| jobs.poll_ready(cx)).now_or_never();
                     let in_time = called.is_some();
-                    let wait = match called {
-                        Some(Ok(())) => jobs.call(request).boxed(),
-                        Some(Err(error)) => ready(Err(error)).boxed(),
-                        None => jobs.oneshot(request).boxed(),
+                    let (wait, alive) = match called {
+                        Some(Ok(())) => (jobs.call(request).boxed(), alive),
+                        // The request is not called, and dropped.
+                        Some(Err(error)) => (ready(Err(error)).boxed(), Arc::new(())),
+                        None => (jobs.oneshot(request).boxed(), alive),
                     };
                     self.waits.push(Wait::new(&self.world, Subject::Request(key), wait, alive, in_time));
                 }
