@@ -72,13 +72,16 @@ impl Notifier {
 
     /// Registers `submission` under a new id.
     pub(crate) fn register(&self, submission: &Arc<SharedSubmission>) -> Result<TokenId, Error> {
-        let id = TokenId::random().map_err(|error| Error::new(Kind::Service).with_source(error))?;
         if self.0.key.is_none() {
             return Err(Error::new(Kind::Service).with_source("the operating system has no random bytes"));
         }
         let mut submissions = self.submissions();
         if submissions.len() >= self.0.capacity {
             return Err(Error::new(Kind::Capacity(self.0.capacity)));
+        }
+        let mut id = TokenId::random();
+        while submissions.contains_key(&id) {
+            id = TokenId::random();
         }
         submissions.insert(id, Arc::clone(submission));
         Ok(id)
