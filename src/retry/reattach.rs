@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tower::retry::Policy;
 
 use super::{Cause, RetryOptions, StartedBackoff};
@@ -161,6 +161,9 @@ impl<E: Cause> Policy<SubmitRequest, JobResult, E> for Reattach {
         let submission = request.keep_alive().shared();
         let expires = expires.or_else(|| submission.expires());
         if let Some(expires) = expires.filter(|expires| *expires <= pause.deadline()) {
+            if expires <= Instant::now() {
+                return None;
+            }
             // The job may finish until the deadline, so that a last look is worth its poll. A refused submission has no job.
             if submission.read(SubmissionState::is_fresh) || result.is_ok() {
                 return None;

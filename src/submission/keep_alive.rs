@@ -108,9 +108,10 @@ impl KeepAlive {
         Self(SharedSubmission::new(None, false, Some(job_id), None))
     }
 
-    /// Keeps a submission alive that somebody else does. `None` if nobody does.
+    /// Keeps a submission alive that somebody else does, or whose result is known. `None` for one that was abandoned before its end.
     pub(crate) fn upgrade(submission: &Arc<SharedSubmission>) -> Option<Self> {
-        let one_more = |holders: u32| if holders == 0 { None } else { holders.checked_add(1) };
+        let has_result = submission.read(SubmissionState::has_result);
+        let one_more = |holders: u32| if holders == 0 && !has_result { None } else { holders.checked_add(1) };
         submission.holders.fetch_update(AcqRel, Relaxed, one_more).ok()?;
         Some(Self(Arc::clone(submission)))
     }

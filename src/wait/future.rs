@@ -262,6 +262,14 @@ where
             // The sender may never be polled again, or its response may never come.
             Action::PresumeLost => {
                 let now = this.submission.shared().elapsed();
+                if matches!(&*this.step, Step::Idle(sender) if sender.is_about_to_send()) {
+                    // Its resend waits for the service to be ready.
+                    this.step.as_mut().release();
+                    submission.update(|state| state.unsent(now));
+                    let facts = this.shared.facts(this.submission);
+                    this.machine.on(Event::NotReady, now, facts, &this.shared.limits);
+                    return None;
+                }
                 let sending = submission.update(|state| state.lost(now));
                 if this.step.as_mut().abandon_send() {
                     let facts = this.shared.facts(this.submission);
@@ -323,6 +331,7 @@ where
         let this = self.project();
         if !this.machine.is_over() {
             this.shared.counters.dropped.add();
+            this.shared.wait_ended(this.submission.shared());
         }
         let submission = this.submission.shared();
         submission.unwatch(this.waker);

@@ -5,7 +5,7 @@ use slab::Slab;
 use tokio::sync::Notify;
 
 use crate::JobId;
-use crate::submission::{DaemonId, SharedSubmission, SubmissionState};
+use crate::submission::{SharedSubmission, SubmissionState};
 
 /// The waits of one service that have not ended, and whether the service takes new ones.
 #[derive(Debug, Default)]
@@ -64,21 +64,16 @@ impl Live {
         self.phase.fetch_max(DRAINING, SeqCst);
     }
 
-    /// Ends all waits. Returns the jobs of this daemon that have not ended, with their submissions.
-    pub(super) fn close(&self, daemon: Option<&DaemonId>) -> Vec<(JobId, Arc<SharedSubmission>)> {
+    /// Ends all waits. Returns the jobs that have not ended, with their submissions.
+    pub(super) fn close(&self) -> Vec<(JobId, Arc<SharedSubmission>)> {
         let submissions: Vec<_> = {
             let waits = self.waits();
             self.phase.store(CLOSED, SeqCst);
             waits.iter().map(|(_, submission)| Arc::clone(submission)).collect()
         };
-        let own = |submission: &SharedSubmission| {
-            // A clone may wait here in vain for a submission of another daemon.
-            submission.daemon_id().is_none_or(|of| daemon.is_none_or(|daemon| *daemon == of))
-        };
         let unfinished = |state: &SubmissionState| state.job_id().cloned().filter(|_| !state.has_result());
         let jobs = submissions
             .iter()
-            .filter(|submission| own(submission))
             .filter_map(|submission| submission.read(unfinished).map(|job_id| (job_id, Arc::clone(submission))));
         let jobs = jobs.collect();
         for submission in submissions {

@@ -99,9 +99,10 @@ impl Shared {
     }
 
     pub(super) fn facts(&self, submission: &KeepAlive) -> Facts {
-        let (named_by_event, lost_at) = submission.shared().read(|state| (state.is_named_by_event(), state.lost_at()));
+        let (named_by_event, is_named, lost_at) =
+            submission.shared().read(|state| (state.is_named_by_event(), state.job_id().is_some(), state.lost_at()));
         let (webhooks, idempotency) = (submission.has_callback(), self.supports_idempotency());
-        Facts { webhooks, idempotency, named_by_event, paused: self.slow_down.end().is_some(), lost_at }
+        Facts { webhooks, idempotency, named_by_event, is_named, paused: self.slow_down.end().is_some(), lost_at }
     }
 
     /// See [`Wait::shutdown`](super::Wait::shutdown).
@@ -109,14 +110,18 @@ impl Shared {
         self.cancels.record();
         self.live.drain();
         let ended = timeout(grace, self.live.emptied()).await;
-        let running = self.live.close(self.daemon.as_ref());
+        let mut running = self.live.close();
+        running.retain(|(_, submission)| self.may_have(submission));
         if ended.is_err() {
             tracing::debug!(jobs = running.len(), "shutting down before all jobs have ended");
         }
         let policy = |submission: &SharedSubmission| self.drop_policy(submission);
         self.cancels.closed(running.into_iter().map(|(job_id, submission)| (job_id, policy(&submission))).collect());
         // The waits that are polled end now, and their callers drop the requests.
-        let last_drops = async { tokio::join!(self.live.emptied(), self.cancels.dropped()) };
+        let last_drops = async {
+            self.live.emptied().await;
+            self.cancels.dropped().await;
+        };
         let _ = timeout(LAST_DROPS, last_drops).await;
         if timeout(LAST_CANCELS, self.cancels.finished()).await.is_err() {
             tracing::debug!("shutting down before all abandoned jobs are cancelled");
@@ -136,9 +141,15 @@ impl Shared {
         }
     }
 
+    /// Whether the submission is not one of another daemon, for which a clone waits here in vain.
+    fn may_have(&self, submission: &SharedSubmission) -> bool {
+        submission.daemon_id().is_none_or(|of| self.daemon.as_ref().is_none_or(|daemon| *daemon == of))
+    }
+
     /// A wait ends. Returned by a shutdown that has begun.
     pub(super) fn wait_ended(&self, submission: &SharedSubmission) {
         if self.live.is_draining()
+            && self.may_have(submission)
             && let Some(job_id) = submission.read(|state| state.job_id().cloned())
         {
             if submission.read(SubmissionState::has_result) {

@@ -106,6 +106,11 @@ impl<F> PollAttempt<F> {
         }
         let Some(future) = this.future.as_pin_mut() else { return Poll::Pending };
         let response = ready!(future.poll(cx)).map_err(|error| Error::from_boxed(error.into()));
+        // `Api` checks it too. A service of the caller's own may not.
+        let response = response.and_then(|polled| {
+            let own = polled.status.job_id == *params.job_id;
+            if own { Ok(polled) } else { Err(Error::response("the response is about another job")) }
+        });
         let held = match (&response, &this.long_poll) {
             (Ok(polled), Some(_)) => {
                 // A terminal state is returned at once in any case, so that it shows nothing of long polls.

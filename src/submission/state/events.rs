@@ -83,11 +83,6 @@ impl SubmissionState {
         self.changed |= self.record(status, Via::Poll);
     }
 
-    /// Whether a poll is of this job. Its wait may have polled the job that an event named, before a response named another.
-    pub(crate) fn is_of_job(&self, status: &JobStatus) -> bool {
-        self.job_id.as_ref().is_none_or(|job_id| *job_id == status.job_id)
-    }
-
     /// A wait has the result. The first result wins and is returned.
     pub(crate) fn finish(&mut self, result: JobResult, via: Via) -> (JobResult, Via) {
         if let Some(first) = self.result() {

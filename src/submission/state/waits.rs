@@ -121,6 +121,8 @@ impl SubmissionState {
     pub(in crate::submission) fn abandon(&mut self) -> (Option<JobId>, bool) {
         self.abandoned = true;
         self.changed = true;
-        (self.unfinished_job(), self.sending == SendState::Lost)
+        let (unconfirmed, lost) = (self.is_named_by_event(), self.sending == SendState::Lost);
+        // The job that an event has named may be another caller's.
+        (self.unfinished_job().filter(|_| !unconfirmed), lost || unconfirmed)
     }
 }

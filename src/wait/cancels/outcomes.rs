@@ -15,6 +15,7 @@ pub(super) struct Outcomes {
 impl Outcomes {
     /// The job was cancelled, or has ended by itself.
     pub(super) fn ended(&mut self, job_id: JobId) {
+        self.to_be_dropped.remove(&job_id);
         self.ended.insert(job_id);
     }
 

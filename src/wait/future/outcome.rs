@@ -53,13 +53,12 @@ where
     pub(super) fn polled(mut self: Pin<&mut Self>, response: Result<JobStatus, Error>) -> (Event, Found) {
         let mut this = self.as_mut().project();
         *this.polls = this.polls.saturating_add(1);
-        if let Ok(status) = &response
-            && !this.submission.shared().read(|state| state.is_of_job(status))
+        // It has polled the job that an event named, and a response has named another since.
+        if let (Some(stream), Some(job_id)) =
+            (this.step.as_mut().stream(), this.submission.shared().read(|state| state.job_id().cloned()))
+            && *stream.job_id() != job_id
         {
-            let job_id = this.submission.shared().read(|state| state.job_id().cloned());
-            if let (Some(stream), Some(job_id)) = (this.step.stream(), job_id) {
-                stream.poll_job(job_id);
-            }
+            stream.poll_job(job_id);
             return (Event::Polled { terminal: false, prompted: true }, None);
         }
         match response.map(JobResult::new) {

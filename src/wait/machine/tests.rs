@@ -15,13 +15,13 @@ const LIMITS: WaitLimits = WaitLimits {
 };
 const DEADLINE: Option<Duration> = Some(Duration::from_secs(1_000));
 const WEBHOOKS: Facts =
-    Facts { webhooks: true, idempotency: false, named_by_event: false, paused: false, lost_at: None };
+    Facts { webhooks: true, idempotency: false, named_by_event: false, is_named: false, paused: false, lost_at: None };
 const POLLING: Facts =
-    Facts { webhooks: false, idempotency: false, named_by_event: false, paused: false, lost_at: None };
+    Facts { webhooks: false, idempotency: false, named_by_event: false, is_named: false, paused: false, lost_at: None };
 const WEBHOOKS_AND_KEYS: Facts =
-    Facts { webhooks: true, idempotency: true, named_by_event: false, paused: false, lost_at: None };
+    Facts { webhooks: true, idempotency: true, named_by_event: false, is_named: false, paused: false, lost_at: None };
 const POLLING_AND_KEYS: Facts =
-    Facts { webhooks: false, idempotency: true, named_by_event: false, paused: false, lost_at: None };
+    Facts { webhooks: false, idempotency: true, named_by_event: false, is_named: false, paused: false, lost_at: None };
 
 const MINE: Event = Claimed(SendState::Fresh);
 const DONE: Event = Polled { terminal: true, prompted: false };

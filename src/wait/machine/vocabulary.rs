@@ -17,6 +17,8 @@ pub(crate) enum Event {
     Overtaken,
     /// The daemon has asked to send nothing, before the wait has sent what it has the right to send.
     Paused,
+    /// The time for the response has passed before the service was ready to send.
+    NotReady,
     /// The daemon accepted the submission.
     Accepted,
     /// Sending failed. `Fresh`: it surely did not arrive. `Lost`: it may have. `Accepted`: an event has named the job meanwhile.
@@ -59,6 +61,8 @@ pub(crate) struct Facts {
     pub(crate) idempotency: bool,
     /// The job id is from an event, and no response has confirmed it.
     pub(crate) named_by_event: bool,
+    /// The id of the job is known, if only from an event.
+    pub(crate) is_named: bool,
     /// The daemon has asked to send no submissions now.
     pub(crate) paused: bool,
     /// When the response to the submission was lost.

@@ -1,6 +1,8 @@
 //! A job that an event has named, before a response confirms it.
 
+use foreman_client::Notifier;
 use foreman_client::retry::RetrySubmission;
+use foreman_client::wait::WebhookEndpoint;
 use tokio_test::task;
 use tower::{Layer as _, ServiceBuilder, ServiceExt as _};
 
@@ -107,6 +109,13 @@ async fn job_id_stays_known_while_it_is_confirmed() {
 /// A replayed event names another job, the wait that sends is not polled for long, and then its response comes after all.
 #[tokio::test(start_paused = true)]
 async fn late_response_corrects_the_job_that_is_polled() {
+    for known in [true, false] {
+        correct_the_job_that_is_polled(known).await;
+    }
+}
+
+/// The daemon has the other job, or not.
+async fn correct_the_job_that_is_polled(known: bool) {
     let mut harness = WebhookHarness::signed();
     let request = request();
     let mut sender = task::spawn(call_wait(&harness.wait, request.clone()).await);
@@ -121,7 +130,11 @@ async fn late_response_corrects_the_job_that_is_polled() {
     post.accept("7");
     harness.daemon.settle().await;
     assert!(sender.poll().is_pending());
-    poll.respond_state("done");
+    if known {
+        poll.respond_state("done");
+    } else {
+        poll.respond(404, "");
+    }
     let mut polls = 0;
     while !follower.is_finished() && polls < 4 {
         next_poll_of(&mut harness.daemon, "7").await.respond_state("done");
@@ -154,4 +167,29 @@ async fn retry_that_outlives_its_wait_does_not_send() {
     post.accept("7");
     daemon.next_get().await.respond_state("done");
     assert!(waiting.await.unwrap().is_ok());
+}
+
+/// The service that submits is not ready, and the one that polls is.
+#[tokio::test(start_paused = true)]
+async fn named_job_is_polled_while_the_service_is_not_ready() {
+    for deadline in [None, Some(seconds(60))] {
+        let (submit, mut submits) = ScriptedDaemon::new();
+        let (polls, mut daemon) = ScriptedDaemon::new();
+        let notifier = Notifier::new();
+        let webhooks = WebhookEndpoint::new(notifier.clone(), "http://here.test/events/").unwrap();
+        let layer = foreman_client::WaitLayer::builder(polls).assume_idempotency().webhooks(webhooks);
+        let wait = layer.build().unwrap().layer(submit);
+        let harness = WebhookHarness::new(notifier, true, |layer| layer);
+        let request = request().with_deadline(deadline);
+        let waiting = tokio::spawn(bounded_paused(wait.oneshot(request)));
+        let post = submits.next_post().await;
+        submits.allow(0);
+        let url = post.callback().unwrap();
+        post.reset();
+        // The wait is about to send it again.
+        tokio::time::sleep(seconds(1)).await;
+        harness.event(&url, "7", "done").await;
+        next_poll_of(&mut daemon, "7").await.respond_state("done");
+        assert!(waiting.await.unwrap().is_ok());
+    }
 }

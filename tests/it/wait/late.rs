@@ -3,12 +3,14 @@
 use std::task::Poll;
 
 use foreman_client::WaitLayer;
-use foreman_client::retry::RetrySubmission;
+use foreman_client::retry::{Reattach, RetrySubmission};
 use http::Response;
 use tokio_test::task;
 use tower::{Layer as _, Service as _, ServiceBuilder, ServiceExt as _};
 
-use crate::support::{ScriptedDaemon, call_wait, millis, polling_wait, request, seconds, spawn_wait};
+use crate::support::{
+    ScriptedDaemon, bounded_paused, call_wait, millis, polling_wait, polling_wait_with, request, seconds, spawn_wait,
+};
 
 #[tokio::test(start_paused = true)]
 async fn job_is_polled_once_more_however_late_the_wait_is() {
@@ -115,4 +117,21 @@ async fn deadline_before_the_response_says_so() {
     assert!(error.is_deadline() && error.may_be_running() && error.job_id().is_none());
     let source = std::error::Error::source(&error).unwrap();
     assert_eq!(source.to_string(), "the outcome of the submission is not known; a job may be running");
+}
+
+/// The final poll takes longer than the timeout above the wait.
+#[tokio::test(start_paused = true)]
+async fn reattach_does_not_call_again_after_the_deadline() {
+    let (wait, mut daemon) = polling_wait_with(|layer| layer.final_poll_timeout(seconds(5)));
+    let stack = ServiceBuilder::new().retry(Reattach::default()).timeout(seconds(2)).service(wait);
+    let called = tokio::spawn(bounded_paused(stack.oneshot(request().with_deadline(seconds(1)))));
+    daemon.next_post().await.accept("7");
+    let mut polls = Vec::new();
+    while !called.is_finished() {
+        polls.extend(daemon.next_now().await);
+        daemon.settle().await;
+        tokio::time::advance(millis(100)).await;
+    }
+    let times: Vec<_> = polls.iter().map(|poll| poll.at).collect();
+    assert!(times.iter().all(|at| *at < seconds(2)), "{times:?}");
 }

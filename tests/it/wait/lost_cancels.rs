@@ -1,12 +1,13 @@
 //! Abandoned submissions whose jobs have to be found before they are cancelled.
 
-use foreman_client::wait::WebhookEndpoint;
+use foreman_client::wait::{WaitLayerBuilder, WebhookEndpoint};
 use foreman_client::{DropPolicy, Notifier, WaitLayer};
 use http::Method;
 use tower::Layer as _;
 
 use crate::support::{
-    MockWait, ScriptedDaemon, cancelling_wait, learn_idempotency, millis, request, seconds, spawn_wait,
+    MockApi, MockWait, ScriptedDaemon, WebhookHarness, cancelling_wait, learn_idempotency, millis, request, seconds,
+    spawn_wait,
 };
 
 fn assert_counts(wait: &MockWait, cancelled: u64, failed: u64) {
@@ -169,4 +170,20 @@ async fn lost_submission_is_found_after_a_call_at_another_daemon() {
     drop(request);
     daemon.next_post().await.accept_with_key("7");
     assert_eq!(daemon.next_cancel().await.job(), "7");
+}
+
+/// An event of another job names the job of a lost submission, at a daemon without idempotency keys.
+#[tokio::test(start_paused = true)]
+async fn job_of_an_unconfirmed_event_is_not_cancelled() {
+    let (api, mut cancels) = ScriptedDaemon::new();
+    let cancel = |layer: WaitLayerBuilder<MockApi>| layer.on_drop(DropPolicy::Cancel, api);
+    let mut harness = WebhookHarness::new(Notifier::new(), true, cancel);
+    let waiting = spawn_wait(&harness.wait, &request());
+    let post = harness.daemon.next_post().await;
+    harness.event(&post.callback().unwrap(), "9", "running").await;
+    post.reset();
+    harness.daemon.settle().await;
+    waiting.abort();
+    cancels.quiet_for(seconds(10)).await;
+    assert_counts(&harness.wait, 0, 1);
 }

@@ -119,3 +119,23 @@ async fn stacks_that_renew_one_request_share_the_renewed_job() {
     }
     assert_eq!(wait.stats().submitted, 2);
 }
+
+/// The slower stack renews when the faster has the result of the renewed job, and has dropped it.
+#[tokio::test(start_paused = true)]
+async fn late_stack_has_the_result_of_the_renewed_job() {
+    let (wait, mut daemon) = polling_wait();
+    let request = request();
+    let calls = [seconds(1), seconds(60)].map(|pause| {
+        let renewing = Reattach::builder().renew_failed(1, |_| true).jitter(0.0).backoff(pause, seconds(90));
+        let stack = ServiceBuilder::new().retry(renewing.build().unwrap());
+        tokio::spawn(bounded_paused(stack.service(wait.clone()).oneshot(request.clone())))
+    });
+    daemon.next_post().await.accept("7");
+    daemon.next_get().await.respond_state("failed");
+    daemon.skip_to_post().await.accept("8");
+    daemon.next_get().await.respond_state("done");
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap().job_id(), &job_id("8"));
+    }
+    assert_eq!(wait.stats().submitted, 2);
+}
