@@ -4,9 +4,11 @@
 //! every wait that is polled must end. `PROPTEST_CASES` sets the number of programs, and `PROPTEST_RNG_SEED` their seed, which a failure
 //! prints.
 
+mod counts;
 mod daemon;
 mod events;
 mod model;
+mod pauses;
 mod program;
 mod renewals;
 mod run;
@@ -18,8 +20,6 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestCaseError, TestError, TestRunner};
-
-use self::model::Counts;
 
 /// They take less than 10 s in a debug build.
 const CASES: u32 = 1_000;
@@ -33,7 +33,7 @@ fn programs_of_hostile_callers_keep_the_promises() {
     let runs_with = RefCell::new(BTreeMap::new());
     let result = runner.run(&program::program(), |program| {
         let counts = run::run(&program).map_err(TestCaseError::fail)?;
-        for (event, count) in named(&counts) {
+        for (event, count) in counts.named() {
             *runs_with.borrow_mut().entry(event).or_insert(0) += u64::from(count > 0);
         }
         Ok(())
@@ -48,35 +48,4 @@ fn programs_of_hostile_callers_keep_the_promises() {
     for (event, runs) in runs_with {
         assert!(runs > 0, "no run had: {event}");
     }
-}
-
-fn named(counts: &Counts) -> [(&'static str, u64); 26] {
-    [
-        ("event before the 202", counts.early_events),
-        ("lost event", counts.lost_events),
-        ("late event", counts.late_events),
-        ("duplicated event", counts.duplicated_events),
-        ("event out of order", counts.reordered_events),
-        ("event of another job", counts.replayed_events),
-        ("lost response", counts.lost_responses),
-        ("resent submission", counts.resent),
-        ("leaked wait", counts.leaked_waits),
-        ("wait dropped while it sends", counts.dropped_while_sending),
-        ("re-attached wait", counts.reattached),
-        ("waker that polls", counts.reentrant_polls),
-        ("waker that drops", counts.reentrant_drops),
-        ("second daemon", counts.other_daemons),
-        ("deadline", counts.deadlines),
-        ("shutdown", counts.shutdowns),
-        ("cancelled job", counts.cancels),
-        ("send without a wait", counts.bare_sends),
-        ("service that is not ready", counts.delayed_calls),
-        ("service that fails", counts.failed_services),
-        ("service that sheds", counts.shed_calls),
-        ("renewed job", counts.renewed),
-        ("error of a renewed job", counts.errors_of_renewed),
-        ("progress of a renewed job", counts.followed_renewals),
-        ("result", counts.results),
-        ("error", counts.errors),
-    ]
 }

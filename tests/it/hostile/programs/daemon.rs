@@ -23,6 +23,7 @@ pub(super) const URLS: [&str; 2] = ["http://one.test", "http://two.test"];
 pub(super) struct DaemonHttp {
     pub(super) world: Arc<Mutex<World>>,
     pub(super) daemon: usize,
+    pub(super) client: usize,
 }
 
 /// A job of a daemon. Its id is its number, so that the daemons have jobs of the same ids.
@@ -79,7 +80,7 @@ impl DaemonHttp {
     fn submit(&self, request: &Request<Full<Bytes>>, body: Bytes) -> BoxFuture<'static, HttpResponse> {
         let key = request.headers()["idempotency-key"].to_str().unwrap().to_owned();
         let plan = self.world().plan_post(self.daemon);
-        let attempt = InFlight { http: self.clone(), at: self.world().sent(self.daemon, &key) };
+        let attempt = InFlight { http: self.clone(), at: self.world().sent(self, &key) };
         let http = self.clone();
         let arrives = !matches!(
             plan.fault,
@@ -227,6 +228,9 @@ impl InFlight {
             PostFault::Unavailable { retry_after } => Ok(response(503, retry_after, "{}")),
         };
         let unavailable = plan.fault == (PostFault::Unavailable { retry_after: None });
+        if let PostFault::TooMany { retry_after } | PostFault::Unavailable { retry_after } = plan.fault {
+            self.http.world().asked_to_pause(self.at, retry_after);
+        }
         self.settle(if unavailable { Outcome::Unknown } else { Outcome::Refused });
         refusal
     }

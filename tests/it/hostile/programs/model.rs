@@ -8,43 +8,13 @@ use foreman_client::webhook::WebhookReceiver;
 use foreman_client::{DropPolicy, Error, JobResult, Submission};
 use tokio::time::Instant;
 
-use super::daemon::{Job, URLS};
+use super::counts::Counts;
+use super::daemon::{DaemonHttp, Job, URLS};
 use super::program::{DaemonPlan, EventPlan, GatePlan, JobPlan, PollFault, PollPlan, PostFault, PostPlan, Program};
 use crate::support::{millis, seconds};
 
 /// The timeout of the final poll, and the resolution of the timer.
 const AFTER_DEADLINE: Duration = millis(5_010);
-
-/// How often what proves something has happened.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Counts {
-    pub(super) early_events: u64,
-    pub(super) lost_events: u64,
-    pub(super) late_events: u64,
-    pub(super) duplicated_events: u64,
-    pub(super) reordered_events: u64,
-    pub(super) replayed_events: u64,
-    pub(super) lost_responses: u64,
-    pub(super) resent: u64,
-    pub(super) leaked_waits: u64,
-    pub(super) dropped_while_sending: u64,
-    pub(super) reattached: u64,
-    pub(super) reentrant_polls: u64,
-    pub(super) reentrant_drops: u64,
-    pub(super) other_daemons: u64,
-    pub(super) deadlines: u64,
-    pub(super) shutdowns: u64,
-    pub(super) cancels: u64,
-    pub(super) bare_sends: u64,
-    pub(super) delayed_calls: u64,
-    pub(super) failed_services: u64,
-    pub(super) shed_calls: u64,
-    pub(super) renewed: u64,
-    pub(super) errors_of_renewed: u64,
-    pub(super) followed_renewals: u64,
-    pub(super) results: u64,
-    pub(super) errors: u64,
-}
 
 pub(super) struct World {
     pub(super) daemons: [Daemon; 2],
@@ -56,6 +26,8 @@ pub(super) struct World {
     /// The faults have stopped.
     pub(super) calm: bool,
     gates: VecDeque<GatePlan>,
+    /// Until when the daemon of a client has asked it to send no submissions, and with which key.
+    pub(super) pauses: HashMap<usize, (Instant, String)>,
     events: HashSet<(usize, usize, usize)>,
     violations: Vec<String>,
     trace: Vec<String>,
@@ -72,7 +44,8 @@ pub(super) struct Daemon {
 /// One `POST /jobs`.
 pub(super) struct Attempt {
     daemon: usize,
-    key: String,
+    pub(super) client: usize,
+    pub(super) key: String,
     pub(super) outcome: Outcome,
 }
 
@@ -95,10 +68,13 @@ pub(super) struct Caller {
     /// One reference for each clone of the request and each wait.
     pub(super) alive: Arc<()>,
     pub(super) leaked: bool,
+    /// How often a daemon has refused it for the time being, and how many waits have failed for that.
+    pub(super) refusals: u64,
+    pub(super) refused_waits: u64,
     /// How often it was sent without a wait.
     pub(super) bare_sends: u64,
-    /// A wait was called.
-    pub(super) waited: bool,
+    /// Those whose waits were called with it.
+    pub(super) clients: HashSet<usize>,
     /// A stack above the wait was called.
     pub(super) stacked: bool,
     /// How many stacks have renewed it.
@@ -128,8 +104,10 @@ impl Caller {
             first_call: None,
             alive: Arc::clone(alive),
             leaked: false,
+            refusals: 0,
+            refused_waits: 0,
             bare_sends: 0,
-            waited: false,
+            clients: HashSet::new(),
             stacked: false,
             renewed: 0,
             renews: None,
@@ -164,6 +142,7 @@ impl World {
             counts: Counts::default(),
             calm: false,
             gates: program.gates.iter().copied().collect(),
+            pauses: HashMap::new(),
             events: HashSet::new(),
             violations: Vec::new(),
             trace: Vec::new(),
@@ -198,7 +177,8 @@ impl World {
     }
 
     /// A submission is sent. Returns the number of the attempt.
-    pub(super) fn sent(&mut self, daemon: usize, key: &str) -> usize {
+    pub(super) fn sent(&mut self, http: &DaemonHttp, key: &str) -> usize {
+        let DaemonHttp { daemon, client, .. } = *http;
         let earlier: Vec<_> =
             self.attempts.iter().filter(|it| it.key == key).map(|it| (it.daemon, it.outcome)).collect();
         let refused = |(_, outcome): &(usize, Outcome)| *outcome == Outcome::Refused;
@@ -212,12 +192,19 @@ impl World {
             self.check(safe, || format!("{key} is sent again without keys: {earlier:?}"));
         }
         let caller = &self.callers[key];
-        // What is lost without a holder is looked for, to be cancelled.
-        let late = caller.bare_sends == 0 && caller.holders() > 0 && caller.is_past_deadline_by(Duration::ZERO);
+        // What is lost without a holder is looked for, to be cancelled. A retry inside a wait that was not polled may come after the
+        // deadline.
+        let late = earlier.is_empty()
+            && caller.bare_sends == 0
+            && caller.holders() > 0
+            && caller.is_past_deadline_by(Duration::ZERO);
         self.check(!late, || format!("{key} is sent after its deadline"));
         self.check(earlier.len() < 100, || format!("{key} is sent {} times", earlier.len()));
         self.counts.resent += u64::from(earlier.iter().any(|it| !refused(it)));
-        self.attempts.push(Attempt { daemon, key: key.to_owned(), outcome: Outcome::Pending });
+        if self.callers[key].bare_sends == 0 && self.callers[key].holders() > 0 {
+            self.check_pause(client, key);
+        }
+        self.attempts.push(Attempt { daemon, client, key: key.to_owned(), outcome: Outcome::Pending });
         at
     }
 
@@ -254,6 +241,9 @@ impl World {
             }
             Err(error) => {
                 self.counts.errors += 1;
+                if let Subject::Request(key) = subject {
+                    self.check_follower(key, error);
+                }
                 self.check_error(subject, error);
             }
         }
@@ -315,8 +305,9 @@ impl World {
     pub(super) fn check_error(&mut self, subject: &Subject, error: &Error) {
         self.counts.deadlines += u64::from(error.is_deadline());
         self.counts.other_daemons += u64::from(error.is_other_daemon());
-        // A service that fails before it is called knows of no submission.
-        if error.is_safe_to_resubmit() && error.idempotency_key().is_none() {
+        // A service that fails before it is called knows of no submission, and a layer above it not what was sent without a wait.
+        let uncalled = matches!(subject, Subject::Request(key) if self.callers[key].clients.is_empty());
+        if error.is_safe_to_resubmit() && (uncalled || error.idempotency_key().is_none()) {
             return;
         }
         let (mut jobs, misled) = (Vec::new(), matches!(subject, Subject::Request(key) if self.is_misled(key)));

@@ -192,6 +192,14 @@ pub(super) enum Step {
         client: usize,
         patience: u64,
     },
+    /// Several calls in a row, each with a request of its own or with clones of one.
+    Burst {
+        client: usize,
+        calls: u8,
+        every: u64,
+        deadline: Option<u64>,
+        clones: bool,
+    },
     Advance {
         time: u64,
     },
@@ -246,12 +254,12 @@ fn time() -> impl Strategy<Value = u64> {
 }
 
 fn post() -> impl Strategy<Value = PostPlan> {
-    let retry_after = || proptest::option::of(0..4_u64);
+    let retry_after = || prop_oneof![Just(None), (0..4_u64).prop_map(Some), (1..40_u64).prop_map(Some)];
     let fault = prop_oneof![
         8 => Just(PostFault::None),
         1 => Just(PostFault::Refused),
-        1 => retry_after().prop_map(|retry_after| PostFault::TooMany { retry_after }),
-        1 => retry_after().prop_map(|retry_after| PostFault::Unavailable { retry_after }),
+        2 => retry_after().prop_map(|retry_after| PostFault::TooMany { retry_after }),
+        2 => retry_after().prop_map(|retry_after| PostFault::Unavailable { retry_after }),
         1 => Just(PostFault::LostBeforeArrival),
         1 => Just(PostFault::HangsBeforeArrival),
         2 => Just(PostFault::ResponseLost),
@@ -319,6 +327,12 @@ fn request() -> impl Strategy<Value = Step> {
         .prop_map(|(deadline, on_drop)| Step::Request { deadline, on_drop })
 }
 
+fn burst() -> impl Strategy<Value = Step> {
+    let deadline = proptest::option::of(1..20_000_u64);
+    (client(), 2..6_u8, 0..400_u64, deadline, any::<bool>())
+        .prop_map(|(client, calls, every, deadline, clones)| Step::Burst { client, calls, every, deadline, clones })
+}
+
 fn renewing() -> impl Strategy<Value = Renewing> {
     (index(), client(), [100..60_000_u64, 100..100_000_u64], 1..4_u32, any::<bool>()).prop_map(
         |(request, client, timeouts, times, progress)| Renewing { request, client, timeouts, times, progress },
@@ -352,6 +366,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(request, client, timeout, retries)| Step::Stack { request, client, timeout, retries }),
         2 => renewing().prop_map(Step::Renew),
         1 => (index(), 0..3_usize, time()).prop_map(|(request, client, patience)| Step::Bare { request, client, patience }),
+        2 => burst(),
         14 => time().prop_map(|time| Step::Advance { time }),
         1 => (client(), time()).prop_map(|(client, grace)| Step::Shutdown { client, grace }),
     ]

@@ -111,12 +111,7 @@ impl Run {
     /// `JobErrors` above `Timeout` above `Reattach` above `Timeout`.
     pub(super) fn renew(&mut self, plan: Renewing) {
         let Some((key, request, alive)) = self.request(plan.request) else { return };
-        let subject = Subject::Request(key.clone());
-        let late = {
-            let mut world = self.world();
-            world.callers.get_mut(&key).unwrap().stacked = true;
-            world.is_past_deadline(&subject) || is_gated(plan.client)
-        };
+        self.world().callers.get_mut(&key).unwrap().stacked = true;
         let chain = Arc::new(Chain {
             world: Arc::clone(&self.world),
             newest: Mutex::new((key, alive)),
@@ -145,7 +140,7 @@ impl Run {
             .map_err(Error::from_boxed)
             .retry(policy)
             .timeout(millis(plan.timeouts[0]))
-            .service(self.clients[plan.client].jobs(&self.world));
+            .service(self.jobs(plan.client));
         self.tasks.push(tokio::spawn(async move {
             let submission = request.submission();
             let call = stack.oneshot(request);
@@ -159,13 +154,11 @@ impl Run {
                         Err(error) => end = Some(Err(error)),
                     }
                 }
-                chain.ended(&end.unwrap(), Some(&states));
+                // `Progress` yields no states after another wait has ended while its own was still to be called.
+                chain.ended(&end.unwrap(), (!is_gated(plan.client)).then_some(&states));
             } else {
                 let result = call.await;
                 chain.ended(&result, None);
-            }
-            if !late {
-                chain.world.lock().unwrap().check_deadline(&chain.subject());
             }
         }));
     }

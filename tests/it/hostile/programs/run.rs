@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use foreman_client::retry::{Reattach, RetrySubmission};
 use foreman_client::webhook::WebhookReceiver;
-use foreman_client::{Client, Error, Notifier, Submission, SubmitRequest};
+use foreman_client::{Client, DropPolicy, Error, Notifier, Submission, SubmitRequest};
 use futures_util::future::{poll_fn, ready};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -13,9 +13,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep, timeout};
 use tower::{Service as _, ServiceBuilder, ServiceExt as _};
 
+use super::counts::Counts;
 use super::daemon::{DaemonHttp, URLS};
 use super::events::CALLBACKS;
-use super::model::{Caller, Counts, LIMIT, Subject, World};
+use super::model::{Caller, LIMIT, Subject, World};
 use super::program::{Program, Step};
 use super::stacks::{self, Gated, Stack};
 use super::wait::{Wait, waker};
@@ -70,7 +71,7 @@ impl Run {
         let signed = program.daemons.each_ref().map(|plan| plan.signed);
         let receivers = notifiers.iter().zip(signed).map(receiver).collect();
         let world = Arc::new(Mutex::new(World::new(program, receivers)));
-        let http = |daemon| DaemonHttp { world: Arc::clone(&world), daemon };
+        let http = |client: usize| DaemonHttp { world: Arc::clone(&world), daemon: DAEMONS[client], client };
         let mut clients = Vec::new();
         for (at, daemon) in DAEMONS.into_iter().enumerate().take(3) {
             let retry = RetrySubmission::builder().jitter(0.0).no_budget().build().unwrap();
@@ -80,10 +81,10 @@ impl Run {
                 None => client.polling(),
             };
             let client = if program.daemons[daemon].keys_assumed { client.assume_idempotency() } else { client };
-            clients.push(Stack::Client(client.build_with(http(daemon)).await.unwrap()));
+            clients.push(Stack::Client(client.build_with(http(at)).await.unwrap()));
         }
         for gate in [Gated::BelowWait, Gated::BelowRetry] {
-            clients.push(stacks::gated(gate, http(0), &notifiers[0], program.daemons[0].keys_assumed));
+            clients.push(stacks::gated(gate, http(clients.len()), &notifiers[0], program.daemons[0].keys_assumed));
         }
         Self { world, notifiers, clients, requests: vec![], waits: vec![], tasks: vec![], handles: Handles::default() }
     }
@@ -122,14 +123,13 @@ impl Run {
             }
             Step::Call { request, client } => {
                 if let Some((key, request, alive)) = self.request(*request) {
-                    let mut jobs = self.clients[*client].jobs(&self.world);
+                    let mut jobs = self.jobs(*client);
                     let called = poll_fn(|cx| jobs.poll_ready(cx)).now_or_never();
-                    let in_time = called.is_some();
-                    let (wait, alive) = match called {
-                        Some(Ok(())) => (jobs.call(request).boxed(), alive),
-                        // The request is not called, and dropped.
-                        Some(Err(error)) => (ready(Err(error)).boxed(), Arc::new(())),
-                        None => (jobs.oneshot(request).boxed(), alive),
+                    let in_time = matches!(called, Some(Ok(())));
+                    let wait = match called {
+                        Some(Ok(())) => jobs.call(request).boxed(),
+                        Some(Err(error)) => ready(Err(error)).map(move |result| (result, drop(request)).0).boxed(),
+                        None => jobs.oneshot(request).boxed(),
                     };
                     self.waits.push(Wait::new(&self.world, Subject::Request(key), wait, alive, in_time));
                 }
@@ -183,6 +183,19 @@ impl Run {
             }
             Step::Accepted { .. } | Step::States { .. } => self.handle(step),
             Step::Stack { request, client, timeout, retries } => self.stack(*request, *client, *timeout, *retries),
+            Step::Burst { client, calls, every, deadline, clones } => {
+                self.world().counts.bursts += 1;
+                for call in 0..*calls {
+                    if call == 0 || !clones {
+                        let request = Step::Request { deadline: *deadline, on_drop: DropPolicy::Detach };
+                        Box::pin(self.step(&request)).await;
+                    }
+                    let call = Step::Call { request: self.requests.len() - 1, client: *client };
+                    Box::pin(self.step(&call)).await;
+                    Box::pin(self.step(&Step::Spawn { wait: self.waits.len() - 1 })).await;
+                    sleep(millis(*every)).await;
+                }
+            }
             Step::Renew(plan) => self.renew(*plan),
             Step::Bare { request, client, patience } => self.bare(*request, *client, *patience).await,
             Step::Advance { time } => sleep(millis(*time)).await,
@@ -226,10 +239,8 @@ impl Run {
         let Some((key, request, alive)) = self.request(request) else { return };
         self.world().callers.get_mut(&key).unwrap().stacked = true;
         let calls = Arc::new(AtomicU64::new(0));
-        let (world, counted, jobs) =
-            (Arc::clone(&self.world), Arc::clone(&calls), self.clients[client].jobs(&self.world));
+        let (world, counted, jobs) = (Arc::clone(&self.world), Arc::clone(&calls), self.jobs(client));
         let subject = Subject::Request(key);
-        let late = self.world().is_past_deadline(&subject) || is_gated(client);
         self.tasks.push(tokio::spawn(async move {
             let stack = ServiceBuilder::new()
                 .map_err(Error::from_boxed)
@@ -244,9 +255,6 @@ impl Run {
             let mut world = world.lock().unwrap();
             world.counts.reattached += u64::from(calls.load(Relaxed) > 1);
             world.ended(&subject, &result);
-            if !late {
-                world.check_deadline(&subject);
-            }
             drop(alive);
         }));
     }
@@ -293,7 +301,7 @@ impl Run {
             self.waits.iter().filter(|wait| !neglected(wait)).map(|wait| Arc::clone(wait).drive_steadily()).collect();
         timeout(LIMIT, driven.collect::<()>()).await.map_err(|_| self.unended("a wait"))?;
         self.waits.iter().for_each(|wait| wait.discard());
-        self.end_handles("a handle without waits", |caller| caller.waited).await?;
+        self.end_handles("a handle without waits", |caller| !caller.clients.is_empty()).await?;
         self.requests.clear();
         // Abandoned submissions are found and cancelled, and late events arrive.
         sleep(LIMIT).await;

@@ -20,6 +20,7 @@ use super::daemon::{DaemonHttp, URLS};
 use super::events::CALLBACKS;
 use super::model::World;
 use super::program::GatePlan;
+use super::run::Run;
 use crate::support::millis;
 
 pub(super) type Jobs = BoxCloneSyncService<SubmitRequest, JobResult, Error>;
@@ -31,16 +32,22 @@ pub(super) enum Stack {
     Layers(Wait<Submit, Api<DaemonHttp>>),
 }
 
+impl Run {
+    /// The service of a client. The world learns when it is called.
+    pub(super) fn jobs(&self, client: usize) -> Jobs {
+        self.clients[client].jobs(client, &self.world)
+    }
+}
+
 impl Stack {
-    /// The service. The world learns when it is called.
-    pub(super) fn jobs(&self, world: &Arc<Mutex<World>>) -> Jobs {
+    fn jobs(&self, client: usize, world: &Arc<Mutex<World>>) -> Jobs {
         let world = Arc::clone(world);
         let called = move |request: SubmitRequest| {
             let key = request.submission().idempotency_key().to_string();
             let mut world = world.lock().unwrap();
             let caller = world.callers.get_mut(&key).unwrap();
             caller.first_call.get_or_insert_with(Instant::now);
-            caller.waited = true;
+            caller.clients.insert(client);
             drop(world);
             request
         };

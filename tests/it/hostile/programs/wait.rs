@@ -68,6 +68,11 @@ impl Wait {
             Poll::Ready(result) => {
                 world.ended(&self.subject, &result);
                 self.ended.store(true, Relaxed);
+                drop(world);
+                if !self.in_time {
+                    // What called the wait has dropped it.
+                    *held = None;
+                }
                 Poll::Ready(())
             }
             Poll::Pending => {

@@ -1,0 +1,71 @@
+//! Events that must occur in the programs, so that the model is shown to be tested.
+
+/// How often what proves something has happened.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Counts {
+    pub(super) early_events: u64,
+    pub(super) lost_events: u64,
+    pub(super) late_events: u64,
+    pub(super) duplicated_events: u64,
+    pub(super) reordered_events: u64,
+    pub(super) replayed_events: u64,
+    pub(super) lost_responses: u64,
+    pub(super) resent: u64,
+    pub(super) leaked_waits: u64,
+    pub(super) dropped_while_sending: u64,
+    pub(super) reattached: u64,
+    pub(super) reentrant_polls: u64,
+    pub(super) reentrant_drops: u64,
+    pub(super) other_daemons: u64,
+    pub(super) deadlines: u64,
+    pub(super) shutdowns: u64,
+    pub(super) cancels: u64,
+    pub(super) bare_sends: u64,
+    pub(super) delayed_calls: u64,
+    pub(super) failed_services: u64,
+    pub(super) shed_calls: u64,
+    pub(super) bursts: u64,
+    pub(super) paused_others: u64,
+    pub(super) too_long_pauses: u64,
+    pub(super) renewed: u64,
+    pub(super) errors_of_renewed: u64,
+    pub(super) followed_renewals: u64,
+    pub(super) results: u64,
+    pub(super) errors: u64,
+}
+
+impl Counts {
+    pub(super) fn named(&self) -> [(&'static str, u64); 29] {
+        [
+            ("event before the 202", self.early_events),
+            ("lost event", self.lost_events),
+            ("late event", self.late_events),
+            ("duplicated event", self.duplicated_events),
+            ("event out of order", self.reordered_events),
+            ("event of another job", self.replayed_events),
+            ("lost response", self.lost_responses),
+            ("resent submission", self.resent),
+            ("leaked wait", self.leaked_waits),
+            ("wait dropped while it sends", self.dropped_while_sending),
+            ("re-attached wait", self.reattached),
+            ("waker that polls", self.reentrant_polls),
+            ("waker that drops", self.reentrant_drops),
+            ("second daemon", self.other_daemons),
+            ("deadline", self.deadlines),
+            ("shutdown", self.shutdowns),
+            ("cancelled job", self.cancels),
+            ("send without a wait", self.bare_sends),
+            ("service that is not ready", self.delayed_calls),
+            ("service that fails", self.failed_services),
+            ("service that sheds", self.shed_calls),
+            ("submission after the pause of another", self.paused_others),
+            ("pause that is longer than the deadline", self.too_long_pauses),
+            ("burst of calls", self.bursts),
+            ("renewed job", self.renewed),
+            ("error of a renewed job", self.errors_of_renewed),
+            ("progress of a renewed job", self.followed_renewals),
+            ("result", self.results),
+            ("error", self.errors),
+        ]
+    }
+}
