@@ -4,6 +4,7 @@
 //! every wait that is polled must end. `PROPTEST_CASES` sets the number of programs, and `PROPTEST_RNG_SEED` their seed, which a failure
 //! prints.
 
+mod abandoned;
 mod counts;
 mod daemon;
 mod events;

@@ -24,6 +24,8 @@ pub(super) struct Counts {
     pub(super) delayed_calls: u64,
     pub(super) failed_services: u64,
     pub(super) shed_calls: u64,
+    pub(super) searches: u64,
+    pub(super) found_jobs: u64,
     pub(super) bursts: u64,
     pub(super) paused_others: u64,
     pub(super) too_long_pauses: u64,
@@ -35,7 +37,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    pub(super) fn named(&self) -> [(&'static str, u64); 29] {
+    pub(super) fn named(&self) -> [(&'static str, u64); 31] {
         [
             ("event before the 202", self.early_events),
             ("lost event", self.lost_events),
@@ -60,6 +62,8 @@ impl Counts {
             ("service that sheds", self.shed_calls),
             ("submission after the pause of another", self.paused_others),
             ("pause that is longer than the deadline", self.too_long_pauses),
+            ("lost submission that is looked for", self.searches),
+            ("abandoned job that is found and cancelled", self.found_jobs),
             ("burst of calls", self.bursts),
             ("renewed job", self.renewed),
             ("error of a renewed job", self.errors_of_renewed),

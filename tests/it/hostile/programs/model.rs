@@ -43,7 +43,7 @@ pub(super) struct Daemon {
 
 /// One `POST /jobs`.
 pub(super) struct Attempt {
-    daemon: usize,
+    pub(super) daemon: usize,
     pub(super) client: usize,
     pub(super) key: String,
     pub(super) outcome: Outcome,
@@ -65,6 +65,10 @@ pub(super) struct Caller {
     pub(super) deadline: Option<Duration>,
     pub(super) on_drop: DropPolicy,
     pub(super) first_call: Option<Instant>,
+    /// When the last holder was dropped, at a time at which the daemons work.
+    pub(super) abandoned: Option<Instant>,
+    /// It was looked for without a holder.
+    pub(super) searched: bool,
     /// One reference for each clone of the request and each wait.
     pub(super) alive: Arc<()>,
     pub(super) leaked: bool,
@@ -104,6 +108,8 @@ impl Caller {
             first_call: None,
             alive: Arc::clone(alive),
             leaked: false,
+            abandoned: None,
+            searched: false,
             refusals: 0,
             refused_waits: 0,
             bare_sends: 0,
@@ -201,7 +207,10 @@ impl World {
         self.check(!late, || format!("{key} is sent after its deadline"));
         self.check(earlier.len() < 100, || format!("{key} is sent {} times", earlier.len()));
         self.counts.resent += u64::from(earlier.iter().any(|it| !refused(it)));
-        if self.callers[key].bare_sends == 0 && self.callers[key].holders() > 0 {
+        if self.callers[key].holders() == 0 {
+            self.counts.searches += 1;
+            self.callers.get_mut(key).unwrap().searched = true;
+        } else if self.callers[key].bare_sends == 0 {
             self.check_pause(client, key);
         }
         self.attempts.push(Attempt { daemon, client, key: key.to_owned(), outcome: Outcome::Pending });
@@ -351,6 +360,7 @@ impl World {
             }
         }
         self.violations.append(&mut wrong);
+        self.check_found();
         self.counts.cancels = self.daemons.iter().flat_map(|it| &it.jobs).map(|job| u64::from(job.cancelled)).sum();
     }
 
@@ -376,5 +386,5 @@ impl World {
 }
 
 /// No wait takes longer once the faults have stopped: a wait that follows one that is not polled gives up after 120 s, and then
-/// there may be a window of 10 s, the timeout of a request, a job of 120 s and a slow poll.
-pub(super) const LIMIT: Duration = seconds(600);
+/// there may be a window of 10 s, the timeout of a request, a job of 300 s and a slow poll.
+pub(super) const LIMIT: Duration = seconds(900);

@@ -10,6 +10,8 @@ pub(super) struct Program {
     /// Of the client's random numbers, such as the jitter of polls.
     pub(super) seed: u64,
     pub(super) daemons: [DaemonPlan; 2],
+    /// At the end all requests and waits are dropped at once, whatever they are doing.
+    pub(super) abandons: bool,
     /// What the gates of clients 3 and 4 do. Those after the last one are open.
     pub(super) gates: Vec<GatePlan>,
     pub(super) steps: Vec<Step>,
@@ -298,7 +300,7 @@ fn job() -> impl Strategy<Value = JobPlan> {
             1 => (index(), time()).prop_map(|(job, after)| EventPlan::Replayed { job, after }),
         ]
     };
-    let length = || prop_oneof![2 => Just(0), 3 => 0..2_000_u64, 2 => 2_000..60_000_u64];
+    let length = || prop_oneof![2 => Just(0), 3 => 0..2_000_u64, 2 => 2_000..60_000_u64, 1 => 60_000..150_000_u64];
     (length(), length(), any::<bool>(), [event(), event(), event()]).prop_map(|(queued, runs, fails, events)| JobPlan {
         queued,
         runs,
@@ -373,9 +375,11 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 pub(super) fn program() -> impl Strategy<Value = Program> {
-    let plans = ([daemon(), daemon()], vec(gate(), 0..6));
-    (any::<u64>(), plans, request(), vec(step(), 2..40)).prop_map(|(seed, (daemons, gates), first, mut steps)| {
-        steps.insert(0, first);
-        Program { seed, daemons, gates, steps }
-    })
+    let plans = ([daemon(), daemon()], vec(gate(), 0..6), prop::bool::weighted(0.3));
+    (any::<u64>(), plans, request(), vec(step(), 2..40)).prop_map(
+        |(seed, (daemons, gates, abandons), first, mut steps)| {
+            steps.insert(0, first);
+            Program { seed, daemons, abandons, gates, steps }
+        },
+    )
 }

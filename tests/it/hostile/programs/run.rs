@@ -38,7 +38,7 @@ pub(super) fn run(program: &Program) -> Result<Counts, String> {
         for step in &program.steps {
             run.step(step).await;
         }
-        run.finish().await
+        run.finish(program.abandons).await
     })
 }
 
@@ -290,9 +290,12 @@ impl Run {
         }));
     }
 
-    async fn finish(mut self) -> Result<Counts, String> {
+    async fn finish(mut self, abandons: bool) -> Result<Counts, String> {
         self.world().calm = true;
         self.world().log(|| "the faults stop".to_owned());
+        if abandons {
+            self.abandon().await;
+        }
         for task in std::mem::take(&mut self.tasks) {
             timeout(LIMIT * 4, task).await.map_err(|_| self.unended("a task"))?.map_err(|error| error.to_string())?;
         }
@@ -313,6 +316,17 @@ impl Run {
         world.check(left <= leaked, || format!("{left} waits are left after {leaked} leaks"));
         world.check_end(waiting);
         world.verdict()
+    }
+
+    /// Drops all requests and waits.
+    async fn abandon(&mut self) {
+        for task in std::mem::take(&mut self.tasks) {
+            task.abort();
+            let _ = task.await;
+        }
+        self.world().abandoned();
+        self.waits.iter().for_each(|wait| wait.discard());
+        self.requests.iter_mut().for_each(|request| request.clones.clear());
     }
 
     /// The handles of some callers must end, except of those whose waits were leaked.
