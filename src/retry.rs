@@ -87,7 +87,7 @@ mod submission;
 
 pub use self::cause::Cause;
 pub use self::reattach::{Reattach, ReattachBuilder};
-pub use self::submission::{RetrySubmission, RetrySubmissionBuilder};
+pub use self::submission::{RetrySubmission, RetrySubmissionBuilder, SubmissionPause};
 
 use std::time::Duration;
 

@@ -1,14 +1,18 @@
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use pin_project::pin_project;
 use tokio::time::{Instant, Sleep};
 use tower::retry::Policy;
 use tower::retry::budget::{Budget, TpsBudget};
 
 use super::{Cause, RetryOptions, StartedBackoff};
 use crate::api::Accepted;
-use crate::submission::SubmissionState;
+use crate::submission::{KeepAlive, SubmissionState};
 use crate::{Error, SubmitRequest};
 
 /// A policy for `tower::retry` inside the wait, which repeats a submission where that cannot run the job twice.
@@ -107,9 +111,9 @@ impl RetrySubmissionBuilder {
 }
 
 impl<E: Cause> Policy<SubmitRequest, Accepted, E> for RetrySubmission {
-    type Future = Sleep;
+    type Future = SubmissionPause;
 
-    fn retry(&mut self, request: &mut SubmitRequest, result: &mut Result<Accepted, E>) -> Option<Sleep> {
+    fn retry(&mut self, request: &mut SubmitRequest, result: &mut Result<Accepted, E>) -> Option<SubmissionPause> {
         let shared = &*self.shared;
         let error = match result {
             Ok(_) => {
@@ -146,13 +150,50 @@ impl<E: Cause> Policy<SubmitRequest, Accepted, E> for RetrySubmission {
         submission.refused(&error);
         submission.shared().update(|state| state.pause_after(error));
         self.retried += 1;
-        Some(pause)
+        Some(SubmissionPause { pause, submission: request.keep_alive().clone() })
     }
 
     /// Called before each attempt.
     fn clone_request(&mut self, request: &SubmitRequest) -> Option<SubmitRequest> {
         request.keep_alive().shared().update(SubmissionState::resume);
         Some(request.clone())
+    }
+}
+
+/// The pause before [`RetrySubmission`] sends again. It is longer if the daemon asks another submission of the client for a longer one
+/// meanwhile.
+///
+/// # Cancel safety
+///
+/// Dropping it before its end means that the policy does not send again.
+#[pin_project]
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct SubmissionPause {
+    #[pin]
+    pause: Sleep,
+    submission: KeepAlive,
+}
+
+impl SubmissionPause {
+    /// When it ends, as far as is known.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.pause.deadline()
+    }
+}
+
+impl Future for SubmissionPause {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        loop {
+            ready!(this.pause.as_mut().poll(cx));
+            let Some(until) = this.submission.paused_until() else { return Poll::Ready(()) };
+            let rest = until.saturating_duration_since(Instant::now());
+            this.pause.as_mut().reset(until + rest.mul_f64(fastrand::f64() / 10.0));
+        }
     }
 }
 

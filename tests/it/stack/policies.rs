@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use foreman_client::api::{Accepted, GetJob, Polled};
-use foreman_client::retry::{Reattach, RetrySubmission};
+use foreman_client::retry::{Reattach, RetrySubmission, SubmissionPause};
 use foreman_client::wait::WebhookEndpoint;
 use foreman_client::{Api, BoxError, Error, JobResult, JobState, JobStatus, Notifier, SubmitRequest, WaitLayer};
 use futures_util::FutureExt as _;
@@ -67,7 +67,7 @@ fn errors() -> Vec<(&'static str, Error, bool, bool)> {
 }
 
 /// The pause before the retry of a failed submission.
-fn submission_retry(policy: &mut RetrySubmission, request: &SubmitRequest, error: Error) -> Option<Sleep> {
+fn submission_retry(policy: &mut RetrySubmission, request: &SubmitRequest, error: Error) -> Option<SubmissionPause> {
     policy.retry(&mut request.clone(), &mut Err::<Accepted, _>(error))
 }
 
