@@ -282,11 +282,13 @@ impl World {
     }
 
     /// Whether an event of another job may have named the job of the submission. A client that knows that the daemon supports keys
-    /// confirms the id by the key, up to three times.
+    /// confirms the id by the key, up to three times, unless the daemon has asked it to pause or the deadline has passed.
     fn is_misled(&self, key: &str) -> bool {
+        let caller = &self.callers[key];
         let mut attempts = self.attempts.iter().filter(|it| it.key == key);
+        let may_send = self.pauses.is_empty() && !caller.is_past_deadline_by(Duration::ZERO);
         let confirmed = attempts.clone().count() < 4 && attempts.all(|it| self.daemons[it.daemon].plan.keys_assumed);
-        self.callers[key].misled && !confirmed
+        caller.misled && !(may_send && confirmed)
     }
 
     pub(super) fn check_result(&mut self, subject: &Subject, result: &JobResult) {
