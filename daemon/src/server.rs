@@ -12,7 +12,7 @@ use axum::response::Response;
 use foreman_protocol::http1;
 use http::Request;
 use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -24,6 +24,9 @@ use crate::BoxError;
 
 /// The pause after `accept` has failed for want of resources, such as file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// The upper bound of the header timeout. hyper adds the timeout to an instant without an overflow check.
+const MAX_HEADER_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ServerLimits {
@@ -91,7 +94,10 @@ async fn connection<S>(
     // Without it, responses are only slower.
     let _ = stream.set_nodelay(true);
     let ended = {
-        let connection = http1::builder(header_timeout)
+        // Without a timer, hyper has no timeout for heads.
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(header_timeout.min(MAX_HEADER_TIMEOUT))
             .serve_connection(TokioIo::new(&mut stream), TowerToHyperService::new(service));
         let mut connection = pin!(connection);
         tokio::select! {

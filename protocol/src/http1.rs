@@ -6,24 +6,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper_util::rt::TokioTimer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
 /// How long [`lingering_close`] waits for the peer: 1 second.
 pub const LINGER: Duration = Duration::from_secs(1);
-
-/// The upper bound of the header timeout. hyper adds the timeout to an instant without an overflow check.
-const MAX_HEADER_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
-/// A connection builder with a timer. A request's head must arrive within `header_timeout`, which is capped at 7 days.
-#[must_use]
-pub fn builder(header_timeout: Duration) -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(header_timeout.min(MAX_HEADER_TIMEOUT));
-    builder
-}
 
 /// Whether an error from `accept` concerns one connection only, such as one that the peer closed before it was accepted.
 ///

@@ -117,15 +117,11 @@ impl Submission {
     }
 
     fn annotate(&self, error: Error) -> Error {
-        let (arrived, has_wait, job_id, last_state) = self.0.read(|state| {
-            let (arrived, has_wait) = (state.may_be_at_daemon(), state.has_been_waited_for());
-            (arrived, has_wait, state.job_id().cloned(), state.last_state().cloned())
-        });
+        let (arrived, job_id, last_state) =
+            self.0.read(|state| (state.may_be_at_daemon(), state.job_id().cloned(), state.last_state().cloned()));
         let error = match arrived {
             Some(false) => error.surely_unsent(),
             Some(true) => error.may_have_arrived(),
-            // A wait that is left may still send it.
-            None if has_wait => error.may_have_arrived(),
             None => error,
         };
         error.with_job(job_id, self.0.key().cloned(), last_state).with_daemon(self.0.daemon())

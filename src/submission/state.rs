@@ -145,14 +145,10 @@ impl SubmissionState {
         self.sending == SendState::Fresh
     }
 
-    /// Whether it may have arrived at a daemon, or is being sent. `None` if that is not known: before the first wait, when a service without
-    /// a wait may send it, and while there is a wait that may still send it.
+    /// Whether it may have arrived at a daemon, or may still be sent by a wait. `None` before the first wait: a service without a wait may send
+    /// it.
     pub(crate) fn may_be_at_daemon(&self) -> Option<bool> {
-        if self.is_fresh() { self.has_no_wait().then_some(false) } else { Some(true) }
-    }
-
-    pub(crate) fn has_been_waited_for(&self) -> bool {
-        self.waited_for
+        if self.is_fresh() && !self.waited_for { None } else { Some(!self.is_fresh() || !self.has_no_wait()) }
     }
 
     /// There were waits, and there will be no more of the present callers.

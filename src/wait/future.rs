@@ -166,21 +166,20 @@ where
             return Poll::Ready((event, None));
         }
         let mut this = self.as_mut().project();
-        let about_to_submit = matches!(&*this.step, Step::Idle(sender) if sender.is_about_to_send());
-        if about_to_submit && this.shared.slow_down.end().is_some() {
-            // It has waited for the service to be ready.
-            let now = this.submission.shared().elapsed();
-            this.step.as_mut().release();
-            this.submission.shared().update(|state| state.unsent(now));
+        // The service was not ready before the pause began.
+        if this.step.is_about_to_submit() && this.shared.slow_down.end().is_some() {
+            self.give_back_send();
             return Poll::Ready((Event::Paused, None));
         }
         // The caller may have been busy elsewhere, or the service not ready. Nothing is sent after the deadline but the final poll.
-        if this.machine.deadline().is_some()
-            && !this.machine.is_final()
-            && (this.step.is_about_to_send() || this.submission.shared().read(SubmissionState::is_pausing))
-            && this.machine.is_past_deadline(this.submission.shared().elapsed())
-        {
-            return Poll::Ready((Event::Elapsed, None));
+        if this.machine.deadline().is_some() && !this.machine.is_final() {
+            let may_send = match &*this.step {
+                Step::Sending(_) => this.submission.shared().read(SubmissionState::is_pausing),
+                step => step.is_about_to_send(),
+            };
+            if may_send && this.machine.is_past_deadline(this.submission.shared().elapsed()) {
+                return Poll::Ready((Event::Elapsed, None));
+            }
         }
         // After a terminal hint the next poll may still return an older state, so the polls after it must not be slow.
         let usual = if snapshot.terminal_hint { Pace::Steady } else { this.shared.pace(this.submission) };
@@ -209,10 +208,9 @@ where
         if found == SendState::Fresh && this.machine.is_past_deadline(now) {
             return Some(Event::Elapsed);
         }
-        let facts = this.shared.facts(this.submission);
         let sends = match found {
             SendState::Fresh => true,
-            SendState::Lost => facts.idempotency,
+            SendState::Lost => this.shared.facts(this.submission).idempotency,
             SendState::Accepted | SendState::InFlight => false,
         };
         if sends {
@@ -235,6 +233,15 @@ where
                 Event::ClaimFailed
             }
         })
+    }
+
+    /// Gives the right to send back before anything is sent.
+    fn give_back_send(self: Pin<&mut Self>) {
+        let this = self.project();
+        let submission = this.submission.shared();
+        let now = submission.elapsed();
+        this.step.release();
+        submission.update(|state| state.unsent(now));
     }
 
     /// `None` if the job id is not known. It is, in every phase from which polling starts.
@@ -262,12 +269,10 @@ where
             // The sender may never be polled again, or its response may never come.
             Action::PresumeLost => {
                 let now = this.submission.shared().elapsed();
-                if matches!(&*this.step, Step::Idle(sender) if sender.is_about_to_send()) {
-                    // Its resend waits for the service to be ready.
-                    this.step.as_mut().release();
-                    submission.update(|state| state.unsent(now));
+                if this.step.is_about_to_submit() {
                     let facts = this.shared.facts(this.submission);
                     this.machine.on(Event::NotReady, now, facts, &this.shared.limits);
+                    self.give_back_send();
                     return None;
                 }
                 let sending = submission.update(|state| state.lost(now));

@@ -102,7 +102,8 @@ impl Shared {
         let (named_by_event, is_named, lost_at) =
             submission.shared().read(|state| (state.is_named_by_event(), state.job_id().is_some(), state.lost_at()));
         let (webhooks, idempotency) = (submission.has_callback(), self.supports_idempotency());
-        Facts { webhooks, idempotency, named_by_event, is_named, paused: self.slow_down.end().is_some(), lost_at }
+        let paused = named_by_event && self.slow_down.end().is_some();
+        Facts { webhooks, idempotency, named_by_event, is_named, paused, lost_at }
     }
 
     /// See [`Wait::shutdown`](super::Wait::shutdown).
@@ -111,7 +112,7 @@ impl Shared {
         self.live.drain();
         let ended = timeout(grace, self.live.emptied()).await;
         let mut running = self.live.close();
-        running.retain(|(_, submission)| self.may_have(submission));
+        running.retain(|(_, submission)| self.is_own(submission));
         if ended.is_err() {
             tracing::debug!(jobs = running.len(), "shutting down before all jobs have ended");
         }
@@ -141,15 +142,15 @@ impl Shared {
         }
     }
 
-    /// Whether the submission is not one of another daemon, for which a clone waits here in vain.
-    fn may_have(&self, submission: &SharedSubmission) -> bool {
+    /// Whether the submission is not of another daemon. A wait on such a submission fails here.
+    fn is_own(&self, submission: &SharedSubmission) -> bool {
         submission.daemon_id().is_none_or(|of| self.daemon.as_ref().is_none_or(|daemon| *daemon == of))
     }
 
-    /// A wait ends. Returned by a shutdown that has begun.
+    /// A wait ends. A shutdown that has begun records what becomes of its job.
     pub(super) fn wait_ended(&self, submission: &SharedSubmission) {
         if self.live.is_draining()
-            && self.may_have(submission)
+            && self.is_own(submission)
             && let Some(job_id) = submission.read(|state| state.job_id().cloned())
         {
             if submission.read(SubmissionState::has_result) {

@@ -116,10 +116,15 @@ where
         }
     }
 
+    /// Whether it has the right to submit and has not submitted yet.
+    pub(super) fn is_about_to_submit(&self) -> bool {
+        matches!(self, Self::Idle(sender) if sender.is_about_to_send())
+    }
+
     /// Whether a submission or a poll may be sent when it is polled.
     pub(super) fn is_about_to_send(&self) -> bool {
         match self {
-            Self::Idle(sender) => sender.is_about_to_send(),
+            Self::Idle(_) => self.is_about_to_submit(),
             Self::Polling { stream } => !stream.is_in_flight(),
             Self::Sending(_) | Self::Attached { .. } | Self::Over => false,
         }

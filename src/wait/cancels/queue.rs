@@ -105,27 +105,20 @@ impl Queue {
         }
     }
 
-    /// The next item. Cancels go first.
-    ///
-    /// # Errors
-    ///
-    /// When none may be tried now.
-    pub(super) fn pop(&mut self, paused: Paused) -> Result<Option<Item>, NotBefore> {
-        if paused.cancels.is_none()
-            && let Some(item) = self.jobs.pop_front()
-        {
-            return Ok(Some(item));
-        }
-        if paused.submissions.is_none()
-            && let Some(item) = self.submissions.pop_front()
-        {
-            return Ok(Some(item));
-        }
+    /// The next item, if one may be tried now. Cancels go first.
+    pub(super) fn pop(&mut self, paused: Paused) -> Option<Item> {
+        let jobs = paused.cancels.is_none().then_some(&mut self.jobs);
+        let submissions = paused.submissions.is_none().then_some(&mut self.submissions);
+        jobs.into_iter().chain(submissions).find_map(VecDeque::pop_front)
+    }
+
+    /// Until when none may be tried, if [`pop`](Self::pop) has returned none. `None` if there is none.
+    pub(super) fn not_before(&self, paused: Paused) -> Option<NotBefore> {
         let jobs = paused.cancels.filter(|_| !self.jobs.is_empty());
         let submissions = paused.submissions.filter(|_| !self.submissions.is_empty());
         let pause = jobs.into_iter().chain(submissions).min().map(NotBefore::Pause);
         let delayed = self.delayed.first_key_value().map(|((until, _), _)| NotBefore::Delay(*until));
-        pause.into_iter().chain(delayed).min_by_key(NotBefore::time).map_or(Ok(None), Err)
+        pause.into_iter().chain(delayed).min_by_key(NotBefore::time)
     }
 
     /// The jobs that wait to be cancelled or are being cancelled.

@@ -60,38 +60,31 @@ impl Worker {
         let (mut queue, now) = (self.cancels.queue(), Instant::now());
         queue.workers.seen(self.id, now);
         queue.workers.release(self.id);
-        if queue.is_empty() {
-            self.ended = true;
-            queue.workers.end(self.id);
-            drop(queue);
-            self.cancels.changed.notify_waiters();
-            return Next::End;
-        }
         queue.ripen(now);
         if let Err(until) = queue.workers.lease(self.id, now) {
             return Next::Wait { until };
         }
         let submissions = queue.submission().and_then(|request| request.keep_alive().paused_until());
         let paused = Paused { cancels: self.cancels.slow_down.end(), submissions };
-        match queue.pop(paused) {
-            Ok(Some(item)) => {
-                if let Abandoned::Job(job_id, _) = &item.abandoned {
-                    queue.active.push(job_id.clone());
-                }
-                drop(queue);
-                Next::Work(Work::new(Arc::clone(&self.cancels), item))
+        if let Some(item) = queue.pop(paused) {
+            if let Abandoned::Job(job_id, _) = &item.abandoned {
+                queue.active.push(job_id.clone());
             }
-            Ok(None) => Next::Wait { until: now + BEAT },
-            Err(not_before) => {
-                queue.workers.release(self.id);
-                let until = match not_before {
-                    NotBefore::Pause(end) => {
-                        let pause = end.saturating_duration_since(now);
-                        end + pause.mul_f64(PAUSE_JITTER * fastrand::f64())
-                    }
-                    NotBefore::Delay(until) => until,
-                };
-                Next::Wait { until }
+            return Next::Work(Work::new(Arc::clone(&self.cancels), item));
+        }
+        queue.workers.release(self.id);
+        match queue.not_before(paused) {
+            Some(NotBefore::Pause(end)) => {
+                let pause = end.saturating_duration_since(now);
+                Next::Wait { until: end + pause.mul_f64(PAUSE_JITTER * fastrand::f64()) }
+            }
+            Some(NotBefore::Delay(until)) => Next::Wait { until },
+            None => {
+                self.ended = true;
+                queue.workers.end(self.id);
+                drop(queue);
+                self.cancels.changed.notify_waiters();
+                Next::End
             }
         }
     }

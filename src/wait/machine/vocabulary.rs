@@ -63,7 +63,7 @@ pub(crate) struct Facts {
     pub(crate) named_by_event: bool,
     /// The id of the job is known, if only from an event.
     pub(crate) is_named: bool,
-    /// The daemon has asked to send no submissions now.
+    /// An event has named the job, and the daemon has asked to send no submissions now.
     pub(crate) paused: bool,
     /// When the response to the submission was lost.
     pub(crate) lost_at: Option<Duration>,
