@@ -37,7 +37,8 @@ impl IntoResponse for JobResult {
 ///
 /// | event | data |
 /// |---|---|
-/// | `state` | `{"state": "…"}`, for each state; for each new place in the queue, `{"state": "queued", "position": 3}`, if the daemon sends `position` |
+/// | `state` | `{"state": "…"}`, for each state |
+/// | `state` | `{"state": "queued", "position": 3}`, for each new place in the queue, if the daemon sends `position` |
 /// | `result` | the result as JSON; the last event |
 /// | `problem` | problem details (RFC 9457); the last event |
 ///

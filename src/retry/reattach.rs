@@ -13,8 +13,8 @@ use crate::{Error, JobResult, Submission, SubmitRequest};
 /// job.
 ///
 /// It calls again after a transient error, and after a timeout of a layer between it and the wait. It does not call again after the
-/// deadline of the wait, or after an error that a later call would meet again. No pause is longer than the deadline. It never runs the job a second time, unless
-/// [`renew_failed`](ReattachBuilder::renew_failed) is set.
+/// deadline of the wait, or after an error that a later call would meet again. No pause is longer than the deadline. It never runs the
+/// job a second time, unless [`renew_failed`](ReattachBuilder::renew_failed) is set.
 pub struct Reattach {
     settings: Arc<Settings>,
     retried: u32,
@@ -89,9 +89,8 @@ impl ReattachBuilder {
         self
     }
 
-    /// Runs a failed job again, up to `times` times, if `renew_if` returns `true` for it. Stacks that do so for clones of one request share
-    /// the new submission. This is the only option that runs a
-    /// conversation a second time. Each run is a new submission with an idempotency key of its own.
+    /// Runs a failed job again, up to `times` times, if `renew_if` returns `true` for it. This is the only option that runs a conversation
+    /// a second time. Each run is a new submission with an idempotency key of its own. Stacks that run clones of one request share it.
     pub fn renew_failed(mut self, times: u32, renew_if: impl Fn(&JobResult) -> bool + Send + Sync + 'static) -> Self {
         self.renewals = Some((times, Arc::new(renew_if)));
         self

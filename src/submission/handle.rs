@@ -104,8 +104,8 @@ impl Submission {
         self.0.read(|state| state.renewed().cloned()).map(Self)
     }
 
-    /// Puts what is known of the submission on an error of a layer above it. `end_call` drops the call that has failed: what it has not
-    /// sent by then it never sends.
+    /// Puts what is known of the submission on an error of a layer above it. `end_call` drops the failed call first, so that the call sends
+    /// nothing after that.
     pub(crate) fn annotate_after(&self, error: Error, end_call: impl FnOnce()) -> Error {
         let mut last = self.clone();
         while let Some(renewed) = last.renewed() {

@@ -62,8 +62,8 @@ pub(crate) trait WaitOwner: fmt::Debug + Send + Sync {
         None
     }
 
-    /// The last holder of a submission is dropped, and its job is not known for sure. Whoever drops the submission is the last holder
-    /// again, and does not come back here. Called from a drop: must not block or panic.
+    /// The last holder of a submission was dropped while its job was not known for sure. The owner becomes the last holder. When it drops the
+    /// submission, that is released and not lost again. Called from a drop: must not block or panic.
     fn lost(self: Arc<Self>, _: LostSubmission) {}
 
     /// The submission is abandoned, or its registration was not needed. Called from a drop: must not block or panic.
@@ -108,7 +108,7 @@ impl KeepAlive {
         Self(SharedSubmission::new(None, false, Some(job_id), None))
     }
 
-    /// Keeps a submission alive that somebody else does, or whose result is known. `None` for one that was abandoned before its end.
+    /// A further holder of a submission that has one, or whose result is known. `None` for one that was abandoned before its end.
     pub(crate) fn upgrade(submission: &Arc<SharedSubmission>) -> Option<Self> {
         let has_result = submission.read(SubmissionState::has_result);
         let one_more = |holders: u32| if holders == 0 && !has_result { None } else { holders.checked_add(1) };

@@ -101,8 +101,8 @@ impl<P> WaitLayerBuilder<P> {
     }
 
     /// How long waits on a submission may last from its first call; without limit unless set. At the deadline the job is polled once more
-    /// ([`final_poll_timeout`](Self::final_poll_timeout)), also by a wait that starts later, and if it has not finished the wait ends with [`Error::is_deadline`]. The job goes on, unless the drop policy cancels it when the
-    /// last clone of the request is gone.
+    /// ([`final_poll_timeout`](Self::final_poll_timeout)), also by a wait that starts later. If it has not finished, the wait ends with
+    /// [`Error::is_deadline`]. The job goes on, unless the drop policy cancels it when the last clone of the request is gone.
     ///
     /// A retry does not start the deadline anew: a later wait on a clone of the request has what is left of it. To wait longer, attach to
     /// the job by its id.
@@ -125,7 +125,7 @@ impl<P> WaitLayerBuilder<P> {
     /// 4 s, each twice the one before and up to half longer. `Retry-After` with 429 or 503 pauses all cancels of the service, for at most
     /// 60 s and up to a tenth longer. After the last attempt the cancel counts as failed.
     ///
-    /// If the last of them is dropped while it submits, or after the response to the submission was lost, the id of the job is not known.
+    /// If the last request or wait is dropped during the submission, or after its response was lost, the id of the job is not known.
     /// Then the submission is sent again to a daemon that supports idempotency keys, which returns the id, and the job is cancelled. It obeys
     /// the pauses of submissions, and delays no cancel. At another daemon the job goes on, and counts as a failed cancel.
     pub fn on_drop<C>(mut self, policy: DropPolicy, service: C) -> Self
@@ -169,7 +169,7 @@ impl<P> WaitLayerBuilder<P> {
     }
 
     /// The timeout of the final poll at the deadline, counted from that poll. Unless set, it is a tenth of the deadline, at least 100 ms and at
-    /// most 1 s: by so much a wait may end after its deadline.
+    /// most 1 s. A wait ends at most that long after its deadline.
     pub fn final_poll_timeout(mut self, limit: Duration) -> Self {
         self.settings.limits.final_poll_timeout = Some(limit);
         self

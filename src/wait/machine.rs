@@ -206,12 +206,12 @@ impl Machine {
                 self.claimed(sending, now, facts, limits)
             }
             (Phase::Sending, Event::Overtaken) => self.follow(now, limits),
-            // Nothing was sent, and now nothing may be.
+            // Nothing was sent, and nothing may be sent now.
             (Phase::Sending, Event::Paused) => {
                 self.resends = self.resends.saturating_sub(1);
                 self.start_again()
             }
-            // The service is not ready for long, and a result is waiting: the job that the event names is polled.
+            // A result waits for a service that is not ready: the job that the event names is polled.
             (Phase::Sending, Event::NotReady) => {
                 self.resends = RESENDS;
                 self.start_again()
@@ -267,8 +267,9 @@ impl Machine {
 
             // # A result before the response: Sending, Following -> Polling
             //
-            // The response confirms that the result is of this job. It is on its way, unless it is lost. With idempotency keys it is
-            // soon sent for again. Without, nothing else shows which job this is, so that it has its full time.
+            // The response confirms that the result is of this job. It is on its way, unless it is lost. At a daemon with idempotency
+            // keys the submission is soon sent again, which returns the id. At another daemon only the response has the id, so the
+            // wait goes on until the response is lost.
             (Phase::Sending | Phase::Following { .. }, Event::UnconfirmedResult) => {
                 let time = if facts.idempotency { CONFIRMATION } else { limits.failure_budget };
                 self.until = now.saturating_add(time).into();

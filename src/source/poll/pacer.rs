@@ -45,7 +45,7 @@ struct Pauses {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
     Routine,
-    /// A routine poll that has lost its moment. It is in the urgent lane, and not in a pause.
+    /// A routine poll that has lost its moment. It is in the urgent lane, unless the daemon has asked for a pause.
     Overdue,
     /// A hint, or the final poll at a deadline. It is not delayed by a pause.
     Prompt,

@@ -34,18 +34,18 @@ impl SubmissionState {
         self.reattaching = self.reattaching.saturating_add(1);
     }
 
-    /// It starts no more.
+    /// It starts no further wait.
     pub(crate) fn give_up_reattach(&mut self) {
         self.reattaching = self.reattaching.saturating_sub(1);
         self.changed |= self.waits == 0;
     }
 
-    /// The submission begins later than its times.
+    /// Sets when a renewed submission began, from the first call.
     pub(crate) fn begin_at(&mut self, time: Duration) {
         self.rare().began_at = time;
     }
 
-    /// When the submission began, from its first call. Not zero only for a renewed one.
+    /// When the submission began, from the first call. Zero unless it is a renewed one.
     pub(crate) fn began_at(&self) -> Duration {
         self.rare.as_ref().map_or(Duration::ZERO, |rare| rare.began_at)
     }

@@ -25,7 +25,7 @@ pub(super) struct Activity {
 enum Phase {
     /// Open for the next request, of which no byte has come.
     Idle { since: Instant },
-    /// The head of a request is awaited, of which bytes have come if it has `begun`. The first one of a connection counts from the accept.
+    /// Waiting for the head of a request. `begun`: bytes of it have come. The first head of a connection counts from the accept.
     Head { since: Instant, begun: bool },
     /// The request that began then is handled.
     Request { since: Instant },
@@ -57,7 +57,7 @@ impl Activity {
         since.checked_add(limit)
     }
 
-    /// Whether there is a request that its peer has to have the response of.
+    /// Whether a request is being handled, or its response is being written.
     pub(super) fn has_request(&self) -> bool {
         matches!(*self.lock(), Phase::Request { .. } | Phase::Response { .. })
     }

@@ -98,8 +98,8 @@ impl WebhookListenerBuilder {
 
     /// Sets how long a connection stays open for the next request. The default is 120 s.
     ///
-    /// It should be longer than the daemon keeps an idle connection (Go's HTTP client: 90 s). Then the daemon is the one to close it, and no
-    /// event is sent on a connection that is just being closed.
+    /// Set it longer than the daemon keeps an idle connection (Go's HTTP client: 90 s). Otherwise an event can meet a connection that the
+    /// listener is closing, and arrives with the daemon's retry.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.limits.idle_timeout = timeout;
         self

@@ -6,8 +6,8 @@ use tokio_test::task::{Spawn, spawn};
 use tower::ServiceExt as _;
 
 use crate::support::{
-    ReceivedRequest, ScriptedDaemon, WebhookHarness, exact_polls, job_id, millis, polling_wait, polling_wait_with,
-    request, seconds, spawn_attach, spawn_wait,
+    MockWait, ReceivedRequest, ScriptedDaemon, WaitTask, WebhookHarness, exact_polls, job_id, millis, polling_wait,
+    polling_wait_with, request, seconds, spawn_attach, spawn_wait,
 };
 
 /// The requests that have come by now. tokio lets a task do some hundred operations before it has to yield.
@@ -46,14 +46,20 @@ async fn reserved_polls_wait_for_end_of_pause_and_keep_order_and_rate() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn second_refusal_extends_pause_of_reserved_polls() {
+/// A wait whose poll was refused for 30 s while others had reserved theirs, one a second.
+async fn refused_with_reserved(others: usize) -> (MockWait, ScriptedDaemon, WaitTask, Vec<WaitTask>) {
     let (wait, mut daemon) = polling_wait_with(|layer| layer.poll_policy(exact_polls().max_rate(1).build().unwrap()));
     let first = spawn_attach(&wait, "first");
     let poll = daemon.next_get().await;
-    let others: Vec<_> = (0..3).map(|job| spawn_attach(&wait, &job.to_string())).collect();
+    let others = (0..others).map(|job| spawn_attach(&wait, &job.to_string())).collect();
     daemon.settle().await;
     poll.refuse(429, 30);
+    (wait, daemon, first, others)
+}
+
+#[tokio::test(start_paused = true)]
+async fn second_refusal_extends_pause_of_reserved_polls() {
+    let (_wait, mut daemon, first, others) = refused_with_reserved(3).await;
     daemon.quiet_for(millis(30_999)).await;
     daemon.next_get().await.refuse(503, 10);
     for at in [42, 43] {
@@ -66,12 +72,7 @@ async fn second_refusal_extends_pause_of_reserved_polls() {
 
 #[tokio::test(start_paused = true)]
 async fn dropped_reservations_do_not_shorten_pause() {
-    let (wait, mut daemon) = polling_wait_with(|layer| layer.poll_policy(exact_polls().max_rate(1).build().unwrap()));
-    let first = spawn_attach(&wait, "first");
-    let poll = daemon.next_get().await;
-    let reserved: Vec<_> = (0..25).map(|job| spawn_attach(&wait, &job.to_string())).collect();
-    daemon.settle().await;
-    poll.refuse(429, 30);
+    let (wait, mut daemon, first, reserved) = refused_with_reserved(25).await;
     daemon.settle().await;
     reserved.iter().for_each(tokio::task::JoinHandle::abort);
     daemon.settle().await;

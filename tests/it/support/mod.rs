@@ -28,7 +28,7 @@ pub(crate) use self::scripted_daemon::{MockApi, MockHttp, ReceivedRequest, Scrip
 pub(crate) use self::simulated_daemon::{FAULTS, SimulatedDaemon};
 pub(crate) use self::tcp_forwarder::TcpForwarder;
 pub(crate) use self::waits::{
-    MockWait, call_wait, cancelling_wait, exact_polls, learn_idempotency, polling_wait, polling_wait_with,
-    spawn_attach, spawn_wait,
+    MockWait, WaitTask, assert_cancels, call_wait, cancelling_wait, exact_polls, learn_idempotency, polling_wait,
+    polling_wait_with, spawn_attach, spawn_wait,
 };
 pub(crate) use self::webhook_harness::WebhookHarness;

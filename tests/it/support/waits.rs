@@ -57,6 +57,13 @@ pub(crate) async fn call_wait(wait: &MockWait, request: SubmitRequest) -> JobWai
     ServiceExt::<SubmitRequest>::ready(&mut wait).await.unwrap().call(request)
 }
 
+/// Asserts how many abandoned jobs were cancelled, and how many could not be.
+#[track_caller]
+pub(crate) fn assert_cancels(wait: &MockWait, cancelled: u64, failed: u64) {
+    let stats = wait.stats();
+    assert_eq!((stats.cancelled, stats.cancels_failed), (cancelled, failed), "{stats:?}");
+}
+
 /// Runs job 1, so that the wait learns that the daemon supports idempotency keys.
 pub(crate) async fn learn_idempotency(wait: &MockWait, daemon: &mut ScriptedDaemon) {
     let waiting = spawn_wait(wait, &request());

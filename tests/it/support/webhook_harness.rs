@@ -6,7 +6,7 @@ use http::{Request, StatusCode};
 use http_body_util::Full;
 use tower::{Layer, ServiceExt};
 
-use super::{MockApi, MockWait, SECRET, ScriptedDaemon, exact_polls, job_json};
+use super::{MockApi, MockWait, SECRET, ScriptedDaemon, WaitTask, exact_polls, job_json, spawn_wait};
 
 /// A wait with webhooks over a scripted daemon. Events go to the receiver without a socket.
 pub(crate) struct WebhookHarness {
@@ -64,6 +64,16 @@ impl WebhookHarness {
         }
         let event = event.body(Full::new(Bytes::from(body))).unwrap();
         self.receiver.clone().oneshot(event).await.unwrap().status()
+    }
+
+    /// Submits and loses the response. Returns the wait and the callback URL.
+    pub(crate) async fn lose_response(&mut self, request: &SubmitRequest) -> (WaitTask, String) {
+        let waiting = spawn_wait(&self.wait, request);
+        let post = self.daemon.next_post().await;
+        let url = post.callback().unwrap();
+        post.reset();
+        self.daemon.settle().await;
+        (waiting, url)
     }
 
     /// The service below the wait.

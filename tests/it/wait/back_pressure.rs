@@ -163,37 +163,25 @@ async fn short_deadline_of_clone_does_not_end_retries() {
     assert!(patient.await.unwrap().is_ok());
 }
 
+/// Before its own refusal, and after it.
 #[tokio::test(start_paused = true)]
 async fn retry_inside_obeys_the_pause_of_others() {
-    let (api, mut daemon) = ScriptedDaemon::new();
-    let wait = WaitLayer::new(api.clone()).layer(ServiceBuilder::new().retry(RetrySubmission::default()).service(api));
-    let waits = [(); 2].map(|()| tokio::spawn(bounded_paused(wait.clone().oneshot(request()))));
-    let (one, two) = (daemon.next_post().await, daemon.next_post().await);
-    two.refuse(429, 60);
-    daemon.settle().await;
-    one.refuse(429, 1);
-    daemon.quiet_for(millis(59_900)).await;
-    for _ in 0..2 {
-        assert!(daemon.next_post().await.at <= seconds(67));
+    for longer_first in [true, false] {
+        let (api, mut daemon) = ScriptedDaemon::new();
+        let retry = ServiceBuilder::new().retry(RetrySubmission::default());
+        let wait = WaitLayer::new(api.clone()).layer(retry.service(api));
+        let waits = [(); 2].map(|()| tokio::spawn(bounded_paused(wait.clone().oneshot(request()))));
+        let (one, two) = (daemon.next_post().await, daemon.next_post().await);
+        let (first, second) = if longer_first { (60, 1) } else { (1, 60) };
+        one.refuse(429, first);
+        daemon.settle().await;
+        two.refuse(429, second);
+        daemon.quiet_for(millis(59_900)).await;
+        for _ in 0..2 {
+            assert!(daemon.next_post().await.at <= seconds(67));
+        }
+        waits.iter().for_each(tokio::task::JoinHandle::abort);
     }
-    waits.iter().for_each(tokio::task::JoinHandle::abort);
-}
-
-/// It has paused before the daemon asked another for more.
-#[tokio::test(start_paused = true)]
-async fn retry_inside_extends_its_pause_with_that_of_others() {
-    let (api, mut daemon) = ScriptedDaemon::new();
-    let wait = WaitLayer::new(api.clone()).layer(ServiceBuilder::new().retry(RetrySubmission::default()).service(api));
-    let waits = [(); 2].map(|()| tokio::spawn(bounded_paused(wait.clone().oneshot(request()))));
-    let (one, two) = (daemon.next_post().await, daemon.next_post().await);
-    one.refuse(429, 1);
-    daemon.settle().await;
-    two.refuse(429, 60);
-    daemon.quiet_for(millis(59_900)).await;
-    for _ in 0..2 {
-        assert!(daemon.next_post().await.at <= seconds(67));
-    }
-    waits.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 /// Waits that have the right to send and wait for a limit inside give it back.

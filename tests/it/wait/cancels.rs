@@ -13,8 +13,8 @@ use tokio_test::task;
 use tower::{Layer as _, Service, ServiceExt as _};
 
 use crate::support::{
-    Exchange, MockApi, MockWait, ReceivedRequest, ScriptedDaemon, bounded_paused, call_wait, cancelling_wait,
-    function_http, millis, request, seconds, spawn_wait,
+    Exchange, MockApi, MockWait, ReceivedRequest, ScriptedDaemon, assert_cancels, bounded_paused, call_wait,
+    cancelling_wait, function_http, millis, request, seconds, spawn_wait,
 };
 
 /// Submits that many jobs and drops their waits.
@@ -40,11 +40,6 @@ async fn cancels_now(daemon: &mut ScriptedDaemon) -> Vec<ReceivedRequest> {
         }
     }
     cancels
-}
-
-fn assert_counts(wait: &MockWait, cancelled: u64, failed: u64) {
-    let stats = wait.stats();
-    assert_eq!((stats.cancelled, stats.cancels_failed), (cancelled, failed), "{stats:?}");
 }
 
 /// 20,000 cancels at once are as many connections.
@@ -135,7 +130,7 @@ async fn refused_cancels_share_a_pause_and_are_tried_again() {
             daemon.next_cancel().await.confirm_cancel();
         }
         daemon.settle().await;
-        assert_counts(&wait, 100, 0);
+        assert_cancels(&wait, 100, 0);
     }
 }
 
@@ -150,7 +145,7 @@ async fn longest_pause_of_cancels_is_a_minute() {
     assert!((seconds(60)..=seconds(66)).contains(&pause), "{pause:?}");
     cancel.confirm_cancel();
     daemon.settle().await;
-    assert_counts(&wait, 1, 0);
+    assert_cancels(&wait, 1, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -170,12 +165,12 @@ async fn failing_cancel_is_tried_six_times_with_backoff() {
             let cancel = daemon.next_cancel().await;
             let pause = cancel.at - since;
             assert!((millis(least)..=millis(least * 3 / 2)).contains(&pause), "{pause:?}, at least {least} ms");
-            assert_counts(&wait, 0, 0);
+            assert_cancels(&wait, 0, 0);
             fail(cancel);
         }
         assert!(daemon.elapsed() - start <= seconds(12));
         daemon.settle().await;
-        assert_counts(&wait, 0, 1);
+        assert_cancels(&wait, 0, 1);
         daemon.quiet_for(seconds(600)).await;
     }
 }
@@ -266,7 +261,7 @@ fn shutdown_cancels_what_an_idle_runtime_left() {
         daemon.next_cancel().await.confirm_cancel();
         assert_eq!(shutdown.await.unwrap(), []);
     });
-    assert_counts(&wait, 1, 0);
+    assert_cancels(&wait, 1, 0);
 }
 
 /// 16 are as many as there are workers.
@@ -281,7 +276,7 @@ async fn panics_of_the_service_lose_no_other_cancel() {
         daemon.next_cancel().await.confirm_cancel();
     }
     daemon.settle().await;
-    assert_counts(&wait, 24, 16);
+    assert_cancels(&wait, 24, 16);
 }
 
 /// The first cancels panic.
@@ -328,7 +323,7 @@ fn runtime_without_time_counts_the_cancel_as_failed() {
             tokio::task::yield_now().await;
         }
     });
-    assert_counts(&wait, 0, 1);
+    assert_cancels(&wait, 0, 1);
     // It does not wait for a cancel that will not be made.
     let left = idle.block_on(bounded_paused(wait.shutdown(seconds(0))));
     assert_eq!(left, []);

@@ -23,11 +23,7 @@ async fn next_poll_of(daemon: &mut ScriptedDaemon, job: &str) -> ReceivedRequest
 async fn named_job_is_polled_while_submissions_pause() {
     let mut harness = WebhookHarness::signed();
     learn_idempotency(&harness.wait, &mut harness.daemon).await;
-    let waiting = spawn_wait(&harness.wait, &request());
-    let post = harness.daemon.next_post().await;
-    let url = post.callback().unwrap();
-    post.reset();
-    harness.daemon.settle().await;
+    let (waiting, url) = harness.lose_response(&request()).await;
     let refused = spawn_wait(&harness.wait, &request());
     harness.daemon.next_post().await.refuse(429, 60);
     assert!(refused.await.unwrap().is_err());
@@ -93,11 +89,7 @@ async fn job_id_stays_known_while_it_is_confirmed() {
     let mut harness = WebhookHarness::signed();
     learn_idempotency(&harness.wait, &mut harness.daemon).await;
     let request = request();
-    let waiting = spawn_wait(&harness.wait, &request);
-    let post = harness.daemon.next_post().await;
-    let url = post.callback().unwrap();
-    post.reset();
-    harness.daemon.settle().await;
+    let (waiting, url) = harness.lose_response(&request).await;
     harness.event(&url, "7", "running").await;
     let _again = harness.daemon.next_post().await;
     assert_eq!(request.submission().job_id().unwrap().as_str(), "7");

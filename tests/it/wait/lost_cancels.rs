@@ -6,14 +6,9 @@ use http::Method;
 use tower::Layer as _;
 
 use crate::support::{
-    MockApi, MockWait, ScriptedDaemon, WebhookHarness, cancelling_wait, learn_idempotency, millis, request, seconds,
-    spawn_wait,
+    MockApi, ScriptedDaemon, WebhookHarness, assert_cancels, cancelling_wait, learn_idempotency, millis, request,
+    seconds, spawn_wait,
 };
-
-fn assert_counts(wait: &MockWait, cancelled: u64, failed: u64) {
-    let stats = wait.stats();
-    assert_eq!((stats.cancelled, stats.cancels_failed), (cancelled, failed), "{stats:?}");
-}
 
 /// The response is lost before the wait is dropped. The last holder is the wait, or a clone of the request.
 #[tokio::test(start_paused = true)]
@@ -42,7 +37,7 @@ async fn submission_with_lost_response_is_cancelled_at_a_daemon_with_keys() {
         waiting.abort();
         if let Some(request) = request {
             daemon.quiet_for(seconds(1)).await;
-            assert_counts(&wait, 0, 0);
+            assert_cancels(&wait, 0, 0);
             drop(request);
         }
         if keys {
@@ -54,7 +49,7 @@ async fn submission_with_lost_response_is_cancelled_at_a_daemon_with_keys() {
             cancel.confirm_cancel();
         }
         daemon.quiet_for(seconds(100)).await;
-        assert_counts(&wait, u64::from(keys), u64::from(!keys));
+        assert_cancels(&wait, u64::from(keys), u64::from(!keys));
     }
 }
 
@@ -68,11 +63,11 @@ async fn submission_that_is_not_found_counts_as_failed() {
     daemon.next_post().await.reset();
     assert!(waiting.await.unwrap().unwrap_err().is_maybe_submitted());
     for _ in 0..6 {
-        assert_counts(&wait, 0, 0);
+        assert_cancels(&wait, 0, 0);
         daemon.next_post().await.reset();
     }
     daemon.quiet_for(seconds(600)).await;
-    assert_counts(&wait, 0, 1);
+    assert_cancels(&wait, 0, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -185,5 +180,5 @@ async fn job_of_an_unconfirmed_event_is_not_cancelled() {
     harness.daemon.settle().await;
     waiting.abort();
     cancels.quiet_for(seconds(10)).await;
-    assert_counts(&harness.wait, 0, 1);
+    assert_cancels(&harness.wait, 0, 1);
 }

@@ -118,11 +118,7 @@ async fn resent_submission_is_polled_at_once_while_webhooks_work() {
 async fn id_of_an_event_counts_if_no_response_comes() {
     let mut harness = WebhookHarness::signed();
     learn_idempotency(&harness.wait, &mut harness.daemon).await;
-    let waiting = spawn_wait(&harness.wait, &request());
-    let post = harness.daemon.next_post().await;
-    let url = post.callback().unwrap();
-    post.reset();
-    harness.daemon.settle().await;
+    let (waiting, url) = harness.lose_response(&request()).await;
     harness.event(&url, "7", "running").await;
     for _ in 0..3 {
         harness.daemon.next_post().await.reset();

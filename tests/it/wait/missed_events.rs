@@ -193,13 +193,7 @@ async fn clone_after_late_event_awaits_none() {
 #[tokio::test(start_paused = true)]
 async fn repeated_key_of_finished_job_is_no_missed_event() {
     let mut harness = WebhookHarness::signed();
-    let proving = spawn_wait(&harness.wait, &request());
-    let post = harness.daemon.next_post().await;
-    let url = post.callback().unwrap();
-    post.accept_with_key("1");
-    harness.event(&url, "1", "done").await;
-    assert!(proving.await.unwrap().is_ok());
-
+    prove_webhooks(&mut harness).await;
     let repeated = SubmitRequest::builder("m").user("hi").idempotency_key("order-1").build().unwrap();
     let repeated = spawn_wait(&harness.wait, &repeated);
     harness.daemon.skip_to_post().await.accept_with_key("5");
