@@ -12,6 +12,7 @@ use tower::retry::budget::{Budget, TpsBudget};
 
 use super::{Cause, RetryOptions, StartedBackoff};
 use crate::api::Accepted;
+use crate::error::MAX_RETRY_AFTER;
 use crate::submission::{KeepAlive, SubmissionState};
 use crate::{Error, SubmitRequest};
 
@@ -150,7 +151,8 @@ impl<E: Cause> Policy<SubmitRequest, Accepted, E> for RetrySubmission {
         submission.refused(&error);
         submission.shared().update(|state| state.pause_after(error));
         self.retried += 1;
-        Some(SubmissionPause { pause, submission: request.keep_alive().clone() })
+        let latest = Instant::now() + MAX_RETRY_AFTER;
+        Some(SubmissionPause { pause, latest, submission: request.keep_alive().clone() })
     }
 
     /// Called before each attempt.
@@ -161,7 +163,7 @@ impl<E: Cause> Policy<SubmitRequest, Accepted, E> for RetrySubmission {
 }
 
 /// The pause before [`RetrySubmission`] sends again. It is longer if the daemon asks another submission of the client for a longer one
-/// meanwhile.
+/// meanwhile, up to 60 s from its start, and up to a tenth more.
 ///
 /// # Cancel safety
 ///
@@ -172,6 +174,8 @@ impl<E: Cause> Policy<SubmitRequest, Accepted, E> for RetrySubmission {
 pub struct SubmissionPause {
     #[pin]
     pause: Sleep,
+    /// It is not made longer after that: each refused submission makes the pauses of all others longer.
+    latest: Instant,
     submission: KeepAlive,
 }
 
@@ -190,8 +194,10 @@ impl Future for SubmissionPause {
         let mut this = self.project();
         loop {
             ready!(this.pause.as_mut().poll(cx));
-            let Some(until) = this.submission.paused_until() else { return Poll::Ready(()) };
-            let rest = until.saturating_duration_since(Instant::now());
+            let now = Instant::now();
+            let until = this.submission.paused_until().map(|until| until.min(*this.latest));
+            let Some(until) = until.filter(|until| *until > now) else { return Poll::Ready(()) };
+            let rest = until.saturating_duration_since(now);
             this.pause.as_mut().reset(until + rest.mul_f64(fastrand::f64() / 10.0));
         }
     }

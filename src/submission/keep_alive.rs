@@ -180,24 +180,29 @@ impl KeepAlive {
         owner: &Arc<dyn WaitOwner>,
         by_wait: Option<NonZeroU16>,
     ) -> Result<Option<InFlightRequest>, Error> {
-        if by_wait.is_some_and(|claim| !self.0.read(|state| state.is_claimed_by(claim))) {
-            // A layer below the wait has kept the call, and the wait has ended.
-            return Err(Error::new(Kind::Abandoned).surely_unsent());
-        }
-        let claimed = if self.0.read(SubmissionState::is_fresh) {
-            self.0.begin(Instant::now());
-            self.claim(owner)? == SendState::Fresh
-        } else {
-            let mut locked = self.0.lock();
-            let Locked { state, registration, .. } = &mut *locked;
+        // In one step, so that a wait that gives up meanwhile does not find that nothing was sent.
+        let send = |locked: &mut Locked| {
+            let Locked { state, registration, .. } = locked;
+            if by_wait.is_some_and(|claim| !state.is_claimed_by(claim)) {
+                // A layer below the wait has kept the call, and the wait has ended.
+                return Err(Error::new(Kind::Abandoned).surely_unsent());
+            }
             let daemon = registration.as_ref().and_then(|registration| registration.owner.daemon());
             if let Err(daemon) = state.send_to(owner.daemon(), daemon, by_wait.is_some()) {
                 return Err(Error::new(Kind::OtherDaemon).with_daemon(Some(daemon.base_url().clone())));
             }
+            state.request_sent();
             // A response names the job of an attempt that was lost before.
-            state.lost_at().is_some()
+            Ok(state.lost_at().is_some())
         };
-        self.0.update(SubmissionState::request_sent);
+        let claimed = if by_wait.is_none() && self.0.read(SubmissionState::is_fresh) {
+            self.0.begin(Instant::now());
+            let claimed = self.claim(owner)? == SendState::Fresh;
+            self.0.update(SubmissionState::request_sent);
+            claimed
+        } else {
+            self.0.update_locked(send)?
+        };
         Ok(Some(InFlightRequest { submission: self.clone(), claimed, ended: false }))
     }
 

@@ -364,6 +364,7 @@ impl SubmissionState {
     /// The response is lost, and an event names the job.
     fn named_by_event(&mut self, status: &JobStatus) {
         self.job_id = Some(status.job_id.clone());
+        self.may_have_arrived = true;
         (self.sending, self.named_by_event) = (SendState::Accepted, true);
         self.hint(status.state.is_terminal());
     }

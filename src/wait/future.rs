@@ -336,7 +336,10 @@ where
         let this = self.project();
         if !this.machine.is_over() {
             this.shared.counters.dropped.add();
-            this.shared.wait_ended(this.submission.shared());
+            // A call that a shutdown has refused has no place.
+            if this.place.is_some() {
+                this.shared.wait_ended(this.submission.shared());
+            }
         }
         let submission = this.submission.shared();
         submission.unwatch(this.waker);

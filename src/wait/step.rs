@@ -138,8 +138,12 @@ where
         }
     }
 
-    /// Sending -> Idle: the response is not waited for. Returns whether it was.
+    /// Sending -> Idle: the response is not waited for. Returns whether it was. After a panic of the service, no response can come.
     pub(super) fn abandon_send(mut self: Pin<&mut Self>) -> bool {
+        if matches!(&*self, Self::Idle(sender) if sender.is_calling()) {
+            self.release();
+            return true;
+        }
         let StepProj::Sending(sending) = self.as_mut().project() else { return false };
         let Some(mut sender) = sending.as_mut().project().sender.take() else { return false };
         sender.readiness = Readiness::Released;

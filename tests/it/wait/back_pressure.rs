@@ -205,3 +205,21 @@ async fn waits_at_a_limit_inside_obey_the_pause() {
     }
     waits.iter().for_each(tokio::task::JoinHandle::abort);
 }
+
+/// One refused probe in each pause must not keep the others waiting for ever.
+#[tokio::test(start_paused = true)]
+async fn pause_of_a_retry_inside_is_bounded() {
+    let (api, mut daemon) = ScriptedDaemon::new();
+    let retry = RetrySubmission::builder().no_budget().build().unwrap();
+    let wait = WaitLayer::new(api.clone()).layer(ServiceBuilder::new().retry(retry).service(api));
+    let waits: Vec<_> = (0..50).map(|_| tokio::spawn(wait.clone().oneshot(request()))).collect();
+    while !waits.iter().all(tokio::task::JoinHandle::is_finished) {
+        while let Some(post) = daemon.next_now().await {
+            post.refuse(429, 60);
+            daemon.settle().await;
+        }
+        tokio::time::sleep(seconds(1)).await;
+    }
+    // Four retries of at most 66 s.
+    assert!(daemon.elapsed() <= seconds(270), "{:?}", daemon.elapsed());
+}

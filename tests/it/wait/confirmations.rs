@@ -1,10 +1,14 @@
 //! A job that an event has named, before a response confirms it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::Poll;
+
 use foreman_client::Notifier;
 use foreman_client::retry::RetrySubmission;
 use foreman_client::wait::WebhookEndpoint;
 use tokio_test::task;
-use tower::{Layer as _, ServiceBuilder, ServiceExt as _};
+use tower::{Layer as _, Service as _, ServiceBuilder, ServiceExt as _};
 
 use crate::support::{
     ReceivedRequest, ScriptedDaemon, WebhookHarness, bounded_paused, call_wait, learn_idempotency, request, seconds,
@@ -184,4 +188,31 @@ async fn named_job_is_polled_while_the_service_is_not_ready() {
         next_poll_of(&mut daemon, "7").await.respond_state("done");
         assert!(waiting.await.unwrap().is_ok());
     }
+}
+
+/// Its caller catches the panic and polls the wait again.
+#[tokio::test(start_paused = true)]
+async fn wait_ends_at_the_deadline_after_a_panic_of_the_resend() {
+    let mut harness = WebhookHarness::new(Notifier::new(), true, |layer| layer);
+    let (api, calls) = (harness.api(), Arc::new(AtomicUsize::new(0)));
+    let submit = tower::service_fn(move |request| {
+        assert_eq!(calls.fetch_add(1, Relaxed), 0, "a panic of the test");
+        api.clone().oneshot(request)
+    });
+    let webhooks = WebhookEndpoint::new(harness.notifier.clone(), "http://here.test/events/").unwrap();
+    let layer = foreman_client::WaitLayer::builder(harness.api()).assume_idempotency().webhooks(webhooks);
+    let mut wait = layer.build().unwrap().layer(submit);
+    let mut waiting = task::spawn(wait.ready().await.unwrap().call(request().with_deadline(seconds(20))));
+    assert!(waiting.poll().is_pending());
+    let post = harness.daemon.next_post().await;
+    let url = post.callback().unwrap();
+    post.reset();
+    assert!(waiting.poll().is_pending());
+    tokio::time::sleep(seconds(1)).await;
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waiting.poll())).is_err());
+    harness.event(&url, "7", "done").await;
+    tokio::time::sleep(seconds(30)).await;
+    assert!(waiting.poll().is_pending());
+    next_poll_of(&mut harness.daemon, "7").await.respond_state("done");
+    assert!(matches!(waiting.poll(), Poll::Ready(Ok(_))));
 }

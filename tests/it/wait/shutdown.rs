@@ -3,7 +3,7 @@
 use foreman_client::{DropPolicy, SubmitRequest};
 use http::Method;
 use tokio_test::task;
-use tower::ServiceExt as _;
+use tower::{Service as _, ServiceExt as _};
 
 use crate::support::{
     WebhookHarness, bounded_paused, call_wait, cancelling_wait, job_id, millis, polling_wait, polling_wait_with,
@@ -265,4 +265,12 @@ async fn shutdown_waits_for_callers_to_drop_jobs_that_are_to_be_cancelled() {
     assert_eq!(shutdown.await.unwrap(), []);
     assert!(waiting.await.unwrap().is_shutting_down());
     assert_eq!((wait.stats().cancelled, daemon.elapsed()), (1, millis(500)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_does_not_return_jobs_of_refused_calls() {
+    let (wait, _daemon) = polling_wait();
+    assert_eq!(bounded_paused(wait.shutdown(seconds(0))).await, []);
+    drop(wait.attach().call(job_id("8")));
+    assert_eq!(bounded_paused(wait.shutdown(seconds(0))).await, []);
 }
