@@ -33,6 +33,7 @@
 mod call;
 mod calls;
 mod cancel;
+mod event_stream;
 mod future;
 mod http_service;
 mod response;
@@ -45,6 +46,7 @@ pub use foreman_protocol::BaseUrl;
 pub use self::call::Call;
 pub use self::calls::{Accepted, CancelJob, GetJob, JobPage, ListJobs, ListModels, Polled};
 pub(crate) use self::cancel::cancel_job;
+pub(crate) use self::event_stream::{EventStreamBody, NoEventStream, OpenEventStream};
 pub use self::future::ApiFuture;
 pub use self::http_service::HttpService;
 pub use self::service::Api;

@@ -1,9 +1,11 @@
-//! The sources of a completion: the [`Notifier`], which webhooks feed, and polls ([`PollStream`]).
+//! The sources of a completion: the [`Notifier`], which webhooks feed, polls ([`PollStream`]), and the event stream of the daemon.
 
+mod event_stream;
 mod notifier;
 mod poll;
 mod stats;
 
+pub(crate) use self::event_stream::EventStream;
 pub use self::notifier::Notifier;
 pub(crate) use self::notifier::Recipient;
 pub(crate) use self::poll::{Pace, Polling};

@@ -108,6 +108,23 @@ impl<T> Api<T> {
     pub fn base_url(&self) -> &BaseUrl {
         self.target.daemon.base_url()
     }
+
+    /// A `GET` of this path and query, for a response that is read as it comes.
+    pub(super) fn get(&self, path: &str) -> Result<Request<Full<bytes::Bytes>>, Error> {
+        let mut request = Request::builder().uri(format!("{}{path}", self.base_url()));
+        if let Some(authorization) = &self.target.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        request.body(Full::default()).map_err(invalid_http)
+    }
+
+    pub(super) fn into_http(self) -> T {
+        self.http
+    }
+}
+
+fn invalid_http(error: http::Error) -> Error {
+    Error::invalid("request", "is not valid HTTP").with_source(error)
 }
 
 impl Target {
@@ -126,7 +143,7 @@ impl Target {
             .method(C::METHOD)
             .uri(self.url(call))
             .body(Full::new(body.unwrap_or_default()))
-            .map_err(|error| Error::invalid("request", "is not valid HTTP").with_source(error))?;
+            .map_err(invalid_http)?;
         *request.headers_mut() = headers;
         Ok(request)
     }

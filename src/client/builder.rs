@@ -308,7 +308,7 @@ impl ClientBuilder {
             api = api.max_response_size(bytes)?;
         }
         let mut waits = WaitLayer::builder(api.clone()).daemon(api.daemon_id());
-        waits = waits.poll_policy(policy).on_drop(self.on_drop, api.clone());
+        waits = waits.poll_policy(policy).on_drop(self.on_drop, api.clone()).event_stream(api.clone());
         if let Some(deadline) = self.deadline {
             waits = waits.deadline(deadline);
         }

@@ -167,11 +167,15 @@ impl SubmitRequest {
     /// The body of `POST /jobs`. Every attempt to send the submission sends the same bytes.
     #[must_use]
     pub fn body(&self) -> Bytes {
-        let mut body = Vec::with_capacity(self.draft.head.len() + 160);
+        let mut body = Vec::with_capacity(self.draft.head.len() + 224);
         body.extend_from_slice(&self.draft.head);
         if let Some(url) = self.keep_alive.callback_url() {
             body.extend_from_slice(b",\"state_webhook_url\":");
             body.extend_from_slice(serde_json::Value::from(url).to_string().as_bytes());
+        }
+        if let Some(name) = self.keep_alive.event_stream() {
+            body.extend_from_slice(b",\"event_stream\":");
+            body.extend_from_slice(serde_json::Value::from(name).to_string().as_bytes());
         }
         body.push(b'}');
         body.into()

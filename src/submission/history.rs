@@ -30,6 +30,8 @@ pub enum Via {
     Webhook,
     /// The response to a poll.
     Poll,
+    /// The event stream of the daemon (`GET /events`).
+    EventStream,
 }
 
 impl std::fmt::Display for Via {
@@ -37,6 +39,7 @@ impl std::fmt::Display for Via {
         f.write_str(match self {
             Self::Webhook => "webhook",
             Self::Poll => "poll",
+            Self::EventStream => "event stream",
         })
     }
 }

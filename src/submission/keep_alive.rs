@@ -46,6 +46,16 @@ pub(crate) trait WaitOwner: fmt::Debug + Send + Sync {
         String::new()
     }
 
+    /// A submission is about to be sent. Returns whether it is to name the event stream, which is open or being opened then.
+    fn open_event_stream(self: Arc<Self>) -> bool {
+        false
+    }
+
+    /// The name of the event stream.
+    fn event_stream(&self) -> Option<&str> {
+        None
+    }
+
     /// Whether the daemon is known to support idempotency keys.
     fn supports_idempotency(&self) -> bool {
         false
@@ -94,6 +104,8 @@ pub(crate) struct Released {
 pub(super) struct Registration {
     pub(super) owner: Arc<dyn WaitOwner>,
     token: Option<TokenId>,
+    /// The submission names the event stream of the owner.
+    streamed: bool,
 }
 
 impl KeepAlive {
@@ -159,11 +171,12 @@ impl KeepAlive {
             };
             if !registered {
                 let token = owner.register(&self.0)?;
-                moved = locked.registration.replace(Registration { owner: Arc::clone(owner), token });
+                let streamed = Arc::clone(owner).open_event_stream();
+                moved = locked.registration.replace(Registration { owner: Arc::clone(owner), token, streamed });
             }
             Ok(locked.state.claim())
         });
-        if let Some(Registration { owner, token }) = moved {
+        if let Some(Registration { owner, token, .. }) = moved {
             owner.released(Released { token, ..Released::default() });
         }
         claimed
@@ -219,7 +232,21 @@ impl KeepAlive {
         self.0.lock().registration.as_ref()?.token
     }
 
-    /// Whether events of this submission can come.
+    /// Whether its events come by the event stream of this owner.
+    pub(crate) fn is_streamed_to(&self, owner: &Arc<dyn WaitOwner>) -> bool {
+        let locked = self.0.lock();
+        let registration = locked.registration.as_ref();
+        registration.is_some_and(|registration| registration.streamed && Arc::ptr_eq(&registration.owner, owner))
+    }
+
+    /// The name of the event stream that its events come by.
+    pub(crate) fn event_stream(&self) -> Option<String> {
+        let locked = self.0.lock();
+        let registration = locked.registration.as_ref().filter(|registration| registration.streamed)?;
+        registration.owner.event_stream().map(str::to_owned)
+    }
+
+    /// Whether webhooks of this submission can come.
     pub(crate) fn has_callback(&self) -> bool {
         self.token().is_some()
     }
@@ -347,7 +374,7 @@ impl Drop for KeepAlive {
         }
         let ((unfinished, lost), registration) =
             self.0.update_locked(|locked| (locked.state.abandon(), locked.registration.take()));
-        if let Some(Registration { owner, token }) = registration {
+        if let Some(Registration { owner, token, .. }) = registration {
             owner.released(Released { token, unfinished, lost, drop_policy: self.0.drop_policy });
         }
     }

@@ -25,6 +25,8 @@ pub(crate) struct SubmissionState {
     abandoned: bool,
     /// A hint suggests that the job has ended.
     terminal_hint: bool,
+    /// The last hint came by the event stream.
+    hinted_by_stream: bool,
     /// The job id is from an event, and no response has confirmed it.
     named_by_event: bool,
     /// A wait has started, now or before.
@@ -35,7 +37,7 @@ pub(crate) struct SubmissionState {
     via: Via,
     /// The position of the last state in the life of the job: an event with a lower one is stale.
     order: u32,
-    /// Counts the signed events that were not the result. They need no poll. Wraps around, as `hints` does: a wait only compares
+    /// Counts the events that are believed and were not the result. They need no poll. Wraps around, as `hints` does: a wait only compares
     /// it with the count at its last poll.
     signed_events: u16,
     /// Counts the unsigned events. Each is a reason to poll.
@@ -112,6 +114,7 @@ impl SubmissionState {
             may_have_arrived: false,
             abandoned: false,
             terminal_hint: false,
+            hinted_by_stream: false,
             named_by_event: false,
             waited_for: false,
             changed: false,

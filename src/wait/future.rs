@@ -3,6 +3,7 @@ mod outcome;
 
 use std::fmt;
 use std::future::Future;
+use std::num::NonZeroU16;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -48,6 +49,12 @@ where
     /// The event counts of the submission that the machine has heard of.
     signed_events: u16,
     hints: u16,
+    /// The present period of the event stream, as it was before the request in flight was sent.
+    sent_in: Option<NonZeroU16>,
+    /// The period of the event stream in which this wait needs no polls.
+    depends_on: Option<NonZeroU16>,
+    /// It gets the events of the event stream.
+    subscribed: bool,
     polls: u32,
     /// The last error, of the submission or of a poll.
     last_error: Option<Error>,
@@ -95,6 +102,9 @@ where
             waker: WakerSlot::default(),
             signed_events: 0,
             hints: 0,
+            sent_in: None,
+            depends_on: None,
+            subscribed: false,
             polls: 0,
             last_error: None,
             step,
@@ -120,6 +130,7 @@ where
             let (now, facts) = (this.submission.shared().elapsed(), this.shared.facts(this.submission));
             let action = this.machine.on(event, now, facts, &this.shared.limits);
             if let Some(end) = self.as_mut().perform(action, found) {
+                self.as_mut().unsubscribe();
                 let mut this = self.as_mut().project();
                 this.step.set(Step::Over);
                 // Its caller may hold the completed future for long.
@@ -182,8 +193,14 @@ where
             }
         }
         // After a terminal hint the next poll may still return an older state, so the polls after it must not be slow.
-        let usual = if snapshot.terminal_hint { Pace::Steady } else { this.shared.pace(this.submission) };
+        let usual = match snapshot.terminal_hint {
+            true => Pace::Steady,
+            false => this.shared.pace(this.submission, *this.depends_on),
+        };
         let pace = this.machine.pace(usual);
+        if !this.step.is_in_flight() {
+            *this.sent_in = this.shared.stream_period();
+        }
         match this.step.as_mut().poll_outcome(pace, cx) {
             Poll::Ready(StepOutcome::Sent(response)) => return Poll::Ready((self.sent(response), None)),
             Poll::Ready(StepOutcome::Polled(response)) => return Poll::Ready(self.polled(response)),
@@ -252,6 +269,9 @@ where
         if !this.machine.has_sent() {
             this.shared.counters.attached.add();
         }
+        if !*this.subscribed {
+            *this.subscribed = this.shared.subscribe(this.submission, &job_id);
+        }
         this.step.start_polling(job_id, Arc::clone(&this.shared.polling), submission.began());
         Some(())
     }
@@ -292,7 +312,7 @@ where
                 let this = self.project();
                 // A job that was just accepted has not ended, and its event will come.
                 if action == Action::PollLater
-                    && this.shared.pace(this.submission) == Pace::Slow
+                    && this.shared.pace(this.submission, *this.depends_on).is_slow()
                     && let Some(stream) = this.step.stream()
                 {
                     stream.begin_with_pause();
@@ -333,6 +353,7 @@ where
 {
     fn drop(mut self: Pin<&mut Self>) {
         self.as_mut().release_send();
+        self.as_mut().unsubscribe();
         let this = self.project();
         if !this.machine.is_over() {
             this.shared.counters.dropped.add();

@@ -9,7 +9,7 @@ use super::machine::WaitLimits;
 use super::service::Wait;
 use super::shared::{Settings, Shared};
 use super::webhook_endpoint::WebhookEndpoint;
-use crate::api::{Accepted, CancelJob, GetJob, Polled};
+use crate::api::{Accepted, Api, CancelJob, GetJob, HttpService, Polled};
 use crate::source::PollPolicy;
 use crate::submission::{DaemonId, DropPolicy};
 use crate::{BoxError, Error, JobStatus, SubmitRequest};
@@ -54,6 +54,7 @@ impl<P> WaitLayer<P> {
             webhooks: None,
             drop_policy: DropPolicy::Detach,
             canceller: None,
+            event_stream: None,
             idempotency: false,
         };
         WaitLayerBuilder { polls, settings }
@@ -137,6 +138,26 @@ impl<P> WaitLayerBuilder<P> {
     {
         self.settings.drop_policy = policy;
         self.settings.canceller = Some(Arc::new(CancelBy::new(service)));
+        self
+    }
+
+    /// Has the daemon send events by its event stream (`GET /events`) while webhooks are not known to arrive: without
+    /// [`webhooks`](Self::webhooks), before the first one has come, and after one was missed. Off unless set.
+    ///
+    /// One stream serves all waits. It is opened with the first submission that needs it, in a task on the runtime of that wait, and closed
+    /// 60 s after the last. Its submissions have its random name (`event_stream` on the wire). While it is open, an event ends the wait of
+    /// its job, and a job is polled every tenth [`slow_interval`](crate::source::PollPolicyBuilder::slow_interval) only. If it is
+    /// cut off, or silent for 45 s, or an event may be missing, the waits poll by the [`poll_policy`](Self::poll_policy) and the stream is
+    /// opened again, after 250 ms to 30 s or the daemon's `Retry-After` of up to 60 s. A daemon without event streams (404, 405, 406, or
+    /// another media type) is asked again after 10 min at the earliest.
+    ///
+    /// `api` must be of the same [`DaemonId`](crate::DaemonId) as the service that submits, and its HTTP service must pass on the body of a
+    /// response as it comes. [`Api::request_timeout`](crate::Api::request_timeout) and the limit of a response do not apply to the stream.
+    pub fn event_stream<T>(mut self, api: Api<T>) -> Self
+    where
+        T: HttpService<Future: Send, ResponseBody: Send> + Clone + Send + 'static,
+    {
+        self.settings.event_stream = Some(api.event_stream());
         self
     }
 

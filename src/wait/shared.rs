@@ -1,4 +1,5 @@
 use std::fmt;
+use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -13,7 +14,8 @@ use super::machine::{Facts, WaitLimits};
 use super::slow_down::SlowDown;
 use super::stats::Counters;
 use super::webhook_endpoint::WebhookEndpoint;
-use crate::source::{Pace, PollPolicy, Polling};
+use crate::api::OpenEventStream;
+use crate::source::{EventStream, Pace, PollPolicy, Polling};
 use crate::submission::{
     DaemonId, DropPolicy, KeepAlive, LostSubmission, Released, SharedSubmission, SubmissionState, TokenId, WaitOwner,
 };
@@ -35,13 +37,14 @@ pub(super) struct Settings {
     pub(super) webhooks: Option<WebhookEndpoint>,
     pub(super) drop_policy: DropPolicy,
     pub(super) canceller: Option<Arc<dyn CancelOnDrop>>,
+    pub(super) event_stream: Option<Arc<dyn OpenEventStream>>,
     /// The daemon is known to support idempotency keys.
     pub(super) idempotency: bool,
 }
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { daemon, deadline, limits, poll_policy, webhooks, drop_policy, canceller: _, idempotency } = self;
+        let Self { daemon, deadline, limits, poll_policy, webhooks, drop_policy, idempotency, .. } = self;
         f.debug_struct("Settings")
             .field("daemon", daemon)
             .field("deadline", deadline)
@@ -64,6 +67,7 @@ pub(super) struct Shared {
     pub(super) cancels: Arc<Cancels>,
     daemon: Option<DaemonId>,
     webhooks: Option<WebhookEndpoint>,
+    event_stream: Option<Arc<EventStream>>,
     drop_policy: DropPolicy,
     health: WebhookHealth,
     /// The daemon echoed an idempotency key. The only place in the crate that stores it.
@@ -72,8 +76,9 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(settings: Settings) -> Self {
-        let Settings { daemon, deadline: _, limits, poll_policy, webhooks, drop_policy, canceller, idempotency } =
-            settings;
+        let Settings {
+            daemon, limits, poll_policy, webhooks, drop_policy, canceller, event_stream, idempotency, ..
+        } = settings;
         let counters = Arc::<Counters>::default();
         Self {
             limits,
@@ -84,6 +89,7 @@ impl Shared {
             live: Live::default(),
             daemon,
             webhooks,
+            event_stream: event_stream.map(EventStream::new),
             drop_policy,
             health: WebhookHealth::new(),
             supports_idempotency: AtomicBool::new(idempotency),
@@ -127,6 +133,9 @@ impl Shared {
         if timeout(LAST_CANCELS, self.cancels.finished()).await.is_err() {
             tracing::debug!("shutting down before all abandoned jobs are cancelled");
         }
+        if let Some(stream) = &self.event_stream {
+            stream.close();
+        }
         self.cancels.going_on()
     }
 
@@ -166,13 +175,55 @@ impl Shared {
         self.supports_idempotency.store(supported, Relaxed);
     }
 
-    /// How often to poll a job: slowly while webhooks work, faster while they have not been seen to work or one was missed.
-    pub(super) fn pace(&self, submission: &KeepAlive) -> Pace {
-        let interrupted = self.webhooks.as_ref().is_none_or(|webhooks| webhooks.notifier().is_interrupted());
-        match submission.has_callback() && !interrupted {
-            false => Pace::Steady,
-            true if self.health.is_working() && submission.shared().expects_events() => Pace::Slow,
-            true => Pace::Unproven,
+    /// How often to poll a job: slowly while webhooks work, rarely while the event stream is open, faster while neither has been seen to
+    /// work or an event was missed. `period`: the one of the event stream in which the wait depends on it.
+    pub(super) fn pace(&self, submission: &KeepAlive, period: Option<NonZeroU16>) -> Pace {
+        let webhooks = submission.has_callback() && !self.is_interrupted();
+        if webhooks && self.health.is_working() && submission.shared().expects_events() {
+            Pace::Slow
+        } else if period.is_some() && period == self.stream_period() && submission.shared().expects_events() {
+            Pace::Rare
+        } else if webhooks {
+            Pace::Unproven
+        } else {
+            Pace::Steady
+        }
+    }
+
+    /// Whether no webhook can come for now.
+    fn is_interrupted(&self) -> bool {
+        self.webhooks.as_ref().is_none_or(|webhooks| webhooks.notifier().is_interrupted())
+    }
+
+    /// The present period of the event stream. `None` while it is not open.
+    pub(super) fn stream_period(&self) -> Option<NonZeroU16> {
+        self.event_stream.as_ref()?.period()
+    }
+
+    /// The wait has learned of its job by what it sent in this period of the event stream: events that come after that are enough.
+    pub(super) fn depend_on_stream(
+        self: &Arc<Self>,
+        submission: &KeepAlive,
+        period: Option<NonZeroU16>,
+    ) -> Option<NonZeroU16> {
+        period.filter(|_| submission.is_streamed_to(&self.owner()))
+    }
+
+    /// A wait polls the job from now on. Returns whether it also gets the events of the event stream.
+    pub(super) fn subscribe(self: &Arc<Self>, submission: &KeepAlive, job_id: &JobId) -> bool {
+        let Some(stream) = &self.event_stream else { return false };
+        let streamed = submission.is_streamed_to(&self.owner());
+        // Another task, if the one before has ended with its runtime.
+        let subscribes = if streamed { stream.open() } else { stream.period().is_some() };
+        if subscribes {
+            stream.subscribe(job_id, submission.shared());
+        }
+        subscribes
+    }
+
+    pub(super) fn unsubscribe(&self, submission: &KeepAlive, job_id: &JobId) {
+        if let Some(stream) = &self.event_stream {
+            stream.unsubscribe(job_id, submission.shared());
         }
     }
 
@@ -253,6 +304,15 @@ impl WaitOwner for Shared {
     fn callback_url(&self, token: TokenId) -> String {
         let url = self.webhooks.as_ref().and_then(|webhooks| webhooks.callback_url(token));
         url.unwrap_or_default()
+    }
+
+    fn open_event_stream(self: Arc<Self>) -> bool {
+        let webhooks_work = self.health.is_working() && !self.is_interrupted();
+        !webhooks_work && self.event_stream.as_ref().is_some_and(EventStream::open)
+    }
+
+    fn event_stream(&self) -> Option<&str> {
+        self.event_stream.as_deref().map(EventStream::name)
     }
 
     fn supports_idempotency(&self) -> bool {

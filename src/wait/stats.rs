@@ -10,8 +10,10 @@ pub struct WaitStats {
     pub submitted: u64,
     /// Waits that attached to a job: on a clone of a request that another wait sent, or by id.
     pub attached: u64,
-    /// Waits that ended with a result because of an event.
+    /// Waits that ended with a result because of a webhook.
     pub finished_by_webhook: u64,
+    /// Waits that ended with a result because of an event of the event stream.
+    pub finished_by_event_stream: u64,
     /// Waits that ended with a result because of a poll that no event caused.
     pub finished_by_poll: u64,
     /// Of these, the ones whose event did not come within 5 s either, although webhooks were working.
@@ -36,8 +38,8 @@ impl WaitStats {
     /// How many waits have started and not ended.
     #[must_use]
     pub fn waiting(&self) -> u64 {
-        let ended = self.finished_by_webhook + self.finished_by_poll + self.failed + self.dropped;
-        self.started.saturating_sub(ended)
+        let finished = self.finished_by_webhook + self.finished_by_event_stream + self.finished_by_poll;
+        self.started.saturating_sub(finished + self.failed + self.dropped)
     }
 }
 
@@ -61,6 +63,7 @@ counters!(
     submitted,
     attached,
     finished_by_webhook,
+    finished_by_event_stream,
     finished_by_poll,
     rescued,
     failed,

@@ -121,6 +121,15 @@ where
         matches!(self, Self::Idle(sender) if sender.is_about_to_send())
     }
 
+    /// Whether a submission or a poll was sent and its response has not come.
+    pub(super) fn is_in_flight(&self) -> bool {
+        match self {
+            Self::Sending(_) => true,
+            Self::Polling { stream } => stream.is_in_flight(),
+            Self::Idle(_) | Self::Attached { .. } | Self::Over => false,
+        }
+    }
+
     /// Whether a submission or a poll may be sent when it is polled.
     pub(super) fn is_about_to_send(&self) -> bool {
         match self {

@@ -11,6 +11,7 @@
 //! | `RandomScript` | random responses and events of a `ScriptedDaemon`, from a seed | `wait/random.rs` | have more than one job |
 //! | `FunctionHttp` | a daemon that is a function from request to response | `support/function_http.rs` | delay a response, send events |
 //! | `SimulatedDaemon` | many jobs, with random faults of requests and events, from a seed | `support/simulated_daemon/` | use a socket, run on real time |
+//! | `StreamingDaemon` | an event stream that the test writes, on paused time | `support/streaming_daemon.rs` | use a socket, delay a response |
 //! | `tower_test::mock`, `service_fn` | the submit and poll services below a wait or a retry policy | `stack/policies.rs`, `stack/retry_service.rs` | show what is on the wire |
 //! | `BoundedGate` | a backend of the embedded daemon whose runs the test ends | `support/gate.rs` | fail a run, return another result |
 //! | `EmbeddedHarness` | the embedded daemon, a `BoundedGate` and `FaultyHttp` | `support/embedded_harness.rs` | run on paused time |

@@ -96,7 +96,7 @@ impl<F> PollAttempt<F> {
             }
             let mut call = GetJob::new(params.job_id.clone());
             *this.sent_at = Instant::now();
-            if params.has_state && params.pace != Pace::Slow && polling.allows_long_polls() {
+            if params.has_state && !params.pace.is_slow() && polling.allows_long_polls() {
                 *this.long_poll = polling.long_polls.lease(*this.sent_at, polling.policy.long_poll);
             }
             if this.long_poll.is_some() {

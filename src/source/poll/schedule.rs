@@ -19,6 +19,15 @@ pub(crate) enum Pace {
     Unproven,
     /// Webhooks work. Polls are for an event that is lost.
     Slow,
+    /// The event stream is open. It shows itself when an event may be lost, so a poll is for a fault of the daemon.
+    Rare,
+}
+
+impl Pace {
+    /// Whether events are expected to come before polls.
+    pub(crate) fn is_slow(self) -> bool {
+        matches!(self, Self::Slow | Self::Rare)
+    }
 }
 
 /// The pauses between the polls of one job by a [`PollPolicy`]. It has no clock.
@@ -40,7 +49,7 @@ impl PollSchedule {
     pub(super) fn after_state(&mut self, policy: &PollPolicy, pace: Pace, age: Duration) -> Duration {
         self.failures = 0;
         let interval = match pace {
-            Pace::Slow => policy.slow_interval,
+            Pace::Slow | Pace::Rare => policy.slow_interval,
             Pace::Steady | Pace::Unproven => Self::interval(policy, age),
         };
         self.vary(policy, interval)
@@ -68,7 +77,7 @@ impl PollSchedule {
         let least = backoff.max(Self::interval(policy, age));
         match retry_after {
             Some(asked) => asked.min(policy.max_retry_after).max(least),
-            None if pace == Pace::Slow => self.vary(policy, policy.slow_interval),
+            None if pace.is_slow() => self.vary(policy, policy.slow_interval),
             None => self.vary(policy, least),
         }
     }

@@ -21,6 +21,9 @@ use crate::{BoxError, Error, JobId, JobStatus};
 /// How many long polls that return a new state within 250 ms may follow each other without a pause.
 const MAX_QUICK: u8 = 8;
 
+/// So many slow pauses there are between two polls at [`Pace::Rare`]. After each the pace is decided anew.
+const RARE: u8 = 10;
+
 /// A stream of the states of a job, one for each poll.
 ///
 /// The first poll goes out at once. If the daemon supports long polls, it holds the next one until the state changes. Otherwise
@@ -65,6 +68,8 @@ pub struct PollStream<P: Service<GetJob>> {
     has_state: bool,
     /// How many consecutive long polls returned a new state within 250 ms.
     quick: u8,
+    /// How many pauses at [`Pace::Rare`] have ended without a poll.
+    skipped: u8,
     /// `poll_now` was called while a poll was in flight, whose response may be older than the reason for the call.
     poll_again: bool,
     etag: Option<Box<HeaderValue>>,
@@ -141,23 +146,18 @@ where
             pace: Pace::Steady,
             has_state: false,
             quick: 0,
+            skipped: 0,
             poll_again: false,
             etag: None,
             state: State::Due(Turn::Routine),
         }
     }
 
-    /// The job that is polled.
-    #[must_use]
-    pub fn job_id(&self) -> &JobId {
-        &self.job_id
-    }
-
     /// Sets how long the pauses are from now on. A slow pause ends when they become shorter.
     pub(crate) fn set_pace(self: Pin<&mut Self>, pace: Pace) {
         let mut this = self.project();
-        let slow = std::mem::replace(this.pace, pace) == Pace::Slow;
-        if slow && pace != Pace::Slow && matches!(*this.state, State::Pausing(_)) {
+        let slow = std::mem::replace(this.pace, pace).is_slow();
+        if slow && !pace.is_slow() && matches!(*this.state, State::Pausing(_)) {
             this.state.set(State::Yielded(Yielded::Quickened));
         }
     }
@@ -214,6 +214,7 @@ where
             match this.state.as_mut().project() {
                 // Due -> Reserved | InFlight
                 StateProj::Due(turn) => {
+                    *this.skipped = 0;
                     let pacer = &this.polling.pacer;
                     let now = Instant::now();
                     let moment = pacer.reserve(now, *turn);
@@ -271,16 +272,21 @@ where
                         Yielded::First | Yielded::AtOnce => this.schedule.after_state(policy, *this.pace, age),
                         Yielded::Quickened => this.schedule.after_slow_pause(policy, age),
                         Yielded::Failed { retry_after } => {
+                            // The next pause is followed by a poll.
+                            *this.skipped = RARE;
                             this.schedule.after_error(policy, *this.pace, age, retry_after)
                         }
                     };
                     let next = if pause.is_zero() { State::Due(Turn::Routine) } else { State::Pausing(sleep(pause)) };
                     this.state.set(next);
                 }
+                // Pausing -> Yielded: the event stream is open.
                 // Pausing -> Due
                 StateProj::Pausing(pause) => {
                     ready!(pause.poll(cx));
-                    this.state.set(State::Due(Turn::Routine));
+                    *this.skipped = this.skipped.saturating_add(1);
+                    let skips = *this.pace == Pace::Rare && *this.skipped < RARE;
+                    this.state.set(if skips { State::Yielded(Yielded::AtOnce) } else { State::Due(Turn::Routine) });
                 }
                 StateProj::Over => return Poll::Ready(None),
             }
@@ -289,6 +295,12 @@ where
 }
 
 impl<P: Service<GetJob>> PollStream<P> {
+    /// The job that is polled.
+    #[must_use]
+    pub fn job_id(&self) -> &JobId {
+        &self.job_id
+    }
+
     pub(crate) fn is_in_flight(&self) -> bool {
         matches!(self.state, State::InFlight(_))
     }

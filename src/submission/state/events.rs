@@ -44,11 +44,38 @@ impl SubmissionState {
         }
     }
 
+    /// An event of the job came by the event stream. It is as authoritative as the response to a poll. `truncated`: its result was left
+    /// out, so that a poll has to get it.
+    pub(crate) fn streamed(&mut self, status: JobStatus, truncated: bool) {
+        let other_job = self.job_id().is_some_and(|id| *id != status.job_id);
+        if self.abandoned || self.result.is_some() || other_job {
+            return;
+        }
+        // Without an id, the submission is sent again to confirm it.
+        if truncated || self.job_id.is_none() {
+            self.hint(status.state.is_terminal());
+            self.hinted_by_stream = true;
+            return;
+        }
+        self.signed_events = self.signed_events.wrapping_add(1);
+        self.changed = true;
+        self.record(&status, Via::EventStream);
+        if let Ok(result) = JobResult::new(status) {
+            (self.result, self.via) = (Some(result), Via::EventStream);
+        }
+    }
+
+    /// Whether the last hint came by the event stream, and not by a webhook.
+    pub(crate) fn is_hinted_by_stream(&self) -> bool {
+        self.hinted_by_stream
+    }
+
     /// A hint came. If it is `terminal` the job may have ended, and polls stay frequent until one returns the result, since the next
     /// one may return an older state.
     pub(crate) fn hint(&mut self, terminal: bool) {
         self.hints = self.hints.wrapping_add(1);
         self.terminal_hint |= terminal;
+        self.hinted_by_stream = false;
         self.changed = true;
     }
 

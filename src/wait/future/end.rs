@@ -19,10 +19,16 @@ where
 {
     pub(super) fn finish(self: Pin<&mut Self>, result: JobResult, via: Via) -> JobResult {
         let this = self.project();
-        let by_poll = |via: Via| via != Via::Webhook && !this.machine.was_prompted();
         let shared = this.submission.shared();
+        // A poll that an event has caused counts as that event.
+        let source = |via: Via| match via {
+            Via::Poll if !this.machine.was_prompted() => Via::Poll,
+            Via::Poll if shared.read(SubmissionState::is_hinted_by_stream) => Via::EventStream,
+            Via::Poll => Via::Webhook,
+            event => event,
+        };
         // Not for a clone that finds the result stored: its event may have come. Not for a submission whose events may go elsewhere.
-        let first = by_poll(via) && shared.expects_events() && !shared.read(SubmissionState::has_result);
+        let first = source(via) != Via::Webhook && shared.expects_events() && !shared.read(SubmissionState::has_result);
         let token = if first { this.submission.token_with(&this.shared.owner()) } else { None };
         if let Some(token) = token {
             // Before the result is stored, since its event may come right after that.
@@ -35,12 +41,14 @@ where
         let result = result.with_daemon(daemon);
         this.shared.wait_ended(this.submission.shared());
         let counters = &this.shared.counters;
-        if by_poll(via) {
-            counters.finished_by_poll.add();
-        } else {
-            counters.finished_by_webhook.add();
-            if let Some(token) = token {
-                this.shared.await_no_event(token);
+        match source(via) {
+            Via::Poll => counters.finished_by_poll.add(),
+            Via::EventStream => counters.finished_by_event_stream.add(),
+            Via::Webhook => {
+                counters.finished_by_webhook.add();
+                if let Some(token) = token {
+                    this.shared.await_no_event(token);
+                }
             }
         }
         result
@@ -91,6 +99,16 @@ where
             this.shared.wait_ended(submission);
         }
         error
+    }
+
+    /// Gets no events of the event stream any more.
+    pub(super) fn unsubscribe(self: Pin<&mut Self>) {
+        let this = self.project();
+        if std::mem::take(this.subscribed)
+            && let Step::Polling { stream } = &*this.step
+        {
+            this.shared.unsubscribe(this.submission, stream.job_id());
+        }
     }
 
     /// Gives up the right to send, and leaves to the last holder of the submission what it needs to find a lost job. Returns the refusal

@@ -24,6 +24,7 @@ where
                 let idempotency_key = submission.key().map(tracing::field::display);
                 tracing::debug!(%job_id, idempotency_key, supports_idempotency, "job accepted");
                 this.shared.learn_idempotency(supports_idempotency);
+                *this.depends_on = this.shared.depend_on_stream(this.submission, *this.sent_in);
                 submission.update(|state| state.accept(job_id));
                 Event::Accepted
             }
@@ -58,6 +59,10 @@ where
             (this.step.as_mut().stream(), this.submission.shared().read(|state| state.job_id().cloned()))
             && *stream.job_id() != job_id
         {
+            if *this.subscribed {
+                this.shared.unsubscribe(this.submission, stream.job_id());
+                *this.subscribed = this.shared.subscribe(this.submission, &job_id);
+            }
             stream.poll_job(job_id);
             return (Event::Polled { terminal: false, prompted: true }, None);
         }
@@ -69,6 +74,7 @@ where
             Ok(Err(status)) => {
                 this.shared.counters.polls.add();
                 *this.last_error = None;
+                *this.depends_on = this.shared.depend_on_stream(this.submission, *this.sent_in);
                 this.submission.shared().update(|state| state.polled(&status));
                 let prompted = this.step.as_mut().stream().is_some_and(|stream| stream.is_due());
                 (Event::Polled { terminal: false, prompted }, None)

@@ -10,6 +10,7 @@ mod resetting_proxy;
 mod scripted_body;
 mod scripted_daemon;
 mod simulated_daemon;
+mod streaming_daemon;
 mod tcp_forwarder;
 mod waits;
 mod webhook_harness;
@@ -26,6 +27,7 @@ pub(crate) use self::resetting_proxy::{Cut, ResettingProxy};
 pub(crate) use self::scripted_body::ScriptedBody;
 pub(crate) use self::scripted_daemon::{MockApi, MockHttp, ReceivedRequest, ScriptedDaemon, exchange};
 pub(crate) use self::simulated_daemon::{FAULTS, SimulatedDaemon};
+pub(crate) use self::streaming_daemon::{SOON, StreamingDaemon, event};
 pub(crate) use self::tcp_forwarder::TcpForwarder;
 pub(crate) use self::waits::{
     MockWait, WaitTask, assert_cancels, call_wait, cancelling_wait, exact_polls, learn_idempotency, polling_wait,

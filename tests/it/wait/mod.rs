@@ -6,6 +6,7 @@ mod clones;
 mod confirmations;
 mod daemons;
 mod deadline;
+mod event_stream;
 mod events;
 mod failures;
 mod handles;
