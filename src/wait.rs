@@ -15,8 +15,8 @@
 //!
 //! # Promises
 //!
-//! - **It ends.** Polls are the authority, and webhooks make the wait fast. The submission is registered for webhooks before it is sent,
-//!   and polled slowly while webhooks work. [`shutdown`](Wait::shutdown) ends all waits of a service.
+//! - **It ends.** Polls are the authority, and events make the wait fast: webhooks, or the event stream of the daemon. The submission is
+//!   registered for them before it is sent, and polled slowly while they come. [`shutdown`](Wait::shutdown) ends all waits of a service.
 //! - **It submits once.** Clones of one [`SubmitRequest`](crate::SubmitRequest) are one submission. What may have arrived is sent again
 //!   only to a daemon that supports idempotency keys. At another one, an event has time to name the job
 //!   ([`lost_response_window`](WaitLayerBuilder::lost_response_window)).

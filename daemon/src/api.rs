@@ -3,6 +3,7 @@
 mod auth;
 mod body;
 mod cancel;
+mod events;
 mod health;
 mod job_path;
 mod list;

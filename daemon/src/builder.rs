@@ -105,7 +105,7 @@ impl Builder {
         self
     }
 
-    /// Sets the number of open connections, long polls included. More connections wait in the operating system's backlog.
+    /// Sets the number of open connections, long polls included. Event streams take at most half of them. More connections wait in the operating system's backlog.
     /// Default: 1,024.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;

@@ -74,7 +74,7 @@ impl Daemon {
     /// The daemon's counters since its start.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.jobs.counters.snapshot()
+        self.jobs.stats()
     }
 
     /// The number of attempts at a job so far, whichever token it was submitted with; 0 for an unknown job.
@@ -91,7 +91,7 @@ impl Daemon {
     /// 1. The daemon accepts no connections and starts no jobs. Submissions on open connections get a 503.
     /// 2. Running jobs have the [drain timeout](Builder::drain) to end, and long polls of them stay open. Jobs that run longer
     ///    are aborted.
-    /// 3. Long polls get their responses and the webhooks that are due are sent, for at most one second. The rest is aborted.
+    /// 3. Long polls get their responses, event streams end, and the webhooks that are due are sent, for at most one second. The rest is aborted.
     ///
     /// Jobs that are queued or running are lost, unless the daemon has a [file](Builder::store). The file can be opened again
     /// once this returns.

@@ -23,6 +23,8 @@ pub(crate) struct JobSpec {
     pub(crate) think: Option<Box<RawValue>>,
     #[serde(default)]
     pub(crate) state_webhook_url: Option<String>,
+    #[serde(default)]
+    pub(crate) event_stream: Option<String>,
 }
 
 impl JobSpec {

@@ -7,17 +7,20 @@ use tokio_util::task::TaskTracker;
 use super::gauge::Gauge;
 use super::owner::Owner;
 use super::signals::{Signals, Watch};
-use super::stats::Counters;
+use super::stats::{Counters, Stats};
 use super::store::{
     Cancelled, Claim, JobProgress, NewJob, NextJob, Outcome, Page, Query, Store, StoreError, SubmitError, Submitted,
     Taken, Verdict,
 };
+use super::streams::Streams;
 use crate::{JobId, JobStatus};
 
 /// The store, and the notifications of its changes. API, workers and dispatcher communicate only through it.
 #[derive(Debug)]
 pub(crate) struct Jobs {
     store: Box<dyn Store>,
+    /// Fed by the store.
+    pub(crate) streams: Arc<Streams>,
     signals: Signals,
     /// Wakes a worker: a job may be queued.
     pub(crate) work: Notify,
@@ -31,9 +34,11 @@ pub(crate) struct Jobs {
 }
 
 impl Jobs {
-    pub(crate) fn new(store: Box<dyn Store>) -> Self {
+    /// `streams`: the ones that the store feeds.
+    pub(crate) fn new(store: Box<dyn Store>, streams: Arc<Streams>) -> Self {
         Self {
             store,
+            streams,
             signals: Signals::default(),
             work: Notify::new(),
             event_due: Notify::new(),
@@ -129,6 +134,11 @@ impl Jobs {
         self.store.list(query).await
     }
 
+    pub(crate) fn stats(&self) -> Stats {
+        let (stream_events, stream_resets) = (self.streams.events.get(), self.streams.resets.get());
+        Stats { stream_events, stream_resets, ..self.counters.snapshot() }
+    }
+
     /// How many jobs are queued.
     pub(crate) fn queued(&self) -> usize {
         self.store.queued()
@@ -177,8 +187,10 @@ mod tests {
     use crate::store::Sqlite;
 
     fn jobs(file: &Path) -> Arc<Jobs> {
-        let store = Sqlite::open(file, 9, NonZeroUsize::MIN, Duration::from_secs(3600), 3).unwrap();
-        Arc::new(Jobs::new(Box::new(store)))
+        let streams = Streams::new(1);
+        let store =
+            Sqlite::open(file, 9, NonZeroUsize::MIN, Duration::from_secs(3600), 3, Arc::clone(&streams)).unwrap();
+        Arc::new(Jobs::new(Box::new(store), streams))
     }
 
     async fn submit(jobs: Arc<Jobs>) -> Result<Submitted, StoreError> {

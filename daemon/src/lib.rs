@@ -101,6 +101,7 @@ mod server;
 mod signals;
 mod stats;
 mod store;
+mod streams;
 #[cfg(feature = "tls")]
 mod tls;
 mod until_stored;

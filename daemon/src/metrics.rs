@@ -16,6 +16,7 @@ pub(super) struct Load {
     pub(super) queued: u64,
     /// Jobs that a worker has, including those that wait between two attempts.
     pub(super) running: u64,
+    pub(super) event_streams: u64,
 }
 
 /// Encodes counters and gauges as OpenMetrics. Each field of [`Stats`] is a counter of the same name.
@@ -31,11 +32,14 @@ pub(super) fn text(stats: &Stats, load: Load) -> Result<String, fmt::Error> {
         ("webhook_attempts", "Webhook attempts, retries included", stats.webhook_attempts),
         ("webhooks_delivered", "Webhooks acknowledged with a 2xx", stats.webhooks_delivered),
         ("webhooks_given_up", "Webhooks given up", stats.webhooks_given_up),
+        ("stream_events", "Events sent by event streams", stats.stream_events),
+        ("stream_resets", "Event streams that lost events or could not continue", stats.stream_resets),
     ] {
         registry.register(name, help, ConstCounter::new(count));
     }
     registry.register("queued_jobs", "Jobs in the queue", ConstGauge::new(load.queued));
     registry.register("running_jobs", "Jobs that a worker has", ConstGauge::new(load.running));
+    registry.register("event_streams", "Open event streams", ConstGauge::new(load.event_streams));
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
@@ -57,8 +61,10 @@ mod tests {
             webhook_attempts: 7,
             webhooks_delivered: 8,
             webhooks_given_up: u64::MAX,
+            stream_events: 9,
+            stream_resets: 10,
         };
-        let text = text(&stats, Load { queued: 10, running: u64::MAX }).unwrap();
+        let text = text(&stats, Load { queued: 10, running: u64::MAX, event_streams: 11 }).unwrap();
         let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
         assert_eq!(
             samples,
@@ -72,8 +78,11 @@ mod tests {
                 "foreman_webhook_attempts_total 7",
                 "foreman_webhooks_delivered_total 8",
                 "foreman_webhooks_given_up_total 18446744073709551615",
+                "foreman_stream_events_total 9",
+                "foreman_stream_resets_total 10",
                 "foreman_queued_jobs 10",
                 "foreman_running_jobs 18446744073709551615",
+                "foreman_event_streams 11",
             ]
         );
         assert!(text.contains("# TYPE foreman_queued_jobs gauge\n"), "{text}");

@@ -20,6 +20,11 @@ impl Owner {
     }
 
     #[cfg(feature = "sqlite")]
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    #[cfg(feature = "sqlite")]
     pub(crate) fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }

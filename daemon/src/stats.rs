@@ -22,6 +22,10 @@ pub struct Stats {
     pub webhooks_delivered: u64,
     /// Webhooks that were given up. A 410 gives up all further webhooks of the job, and counts once.
     pub webhooks_given_up: u64,
+    /// Events that were sent by event streams (`GET /events`).
+    pub stream_events: u64,
+    /// Event streams that could not continue where the client was, or whose client was too slow (`event: reset`).
+    pub stream_resets: u64,
 }
 
 #[derive(Debug, Default)]
@@ -45,7 +49,7 @@ impl Counter {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -62,6 +66,7 @@ impl Counters {
             webhook_attempts: self.webhook_attempts.get(),
             webhooks_delivered: self.webhooks_delivered.get(),
             webhooks_given_up: self.webhooks_given_up.get(),
+            ..Stats::default()
         }
     }
 }

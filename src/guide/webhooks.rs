@@ -15,10 +15,16 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The client then binds nothing. A daemon that supports long polls holds each poll until the state changes, so that a result still
-//! comes at once; other daemons are polled by the [`PollPolicy`](crate::source::PollPolicy). A client sends at most 200 polls a second,
-//! whatever the number of its waits. If it has more short jobs than that, raise
-//! [`max_rate`](crate::source::PollPolicyBuilder::max_rate).
+//! The client then binds nothing. From a daemon with event streams (`GET /events`) it reads the events of all its jobs by one connection,
+//! and a result comes as soon as by a webhook. While that stream is open, a job is polled every five minutes only. A proxy between client
+//! and daemon must pass the stream on as it comes, and not collect it.
+//!
+//! A daemon without event streams that supports long polls holds each poll until the state changes; other daemons are polled by the
+//! [`PollPolicy`](crate::source::PollPolicy). A client sends at most 200 polls a second, whatever the number of its waits:
+//! [`WaitStats::poll_backlog`](crate::wait::WaitStats::poll_backlog) shows how long that delays a poll. If it has more short jobs than
+//! that, raise [`max_rate`](crate::source::PollPolicyBuilder::max_rate).
+//!
+//! A client with webhooks uses the event stream too, as long as no webhook has come, and after one was missed.
 //!
 //! # A port of its own: the default
 //!
@@ -52,7 +58,7 @@
 //!
 //! Several clients may share a notifier, one for each daemon. Several replicas of a service behind one public URL may not: an event that
 //! reaches a replica other than the one that waits is refused there, and the wait ends by a poll. Give each replica a public URL of
-//! its own, or turn webhooks off.
+//! its own, or turn webhooks off: each client has an event stream of its own.
 //!
 //! # How far an event is trusted
 //!
@@ -60,5 +66,5 @@
 //! secret, an event must also be signed, and then a terminal event is the result. Without a secret an event is a hint: the client
 //! polls at once. Polls continue underneath, every 30 s while webhooks work, so that a lost event delays a result and never loses it.
 //!
-//! [`Client::stats`](crate::Client::stats) counts both sources and each refused request by its reason. `rescued` counts
+//! [`Client::stats`](crate::Client::stats) counts the sources and each refused request by its reason. `rescued` counts
 //! the jobs whose webhook has not come within 5 s of the poll that found their end: webhooks get lost on their way.

@@ -141,7 +141,7 @@ impl EventStream {
         let early = locked.early.take(job_id);
         drop(locked);
         if let Some(event) = early {
-            event.pass_to(&submission);
+            event.pass_to(submission);
         }
     }
 

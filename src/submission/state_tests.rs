@@ -233,3 +233,33 @@ fn only_changes_wake() {
     state.polled(&status("7", "queued", 0));
     assert!(!state.take_changed(), "the same state again is no change");
 }
+
+#[test]
+fn event_of_the_event_stream_is_the_result() {
+    let mut state = accepted("7");
+    state.streamed(status("8", "done", 1), false);
+    state.streamed(status("7", "running", 1), false);
+    assert!(!state.has_result() && state.snapshot().signed_events == 1);
+    // One without its result is a reason to poll.
+    state.streamed(status("7", "done", 1), true);
+    assert!(!state.has_result() && state.snapshot().terminal_hint && state.is_hinted_by_stream());
+    state.hint(false);
+    assert!(!state.is_hinted_by_stream());
+    state.streamed(status("7", "done", 1), false);
+    assert!(state.snapshot().result.is_some_and(|(_, via)| via == Via::EventStream));
+    state.streamed(status("7", "failed", 1), false);
+    assert!(state.snapshot().result.is_some_and(|(result, _)| result.state() == &JobState::Done));
+}
+
+#[test]
+fn event_of_the_event_stream_names_no_job() {
+    // Before the response, and while the id from a webhook is being confirmed.
+    let mut state = fresh();
+    state.claim();
+    state.streamed(status("7", "done", 1), false);
+    assert!(!state.has_result() && state.job_id().is_none() && state.snapshot().hints == 1);
+    let mut state = accepted("7");
+    state.abandon();
+    state.streamed(status("7", "done", 1), false);
+    assert!(!state.has_result());
+}

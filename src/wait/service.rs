@@ -39,10 +39,10 @@ impl<S, P> Wait<S, P> {
         self
     }
 
-    /// Counts of the waits so far.
+    /// Counts of the waits so far, and how long polls are delayed now.
     #[must_use]
     pub fn stats(&self) -> WaitStats {
-        self.shared.counters.snapshot()
+        WaitStats { poll_backlog: self.shared.polling.backlog(), ..self.shared.counters.snapshot() }
     }
 
     /// Stops the service and its clones, and those of its [`attach`](Wait::attach).

@@ -1,4 +1,5 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 /// Counts of the waits of one [`Wait`](super::Wait) and its clones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -26,6 +27,10 @@ pub struct WaitStats {
     pub polls: u64,
     /// Polls that failed.
     pub poll_failures: u64,
+    /// How long a poll that becomes due now is delayed by the rate limit
+    /// ([`PollPolicyBuilder::max_rate`](crate::source::PollPolicyBuilder::max_rate)): every waiting job is polled within its interval and
+    /// this. Zero while the rate suffices.
+    pub poll_backlog: Duration,
     /// Submissions whose response was lost.
     pub lost_responses: u64,
     /// Abandoned jobs that the drop policy cancelled, or found to have ended.
@@ -52,7 +57,7 @@ macro_rules! counters {
 
         impl Counters {
             pub(super) fn snapshot(&self) -> WaitStats {
-                WaitStats { $($name: self.$name.0.load(Relaxed),)* }
+                WaitStats { $($name: self.$name.0.load(Relaxed),)* poll_backlog: Duration::ZERO }
             }
         }
     };

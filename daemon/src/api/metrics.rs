@@ -10,8 +10,9 @@ use crate::metrics::{Load, MEDIA_TYPE, text};
 /// `GET /metrics`
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Rejection> {
     let jobs = &app.jobs;
-    let load = Load { queued: jobs.queued() as u64, running: jobs.running.get() };
-    let text = text(&jobs.counters.snapshot(), load)
+    let event_streams = jobs.streams.open_streams() as u64;
+    let load = Load { queued: jobs.queued() as u64, running: jobs.running.get(), event_streams };
+    let text = text(&jobs.stats(), load)
         .map_err(|_| Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "cannot encode the metrics"))?;
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], text).into_response())
 }

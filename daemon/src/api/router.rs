@@ -6,7 +6,7 @@ use axum::routing::{get, post};
 use http::StatusCode;
 use tokio_util::sync::CancellationToken;
 
-use super::{Rejection, Tokens, auth, cancel, health, list, metrics, models, poll, submit};
+use super::{Rejection, Tokens, auth, cancel, events, health, list, metrics, models, poll, submit};
 use crate::backend::Backend;
 use crate::delivery::Policy;
 use crate::jobs::Jobs;
@@ -25,7 +25,7 @@ pub(crate) struct App {
     pub(crate) max_hold: Duration,
     /// Cancelled when the daemon stops accepting jobs.
     pub(crate) closing: CancellationToken,
-    /// Cancelled when no job can change any more. It ends long polls.
+    /// Cancelled when no job can change any more. It ends long polls and event streams.
     pub(crate) ended: CancellationToken,
 }
 
@@ -39,6 +39,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     let api = Router::new()
         .route("/jobs", post(submit::submit).get(list::list))
         .route("/jobs/{id}", get(poll::poll).delete(cancel::cancel))
+        .route("/events", get(events::events))
         .route("/api/tags", get(models::list))
         .route("/api/embed", post(models::embed))
         .route("/metrics", get(metrics::metrics))

@@ -15,6 +15,7 @@ use crate::failure::failure;
 use crate::job_spec::JobSpec;
 use crate::owner::Owner;
 use crate::store::{IdempotencyKey, NewJob, SubmitError};
+use crate::streams::check_name;
 use crate::{InvalidValue, JobId};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -55,6 +56,9 @@ pub(super) async fn submit(
     if let Some(url) = &webhook {
         app.policy.check_url(url).map_err(refused)?;
     }
+    if let Some(name) = &submission.event_stream {
+        check_name(name).map_err(refused)?;
+    }
     let idempotency_key = key.as_ref().map(|key| IdempotencyKey { text: key.as_bytes().into(), digest: digest(&body) });
     if app.closing.is_cancelled() {
         return Err(Rejection::retry_after(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping", "5"));
@@ -89,12 +93,13 @@ fn single(headers: &HeaderMap, name: &HeaderName) -> Result<Option<HeaderValue>,
     Ok(first)
 }
 
-/// The digest of a body without its callback URL: a client that was restarted submits the same conversation from another address.
+/// The digest of a body without its callback URL and event stream: a client that was restarted submits the same conversation from another address.
 fn digest(body: &[u8]) -> [u8; 32] {
     let Ok(mut fields) = serde_json::from_slice::<BTreeMap<Cow<'_, str>, &RawValue>>(body) else {
         return Sha256::digest(body).into();
     };
     fields.remove("state_webhook_url");
+    fields.remove("event_stream");
     let mut digest = Sha256::new();
     for (name, value) in fields {
         for part in [name.as_bytes(), value.get().as_bytes()] {
@@ -111,10 +116,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digest_ignores_the_callback_url_and_the_order_of_fields() {
+    fn digest_ignores_where_events_go_and_the_order_of_fields() {
         let same = [
             r#"{"model":"m","messages":[],"state_webhook_url":"http://a/1"}"#,
             r#"{ "messages":[], "state_webhook_url":"http://b/2", "model":"m" }"#,
+            r#"{"model":"m","messages":[],"event_stream":"c"}"#,
             r#"{"model":"m","messages":[]}"#,
         ];
         for body in same {

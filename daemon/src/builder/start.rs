@@ -22,6 +22,7 @@ use crate::faults::Faults;
 use crate::handle::Daemon;
 use crate::jobs::Jobs;
 use crate::store::{Memory, Store};
+use crate::streams::Streams;
 use crate::{Error, server, worker};
 
 impl Builder {
@@ -46,7 +47,10 @@ impl Builder {
         let cannot_listen = |error| Error::listen(address, error);
         let listener = TcpListener::bind(address).await.map_err(cannot_listen)?;
         let address = listener.local_addr().map_err(cannot_listen)?;
-        let jobs = Arc::new(Jobs::new(open(&config.store, config.attempts.most).await?));
+        // Half of the connections, so that streams never keep everybody else out.
+        let streams = Streams::new(config.limits.connections.div_ceil(2));
+        let store = open(&config.store, config.attempts.most, &streams).await?;
+        let jobs = Arc::new(Jobs::new(store, streams));
         let assembly = Assembly {
             jobs,
             config,
@@ -60,7 +64,7 @@ impl Builder {
 }
 
 #[cfg_attr(not(feature = "sqlite"), expect(clippy::unused_async, unused_variables, reason = "only a file is opened"))]
-async fn open(config: &StoreConfig, attempts: u64) -> Result<Box<dyn Store>, Error> {
+async fn open(config: &StoreConfig, attempts: u64, streams: &Arc<Streams>) -> Result<Box<dyn Store>, Error> {
     let StoreConfig { max_queue, batch, keep, .. } = *config;
     #[cfg(feature = "sqlite")]
     if let Some(path) = config.path.clone() {
@@ -68,13 +72,13 @@ async fn open(config: &StoreConfig, attempts: u64) -> Result<Box<dyn Store>, Err
 
         // On a thread of its own, since it waits for the disk.
         let open = {
-            let path = path.clone();
-            move || Sqlite::open(&path, max_queue, batch, keep, attempts)
+            let (path, streams) = (path.clone(), Arc::clone(streams));
+            move || Sqlite::open(&path, max_queue, batch, keep, attempts, streams)
         };
         let opened = tokio::task::spawn_blocking(open).await.unwrap_or_else(|error| Err(OpenError::open(error)));
         return Ok(Box::new(opened.map_err(|error| Error::store(&path, error))?));
     }
-    Ok(Box::new(Memory::new(max_queue, batch, keep)))
+    Ok(Box::new(Memory::new(max_queue, batch, keep, Arc::clone(streams))))
 }
 
 /// Everything between the sockets and the store.

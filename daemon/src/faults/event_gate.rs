@@ -104,7 +104,9 @@ mod tests {
 
     /// A queued job and its first event.
     async fn queued() -> (Jobs, Delivery) {
-        let jobs = Jobs::new(Box::new(Memory::new(1, std::num::NonZeroUsize::MIN, HOUR)));
+        let streams = crate::streams::Streams::new(1);
+        let store = Memory::new(1, std::num::NonZeroUsize::MIN, HOUR, std::sync::Arc::clone(&streams));
+        let jobs = Jobs::new(Box::new(store), streams);
         let submission = serde_json::from_str(r#"{"model":"m"}"#).unwrap();
         let webhook = Some("http://127.0.0.1:1".parse().unwrap());
         let new =

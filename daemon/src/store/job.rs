@@ -21,7 +21,7 @@ pub(crate) struct NewJob {
     pub(crate) key: Option<IdempotencyKey>,
 }
 
-/// An idempotency key and the SHA-256 of the conversation: the request body without its callback URL.
+/// An idempotency key and the SHA-256 of the conversation: the request body without its callback URL and event stream.
 #[derive(Debug)]
 pub(crate) struct IdempotencyKey {
     pub(crate) text: Box<[u8]>,

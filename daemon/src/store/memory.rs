@@ -17,6 +17,7 @@ use super::{
 };
 use crate::job_spec::JobSpec;
 use crate::owner::Owner;
+use crate::streams::Streams;
 use crate::{JobId, JobState, JobStatus};
 
 /// Stores jobs in memory, under one lock. They are lost when the process ends.
@@ -36,6 +37,7 @@ struct MemoryState {
     queue: Queue,
     ended: VecDeque<(Instant, JobId)>,
     outbox: Outbox,
+    streams: Arc<Streams>,
 }
 
 /// The jobs and keys of one owner.
@@ -53,6 +55,8 @@ struct StoredJob {
     /// `None` once the job has ended.
     submission: Option<Arc<JobSpec>>,
     key: Option<Box<[u8]>>,
+    /// The name of the event stream.
+    stream: Option<Box<str>>,
 }
 
 #[derive(Debug)]
@@ -77,7 +81,7 @@ impl StoredJob {
 }
 
 impl Memory {
-    pub(crate) fn new(max_queue: usize, batch: NonZeroUsize, keep: Duration) -> Self {
+    pub(crate) fn new(max_queue: usize, batch: NonZeroUsize, keep: Duration, streams: Arc<Streams>) -> Self {
         let state = MemoryState {
             numbers: 0,
             jobs: HashMap::new(),
@@ -85,6 +89,7 @@ impl Memory {
             queue: Queue::new(batch),
             ended: VecDeque::new(),
             outbox: Outbox::default(),
+            streams,
         };
         Self { max_queue, keep, state: Mutex::new(state) }
     }
@@ -104,6 +109,9 @@ impl Memory {
                 let ended = state.jobs.get(&job_id).is_none_or(|job| job.status.state.is_terminal());
                 state.outbox.move_to(&job_id, Address { url, traceparent: new.traceparent }, ended);
             }
+            if let (Some(name), Some(job)) = (new.submission.event_stream, state.jobs.get_mut(&job_id)) {
+                job.stream = Some(name.into());
+            }
             return Ok(Submitted { job_id, replayed: true });
         }
         if state.queue.len() >= self.max_queue {
@@ -117,8 +125,7 @@ impl Memory {
         let job_id = state.queue.pop()?;
         let job = state.jobs.get_mut(&job_id)?;
         let taken = job.start()?;
-        let status = Arc::clone(&job.status);
-        state.outbox.record(&status, Instant::now());
+        state.record(&job_id, Instant::now());
         Some(taken)
     }
 
@@ -270,19 +277,22 @@ impl MemoryState {
             owned.keys.insert(key.text.clone(), UsedKey { digest: key.digest, job_id: job_id.clone() });
             key.text
         });
+        let mut submission = new.submission;
+        let stream = submission.event_stream.take().map(Into::into);
         let job = StoredJob {
             number,
             owner: new.owner,
             status: Arc::new(status),
-            submission: Some(Arc::new(new.submission)),
+            submission: Some(Arc::new(submission)),
             key,
+            stream,
         };
         self.queue.push(number, &job.status.model, job_id.clone());
         if let Some(url) = new.webhook {
             self.outbox.open(job_id.clone(), Address { url, traceparent: new.traceparent });
-            self.outbox.record(&self.status(&job), now);
         }
         self.jobs.insert(job_id.clone(), job);
+        self.record(&job_id, now);
         job_id
     }
 
@@ -293,9 +303,17 @@ impl MemoryState {
         job.submission = None;
         Arc::make_mut(&mut job.status).completed_at = Some(Timestamp::now());
         let status = Arc::clone(&job.status);
-        self.outbox.record(&status, now);
+        self.record(job_id, now);
         self.ended.push_back((now, job_id.clone()));
         Some(status)
+    }
+
+    /// Records the events of a state.
+    fn record(&mut self, job_id: &JobId, now: Instant) {
+        let Some(job) = self.jobs.get(job_id) else { return };
+        let status = self.status(job);
+        self.streams.publish(job.owner, job.stream.as_deref(), &status);
+        self.outbox.record(&status, now);
     }
 
     /// The status with the position in the queue.

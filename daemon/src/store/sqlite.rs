@@ -15,6 +15,7 @@ mod open;
 mod open_error;
 mod row;
 mod store;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod thread;

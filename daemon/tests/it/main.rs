@@ -12,6 +12,7 @@ mod backend_ollama;
 mod backend_openai;
 mod cancel;
 mod curl;
+mod events;
 mod eventually;
 mod faults;
 mod gate;

@@ -37,6 +37,11 @@ impl Polling {
         }
     }
 
+    /// How long a routine poll that becomes due now waits for its turn.
+    pub(crate) fn backlog(&self) -> Duration {
+        self.pacer.backlog(Instant::now())
+    }
+
     /// Whether the policy and the daemon allow long polls.
     pub(super) fn allows_long_polls(&self) -> bool {
         self.policy.long_poll.as_secs() > 0 && self.long_polls.is_supported()

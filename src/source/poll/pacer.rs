@@ -119,6 +119,14 @@ impl Pacer {
         Moment::new(turn, at.max(clock))
     }
 
+    /// How long a routine poll that becomes due at `now` waits for its turn.
+    pub(super) fn backlog(&self, now: Instant) -> Duration {
+        let real = self.since_epoch(now);
+        let pauses = *self.pauses();
+        let turn = self.routine.load(Relaxed).saturating_sub(self.burst).max(pauses.clock(real));
+        Duration::from_nanos(turn.saturating_add(pauses.total).saturating_sub(real))
+    }
+
     /// Whether a poll with this moment may go out now.
     pub(super) fn check(&self, moment: Moment, now: Instant) -> Permission {
         let (real, pauses) = (self.since_epoch(now), *self.pauses());
@@ -226,6 +234,20 @@ mod tests {
         let start = Instant::now();
         let last = reserve(&pacer, start, Routine, 31_000).pop().unwrap();
         assert!((MS(153_000)..MS(156_000)).contains(&last), "{last:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn backlog_is_the_wait_of_the_next_routine_poll() {
+        let pacer = Pacer::new(10);
+        let now = Instant::now();
+        assert_eq!(pacer.backlog(now), MS(0));
+        let moments: Vec<_> = (0..60).map(|_| pacer.reserve(now, Routine)).collect();
+        assert_eq!([pacer.backlog(now), pacer.backlog(now + MS(2_000))], [MS(5_100), MS(3_100)]);
+        pacer.pause(now, MS(1_000));
+        let next = pacer.backlog(now);
+        assert_eq!((next, reserve(&pacer, now, Routine, 1)), (MS(6_100), vec![next]));
+        moments.into_iter().for_each(|moment| pacer.give_back(moment));
+        assert_eq!(pacer.backlog(now + MS(9_000)), MS(0));
     }
 
     #[tokio::test(start_paused = true)]

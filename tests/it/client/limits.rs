@@ -6,6 +6,7 @@ use foreman_client::Client;
 use foreman_client::retry::RetrySubmission;
 use foreman_daemon::Daemon;
 use foreman_daemon::faults::{Faults, InjectedResponse, Times};
+use tower::ServiceExt as _;
 
 use crate::support::{bounded, millis, request};
 
@@ -31,7 +32,9 @@ async fn failure_budget_ends_wait() {
     let (daemon, faults) = daemon_with_faults().await;
     faults.polls().reject(InjectedResponse::new(500).unwrap(), Times::UntilCleared);
     let client = Client::builder(daemon.url()).polling().failure_budget(Duration::ZERO).build().await.unwrap();
-    let error = bounded(client.submit(request())).await.unwrap_err();
+    // By its id, so that no event ends the wait.
+    let job_id = bounded(client.api().oneshot(request())).await.unwrap().job_id;
+    let error = bounded(client.wait(&job_id)).await.unwrap_err();
     assert_eq!(error.status().unwrap(), 500);
     faults.clear();
     bounded(client.wait(error.job_id().unwrap())).await.unwrap().into_success().unwrap();

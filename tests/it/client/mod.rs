@@ -2,6 +2,7 @@
 
 mod end_to_end;
 mod endpoints;
+mod event_stream;
 mod limits;
 mod listener;
 mod options;

@@ -14,6 +14,7 @@ use super::row::{STATUS, column, count, is_corrupt, is_damaged, job_id, not_stor
 use crate::owner::Owner;
 use crate::store::fresh_id::fresh_id;
 use crate::store::{Cancelled, IdempotencyKey, NewJob, NextJob, Outcome, SubmitError, Submitted, Taken};
+use crate::streams::Streams;
 use crate::{JobId, JobState};
 
 pub(super) const JOB_BY_KEY: &str = "SELECT id, digest FROM jobs WHERE key = ? AND owner = ?";
@@ -34,6 +35,9 @@ pub(super) struct Db {
     pub(super) stale: bool,
     /// How long an ended job and its key are stored.
     pub(super) keep: Duration,
+    pub(super) streams: Arc<Streams>,
+    /// The jobs whose state has changed in the open transaction.
+    pub(super) changed: Vec<i64>,
 }
 
 impl Db {
@@ -69,6 +73,11 @@ impl Db {
                     .prepare_cached("UPDATE jobs SET webhook = ? WHERE id = ?")?
                     .execute(params![webhook.to_string(), job_id.as_str()])?;
             }
+            if let Some(name) = &new.submission.event_stream {
+                self.connection
+                    .prepare_cached("UPDATE jobs SET event_stream = ? WHERE id = ?")?
+                    .execute([name, job_id.as_str()])?;
+            }
             return Ok(Ok(Submitted { job_id, replayed: true }));
         }
         if self.index().queue.len() >= self.max_queue {
@@ -79,8 +88,8 @@ impl Db {
         self.connection
             .prepare_cached(
                 "INSERT INTO jobs
-                 (number, id, owner, state, model, created_at, body, webhook, traceparent, key, digest)
-                 VALUES (?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?)",
+                 (number, id, owner, state, model, created_at, body, webhook, traceparent, key, digest, event_stream)
+                 VALUES (?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?)",
             )?
             .execute(params![
                 number,
@@ -93,10 +102,9 @@ impl Db {
                 new.traceparent.as_ref().map(http::HeaderValue::as_bytes),
                 key.map(|key| key_column(&key.text)),
                 key.map(|key| key.digest),
+                new.submission.event_stream,
             ])?;
-        if new.webhook.is_some() {
-            self.record(number)?;
-        }
+        self.record(number)?;
         self.index().enqueue(number, &new.submission.model, job_id.clone());
         Ok(Ok(Submitted { job_id, replayed: false }))
     }
@@ -239,8 +247,9 @@ impl Db {
         Ok(state.map_or(Cancelled::Unknown, Cancelled::Terminal))
     }
 
-    /// Records the event of a job's state, if the job has a callback URL.
+    /// Records the events of a job's state: in the outbox, if the job has a callback URL, and for the event streams.
     pub(super) fn record(&mut self, number: i64) -> rusqlite::Result<()> {
+        self.changed.push(number);
         let recorded = self
             .connection
             .prepare_cached(

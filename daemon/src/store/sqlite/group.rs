@@ -62,6 +62,10 @@ fn group(db: &mut Db, tasks: impl Iterator<Item = Task<Db>>) {
     if db.stale {
         db.reload_index();
     }
+    if committed.is_ok() {
+        db.publish();
+    }
+    db.changed.clear();
     for reply in replies {
         reply(committed.clone());
     }
@@ -75,8 +79,10 @@ fn run_change(db: &mut Db, task: Task<Db>, group_error: Option<&StoreError>) -> 
         return (task(Err(error.clone())), Some(error));
     }
     let sending = Arc::clone(&db.index().sending);
+    let changed = db.changed.len();
     let done = task(Ok(db));
     if done.failed {
+        db.changed.truncate(changed);
         db.index().sending = sending;
     }
     if db.connection.is_autocommit() {

@@ -8,7 +8,7 @@ use super::open_error::OpenError;
 use crate::store::StoreError;
 
 /// The version of the tables.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 /// `FORE`. It identifies files of this program.
 const APPLICATION_ID: i64 = 0x464f_5245;
@@ -31,7 +31,8 @@ const TABLES: &str = "
         webhook TEXT,
         traceparent BLOB,
         key BLOB,
-        digest BLOB
+        digest BLOB,
+        event_stream TEXT
     ) STRICT;
     CREATE INDEX jobs_by_owner ON jobs (owner, number);
     CREATE INDEX jobs_by_owner_and_state ON jobs (owner, state, number);
@@ -50,6 +51,9 @@ const TABLES: &str = "
     ) STRICT;
     CREATE INDEX events_by_job ON events (number, seq);
 ";
+
+/// From version 1.
+const ADD_EVENT_STREAM: &str = "ALTER TABLE jobs ADD COLUMN event_stream TEXT;";
 
 /// The open file, locked against other daemons.
 #[derive(Debug)]
@@ -96,6 +100,13 @@ fn prepare(connection: &Connection) -> Result<(), OpenError> {
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(open_error)?;
     match (application, version) {
         (APPLICATION_ID, VERSION) => set_durable(connection).map_err(open_error),
+        (APPLICATION_ID, 1) => {
+            set_durable(connection).map_err(open_error)?;
+            let migrated = connection.execute_batch(&format!(
+                "BEGIN IMMEDIATE; {ADD_EVENT_STREAM} PRAGMA user_version = {VERSION}; COMMIT;"
+            ));
+            migrated.map_err(open_error)
+        }
         (0, 0) if tables == 0 => {
             set_durable(connection).map_err(open_error)?;
             let made = connection.execute_batch(&format!(

@@ -22,6 +22,7 @@ use crate::store::{
     Cancelled, Claim, JobProgress, NewJob, NextJob, Outcome, Page, Query, Store, SubmitError, Submitted, Taken,
     Transaction, Verdict,
 };
+use crate::streams::Streams;
 use crate::{JobId, JobStatus};
 
 /// Stores jobs in a SQLite file.
@@ -44,6 +45,7 @@ impl Sqlite {
         batch: NonZeroUsize,
         keep: Duration,
         attempts: u64,
+        streams: Arc<Streams>,
     ) -> Result<Self, OpenError> {
         let opened = open(path)?;
         let index = Arc::new(Mutex::new(Index::new(batch)));
@@ -56,6 +58,8 @@ impl Sqlite {
             unsendable: HashSet::new(),
             stale: false,
             keep,
+            streams,
+            changed: Vec::new(),
         };
         recover(&mut db, attempts).map_err(open_error)?;
         let lock = opened.lock;
@@ -74,6 +78,8 @@ fn recover(db: &mut Db, attempts: u64) -> rusqlite::Result<()> {
     db.connection.execute_batch("BEGIN IMMEDIATE")?;
     db.recover(attempts)?;
     db.connection.execute_batch("COMMIT")?;
+    // No stream can be open yet.
+    db.changed.clear();
     let loaded = Index::load(db, Arc::default())?;
     *db.index() = loaded;
     Ok(())

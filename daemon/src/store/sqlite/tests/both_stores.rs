@@ -7,6 +7,7 @@ use tokio_test::block_on;
 use super::support::{BATCH, DAY, done, new_job_of, path, take};
 use crate::owner::Owner;
 use crate::store::{Cancelled, Memory, NewJob, Outcome, Query, Sqlite, Store, SubmitError};
+use crate::streams::Streams;
 use crate::{JobId, JobState, JobStatus};
 
 /// All that the store returns to the owner, without ids and times, which differ between stores.
@@ -44,7 +45,10 @@ fn sqlite_and_memory_agree() {
     for seed in 0..10 {
         let mut random = fastrand::Rng::with_seed(seed);
         let folder = tempfile::tempdir().unwrap();
-        let (sqlite, memory) = (Sqlite::open(&path(&folder), 6, BATCH, DAY, 3).unwrap(), Memory::new(6, BATCH, DAY));
+        let (sqlite, memory) = (
+            Sqlite::open(&path(&folder), 6, BATCH, DAY, 3, Streams::new(1)).unwrap(),
+            Memory::new(6, BATCH, DAY, Streams::new(1)),
+        );
         let stores: [&dyn Store; 2] = [&sqlite, &memory];
         let mut jobs: [Vec<JobId>; 2] = [Vec::new(), Vec::new()];
         let mut owner_of = Vec::new();

@@ -11,6 +11,7 @@ use crate::failure::failure;
 use crate::owner::Owner;
 use crate::store::sqlite::db::Db;
 use crate::store::{Sqlite, Store as _};
+use crate::streams::Streams;
 
 fn open_error(folder: &tempfile::TempDir) -> String {
     open_error_at(&path(folder))
@@ -18,7 +19,7 @@ fn open_error(folder: &tempfile::TempDir) -> String {
 
 /// The message of the daemon's error for this file, which the message calls `PATH`.
 fn open_error_at(path: &Path) -> String {
-    let error = Sqlite::open(path, 100, BATCH, DAY, 3).unwrap_err();
+    let error = Sqlite::open(path, 100, BATCH, DAY, 3, Streams::new(1)).unwrap_err();
     let error = crate::Error::store(Path::new("PATH"), error);
     assert!(error.is_store() && !error.is_invalid_config() && !error.is_listen(), "{error}");
     failure(&error)
@@ -40,7 +41,7 @@ fn foreign_file_is_refused_and_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     drop(open(&folder));
     Connection::open(path(&folder)).unwrap().execute_batch("PRAGMA user_version = 7").unwrap();
-    assert_eq!(open_error(&folder), "store PATH has format version 7, which is newer than 1");
+    assert_eq!(open_error(&folder), "store PATH has format version 7, which is newer than 2");
 
     let folder = tempfile::tempdir().unwrap();
     let first = open(&folder);
@@ -49,6 +50,21 @@ fn foreign_file_is_refused_and_unchanged() {
     open(&folder);
     let nowhere = open_error_at(&folder.path().join("no/such/jobs.db"));
     assert!(nowhere.starts_with("cannot lock store PATH: "), "{nowhere}");
+}
+
+#[test]
+fn file_of_version_1_is_migrated() {
+    let folder = tempfile::tempdir().unwrap();
+    let job_id = submit(&open(&folder), "go");
+    Connection::open(path(&folder))
+        .unwrap()
+        .execute_batch("ALTER TABLE jobs DROP COLUMN event_stream; PRAGMA user_version = 1")
+        .unwrap();
+    for _ in 0..2 {
+        let store = open(&folder);
+        assert!(block_on(store.status(Owner::ANONYMOUS, &job_id)).unwrap().is_some());
+    }
+    assert_eq!(take(&open(&folder)).unwrap().job_id, job_id);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use tokio_test::block_on;
 use crate::JobId;
 use crate::owner::Owner;
 use crate::store::{IdempotencyKey, NewJob, NextJob, Outcome, Output, Sqlite, Store, Taken};
+use crate::streams::Streams;
 
 /// Small, so that jobs fill several batches.
 pub(super) const BATCH: NonZeroUsize = NonZeroUsize::new(2).unwrap();
@@ -21,7 +22,7 @@ pub(super) fn path(folder: &tempfile::TempDir) -> PathBuf {
 }
 
 pub(super) fn open(folder: &tempfile::TempDir) -> Sqlite {
-    Sqlite::open(&path(folder), 100, BATCH, DAY, 3).unwrap()
+    Sqlite::open(&path(folder), 100, BATCH, DAY, 3, Streams::new(1)).unwrap()
 }
 
 pub(super) fn new_job(key: Option<&str>, text: &str) -> NewJob {
