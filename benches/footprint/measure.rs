@@ -17,7 +17,7 @@ use tower::{Service, ServiceExt};
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 /// The limit of allocated bytes for a waiting job.
-pub(crate) const TARGET: usize = 860;
+pub(crate) const TARGET: usize = 790;
 
 /// An HTTP client whose daemon is in memory and whose jobs never end.
 #[derive(Clone, Default)]

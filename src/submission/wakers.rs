@@ -13,43 +13,54 @@ pub(super) struct Wakers {
 }
 
 /// The place of one task among the [`Wakers`]: taken at the first registration, given back by [`Wakers::remove`].
+///
+/// 0: none. 1: the first. Above: a key of the others, plus 2.
 #[derive(Debug, Default)]
-pub(crate) struct WakerSlot(Place);
+pub(crate) struct WakerSlot(u32);
 
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 enum Place {
-    #[default]
     None,
     First,
-    More(u32),
+    More(usize),
+}
+
+impl WakerSlot {
+    fn place(&self) -> Place {
+        match self.0 {
+            0 => Place::None,
+            1 => Place::First,
+            more => Place::More(more as usize - 2),
+        }
+    }
 }
 
 impl Wakers {
     /// Whether registering this waker would change nothing.
     pub(super) fn is_registered(&self, slot: &WakerSlot, waker: &Waker) -> bool {
-        let registered = match slot.0 {
+        let registered = match slot.place() {
             Place::None => None,
             Place::First => self.first.as_ref(),
-            Place::More(at) => self.more.as_ref().and_then(|more| more.get(at as usize)),
+            Place::More(at) => self.more.as_ref().and_then(|more| more.get(at)),
         };
         registered.is_some_and(|registered| registered.will_wake(waker))
     }
 
     /// Registers a waker in the slot. Returns the one that was there before, for the caller to drop outside the lock.
     pub(super) fn register(&mut self, slot: &mut WakerSlot, waker: Waker) -> Option<Waker> {
-        match slot.0 {
+        match slot.place() {
             Place::First => self.first.replace(waker),
             Place::More(at) => {
-                let registered = self.more.as_mut()?.get_mut(at as usize)?;
+                let registered = self.more.as_mut()?.get_mut(at)?;
                 Some(std::mem::replace(registered, waker))
             }
             Place::None if self.first.is_none() => {
-                slot.0 = Place::First;
+                slot.0 = 1;
                 self.first.replace(waker)
             }
             Place::None => {
                 let at = self.more.get_or_insert_default().insert(waker);
-                slot.0 = u32::try_from(at).map_or(Place::None, Place::More);
+                slot.0 = u32::try_from(at + 2).unwrap_or(0);
                 None
             }
         }
@@ -57,10 +68,10 @@ impl Wakers {
 
     /// Gives the slot back. Returns its waker, for the caller to drop outside the lock.
     pub(super) fn remove(&mut self, slot: &mut WakerSlot) -> Option<Waker> {
-        match std::mem::take(&mut slot.0) {
+        match std::mem::take(slot).place() {
             Place::None => None,
             Place::First => self.first.take(),
-            Place::More(at) => self.more.as_mut()?.try_remove(at as usize),
+            Place::More(at) => self.more.as_mut()?.try_remove(at),
         }
     }
 

@@ -1,3 +1,4 @@
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,7 +19,7 @@ pub(super) struct Live {
 
 /// The place of one wait.
 #[derive(Debug)]
-pub(super) struct Place(u32);
+pub(super) struct Place(NonZeroU32);
 
 const OPEN: u8 = 0;
 /// New waits are refused.
@@ -35,13 +36,13 @@ impl Live {
             return None;
         }
         // A slab is never that large: each entry takes 16 bytes.
-        u32::try_from(waits.insert(Arc::clone(submission))).ok().map(Place)
+        u32::try_from(waits.insert(Arc::clone(submission)) + 1).ok().and_then(NonZeroU32::new).map(Place)
     }
 
     /// The wait ends.
     pub(super) fn leave(&self, Place(place): Place) {
         let mut waits = self.waits();
-        let submission = waits.try_remove(place as usize);
+        let submission = waits.try_remove(place.get() as usize - 1);
         let is_last = waits.is_empty() && self.is_draining();
         drop(waits);
         drop(submission);

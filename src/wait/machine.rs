@@ -40,6 +40,8 @@ const CONFIRMATION: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Machine {
     phase: Phase,
+    /// The end of the phase, if it has one.
+    phase_until: Nanos,
     deadline: Nanos,
     /// In `Start`: the daemon has asked to send nothing until then. In `Sending` and `Following`: a result waits for the response until
     /// then.
@@ -47,7 +49,7 @@ pub(crate) struct Machine {
     /// The time of the first failure in the current streak of failed polls.
     failing_since: Nanos,
     /// A 404 before this time is not final.
-    grace_until: Duration,
+    grace_until: Nanos,
     /// The wait started with a job id: the daemon has known the job for long, so there is no grace for a 404.
     by_id: bool,
     /// An event caused the poll that is next or in flight.
@@ -63,21 +65,15 @@ pub(crate) struct Machine {
 enum Phase {
     Start,
     /// Another wait sends the same submission. If nothing comes of it until then, its response counts as lost.
-    Following {
-        until: Duration,
-    },
+    Following,
     /// This wait sends it.
     Sending,
     /// The response was lost. An event may name the job until then.
-    Lost {
-        until: Duration,
-    },
+    Lost,
     /// The job id is known, and the job is polled.
     Polling,
     /// The deadline has passed. One more poll decides, if it returns by then.
-    FinalPoll {
-        until: Duration,
-    },
+    FinalPoll,
     Over,
 }
 
@@ -88,7 +84,8 @@ impl Machine {
             deadline: deadline.into(),
             until: Nanos::NONE,
             failing_since: Nanos::NONE,
-            grace_until: Duration::ZERO,
+            grace_until: Nanos::from(Duration::ZERO),
+            phase_until: Nanos::NONE,
             by_id: false,
             prompted: false,
             sent: false,
@@ -124,13 +121,18 @@ impl Machine {
         self.prompted
     }
 
+    /// Whether the end of the phase has passed.
+    fn is_phase_over(&self, now: Duration) -> bool {
+        self.phase_until.get().is_some_and(|until| now >= until)
+    }
+
     pub(crate) fn is_past_deadline(&self, now: Duration) -> bool {
         self.deadline.get().is_some_and(|deadline| now >= deadline)
     }
 
     /// Whether a result that came before the response starts the time for that response.
     pub(crate) fn reacts_to_unconfirmed_result(&self) -> bool {
-        self.until.get().is_none() && matches!(self.phase, Phase::Sending | Phase::Following { .. })
+        self.until.get().is_none() && matches!(self.phase, Phase::Sending | Phase::Following)
     }
 
     /// Start, Following, Lost -> Start: the daemon has asked to send nothing before `until`. Returns whether this wait has to pause. It
@@ -153,10 +155,10 @@ impl Machine {
     pub(crate) fn wake_at(&self) -> Option<Duration> {
         let next = match self.phase {
             Phase::Over => return None,
-            Phase::FinalPoll { until } => return Some(until),
+            Phase::FinalPoll => return self.phase_until.get(),
             Phase::Start | Phase::Sending => self.until.get(),
-            Phase::Following { until } => Some(self.until.get().map_or(until, |by| by.min(until))),
-            Phase::Lost { until } => Some(until),
+            Phase::Following => self.until.get().into_iter().chain(self.phase_until.get()).min(),
+            Phase::Lost => self.phase_until.get(),
             Phase::Polling => None,
         };
         next.into_iter().chain(self.deadline.get()).min()
@@ -166,8 +168,8 @@ impl Machine {
     pub(crate) fn reacts_to(&self, sending: SendState) -> bool {
         match self.phase {
             Phase::Start => true,
-            Phase::Following { .. } => sending != SendState::InFlight,
-            Phase::Lost { .. } => sending != SendState::Lost,
+            Phase::Following => sending != SendState::InFlight,
+            Phase::Lost => sending != SendState::Lost,
             _ => false,
         }
     }
@@ -179,7 +181,7 @@ impl Machine {
 
     /// Whether the deadline has passed and the last poll decides.
     pub(crate) fn is_final(&self) -> bool {
-        matches!(self.phase, Phase::FinalPoll { .. })
+        matches!(self.phase, Phase::FinalPoll)
     }
 
     /// Takes an event that happened at `now` since the first call.
@@ -193,7 +195,7 @@ impl Machine {
             (Phase::Over, _) => Action::Wait,
             (_, Event::ShuttingDown) => self.end(Action::Fail(Failure::ShuttingDown)),
             (_, Event::ResultKnown | Event::Polled { terminal: true, .. }) => self.end(Action::Finish),
-            (Phase::Start | Phase::Following { .. } | Phase::Lost { .. }, Event::ClaimFailed) => {
+            (Phase::Start | Phase::Following | Phase::Lost, Event::ClaimFailed) => {
                 self.end(Action::Fail(Failure::Submission))
             }
 
@@ -202,7 +204,7 @@ impl Machine {
             // Waits on clones of one request share one submission, and its state decides which of them sends. A wait that does
             // not send holds nothing that the sender needs. It claims again whenever the state changes, so that a sender that is
             // dropped or fails is replaced, and none is replaced while it sends.
-            (Phase::Start | Phase::Following { .. } | Phase::Lost { .. }, Event::Claimed(sending)) => {
+            (Phase::Start | Phase::Following | Phase::Lost, Event::Claimed(sending)) => {
                 self.claimed(sending, now, facts, limits)
             }
             (Phase::Sending, Event::Overtaken) => self.follow(now, limits),
@@ -255,11 +257,11 @@ impl Machine {
             //
             // At the deadline the last state known may be as old as the interval between polls, so one more poll decides. A hint
             // during it changes nothing, since that poll is as fresh as one that the hint would cause.
-            (Phase::FinalPoll { until }, Event::Elapsed) if now < until => Action::Wait,
-            (Phase::FinalPoll { .. }, Event::Polled { .. } | Event::PollFailed(_) | Event::Elapsed) => {
+            (Phase::FinalPoll, Event::Elapsed) if !self.is_phase_over(now) => Action::Wait,
+            (Phase::FinalPoll, Event::Polled { .. } | Event::PollFailed(_) | Event::Elapsed) => {
                 self.end(Action::Fail(Failure::Deadline))
             }
-            (Phase::FinalPoll { .. }, Event::Hint) => {
+            (Phase::FinalPoll, Event::Hint) => {
                 self.prompted = true;
                 Action::Wait
             }
@@ -270,7 +272,7 @@ impl Machine {
             // The response confirms that the result is of this job. It is on its way, unless it is lost. At a daemon with idempotency
             // keys the submission is soon sent again, which returns the id. At another daemon only the response has the id, so the
             // wait goes on until the response is lost.
-            (Phase::Sending | Phase::Following { .. }, Event::UnconfirmedResult) => {
+            (Phase::Sending | Phase::Following, Event::UnconfirmedResult) => {
                 let time = if facts.idempotency { CONFIRMATION } else { limits.failure_budget };
                 self.until = now.saturating_add(time).into();
                 Action::Wait

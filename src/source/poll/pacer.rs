@@ -107,6 +107,20 @@ impl Pacer {
         Self { epoch: Instant::now(), interval, burst, routine, urgent, pauses: Mutex::default() }
     }
 
+    /// A time, in nanoseconds from the epoch, which may be before it.
+    pub(super) fn nanos(&self, time: Instant) -> i64 {
+        let nanos = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+        match time.checked_duration_since(self.epoch) {
+            Some(after) => nanos(after),
+            None => -nanos(self.epoch.duration_since(time)),
+        }
+    }
+
+    /// How long ago a time of [`nanos`](Self::nanos) was.
+    pub(super) fn age(&self, since: i64, now: Instant) -> Duration {
+        Duration::from_nanos(u64::try_from(self.nanos(now).saturating_sub(since)).unwrap_or(0))
+    }
+
     /// Reserves the moment of a poll, which is `now` or later.
     pub(super) fn reserve(&self, now: Instant, turn: Turn) -> Moment {
         let real = self.since_epoch(now);

@@ -1,7 +1,5 @@
 use std::time::Duration;
 
-use fastrand::Rng;
-
 use super::PollPolicy;
 
 /// The shortest pause after a failed poll, and between two long polls that the daemon did not hold.
@@ -33,16 +31,15 @@ impl Pace {
 /// The pauses between the polls of one job by a [`PollPolicy`]. It has no clock.
 #[derive(Debug)]
 pub(super) struct PollSchedule {
-    rng: Rng,
     /// How many polls in a row have failed.
-    failures: u16,
+    failures: u8,
     /// There was no pause so far.
     first: bool,
 }
 
 impl PollSchedule {
-    pub(super) fn new(rng: Rng) -> Self {
-        Self { rng, failures: 0, first: true }
+    pub(super) fn new() -> Self {
+        Self { failures: 0, first: true }
     }
 
     /// The pause after a poll that returned the state of a job of this age.
@@ -101,9 +98,9 @@ impl PollSchedule {
     /// A random first phase spreads jobs that start together, after a restart for example; the jitter keeps them apart.
     fn vary(&mut self, policy: &PollPolicy, interval: Duration) -> Duration {
         let factor = if std::mem::take(&mut self.first) && policy.jitter > 0.0 {
-            0.5 + self.rng.f64() / 2.0
+            0.5 + fastrand::f64() / 2.0
         } else {
-            1.0 + policy.jitter * (2.0 * self.rng.f64() - 1.0)
+            1.0 + policy.jitter * (2.0 * fastrand::f64() - 1.0)
         };
         Duration::try_from_secs_f64(interval.as_secs_f64() * factor).unwrap_or(Duration::MAX)
     }
@@ -120,7 +117,8 @@ mod tests {
     }
 
     fn schedule() -> PollSchedule {
-        PollSchedule::new(Rng::with_seed(1))
+        fastrand::seed(1);
+        PollSchedule::new()
     }
 
     #[test]
@@ -194,7 +192,8 @@ mod tests {
             .age_fraction(1_000.0);
         for policy in [policy.clone().build().unwrap(), policy.jitter(0.0).build().unwrap()] {
             for seed in 0..20 {
-                let mut schedule = PollSchedule::new(Rng::with_seed(seed));
+                fastrand::seed(seed);
+                let mut schedule = PollSchedule::new();
                 for pace in [Pace::Steady, Pace::Slow, Pace::Slow, Pace::Unproven] {
                     let pause = schedule.after_state(&policy, pace, Duration::MAX);
                     assert!(pause > Duration::from_secs(u64::MAX / 4));
@@ -209,7 +208,8 @@ mod tests {
     #[test]
     fn first_phase_is_random_and_the_rest_jitters() {
         for seed in 0..200 {
-            let mut schedule = PollSchedule::new(Rng::with_seed(seed));
+            fastrand::seed(seed);
+            let mut schedule = PollSchedule::new();
             let mut next = || schedule.after_state(&PollPolicy::default(), Pace::Steady, MS(8_000));
             let (first, second) = (next(), next());
             assert!((MS(500)..=MS(1_000)).contains(&first), "seed {seed}: {first:?}");

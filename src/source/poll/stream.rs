@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use fastrand::Rng;
 use futures_core::Stream;
 use http::{HeaderValue, StatusCode};
-use pin_project::pin_project;
+use pin_project::{pin_project, pinned_drop};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tower::Service;
 
@@ -54,15 +53,15 @@ const RARE: u8 = 10;
 /// # Cancel safety
 ///
 /// Dropping a pending `next` loses nothing. Dropping the stream drops the poll in flight.
-#[pin_project]
+#[pin_project(PinnedDrop)]
 #[must_use = "streams do nothing unless polled"]
 pub struct PollStream<P: Service<GetJob>> {
     service: P,
     job_id: JobId,
     polling: Arc<Polling>,
     schedule: PollSchedule,
-    /// The age of the job is counted from then.
-    since: Instant,
+    /// The age of the job is counted from then, in nanoseconds from the epoch of the pacer.
+    since: i64,
     pace: Pace,
     /// A state was returned, so that the daemon can be asked to hold the response until there is another.
     has_state: bool,
@@ -82,8 +81,9 @@ enum State<F> {
     /// The next poll goes out without a pause.
     Due(Turn),
     /// It goes out at the moment that it has reserved, which is not before that time. A pause may move it.
+    /// Leaving it in any other way gives the moment back ([`PollStream::give_back`]).
     Reserved {
-        reservation: Reservation,
+        moment: Moment,
         #[pin]
         time: Sleep,
     },
@@ -92,21 +92,6 @@ enum State<F> {
     Yielded(Yielded),
     Pausing(#[pin] Sleep),
     Over,
-}
-
-/// The moment of a poll. It is given back if the stream is dropped or polls sooner.
-struct Reservation {
-    moment: Moment,
-    /// `None` once it is used.
-    polling: Option<Arc<Polling>>,
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        if let Some(polling) = &self.polling {
-            polling.pacer.give_back(self.moment);
-        }
-    }
 }
 
 /// What the last response means for the pause after it.
@@ -137,11 +122,12 @@ where
 
     /// `since`: the start of the age of the job.
     pub(crate) fn shared(service: P, job_id: JobId, polling: Arc<Polling>, since: Instant) -> Self {
+        let since = polling.pacer.nanos(since);
         Self {
             service,
             job_id,
             polling,
-            schedule: PollSchedule::new(Rng::new()),
+            schedule: PollSchedule::new(),
             since,
             pace: Pace::Steady,
             has_state: false,
@@ -163,13 +149,13 @@ where
     }
 
     /// Polls without a pause: now, or as soon as the poll in flight has returned.
-    pub fn poll_now(self: Pin<&mut Self>) {
-        let mut this = self.project();
+    pub fn poll_now(mut self: Pin<&mut Self>) {
+        let mut this = self.as_mut().project();
         match this.state.as_mut().project() {
             StateProj::InFlight(_) => *this.poll_again = true,
             StateProj::Due(Turn::Prompt) | StateProj::Over => {}
-            StateProj::Reserved { reservation, .. } if reservation.moment.is_prompt() => {}
-            _ => this.state.set(State::Due(Turn::Prompt)),
+            StateProj::Reserved { moment, .. } if moment.is_prompt() => {}
+            _ => self.poll_in(Turn::Prompt),
         }
     }
 
@@ -187,18 +173,18 @@ where
     }
 
     /// Polls another job from now on.
-    pub(crate) fn poll_job(self: Pin<&mut Self>, job_id: JobId) {
-        let mut this = self.project();
+    pub(crate) fn poll_job(mut self: Pin<&mut Self>, job_id: JobId) {
+        let this = self.as_mut().project();
         (*this.job_id, *this.etag, *this.has_state) = (job_id, None, false);
-        this.state.set(State::Due(Turn::Prompt));
+        self.poll_in(Turn::Prompt);
     }
 
     /// Drops the poll in flight and polls now, without asking the daemon to hold the response.
-    pub(crate) fn poll_afresh(self: Pin<&mut Self>) {
-        let mut this = self.project();
+    pub(crate) fn poll_afresh(mut self: Pin<&mut Self>) {
+        let this = self.as_mut().project();
         *this.pace = Pace::Slow;
         *this.poll_again = false;
-        this.state.set(State::Due(Turn::Prompt));
+        self.poll_in(Turn::Prompt);
     }
 }
 
@@ -219,10 +205,7 @@ where
                     let now = Instant::now();
                     let moment = pacer.reserve(now, *turn);
                     let next = match pacer.check(moment, now) {
-                        Permission::At(at) => {
-                            let reservation = Reservation { moment, polling: Some(Arc::clone(this.polling)) };
-                            State::Reserved { reservation, time: sleep_until(at) }
-                        }
+                        Permission::At(at) => State::Reserved { moment, time: sleep_until(at) },
                         Permission::Again(turn) => State::Due(turn),
                         Permission::Granted => State::InFlight(PollAttempt::new()),
                     };
@@ -230,9 +213,9 @@ where
                 }
                 // Reserved -> InFlight
                 // Reserved -> Due: the caller polled so late that the moment is lost.
-                StateProj::Reserved { reservation, mut time } => {
+                StateProj::Reserved { moment, mut time } => {
                     ready!(time.as_mut().poll(cx));
-                    let next = match this.polling.pacer.check(reservation.moment, Instant::now()) {
+                    let next = match this.polling.pacer.check(*moment, Instant::now()) {
                         Permission::At(at) => {
                             time.reset(at);
                             continue;
@@ -240,7 +223,6 @@ where
                         Permission::Again(turn) => State::Due(turn),
                         Permission::Granted => State::InFlight(PollAttempt::new()),
                     };
-                    reservation.polling = None;
                     this.state.set(next);
                 }
                 // InFlight -> Yielded: a response or an error.
@@ -262,7 +244,7 @@ where
                 }
                 // Yielded -> Pausing | Due
                 StateProj::Yielded(yielded) => {
-                    let (policy, age) = (&this.polling.policy, this.since.elapsed());
+                    let (policy, age) = (&this.polling.policy, this.polling.pacer.age(*this.since, Instant::now()));
                     let pause = match *yielded {
                         Yielded::Held(held) => PollSchedule::after_long_poll(policy, held),
                         Yielded::Changed => Duration::ZERO,
@@ -299,6 +281,20 @@ impl<P: Service<GetJob>> PollStream<P> {
     #[must_use]
     pub fn job_id(&self) -> &JobId {
         &self.job_id
+    }
+
+    /// Any state -> Due.
+    fn poll_in(mut self: Pin<&mut Self>, turn: Turn) {
+        self.as_mut().give_back();
+        self.project().state.set(State::Due(turn));
+    }
+
+    /// Gives the reserved moment back, if there is one that is not used.
+    fn give_back(self: Pin<&mut Self>) {
+        let this = self.project();
+        if let StateProj::Reserved { moment, .. } = this.state.project() {
+            this.polling.pacer.give_back(*moment);
+        }
     }
 
     pub(crate) fn is_in_flight(&self) -> bool {
@@ -342,6 +338,13 @@ impl<P: Service<GetJob>> PollStream<P> {
                 (Err(error), Yielded::Failed { retry_after })
             }
         }
+    }
+}
+
+#[pinned_drop]
+impl<P: Service<GetJob>> PinnedDrop for PollStream<P> {
+    fn drop(self: Pin<&mut Self>) {
+        self.give_back();
     }
 }
 

@@ -29,9 +29,9 @@ impl Machine {
 
     /// Start -> Following. A wait that already follows keeps its time.
     pub(super) fn follow(&mut self, now: Duration, limits: &WaitLimits) -> Action {
-        if !matches!(self.phase, Phase::Following { .. }) {
-            self.phase = Phase::Following { until: now.saturating_add(limits.failure_budget) };
-            self.until = Nanos::NONE;
+        if self.phase != Phase::Following {
+            (self.phase, self.until) = (Phase::Following, Nanos::NONE);
+            self.phase_until = now.saturating_add(limits.failure_budget).into();
         }
         Action::Wait
     }
@@ -48,7 +48,7 @@ impl Machine {
 
     pub(super) fn poll(&mut self, now: Duration, limits: &WaitLimits) -> Action {
         if !self.by_id {
-            self.grace_until = now.saturating_add(limits.not_found_grace);
+            self.grace_until = now.saturating_add(limits.not_found_grace).into();
         }
         if self.is_past_deadline(now) {
             return self.poll_finally(now, limits);
@@ -59,7 +59,8 @@ impl Machine {
 
     /// The time of the final poll counts from its start: a caller may have been busy elsewhere at the deadline.
     pub(super) fn poll_finally(&mut self, now: Duration, limits: &WaitLimits) -> Action {
-        self.phase = Phase::FinalPoll { until: now.saturating_add(self.final_poll_timeout(limits)) };
+        self.phase_until = now.saturating_add(self.final_poll_timeout(limits)).into();
+        self.phase = Phase::FinalPoll;
         Action::PollFinally
     }
 
@@ -81,7 +82,7 @@ impl Machine {
         if now >= until {
             return self.resend(facts);
         }
-        self.phase = Phase::Lost { until };
+        (self.phase, self.phase_until) = (Phase::Lost, until.into());
         Action::Wait
     }
 
@@ -102,7 +103,7 @@ impl Machine {
         self.failing_since = since.into();
         let over = match fault {
             Fault::Permanent => true,
-            Fault::NotFound => now >= self.grace_until,
+            Fault::NotFound => self.grace_until.get().is_some_and(|until| now >= until),
             Fault::Transient => now.saturating_sub(since) >= limits.failure_budget,
         };
         if over { self.end(Action::Fail(Failure::Poll)) } else { Action::Wait }
@@ -113,16 +114,16 @@ impl Machine {
         let named = self.until.get().is_some() || facts.is_named;
         let unconfirmed = self.until.get().is_some_and(|by| now >= by);
         match self.phase {
-            Phase::Sending | Phase::Following { .. } if unconfirmed || (named && past_deadline) => {
+            Phase::Sending | Phase::Following if unconfirmed || (named && past_deadline) => {
                 self.until = Nanos::NONE;
                 Action::PresumeLost
             }
             Phase::Polling if past_deadline => self.poll_finally(now, limits),
             // No job id is known, so there is nothing to poll.
             _ if past_deadline => self.end(Action::Fail(Failure::Deadline)),
-            Phase::Lost { until } if now >= until => self.start_again(),
+            Phase::Lost if self.is_phase_over(now) => self.start_again(),
             // The caller of the wait that sends may have stopped polling it. No wait depends on that.
-            Phase::Following { until } if now >= until => Action::PresumeLost,
+            Phase::Following if self.is_phase_over(now) => Action::PresumeLost,
             _ => Action::Wait,
         }
     }
