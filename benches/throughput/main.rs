@@ -3,13 +3,13 @@
 //! `cargo bench --bench throughput` runs a daemon of raw hyper as a process of its own. Client and daemon have a core each, where the
 //! system lets them choose it. Each round runs the floor and the client one after the other, and the table has the medians of three
 //! rounds: processor time of the client process for 1,000 jobs, and jobs a second, each beside the floor of the same round.
-//! `-- ROUNDS` sets another number. The settings are the defaults, except that the rate of polls is not limited where polls are the only
+//! `-- ROUNDS` sets another number, `-- --quick` is a smoke run. The settings are the defaults, except that the rate of polls is not limited where polls are the only
 //! source: otherwise that rate, 200 a second, would be the result.
 #![expect(clippy::expect_used, reason = "a bench that cannot continue should end")]
 
-mod daemon;
-mod floor;
-mod process;
+#[allow(dead_code, reason = "each bench uses a part")]
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::time::Duration;
 
@@ -18,10 +18,11 @@ use foreman_client::{BoxError, Client, SubmitRequest};
 use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
-use self::floor::Floor;
-use self::process::{DaemonProcess, cpu_time, pin};
-
-const SECRET: &str = "a secret that both sides know";
+use self::support::figures::Figure;
+use self::support::floor::Floor;
+use self::support::process::{DaemonOptions, DaemonProcess, cpu_time, pin};
+use self::support::rounds::median;
+use self::support::{SECRET, arguments_of, daemon, quick};
 
 /// How the daemon runs a job.
 #[derive(Clone, Copy)]
@@ -31,6 +32,12 @@ struct Work {
     millis: u64,
     /// The event of the end comes before the response to the submission.
     event_first: bool,
+}
+
+impl Work {
+    fn daemon(self) -> DaemonOptions {
+        DaemonOptions { millis: self.millis, event_first: self.event_first, ..DaemonOptions::default() }
+    }
 }
 
 const WORK: [Work; 3] = [
@@ -58,14 +65,14 @@ struct Cost {
 }
 
 fn main() -> Result<(), BoxError> {
-    if std::env::args().nth(1).as_deref() == Some(DaemonProcess::ARGUMENT) {
+    if DaemonProcess::is_this() {
         return daemon::main();
     }
     pin(0);
-    if let Some(at) = std::env::args().position(|argument| argument == "--run") {
-        return run_alone(&std::env::args().skip(at + 1).collect::<Vec<_>>());
+    if let Some(arguments) = arguments_of("--run") {
+        return run_alone(&arguments);
     }
-    let rounds = std::env::args().find_map(|arg| arg.parse().ok()).unwrap_or(3);
+    let rounds = std::env::args().find_map(|arg| arg.parse().ok()).unwrap_or(if quick() { 1 } else { 3 });
     println!(
         "| work | in flight | floor: CPU µs a job, jobs/s, p50 | webhooks: CPU ×, jobs/s ×, p50 | polling: CPU ×, jobs/s ×, p50 |"
     );
@@ -73,7 +80,7 @@ fn main() -> Result<(), BoxError> {
     for work in WORK {
         for in_flight in IN_FLIGHT {
             let rounds: Vec<_> = (0..rounds).map(|_| round(work, in_flight)).collect::<Result<_, _>>()?;
-            report(work, in_flight, &rounds);
+            report(work, in_flight, &rounds)?;
         }
     }
     Ok(())
@@ -89,7 +96,7 @@ fn run_alone(arguments: &[String]) -> Result<(), BoxError> {
         other => return Err(format!("no such kind: {other}").into()),
     };
     let (work, in_flight) = (*WORK.get(work.parse::<usize>()?).ok_or("no such work")?, in_flight.parse()?);
-    let daemon = DaemonProcess::start(work.millis, work.event_first)?;
+    let daemon = DaemonProcess::start(work.daemon())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let cost = runtime.block_on(run(kind, daemon.url(), work, in_flight))?;
     println!("{:.1} µs of processor time a job, {:.0} jobs/s", cost.cpu.as_secs_f64() * 1e6, cost.jobs_per_second);
@@ -100,7 +107,7 @@ fn round(work: Work, in_flight: usize) -> Result<[Cost; 3], BoxError> {
     let mut costs = Vec::new();
     for kind in [Kind::Floor, Kind::Webhooks, Kind::Polling] {
         // Each has a daemon and a runtime of its own, so that none inherits connections or late events.
-        let daemon = DaemonProcess::start(work.millis, work.event_first)?;
+        let daemon = DaemonProcess::start(work.daemon())?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         costs.push(runtime.block_on(run(kind, daemon.url(), work, in_flight))?);
     }
@@ -114,6 +121,7 @@ async fn run(kind: Kind, url: &str, work: Work, in_flight: usize) -> Result<Cost
         (0, _) => 40_000,
         (millis, _) => in_flight * 2_000 / usize::try_from(millis)?,
     };
+    let jobs = if quick() { jobs / 10 } else { jobs };
     if kind == Kind::Floor {
         let floor = Floor::start(url).await?;
         return measure(jobs, in_flight, || {
@@ -177,11 +185,7 @@ async fn timed(job: impl Future<Output = Result<(), BoxError>>) -> Result<Durati
     Ok(start.elapsed())
 }
 
-fn report(work: Work, in_flight: usize, rounds: &[[Cost; 3]]) {
-    let median = |mut values: Vec<f64>| {
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
+fn report(work: Work, in_flight: usize, rounds: &[[Cost; 3]]) -> Result<(), BoxError> {
     let of = |kind: usize, value: fn(&Cost, &Cost) -> f64| {
         median(rounds.iter().map(|round| value(&round[kind], &round[0])).collect())
     };
@@ -201,4 +205,12 @@ fn report(work: Work, in_flight: usize, rounds: &[[Cost; 3]]) {
         beside(1),
         beside(2)
     );
+    let (rate, cpu) = (of(0, |cost, _| cost.jobs_per_second), of(0, micros));
+    for (kind, source) in [(1, "webhook"), (2, "polling")] {
+        let name = |what| format!("{what}, {}, {in_flight} in flight, by {source}", work.name);
+        let (of_rate, of_cpu) = (of(kind, |cost, _| cost.jobs_per_second), of(kind, micros));
+        Figure::new(name("throughput"), of_rate, "jobs/s").beside(rate).store()?;
+        Figure::new(name("processor time"), of_cpu, "µs a job").beside(cpu).store()?;
+    }
+    Ok(())
 }

@@ -1,15 +1,14 @@
 //! A daemon of raw hyper that costs little, so that the client is what is measured. It has idempotency keys, signs its events, and keeps
-//! its connections open.
+//! its connections open. A job takes a fixed time, or lasts until the parent process orders the end of all jobs.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
 use foreman_client::BoxError;
 use foreman_client::webhook::Secret;
-use http::{Method, Request, Response, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
@@ -17,23 +16,30 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep};
 
-use crate::SECRET;
-use crate::process::pin;
+use super::SECRET;
+use super::process::{DaemonOptions, FINISH, pin};
 
 /// The answer of a model, some 1.5 KB with the rest of the job.
 const CONTENT_BYTES: usize = 1_200;
+
+/// How many events are under way at once when all jobs are ended.
+const FINISHING: usize = 64;
 
 #[derive(Clone)]
 struct Daemon(Arc<Shared>);
 
 struct Shared {
-    work: Duration,
-    event_first: bool,
+    options: DaemonOptions,
+    /// For each job that runs at the same time as others.
+    workers: Semaphore,
     secret: Secret,
-    /// When each job ends.
-    jobs: Mutex<HashMap<String, Instant>>,
+    /// When each job ends, as far as that is known.
+    jobs: Mutex<HashMap<String, Option<Instant>>>,
+    /// The jobs that last until they are ended, with their callback URLs.
+    held: Mutex<Vec<(String, String)>>,
     last: Mutex<u64>,
     /// Idle connections to the receivers.
     idle: Mutex<Vec<(String, SendRequest<Full<Bytes>>)>>,
@@ -46,15 +52,14 @@ struct Submission {
 }
 
 pub(crate) fn main() -> Result<(), BoxError> {
-    let mut arguments = std::env::args().skip(2);
-    let work = Duration::from_millis(arguments.next().ok_or("no duration")?.parse()?);
-    let event_first = arguments.next().ok_or("no order")?.parse()?;
+    let options = DaemonOptions::from_arguments(std::env::args().skip(2))?;
     pin(1);
     let daemon = Daemon(Arc::new(Shared {
-        work,
-        event_first,
+        workers: Semaphore::new(options.workers),
+        options,
         secret: Secret::new(SECRET)?,
         jobs: Mutex::default(),
+        held: Mutex::default(),
         last: Mutex::new(0),
         idle: Mutex::default(),
         done: format!(
@@ -62,13 +67,26 @@ pub(crate) fn main() -> Result<(), BoxError> {
             "sky ".repeat(CONTENT_BYTES / 4)
         ),
     }));
-    // The parent has gone if its end of the pipe is closed.
-    std::thread::spawn(|| {
-        let _ = std::io::stdin().read_line(&mut String::new());
+    let (order, mut orders) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            if line == FINISH && order.send(()).is_err() {
+                break;
+            }
+        }
+        // The parent has gone if its end of the pipe is closed.
         std::process::exit(0);
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(daemon.serve())
+    runtime.block_on(async {
+        let finisher = daemon.clone();
+        tokio::spawn(async move {
+            while orders.recv().await.is_some() {
+                finisher.finish();
+            }
+        });
+        daemon.serve().await
+    })
 }
 
 impl Daemon {
@@ -90,7 +108,7 @@ impl Daemon {
     async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         if request.method() == Method::GET {
             let id = request.uri().path().rsplit('/').next().unwrap_or_default();
-            let ends = self.0.jobs.lock().expect("no panic").get(id).copied();
+            let ends = self.0.jobs.lock().expect("no panic").get(id).copied().flatten();
             let body = if ends.is_some_and(|ends| ends <= Instant::now()) {
                 self.done(id)
             } else {
@@ -106,30 +124,63 @@ impl Daemon {
             *last += 1;
             last.to_string()
         };
-        self.0.jobs.lock().expect("no panic").insert(id.clone(), Instant::now() + self.0.work);
-        if let Some(url) = submission.state_webhook_url {
+        let options = self.0.options;
+        let ends =
+            (!options.held && options.workers == DaemonOptions::UNLIMITED).then(|| Instant::now() + options.work());
+        self.0.jobs.lock().expect("no panic").insert(id.clone(), ends);
+        if options.held {
+            let url = submission.state_webhook_url;
+            self.0.held.lock().expect("no panic").extend(url.map(|url| (id.clone(), url)));
+        } else if let Some(url) = submission.state_webhook_url {
             let (daemon, id) = (self.clone(), id.clone());
             let end = async move {
-                if !daemon.0.work.is_zero() {
-                    sleep(daemon.0.work).await;
-                }
-                daemon.send(&url, daemon.done(&id)).await.expect("the event is delivered");
+                daemon.run().await;
+                let status = daemon.send(&url, daemon.done(&id)).await.expect("the event is delivered");
+                assert_eq!(status, 204, "the event is accepted");
             };
-            if self.0.event_first { end.await } else { drop(tokio::spawn(end)) }
+            if options.event_first { end.await } else { drop(tokio::spawn(end)) }
         }
         let mut response = Response::new(Full::from(format!(r#"{{"job_id":"{id}"}}"#)));
-        *response.status_mut() = http::StatusCode::ACCEPTED;
+        *response.status_mut() = StatusCode::ACCEPTED;
         if let Some(key) = key {
             response.headers_mut().insert("idempotency-key", key);
         }
         response
     }
 
+    /// Does the work of a job, when a worker is free.
+    async fn run(&self) {
+        let _worker = self.0.workers.acquire().await.expect("the semaphore stays open");
+        if !self.0.options.work().is_zero() {
+            sleep(self.0.options.work()).await;
+        }
+    }
+
+    /// Ends all jobs that are held. Events whose jobs nobody waits for are refused, which is no error.
+    fn finish(&self) {
+        let held = std::mem::take(&mut *self.0.held.lock().expect("no panic"));
+        for ends in self.0.jobs.lock().expect("no panic").values_mut() {
+            ends.get_or_insert_with(Instant::now);
+        }
+        let held = Arc::new(Mutex::new(held.into_iter()));
+        for _ in 0..FINISHING {
+            let (daemon, held) = (self.clone(), Arc::clone(&held));
+            tokio::spawn(async move {
+                loop {
+                    let Some((id, url)) = held.lock().expect("no panic").next() else { break };
+                    if let Err(error) = daemon.send(&url, daemon.done(&id)).await {
+                        eprintln!("an event was not delivered: {error}");
+                    }
+                }
+            });
+        }
+    }
+
     fn done(&self, id: &str) -> String {
         format!(r#"{{"job_id":"{id}"{}"#, self.0.done)
     }
 
-    async fn send(&self, url: &str, body: String) -> Result<(), BoxError> {
+    async fn send(&self, url: &str, body: String) -> Result<StatusCode, BoxError> {
         let url: Uri = url.parse()?;
         let authority = url.authority().ok_or("no authority")?.as_str();
         let idle = {
@@ -148,14 +199,12 @@ impl Daemon {
             .body(Full::from(body))?;
         connection.ready().await?;
         let response = connection.send_request(request).await?;
-        if response.status() != 204 {
-            return Err(format!("the receiver returned {}", response.status()).into());
-        }
+        let status = response.status();
         response.into_body().collect().await?;
         if !connection.is_closed() {
             self.0.idle.lock().expect("no panic").push((authority.to_owned(), connection));
         }
-        Ok(())
+        Ok(status)
     }
 }
 

@@ -17,10 +17,10 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use sha2::Sha256;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
-use crate::SECRET;
-use crate::daemon::connect;
+use super::SECRET;
+use super::daemon::connect;
 
 const SHARDS: usize = 16;
 
@@ -33,11 +33,13 @@ struct Shared {
     hmac: Hmac<Sha256>,
     idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
     waits: [Mutex<HashMap<u128, oneshot::Sender<JobStatus>>>; SHARDS],
+    /// A permit for each submission that the daemon has accepted.
+    accepted: Semaphore,
 }
 
 #[derive(Deserialize)]
-struct Accepted<'a> {
-    job_id: &'a str,
+struct Accepted {
+    job_id: String,
 }
 
 impl Floor {
@@ -46,8 +48,8 @@ impl Floor {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let callback = format!("http://{}", listener.local_addr()?);
         let hmac = Hmac::new_from_slice(SECRET.as_bytes())?;
-        let floor =
-            Self(Arc::new(Shared { daemon, callback, hmac, idle: Mutex::default(), waits: Default::default() }));
+        let (idle, waits, accepted) = (Mutex::default(), Default::default(), Semaphore::new(0));
+        let floor = Self(Arc::new(Shared { daemon, callback, hmac, idle, waits, accepted }));
         let server = floor.clone();
         tokio::spawn(async move {
             loop {
@@ -91,7 +93,19 @@ impl Floor {
         &self.0.waits[usize::from(nonce.to_le_bytes()[0]) % SHARDS]
     }
 
+    /// Waits until the daemon has accepted one more submission.
+    pub(crate) async fn accepted(&self) {
+        self.0.accepted.acquire().await.expect("the semaphore stays open").forget();
+    }
+
     pub(crate) async fn job(&self) -> Result<(), BoxError> {
+        // In a box, and with an id of its own instead of one in the buffer of the connection, so that a waiting job is small.
+        let (id, result) = Box::pin(self.submit()).await?;
+        let status = result.await?;
+        if status.job_id.as_str() == id { Ok(()) } else { Err("another job".into()) }
+    }
+
+    async fn submit(&self) -> Result<(String, oneshot::Receiver<JobStatus>), BoxError> {
         // The conversation is written by the same code, which is not what is compared.
         let body = SubmitRequest::builder("m").user("Why is the sky blue?").build()?.body();
         let nonce = fastrand::u128(..);
@@ -113,8 +127,8 @@ impl Floor {
         let response = connection.send_request(request).await?;
         let body = response.into_body().collect().await?.to_bytes();
         self.0.idle.lock().expect("no panic").push(connection);
-        let accepted: Accepted<'_> = serde_json::from_slice(&body)?;
-        let status = result.await?;
-        if status.job_id.as_str() == accepted.job_id { Ok(()) } else { Err("another job".into()) }
+        let accepted: Accepted = serde_json::from_slice(&body)?;
+        self.0.accepted.add_permits(1);
+        Ok((accepted.job_id, result))
     }
 }
