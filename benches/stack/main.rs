@@ -4,7 +4,7 @@
 //! `concurrency_limit`, `retry(Reattach)`.
 //!
 //! - Overhead: calls through the stack beside calls of the wait alone. The daemon is in memory, and ends each job before it answers the
-//!   submission. Batches alternate, and the figures are medians.
+//!   submission. Batches alternate, and the figures are medians of the processor time.
 //! - Overload: the daemon is a process that runs 16 jobs of 10 ms at the same time. The peak is its throughput with as many jobs in
 //!   flight as the stack allows; then four times the peak is offered to the stack, which refuses the rest.
 #![expect(clippy::expect_used, reason = "a bench that cannot continue should end")]
