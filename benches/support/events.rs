@@ -16,6 +16,8 @@ use super::in_memory::{InMemory, done, event};
 
 pub(crate) type Wait = Pin<Box<dyn Future<Output = Result<JobResult, Error>>>>;
 
+pub(crate) type Event = Request<Full<Bytes>>;
+
 pub(crate) struct Events {
     pub(crate) client: Client<InMemory>,
     pub(crate) secret: Secret,
@@ -37,11 +39,7 @@ impl Events {
     }
 
     /// `count` events of about `bytes` bytes, and the waits that they are for. The waits have been polled once.
-    pub(crate) fn prepare(
-        &self,
-        bytes: usize,
-        count: usize,
-    ) -> Result<(Vec<Request<Full<Bytes>>>, Vec<Wait>), BoxError> {
+    pub(crate) fn prepare(&self, bytes: usize, count: usize) -> Result<(Vec<Event>, Vec<Wait>), BoxError> {
         let mut waits: Vec<Wait> = Vec::with_capacity(count);
         for _ in 0..count {
             let request = SubmitRequest::builder("m").user("Why is the sky blue?").build()?;
@@ -57,7 +55,7 @@ impl Events {
     }
 
     /// Passes an event to the receiver, which has to answer with `status`.
-    pub(crate) fn receive(&self, request: Request<Full<Bytes>>, status: u16) {
+    pub(crate) fn receive(&self, request: Event, status: u16) {
         // The receiver is always ready.
         let mut response = std::pin::pin!(self.receiver.clone().call(request));
         let Poll::Ready(Ok(response)) = response.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {

@@ -17,6 +17,7 @@ use tower::ServiceExt as _;
 use super::support::SECRET;
 use super::support::floor::Floor;
 use super::support::process::{DaemonOptions, DaemonProcess, cpu_time, pin, resident};
+use super::support::rounds::median;
 
 pub(super) const ARGUMENT: &str = "--measure";
 
@@ -46,6 +47,13 @@ pub(super) struct Measured {
     pub(super) before: f64,
     /// Processor time of this process to finish a job.
     pub(super) micros: f64,
+}
+
+impl Measured {
+    pub(super) fn median(runs: &[Self]) -> Self {
+        let of = |value: fn(&Self) -> f64| median(runs.iter().map(value).collect());
+        Self { resident: of(|run| run.resident), before: of(|run| run.before), micros: of(|run| run.micros) }
+    }
 }
 
 pub(super) fn measure_in_child(kind: Kind, jobs: usize) -> Result<Measured, BoxError> {
