@@ -168,7 +168,12 @@ impl Daemon {
             tokio::spawn(async move {
                 loop {
                     let Some((id, url)) = held.lock().expect("no panic").next() else { break };
-                    if let Err(error) = daemon.send(&url, daemon.done(&id)).await {
+                    let mut sent = daemon.send(&url, daemon.done(&id)).await;
+                    // The receiver may have closed the connection at that moment.
+                    if sent.is_err() {
+                        sent = daemon.send(&url, daemon.done(&id)).await;
+                    }
+                    if let Err(error) = sent {
                         eprintln!("an event was not delivered: {error}");
                     }
                 }
@@ -180,14 +185,22 @@ impl Daemon {
         format!(r#"{{"job_id":"{id}"{}"#, self.0.done)
     }
 
+    /// An idle connection to `authority`. The receiver closes those that are idle for long.
+    fn idle(&self, authority: &str) -> Option<SendRequest<Full<Bytes>>> {
+        let mut idle = self.0.idle.lock().expect("no panic");
+        while let Some(at) = idle.iter().rposition(|(host, _)| host == authority) {
+            let (_, connection) = idle.swap_remove(at);
+            if !connection.is_closed() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
     async fn send(&self, url: &str, body: String) -> Result<StatusCode, BoxError> {
         let url: Uri = url.parse()?;
         let authority = url.authority().ok_or("no authority")?.as_str();
-        let idle = {
-            let mut idle = self.0.idle.lock().expect("no panic");
-            let at = idle.iter().rposition(|(host, _)| host == authority);
-            at.map(|at| idle.swap_remove(at).1)
-        };
+        let idle = self.idle(authority);
         let mut connection = match idle {
             Some(connection) => connection,
             None => connect(authority).await?,

@@ -11,7 +11,7 @@ use futures_util::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tower::ServiceExt as _;
 
 use super::support::SECRET;
@@ -27,6 +27,9 @@ const SUBMITTING: usize = 32;
 
 /// The least number of finished jobs that processor time is measured over.
 const FINISHED: usize = 20_000;
+
+/// Without its event, a job among very many waits long for a poll.
+const FINISH_LIMIT: Duration = Duration::from_secs(300);
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
@@ -119,10 +122,14 @@ impl Finished {
         self.notify.notify_one();
     }
 
-    async fn wait_for(&self, count: usize) {
-        while self.count.load(Relaxed) < count {
-            self.notify.notified().await;
-        }
+    async fn wait_for(&self, count: usize) -> Result<(), BoxError> {
+        let all = async {
+            while self.count.load(Relaxed) < count {
+                self.notify.notified().await;
+            }
+        };
+        let ended = timeout(FINISH_LIMIT, all).await;
+        ended.map_err(|_| format!("{} of {count} jobs finished in time", self.count.load(Relaxed)).into())
     }
 }
 
@@ -181,7 +188,7 @@ async fn waits(starter: &Starter, mut daemon: DaemonProcess, jobs: usize, finish
     // Opens the connections in both directions.
     starter.start(SUBMITTING, &finished).await?;
     daemon.finish()?;
-    finished.wait_for(SUBMITTING).await;
+    finished.wait_for(SUBMITTING).await?;
     let mut expected = SUBMITTING;
     let mut measured = Measured::default();
     let mut cpu = Duration::ZERO;
@@ -198,7 +205,7 @@ async fn waits(starter: &Starter, mut daemon: DaemonProcess, jobs: usize, finish
             expected += jobs;
             let start = cpu_time();
             daemon.finish()?;
-            finished.wait_for(expected).await;
+            finished.wait_for(expected).await?;
             cpu += cpu_time() - start;
         }
     }
