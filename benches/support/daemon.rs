@@ -135,6 +135,9 @@ impl Daemon {
             let (daemon, id) = (self.clone(), id.clone());
             let end = async move {
                 daemon.run().await;
+                if options.workers != DaemonOptions::UNLIMITED {
+                    daemon.0.jobs.lock().expect("no panic").insert(id.clone(), Some(Instant::now()));
+                }
                 let status = daemon.send(&url, daemon.done(&id)).await.expect("the event is delivered");
                 assert_eq!(status, 204, "the event is accepted");
             };
