@@ -25,6 +25,9 @@ use self::support::quick;
 const BENCHES: [(&str, &[&str]); 6] =
     [("throughput", &[]), ("waiting", &["--million"]), ("event", &[]), ("stack", &[]), ("poll", &[]), ("counts", &[])];
 
+/// The beginnings of the variables that cargo sets for a program of a package.
+const OF_PACKAGE: [&str; 5] = ["CARGO_BIN_", "CARGO_CRATE_", "CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_PRIMARY_"];
+
 /// A bench that has run.
 struct Section {
     bench: &'static str,
@@ -66,7 +69,14 @@ fn run(bench: &'static str, arguments: &[&str]) -> Result<Section, BoxError> {
     println!("\n{command}");
     let start = Instant::now();
     let cargo = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
-    let status = Command::new(cargo)
+    let mut cargo = Command::new(cargo);
+    // Set by the cargo that runs this program. Build scripts that look at them would run again, and their dependents be built again.
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| OF_PACKAGE.iter().any(|prefix| name.starts_with(prefix))) {
+            cargo.env_remove(name);
+        }
+    }
+    let status = cargo
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["bench", "--bench", bench, "--"])
         .args(arguments)
