@@ -1,8 +1,10 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use bytes::Bytes;
 use http::Uri;
-use http::uri::Scheme;
+use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 
 use crate::InvalidValue;
 
@@ -24,6 +26,7 @@ use crate::InvalidValue;
 pub struct BaseUrl {
     text: Box<str>,
     https: bool,
+    authority: Authority,
     host: Box<str>,
     port: u16,
 }
@@ -44,8 +47,8 @@ impl BaseUrl {
             Some(scheme) if *scheme == Scheme::HTTPS => true,
             _ => return Err(invalid("must begin with http:// or https://")),
         };
-        let authority = uri.authority().map_or("", |authority| authority.as_str());
-        if authority.contains('@') {
+        let Some(authority) = uri.authority() else { return Err(invalid("has no host")) };
+        if authority.as_str().contains('@') {
             return Err(invalid("must not contain user information; set the token instead"));
         }
         let host = uri.host().unwrap_or_default();
@@ -55,7 +58,7 @@ impl BaseUrl {
         if uri.query().is_some() || url.contains('#') {
             return Err(invalid("must not have a query or a fragment"));
         }
-        let port = match authority.rsplit_once(':') {
+        let port = match authority.as_str().rsplit_once(':') {
             Some((_, port)) if !port.ends_with(']') => {
                 port.parse().map_err(|error| invalid("has an invalid port").with_source(error))?
             }
@@ -64,7 +67,7 @@ impl BaseUrl {
         };
         let scheme = if https { "https" } else { "http" };
         let text = format!("{scheme}://{authority}{}", uri.path().trim_end_matches('/'));
-        Ok(Self { text: text.into(), https, host: host.into(), port })
+        Ok(Self { text: text.into(), https, authority: authority.clone(), host: host.into(), port })
     }
 
     /// Whether the scheme is `https`.
@@ -83,6 +86,26 @@ impl BaseUrl {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The URL of an endpoint. `path` is its path and query below the base URL, and begins with `/`.
+    ///
+    /// # Errors
+    ///
+    /// If `path` is not valid in a URL.
+    pub fn endpoint(&self, path: Cow<'static, str>) -> Result<Uri, http::Error> {
+        let (scheme, before) = if self.https { (Scheme::HTTPS, "https://") } else { (Scheme::HTTP, "http://") };
+        let prefix = self.text.get(before.len() + self.authority.as_str().len()..).unwrap_or_default();
+        let path = match path {
+            path if !prefix.is_empty() => Bytes::from([prefix, &path].concat()),
+            Cow::Borrowed(path) => Bytes::from_static(path.as_bytes()),
+            Cow::Owned(path) => Bytes::from(path),
+        };
+        let mut parts = Parts::default();
+        parts.scheme = Some(scheme);
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(PathAndQuery::from_maybe_shared(path)?);
+        Ok(Uri::from_parts(parts)?)
     }
 
     /// The URL, without trailing slashes.

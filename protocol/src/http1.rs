@@ -1,5 +1,7 @@
 //! Code that the client's webhook listener and the daemon's HTTP/1 server share.
 
+mod body_bytes;
+
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -8,6 +10,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
+
+pub use self::body_bytes::BodyBytes;
 
 /// How long [`lingering_close`] waits for the peer: 1 second.
 pub const LINGER: Duration = Duration::from_secs(1);

@@ -4,7 +4,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes};
+use foreman_protocol::http1::BodyBytes;
 use http::{Response, response};
 use http_body::Body;
 use pin_project::pin_project;
@@ -49,7 +50,7 @@ struct ReadBody<B> {
     head: Option<response::Parts>,
     #[pin]
     body: B,
-    read: BytesMut,
+    read: BodyBytes,
 }
 
 impl<F, B, C> ApiFuture<F, B, C> {
@@ -114,7 +115,7 @@ where
             StateProj::Head(future) => {
                 let response = ready!(future.poll(cx)).map_err(|error| Error::from_boxed(error.into()))?;
                 let (head, body) = response.into_parts();
-                state.set(State::Body(Box::pin(ReadBody { head: Some(head), body, read: BytesMut::new() })));
+                state.set(State::Body(Box::pin(ReadBody { head: Some(head), body, read: BodyBytes::default() })));
             }
             StateProj::Body(body) => return body.as_mut().poll(max_response_size, cx),
         }
@@ -135,10 +136,10 @@ impl<B: Body<Error: Into<BoxError>>> ReadBody<B> {
                 if data.remaining() > limit - this.read.len() {
                     return too_large();
                 }
-                this.read.put(data);
+                this.read.push(data);
             }
         }
-        let body = this.read.split().freeze();
+        let body = this.read.take();
         Poll::Ready(match this.head.take() {
             Some(head) => Ok(Response::from_parts(head, body)),
             None => Err(polled_again()),

@@ -139,22 +139,17 @@ impl Target {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         call.headers(&mut headers);
-        let mut request = Request::builder()
-            .method(C::METHOD)
-            .uri(self.url(call))
-            .body(Full::new(body.unwrap_or_default()))
-            .map_err(invalid_http)?;
+        let url = self.daemon.base_url().endpoint(call.path());
+        let mut request = Request::new(Full::new(body.unwrap_or_default()));
+        *request.method_mut() = C::METHOD;
+        *request.uri_mut() = url.map_err(invalid_http)?;
         *request.headers_mut() = headers;
         Ok(request)
     }
 
-    fn url<C: Endpoint>(&self, call: &C) -> String {
-        format!("{}{}", self.daemon.base_url(), call.path())
-    }
-
     /// The method and URL, for an error.
     pub(super) fn describe<C: Endpoint>(&self, call: &C) -> String {
-        format!("{} {}", C::METHOD, self.url(call))
+        format!("{} {}{}", C::METHOD, self.daemon.base_url(), call.path())
     }
 }
 

@@ -1,4 +1,4 @@
-//! The default HTTP client: hyper-util's pooled client, over TCP or TLS.
+//! The default HTTP client: connections of its own to the daemon, and hyper-util's client where TLS or HTTP/2 is needed.
 
 use std::fmt;
 use std::future::Future;
@@ -13,14 +13,15 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{Client, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use pin_project::pin_project;
 use tower::Service;
 
 use self::connector::Connector;
+use self::pool::Pool;
 use super::BaseUrl;
 use crate::{BoxError, Error};
 
 mod connector;
+mod pool;
 
 /// How long an idle connection stays in the pool.
 const IDLE: Duration = Duration::from_secs(15);
@@ -32,7 +33,12 @@ const IDLE: Duration = Duration::from_secs(15);
 /// sooner than most servers close them, so that a submission seldom meets a connection that is being closed. Cloning is cheap, and
 /// clones share the connections.
 #[derive(Clone)]
-pub struct Transport(Arc<Client<Connector, Full<Bytes>>>);
+pub struct Transport {
+    /// For the origin of the base URL, if it is `http` without HTTP/2. A job costs the client a tenth less than by the other one.
+    direct: Option<Arc<Pool<Connector>>>,
+    /// For everything else.
+    client: Arc<Client<Connector, Full<Bytes>>>,
+}
 
 impl Transport {
     /// With the defaults, for a daemon at `base`.
@@ -92,8 +98,9 @@ impl TransportBuilder {
             .pool_idle_timeout(IDLE)
             .timer(TokioTimer::new())
             .http2_only(self.http2)
-            .build(connector);
-        Ok(Transport(Arc::new(client)))
+            .build(connector.clone());
+        let direct = if base.is_https() || self.http2 { None } else { Some(Pool::new(connector, base)?) };
+        Ok(Transport { direct, client: Arc::new(client) })
     }
 }
 
@@ -107,7 +114,10 @@ impl Service<Request<Full<Bytes>>> for Transport {
     }
 
     fn call(&mut self, request: Request<Full<Bytes>>) -> TransportFuture {
-        TransportFuture(self.0.request(request))
+        TransportFuture(match &self.direct {
+            Some(pool) if pool.serves(&request) => State::Direct(Box::pin(Arc::clone(pool).send(request))),
+            _ => State::Client(self.client.request(request)),
+        })
     }
 }
 
@@ -118,15 +128,27 @@ impl fmt::Debug for Transport {
 }
 
 /// The future of [`Transport`].
-#[pin_project]
-#[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
-pub struct TransportFuture(#[pin] ResponseFuture);
+pub struct TransportFuture(State);
+
+enum State {
+    Direct(Pin<Box<dyn Future<Output = Result<Response<Incoming>, BoxError>> + Send>>),
+    Client(ResponseFuture),
+}
 
 impl Future for TransportFuture {
     type Output = Result<Response<Incoming>, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().0.poll(cx).map_err(Into::into)
+        match &mut self.get_mut().0 {
+            State::Direct(response) => response.as_mut().poll(cx),
+            State::Client(response) => Pin::new(response).poll(cx).map_err(Into::into),
+        }
+    }
+}
+
+impl fmt::Debug for TransportFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TransportFuture").finish_non_exhaustive()
     }
 }
