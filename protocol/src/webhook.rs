@@ -10,6 +10,7 @@
 //!
 //! Both signatures are HMAC-SHA256 (RFC 2104).
 
+pub mod hex;
 mod secret;
 mod signature;
 

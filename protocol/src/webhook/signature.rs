@@ -6,6 +6,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
+use super::hex;
 use crate::InvalidValue;
 
 /// Prefix of the value of `X-Foreman-Signature`.
@@ -42,15 +43,7 @@ impl Signature {
     /// Parses `sha256=HEX`, the format of `X-Foreman-Signature`. Returns `None` for any other text, also for upper-case digits.
     #[must_use]
     pub fn from_hex(text: &[u8]) -> Option<Self> {
-        let digits = text.strip_prefix(HEX.as_bytes())?;
-        let mut bytes = [0; 32];
-        if digits.len() != 2 * bytes.len() {
-            return None;
-        }
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
-        }
-        Some(Self(bytes))
+        hex::decode(text.strip_prefix(HEX.as_bytes())?).map(Self)
     }
 
     /// Parses `v1,BASE64`, the format of one signature in `webhook-signature`. Returns `None` for any other text, also for base64
@@ -67,9 +60,9 @@ impl Signature {
     /// Formats the signature as `sha256=HEX`, in lower case.
     #[must_use]
     pub fn to_hex(self) -> String {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|nibble| DIGITS[usize::from(nibble)]);
-        HEX.chars().chain(digits.map(char::from)).collect()
+        let mut text = String::from(HEX);
+        hex::encode_to(&mut text, &self.0);
+        text
     }
 
     /// Formats the signature as `v1,BASE64`.
@@ -88,15 +81,6 @@ impl Signature {
 impl fmt::Debug for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Signature(…)")
-    }
-}
-
-/// The value of a hexadecimal digit. Upper-case digits are invalid.
-fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
     }
 }
 

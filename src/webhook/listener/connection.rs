@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use foreman_protocol::http1;
 use http::header::CONNECTION;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::Empty;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -22,6 +25,9 @@ use crate::webhook::WebhookReceiver;
 /// The time a peer has to read the response, after the request timeout.
 pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// hyper's own limit. With another one, hyper allocates the list of headers for each request, so a lower one is checked by the service.
+const MAX_HEADERS: usize = 100;
+
 /// Serves a connection until the peer closes it, a timeout elapses, a request is refused, or the listener stops.
 pub(super) async fn serve_connection<I>(
     mut io: I,
@@ -34,10 +40,15 @@ pub(super) async fn serve_connection<I>(
 {
     let activity = Activity::new(place, limits);
     let draining = stop.clone();
-    let service = service_fn(|request| {
-        let response = receiver.receive(request, activity.request(), *draining.borrow());
-        async {
-            let mut response = response.await;
+    let service = service_fn(|request: Request<Incoming>| {
+        let (activity, deadline) = (&activity, activity.request());
+        let response = (request.headers().len() <= limits.max_headers)
+            .then(|| receiver.receive(request, deadline, *draining.borrow()));
+        async move {
+            let mut response = match response {
+                Some(response) => response.await,
+                None => Ok(too_many_headers()),
+            };
             if let Ok(response) = &mut response
                 && response.status() != StatusCode::NO_CONTENT
             {
@@ -49,13 +60,13 @@ pub(super) async fn serve_connection<I>(
         }
     });
     let watched = Watched { io: &mut io, activity: Arc::clone(&activity) };
-    let mut connection = pin!(
-        // Without a timer of hyper: the activity has the timeouts.
-        hyper::server::conn::http1::Builder::new()
-            .max_headers(limits.max_headers)
-            .max_buf_size(limits.max_buffer)
-            .serve_connection(TokioIo::new(watched), service)
-    );
+    // Without a timer of hyper: the activity has the timeouts.
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder.max_buf_size(limits.max_buffer);
+    if limits.max_headers > MAX_HEADERS {
+        builder.max_headers(limits.max_headers);
+    }
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(watched), service));
     let mut evicted = pin!(activity.evicted());
     let mut stopped = pin!(stopped(stop));
     let (mut stop_requested, mut closing) = (false, false);
@@ -109,6 +120,12 @@ fn poll_deadline(
         timer.as_mut().reset(deadline);
     }
     Poll::Pending
+}
+
+fn too_many_headers() -> Response<Empty<Bytes>> {
+    let mut response = Response::new(Empty::new());
+    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    response
 }
 
 /// For a timeout beyond the clock's range, which never elapses.

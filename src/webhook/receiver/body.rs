@@ -1,7 +1,9 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use bytes::{Buf as _, BufMut as _, BytesMut};
+use bytes::{Buf as _, Bytes};
+use foreman_protocol::http1::BodyBytes;
 use http_body::Body;
 use http_body_util::LengthLimitError;
 use pin_project::pin_project;
@@ -15,10 +17,12 @@ use crate::source::RefusalReason;
 pub(super) struct ReadBody<B> {
     #[pin]
     body: B,
-    bytes: BytesMut,
+    bytes: BodyBytes,
     /// In bytes.
     limit: usize,
-    /// `None` means no deadline.
+    /// Of the reading alone, from when the body is first pending.
+    timeout: Duration,
+    /// Of the whole request. `None` means no deadline.
     deadline: Option<Instant>,
     /// Created when the body is first pending. Most bodies arrive together with their headers and need no timer.
     #[pin]
@@ -26,8 +30,8 @@ pub(super) struct ReadBody<B> {
 }
 
 impl<B> ReadBody<B> {
-    pub(super) fn new(body: B, limit: usize, deadline: Option<Instant>) -> Self {
-        Self { body, bytes: BytesMut::new(), limit, deadline, timer: None }
+    pub(super) fn new(body: B, limit: usize, timeout: Duration, deadline: Option<Instant>) -> Self {
+        Self { body, bytes: BodyBytes::default(), limit, timeout, deadline, timer: None }
     }
 }
 
@@ -36,13 +40,13 @@ where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    type Output = Result<BytesMut, RefusalReason>;
+    type Output = Result<Bytes, RefusalReason>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         while let Poll::Ready(frame) = this.body.as_mut().poll_frame(cx) {
             match frame {
-                None => return Poll::Ready(Ok(std::mem::take(this.bytes))),
+                None => return Poll::Ready(Ok(this.bytes.take())),
                 Some(Err(error)) => return Poll::Ready(Err(read_error_reason(&*error.into()))),
                 Some(Ok(frame)) => {
                     // Trailers are ignored.
@@ -50,13 +54,14 @@ where
                     if data.remaining() > this.limit.saturating_sub(this.bytes.len()) {
                         return Poll::Ready(Err(RefusalReason::TooLarge));
                     }
-                    this.bytes.put(data);
+                    this.bytes.push(data);
                 }
             }
         }
-        let Some(deadline) = *this.deadline else { return Poll::Pending };
         if this.timer.is_none() {
-            this.timer.set(Some(sleep_until(deadline)));
+            let timeout = Instant::now().checked_add(*this.timeout);
+            let Some(first) = [timeout, *this.deadline].into_iter().flatten().min() else { return Poll::Pending };
+            this.timer.set(Some(sleep_until(first)));
         }
         if let Some(timer) = this.timer.as_pin_mut() {
             ready!(timer.poll(cx));

@@ -91,13 +91,12 @@ impl WebhookReceiver {
         };
         let (head, body) = request.into_parts();
         let limits = self.0.limits;
-        let deadline = [Instant::now().checked_add(limits.read_timeout), deadline].into_iter().flatten().min();
         ReceiverFuture::reading(
             self.clone(),
             recipient,
             head.headers,
             head.version,
-            ReadBody::new(body, limits.max_body, deadline),
+            ReadBody::new(body, limits.max_body, limits.read_timeout, deadline),
         )
     }
 
@@ -109,9 +108,9 @@ impl WebhookReceiver {
         if request.method() != Method::POST {
             return Err(RefusalReason::Method);
         }
-        let token = request.uri().path().rsplit('/').next();
-        let recipient =
-            token.and_then(|token| self.0.notifier.find(token, draining)).ok_or(RefusalReason::UnknownToken)?;
+        let path = request.uri().path();
+        let start = path.bytes().rposition(|byte| byte == b'/').map_or(0, |slash| slash + 1);
+        let recipient = self.0.notifier.find(&path[start..], draining).ok_or(RefusalReason::UnknownToken)?;
         // A few bytes of gzip can decompress to gigabytes of JSON.
         let encodings = request.headers().get_all(CONTENT_ENCODING);
         if !encodings.iter().all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {

@@ -1,0 +1,58 @@
+//! Hexadecimal digits of signatures and callback tokens. Only lower-case digits are valid, so that each value has one spelling.
+
+/// The value of each ASCII character as a digit, or [`INVALID`].
+const VALUES: [u8; 256] = {
+    let mut values = [INVALID; 256];
+    let mut value = 0;
+    while value < DIGITS.len() {
+        values[DIGITS[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+const INVALID: u8 = 0xff;
+
+/// Decodes exactly `2 * N` lower-case digits.
+#[must_use]
+pub fn decode<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+    if digits.len() != 2 * N {
+        return None;
+    }
+    let (mut bytes, mut seen) = ([0; N], 0);
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let (high, low) = (VALUES[usize::from(pair[0])], VALUES[usize::from(pair[1])]);
+        seen |= high | low;
+        *byte = high << 4 | low;
+    }
+    // Digits are below 16. One test at the end is faster than two for each byte.
+    (seen < 16).then_some(bytes)
+}
+
+/// Appends two lower-case digits for each byte.
+pub fn encode_to(text: &mut String, bytes: &[u8]) {
+    text.reserve(2 * bytes.len());
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|value| DIGITS[usize::from(value)]);
+    text.extend(digits.map(char::from));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decode_reverses_encode() {
+        let all: [u8; 256] = std::array::from_fn(|byte| u8::try_from(byte).unwrap());
+        let mut text = String::from("x");
+        encode_to(&mut text, &all);
+        assert!(text.starts_with("x000102") && text.ends_with("fdfeff"), "{text}");
+        assert_eq!(decode(&text.as_bytes()[1..]), Some(all));
+    }
+
+    #[test]
+    fn other_text_is_invalid() {
+        for text in ["0", "000", "0G", "0A", "A0", "+1", " 1", "0\n", "\u{e9}"] {
+            assert_eq!(decode::<1>(text.as_bytes()), None, "{text}");
+        }
+    }
+}
