@@ -171,7 +171,8 @@ impl SubmitRequest {
         body.extend_from_slice(&self.draft.head);
         if let Some(url) = self.keep_alive.callback_url() {
             body.extend_from_slice(b",\"state_webhook_url\":");
-            body.extend_from_slice(serde_json::Value::from(url).to_string().as_bytes());
+            // A string is always JSON, and a `Vec` takes all bytes.
+            let _ = serde_json::to_writer(&mut body, &url);
         }
         if let Some(name) = self.keep_alive.event_stream() {
             body.extend_from_slice(b",\"event_stream\":");

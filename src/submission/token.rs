@@ -1,5 +1,6 @@
 use std::num::NonZeroU64;
 
+use foreman_protocol::webhook::hex;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
@@ -15,9 +16,9 @@ pub(crate) struct TokenId(NonZeroU64);
 #[derive(Clone)]
 pub(crate) struct TokenKey(Hmac<Sha256>);
 
-/// The length of each part of a token, in hexadecimal digits.
-const ID: usize = 16;
-const MAC: usize = 32;
+/// The length of each part of a token, in bytes. A byte is two hexadecimal digits.
+const ID: usize = 8;
+const MAC: usize = 16;
 
 impl TokenId {
     /// It need not be secret: the MAC of the token is what nobody can guess.
@@ -37,26 +38,21 @@ impl TokenKey {
     }
 
     pub(crate) fn token(&self, id: TokenId) -> String {
-        format!("{:0ID$x}{:0MAC$x}", id.0, self.mac(id))
+        let mac = self.keyed(id).finalize().into_bytes();
+        let mut token = String::with_capacity(2 * (ID + MAC));
+        hex::encode_to(&mut token, &id.0.get().to_be_bytes());
+        hex::encode_to(&mut token, &mac[..MAC]);
+        token
     }
 
     /// Reads the spelling that [`token`](Self::token) writes and no other.
     pub(crate) fn read(&self, token: &str) -> Option<TokenId> {
-        let hex = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        if token.len() != ID + MAC || !token.bytes().all(hex) {
-            return None;
-        }
-        let (id, mac) = token.split_at(ID);
-        let id = TokenId(NonZeroU64::new(u64::from_str_radix(id, 16).ok()?)?);
-        let mac = u128::from_str_radix(mac, 16).ok()?;
+        let bytes: [u8; ID + MAC] = hex::decode(token.as_bytes())?;
+        let (id, mac) = bytes.split_first_chunk()?;
+        let id = TokenId(NonZeroU64::new(u64::from_be_bytes(*id))?);
         // In constant time, so that a forger does not learn how much of a guess is right.
-        self.keyed(id).verify_truncated_left(&mac.to_be_bytes()).ok()?;
+        self.keyed(id).verify_truncated_left(mac).ok()?;
         Some(id)
-    }
-
-    fn mac(&self, id: TokenId) -> u128 {
-        let mac: [u8; 32] = self.keyed(id).finalize().into_bytes().into();
-        mac.first_chunk().copied().map_or(0, u128::from_be_bytes)
     }
 
     fn keyed(&self, id: TokenId) -> Hmac<Sha256> {
