@@ -21,10 +21,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an idle connection stays open for the next webhook.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// How many idle connections to one host stay open: as many as there are webhooks in flight unless set otherwise. With fewer, a receiver
+/// of many events is connected to anew for most of them.
+const MAX_IDLE: usize = 16;
+
 /// The configuration that the clients for `http` and `https` share.
 pub(super) fn client_builder() -> Builder {
     let mut builder = Client::builder(TokioExecutor::new());
-    builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT).pool_max_idle_per_host(4);
+    builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT).pool_max_idle_per_host(MAX_IDLE);
     builder
 }
 
@@ -103,4 +107,60 @@ impl std::error::Error for Forbidden {}
 /// Whether an attempt failed because the policy forbids the address.
 pub(super) fn is_forbidden(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<Forbidden>())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use bytes::Bytes;
+    use futures_util::future::join_all;
+    use http::Response;
+    use http_body_util::{BodyExt as _, Full};
+    use hyper::service::service_fn;
+    use hyper_util::client::legacy::connect::HttpConnector;
+    use tokio::sync::Barrier;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn webhooks_in_flight_at_once_keep_their_connections() {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let url: Uri = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        let opened = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&opened);
+        let server = tokio::spawn(async move {
+            // Answers when all requests of a round have come, so that they need a connection each.
+            let round = Arc::new(Barrier::new(MAX_IDLE));
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                count.fetch_add(1, Relaxed);
+                let round = Arc::clone(&round);
+                let service = service_fn(move |_| {
+                    let round = Arc::clone(&round);
+                    async move {
+                        round.wait().await;
+                        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+                    }
+                });
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
+                );
+            }
+        });
+        let client = client_builder().build::<_, Full<Bytes>>(HttpConnector::new());
+        for _ in 0..3 {
+            join_all((0..MAX_IDLE).map(async |_| {
+                client.get(url.clone()).await.unwrap().into_body().collect().await.unwrap();
+            }))
+            .await;
+            // The connections return to the pool in tasks of their own.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+        }
+        server.abort();
+        assert_eq!(opened.load(Relaxed), MAX_IDLE);
+    }
 }
