@@ -42,7 +42,20 @@ impl IdempotencyKey {
     }
 
     pub(crate) fn header(&self) -> Option<HeaderValue> {
-        HeaderValue::try_from(self.to_string()).ok()
+        self.with_text(HeaderValue::from_str).ok()
+    }
+
+    /// Whether this is its text.
+    pub(crate) fn is(&self, text: &[u8]) -> bool {
+        self.with_text(|own| own.as_bytes() == text)
+    }
+
+    /// Without an allocation.
+    fn with_text<R>(&self, read: impl FnOnce(&str) -> R) -> R {
+        match &self.0 {
+            Repr::Uuid(uuid) => read(uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer())),
+            Repr::Text(text) => read(text),
+        }
     }
 }
 
@@ -110,6 +123,15 @@ mod tests {
         ] {
             let error = key.parse::<IdempotencyKey>().unwrap_err();
             assert!(error.is_invalid() && error.to_string().contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn header_is_the_text() {
+        for text in ["order-4711", "01a21474-8287-7007-9e13-d47c71809d64"] {
+            let key: IdempotencyKey = text.parse().unwrap();
+            assert_eq!(key.header().unwrap(), text);
+            assert!(key.is(text.as_bytes()) && !key.is(b"order-4712") && !key.is(b""));
         }
     }
 

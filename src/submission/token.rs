@@ -39,10 +39,10 @@ impl TokenKey {
 
     pub(crate) fn token(&self, id: TokenId) -> String {
         let mac = self.keyed(id).finalize().into_bytes();
-        let mut token = String::with_capacity(2 * (ID + MAC));
+        let mut token = Vec::with_capacity(2 * (ID + MAC));
         hex::encode_to(&mut token, &id.0.get().to_be_bytes());
         hex::encode_to(&mut token, &mac[..MAC]);
-        token
+        String::from_utf8(token).unwrap_or_default()
     }
 
     /// Reads the spelling that [`token`](Self::token) writes and no other.

@@ -3,9 +3,9 @@
 /// The value of each ASCII character as a digit, or [`INVALID`].
 const VALUES: [u8; 256] = {
     let mut values = [INVALID; 256];
-    let mut value = 0;
-    while value < DIGITS.len() {
-        values[DIGITS[value] as usize] = value as u8;
+    let mut value: u8 = 0;
+    while value < 16 {
+        values[DIGITS[value as usize] as usize] = value;
         value += 1;
     }
     values
@@ -30,10 +30,11 @@ pub fn decode<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
 }
 
 /// Appends two lower-case digits for each byte.
-pub fn encode_to(text: &mut String, bytes: &[u8]) {
+pub fn encode_to(text: &mut Vec<u8>, bytes: &[u8]) {
     text.reserve(2 * bytes.len());
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|value| DIGITS[usize::from(value)]);
-    text.extend(digits.map(char::from));
+    for byte in bytes {
+        text.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
 }
 
 #[cfg(test)]
@@ -43,10 +44,10 @@ mod tests {
     #[test]
     fn decode_reverses_encode() {
         let all: [u8; 256] = std::array::from_fn(|byte| u8::try_from(byte).unwrap());
-        let mut text = String::from("x");
+        let mut text = b"x".to_vec();
         encode_to(&mut text, &all);
-        assert!(text.starts_with("x000102") && text.ends_with("fdfeff"), "{text}");
-        assert_eq!(decode(&text.as_bytes()[1..]), Some(all));
+        assert!(text.starts_with(b"x000102") && text.ends_with(b"fdfeff"), "{text:?}");
+        assert_eq!(decode(&text[1..]), Some(all));
     }
 
     #[test]

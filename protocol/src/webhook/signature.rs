@@ -60,9 +60,9 @@ impl Signature {
     /// Formats the signature as `sha256=HEX`, in lower case.
     #[must_use]
     pub fn to_hex(self) -> String {
-        let mut text = String::from(HEX);
+        let mut text = HEX.as_bytes().to_vec();
         hex::encode_to(&mut text, &self.0);
-        text
+        String::from_utf8(text).unwrap_or_default()
     }
 
     /// Formats the signature as `v1,BASE64`.

@@ -79,9 +79,9 @@ impl Endpoint for SubmitRequest {
         }
         let body: Body = json(&response, StatusCode::ACCEPTED)?;
         let job_id = JobId::new(body.job_id).map_err(|error| Error::response("invalid job_id").with_source(error))?;
-        let key = self.submission().idempotency_key().to_string();
         let echo = response.headers().get(IDEMPOTENCY_KEY);
-        Ok(Accepted { job_id, supports_idempotency: echo.is_some_and(|echo| echo.as_bytes() == key.as_bytes()) })
+        let key = self.submission().idempotency_key();
+        Ok(Accepted { job_id, supports_idempotency: echo.is_some_and(|echo| key.is(echo.as_bytes())) })
     }
 }
 
