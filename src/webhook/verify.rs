@@ -37,7 +37,7 @@ impl Verifier {
     /// invalid, a header occurs twice, or only some of the headers of Standard Webhooks are present.
     pub(crate) fn verify(&self, headers: &HeaderMap, body: &[u8], now: i64) -> Result<(), RefusalReason> {
         let [foreman, id, timestamp, signatures] =
-            unique_headers(headers, [FOREMAN_SIGNATURE, WEBHOOK_ID, WEBHOOK_TIMESTAMP, WEBHOOK_SIGNATURE])?;
+            unique_headers(headers, &[FOREMAN_SIGNATURE, WEBHOOK_ID, WEBHOOK_TIMESTAMP, WEBHOOK_SIGNATURE])?;
 
         if let Some(signature) = foreman {
             self.verify_foreman(signature, body)?;
@@ -96,10 +96,10 @@ impl Verifier {
 /// Returns the values of headers that must not occur twice: it would be unclear which of the values was signed.
 ///
 /// One pass over the few headers of an event takes less time than a lookup of each name.
-fn unique_headers<const N: usize>(
-    headers: &HeaderMap,
-    names: [HeaderName; N],
-) -> Result<[Option<&[u8]>; N], RefusalReason> {
+fn unique_headers<'a, const N: usize>(
+    headers: &'a HeaderMap,
+    names: &[HeaderName; N],
+) -> Result<[Option<&'a [u8]>; N], RefusalReason> {
     let mut values = [None; N];
     for (name, value) in headers {
         if let Some(at) = names.iter().position(|wanted| wanted == name)

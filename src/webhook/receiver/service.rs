@@ -143,11 +143,14 @@ impl WebhookReceiver {
             return Ok(outcome);
         }
         let status: JobStatus = serde_json::from_slice(body).map_err(|_| RefusalReason::Json)?;
-        let (job_id, state) = (status.job_id.clone(), status.state.clone());
+        // Copied only if somebody reads the log.
+        let logged = tracing::enabled!(tracing::Level::DEBUG).then(|| (status.job_id.clone(), status.state.clone()));
         match recipient.event(status, trust) {
             EventOutcome::WrongJob => Err(RefusalReason::WrongJob),
             outcome => {
-                tracing::debug!(%job_id, state = state.as_str(), ?outcome, "webhook accepted");
+                if let Some((job_id, state)) = logged {
+                    tracing::debug!(%job_id, state = state.as_str(), ?outcome, "webhook accepted");
+                }
                 Ok(outcome)
             }
         }
