@@ -87,11 +87,11 @@ pub(super) fn child(arguments: &[String]) -> Result<(), BoxError> {
             "floor" => waits(&Starter::Floor(Floor::start(daemon.url()).await?), daemon, jobs, true).await,
             "webhooks" => {
                 let client = Client::builder(daemon.url()).webhook_secret(SECRET).build().await?;
-                waits(&Starter::Client(client), daemon, jobs, true).await
+                waits(&Starter::Client(Box::new(client)), daemon, jobs, true).await
             }
             "polling" => {
                 let client = Client::builder(daemon.url()).polling().build().await?;
-                waits(&Starter::Client(client), daemon, jobs, false).await
+                waits(&Starter::Client(Box::new(client)), daemon, jobs, false).await
             }
             "cycles" => {
                 let client = Client::builder(daemon.url()).webhook_secret(SECRET).build().await?;
@@ -106,7 +106,7 @@ pub(super) fn child(arguments: &[String]) -> Result<(), BoxError> {
 
 enum Starter {
     Floor(Floor),
-    Client(Client),
+    Client(Box<Client>),
 }
 
 /// The jobs that have finished.

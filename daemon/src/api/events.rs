@@ -61,14 +61,22 @@ pub(super) async fn events(
 
 /// Whether the client takes an event stream.
 fn accepts(headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all(header::ACCEPT).iter().peekable();
-    values.peek().is_none()
-        || values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|range| {
-            let mut parts = range.split(';').map(str::trim);
-            let media = parts.next().unwrap_or_default().to_ascii_lowercase();
-            let quality = parts.find_map(|parameter| parameter.strip_prefix("q=")?.parse::<f32>().ok());
-            [MEDIA_TYPE, "text/*", "*/*"].contains(&media.as_str()) && quality != Some(0.0)
-        })
+    if !headers.contains_key(header::ACCEPT) {
+        return true;
+    }
+    let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let ranges: Vec<_> = values.flat_map(|value| value.split(',')).map(range).collect();
+    // The most specific range decides.
+    let decides = |media| ranges.iter().find(|(range, _)| range == media).map(|(_, accepted)| *accepted);
+    [MEDIA_TYPE, "text/*", "*/*"].iter().find_map(decides).unwrap_or(false)
+}
+
+/// A media range in lower case, and whether its quality is not zero.
+fn range(text: &str) -> (String, bool) {
+    let mut parts = text.split(';').map(str::trim);
+    let media = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let quality = parts.find_map(|parameter| parameter.strip_prefix("q=")?.parse::<f32>().ok());
+    (media, quality != Some(0.0))
 }
 
 #[cfg(test)]
@@ -84,6 +92,8 @@ mod tests {
             (Some("*/*"), true),
             (Some("application/json"), false),
             (Some("text/event-stream;q=0"), false),
+            (Some("*/*, text/event-stream; q=0.0"), false),
+            (Some("text/*;q=0, text/event-stream"), true),
             (Some(""), false),
         ] {
             let mut headers = HeaderMap::new();

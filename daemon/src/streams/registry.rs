@@ -100,11 +100,15 @@ impl Streams {
             self.channels.store(locked.channels.len(), Ordering::Release);
             return None;
         }
+        if new {
+            // So that nobody continues in it from a position of a channel before it.
+            locked.last += 1;
+        }
         let last = locked.last;
         let channel = locked.channels.entry(key.clone()).or_insert_with(|| Channel::new(last, now));
         let changed = channel.enter();
         // One that has been dropped since is lost, as the reader finds out.
-        let position = last_id.map(|id| number(&self.boot, id).filter(|number| *number <= last && !new));
+        let position = last_id.map(|id| number(&self.boot, id).filter(|number| *number <= last));
         locked.readers += 1;
         self.channels.store(locked.channels.len(), Ordering::Release);
         drop(locked);
@@ -235,7 +239,7 @@ mod tests {
             let kept: usize = locked.channels.values().map(Channel::size).sum();
             assert_eq!((kept, locked.order.len() < events), (locked.bytes, true));
         }
-        assert!(next(&mut slow).await.contains(&format!("-{events}\nevent: reset\n")));
+        assert!(next(&mut slow).await.contains(&format!("-{}\nevent: reset\n", events + 1)));
         assert!(is_idle(&mut slow).await);
         streams.publish(Owner::ANONYMOUS, None, &status(7, 1));
         assert!(next(&mut slow).await.contains("event: job\n"));
@@ -277,7 +281,10 @@ mod tests {
             let locked = streams.locked();
             assert_eq!((locked.bytes, locked.order.len()), (0, 0));
         }
-        assert!(next(&mut open(Some(&position))).await.contains("event: reset\n"));
+        // Also for the second one that comes back.
+        for _ in 0..2 {
+            assert!(next(&mut open(Some(&position))).await.contains("event: reset\n"));
+        }
     }
 
     #[tokio::test(start_paused = true)]
