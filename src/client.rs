@@ -20,7 +20,8 @@ use crate::{EmbedRequest, EmbedResponse, Error, JobId, JobResult, JobStatus, Mod
 /// The service of [`Client::jobs`]: a wait around a retry of the submission, which resends where that is safe.
 pub type Jobs<T = Transport> = Wait<Retry<RetrySubmission, Api<T>>, Api<T>>;
 
-/// A client of one daemon: submits jobs and waits for their results, by webhook if it can bind a listener, else by polling.
+/// A client of one daemon: submits jobs and waits for their results, by webhook if it can bind a listener,
+/// else by the daemon's event stream or by polls.
 ///
 /// It is the default stack of this crate's layers with short methods. [`jobs`](Client::jobs) returns the service, for more layers
 /// above it. Cloning is cheap, and clones share connections, the webhook listener and the statistics. The listener closes when the
@@ -235,7 +236,7 @@ impl<T> Client<T> {
         self.jobs.is_shutting_down()
     }
 
-    /// The URL below which the daemon sends events. `None` if the client only polls.
+    /// The URL below which the daemon sends events. `None` without webhooks.
     #[must_use]
     pub fn webhook_url(&self) -> Option<&str> {
         self.webhooks.as_ref().map(WebhookEndpoint::public_url)

@@ -38,8 +38,8 @@
 //! | limits on the body | by the receiver | by the receiver |
 //! | limits on headers and connections | by the server | by the listener |
 //!
-//! If the daemon cannot reach the process at all, for example through NAT, use
-//! [polling](crate::ClientBuilder::polling).
+//! If the daemon cannot reach the process at all, for example through NAT, turn
+//! [webhooks off](crate::ClientBuilder::polling): the client then uses the event stream.
 //!
 //! # Example: a receiver mounted in axum
 //!

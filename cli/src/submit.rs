@@ -34,7 +34,7 @@ pub(crate) struct Submit {
     /// Read the whole request from a JSON file, or from stdin with `-`; fields: model, messages, stream, tools, options, think
     #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "system", "options", "prompt"])]
     request: Option<PathBuf>,
-    /// Wait by polling only, for a daemon that cannot send webhooks to this machine
+    /// Use no webhooks, for a daemon that cannot reach this machine
     #[arg(long)]
     polling: bool,
     /// Stop waiting after this time, such as 90s or 10m; the job continues [default: no deadline]

@@ -74,7 +74,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Turns webhooks off. The client polls, and binds nothing.
+    /// Turns webhooks off, and binds nothing. Results come by the daemon's event stream, or by polls if it has none.
     pub fn polling(mut self) -> Self {
         self.webhooks = WebhookMode::Off;
         self

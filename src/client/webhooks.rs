@@ -14,7 +14,7 @@ const ROUTE_LIMIT: Duration = Duration::from_secs(5);
 /// Where the events of a client arrive.
 #[derive(Debug)]
 pub(super) enum WebhookMode {
-    /// Nowhere: the client polls, and binds nothing.
+    /// Nowhere: the client binds nothing.
     Off,
     /// At a listener of its own.
     Listener { address: Option<SocketAddr> },
@@ -38,9 +38,9 @@ impl WebhookMode {
         let WebhookOptions { secrets, public_url, max_body } = options;
         let ignored = |option: &'static str, reason: &'static str| Err(Error::invalid(option, reason));
         let address = match self {
-            Self::Off if !secrets.is_empty() => return ignored("webhook_secret", "has no effect with polling only"),
-            Self::Off if public_url.is_some() => return ignored("public_url", "has no effect with polling only"),
-            Self::Off if max_body.is_some() => return ignored("max_webhook_body", "has no effect with polling only"),
+            Self::Off if !secrets.is_empty() => return ignored("webhook_secret", "has no effect without webhooks"),
+            Self::Off if public_url.is_some() => return ignored("public_url", "has no effect without webhooks"),
+            Self::Off if max_body.is_some() => return ignored("max_webhook_body", "has no effect without webhooks"),
             Self::Off => return Ok(None),
             Self::Mounted(_) if !secrets.is_empty() => {
                 return ignored("webhook_secret", "has no effect with a notifier: set it on the receiver");
@@ -75,13 +75,18 @@ impl WebhookMode {
             None => local_address(daemon).await?,
         };
         let Some(address) = address else {
-            tracing::warn!("webhooks unavailable, no local address that the daemon can reach; polling instead");
+            tracing::warn!(
+                "webhooks unavailable, no local address that the daemon can reach; using the event stream or polls"
+            );
             return Ok(None);
         };
         let listener = match WebhookListener::builder(receiver).bind(address).await {
             Ok(listener) => listener,
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "webhooks unavailable; polling instead");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "webhooks unavailable; using the event stream or polls"
+                );
                 return Ok(None);
             }
         };

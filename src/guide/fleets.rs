@@ -56,7 +56,8 @@
 //! ([`public_url`](crate::ClientBuilder::public_url)), such as the address of its
 //! pod. Behind one URL for all replicas, an event reaches a random replica, which
 //! answers 404; the polls then find the results. Turn webhooks off in that case
-//! ([`polling`](crate::ClientBuilder::polling)).
+//! ([`polling`](crate::ClientBuilder::polling)): the event stream of each replica
+//! then reports its jobs.
 //!
 //! A job id works at every replica: any of them can attach to a job that another
 //! one has submitted, if they share the token. After a crash between the

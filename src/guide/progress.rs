@@ -132,4 +132,5 @@
 //! While webhooks work, a state comes when the daemon reports it. Without webhooks it comes with a poll, and a state that lasts less
 //! than the interval between polls may not be seen at all.
 //!
-//! A position comes with a poll. While webhooks work, or while the daemon holds a long poll, polls are rare, and so are positions.
+//! The `queued` state has the position at that moment. A later position comes with a poll only. Polls are rare while webhooks work, while the
+//! event stream is open, and while the daemon holds a long poll. For a live position call [`Client::status`](crate::Client::status) on a timer.

@@ -20,12 +20,15 @@
 //!
 //! | event | level | fields |
 //! |---|---|---|
-//! | webhooks unavailable … polling instead | `warn` | `error`, if there is one |
+//! | webhooks unavailable … using the event stream or polls | `warn` | `error`, if there is one |
 //! | failed to accept a webhook connection | `warn` | `error`, `backoff` |
 //! | job accepted | `debug` | `job_id`, `idempotency_key`, `supports_idempotency` |
 //! | submission failed | `debug` | `idempotency_key`, `error`, `sending` |
 //! | retry budget of submissions exhausted | `debug` | `idempotency_key` |
 //! | poll failed | `debug` | `job_id`, `error` |
+//! | event stream not opened; polling meanwhile | `debug` | `error` |
+//! | the daemon has no event stream; polling | `debug` | |
+//! | event stream ended; polling until it is open again | `debug` | `reason` |
 //! | webhook accepted | `debug` | `job_id` and `state`, except for a job that is over; `outcome` |
 //! | webhook refused | `debug` | `reason` |
 //! | webhook connection failed | `debug` | `error` |

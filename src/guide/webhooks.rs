@@ -1,8 +1,8 @@
-//! Webhooks behind NAT, on a port of the client's own, or mounted in your router.
+//! Results behind NAT, by webhooks on a port of the client's own, or by a receiver in your router.
 //!
 //! A webhook needs an address at which the daemon reaches this process. There are three cases.
 //!
-//! # No such address: polling
+//! # No such address: the event stream
 //!
 //! Behind NAT, or in a cluster without ingress, turn webhooks off:
 //!
@@ -15,16 +15,21 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The client then binds nothing. From a daemon with event streams (`GET /events`) it reads the events of all its jobs by one connection,
-//! and a result comes as soon as by a webhook. While that stream is open, a job is polled every five minutes only. A proxy between client
-//! and daemon must pass the stream on as it comes, and not collect it.
+//! The client then binds nothing. From a daemon with event streams (`GET /events`) it reads the events of all jobs that it submits by one
+//! outgoing connection, and a result comes as soon as by a webhook. While that stream is open, such a job is polled every five minutes only.
+//! A job of another process, attached to by its id, is polled. The stream is silent for at most 15 s at a time. A proxy between client and
+//! daemon that holds it back costs speed only: the jobs are polled.
+//!
+//! [`WaitStats::finished_by_event_stream`](crate::wait::WaitStats::finished_by_event_stream) shows that it works: it grows, and `polls` does
+//! not.
 //!
 //! A daemon without event streams that supports long polls holds each poll until the state changes; other daemons are polled by the
 //! [`PollPolicy`](crate::source::PollPolicy). A client sends at most 200 polls a second, whatever the number of its waits:
 //! [`WaitStats::poll_backlog`](crate::wait::WaitStats::poll_backlog) shows how long that delays a poll. If it has more short jobs than
 //! that, raise [`max_rate`](crate::source::PollPolicyBuilder::max_rate).
 //!
-//! A client with webhooks uses the event stream too, as long as no webhook has come, and after one was missed.
+//! A client with webhooks uses the event stream too, as long as no webhook has come, and after one was missed. Without a secret each
+//! webhook causes a poll, so `polling` is the cheaper choice at a daemon with event streams.
 //!
 //! # A port of its own: the default
 //!
@@ -60,11 +65,11 @@
 //! reaches a replica other than the one that waits is refused there, and the wait ends by a poll. Give each replica a public URL of
 //! its own, or turn webhooks off: each client has an event stream of its own.
 //!
-//! # How far an event is trusted
+//! # How far a webhook is trusted
 //!
 //! The last segment of a callback URL is a random token, which identifies the submission and is known only to its daemon. With a
 //! secret, an event must also be signed, and then a terminal event is the result. Without a secret an event is a hint: the client
-//! polls at once. Polls continue underneath, every 30 s while webhooks work, so that a lost event delays a result and never loses it.
+//! polls at once. An event of the event stream is the result, because it comes by a request of the client. Polls continue underneath, every 30 s while webhooks work, so that a lost event delays a result and never loses it.
 //!
 //! [`Client::stats`](crate::Client::stats) counts the sources and each refused request by its reason. `rescued` counts
 //! the jobs whose webhook has not come within 5 s of the poll that found their end: webhooks get lost on their way.

@@ -30,7 +30,7 @@ const UNUSED: Duration = Duration::from_secs(60);
 /// How long a daemon without event streams is not asked again. It may have been replaced by a newer one.
 const UNSUPPORTED: Duration = Duration::from_secs(600);
 
-/// A task that has not been polled for so long after its time does not count: its runtime may never poll it again.
+/// A task that is so late for its promised poll counts as dead: its runtime may never poll it again.
 const STALLED: Duration = Duration::from_secs(5);
 
 /// One event stream for all waits of a client. It is open while waits need it, in a task on the runtime of the wait that opened it.

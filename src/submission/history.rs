@@ -22,7 +22,8 @@ pub struct StateChange {
     pub via: Via,
 }
 
-/// The source that reported a state.
+/// The source that reported a state. A poll that an event has caused is a [`Poll`](Via::Poll); [`WaitStats`](crate::wait::WaitStats)
+/// counts the cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Via {

@@ -87,6 +87,11 @@ impl SharedSubmission {
         !self.key_is_set || self.read(SubmissionState::has_seen_event)
     }
 
+    /// Whether another process may submit it too, so that its events go there from then on.
+    pub(crate) fn may_be_shared(&self) -> bool {
+        self.key_is_set
+    }
+
     /// Sets the deadline, or shortens it.
     pub(crate) fn limit_deadline(&self, deadline: Duration) {
         let mut locked = self.lock();

@@ -89,7 +89,8 @@ impl<P> WaitLayerBuilder<P> {
         self
     }
 
-    /// Has the daemon send events to this endpoint. Without one, waits only poll.
+    /// Has the daemon send events to this endpoint. Without one, results come by the
+    /// [`event_stream`](Self::event_stream), if it is set, and by polls.
     pub fn webhooks(mut self, endpoint: WebhookEndpoint) -> Self {
         self.settings.webhooks = Some(endpoint);
         self
@@ -141,15 +142,22 @@ impl<P> WaitLayerBuilder<P> {
         self
     }
 
-    /// Has the daemon send events by its event stream (`GET /events`) while webhooks are not known to arrive: without
-    /// [`webhooks`](Self::webhooks), before the first one has come, and after one was missed. Off unless set.
+    /// Reads the event stream of the daemon (`GET /events`), for processes that webhooks do not reach: `.event_stream(api.clone())`. Off
+    /// unless set; [`Client`](crate::Client) sets it.
     ///
-    /// One stream serves all waits. It is opened with the first submission that needs it, in a task on the runtime of that wait, and closed
-    /// 60 s after the last. Its submissions have its random name (`event_stream` on the wire). While it is open, an event ends the wait of
-    /// its job, and a job is polled every tenth [`slow_interval`](crate::source::PollPolicyBuilder::slow_interval) only. If it is
-    /// cut off, or silent for 45 s, or an event may be missing, the waits poll by the [`poll_policy`](Self::poll_policy) and the stream is
-    /// opened again, after 250 ms to 30 s or the daemon's `Retry-After` of up to 60 s. A daemon without event streams (404, 405, 406, or
-    /// another media type) is asked again after 10 min at the earliest.
+    /// It is used while webhooks are not known to arrive: without [`webhooks`](Self::webhooks), before the first one has come, and after one
+    /// was missed. One stream serves all waits, and the submissions of these waits carry its random name (`event_stream` on the wire). While
+    /// it is open, an event ends the wait of its job, and a job is polled every tenth
+    /// [`slow_interval`](crate::source::PollPolicyBuilder::slow_interval) only, or every one if the caller has set its key. When it is not
+    /// open, or an event may be missing, the waits poll by the [`poll_policy`](Self::poll_policy).
+    ///
+    /// | | |
+    /// |---|---|
+    /// | opened | with the first submission that needs it, in a task on the runtime of that wait |
+    /// | closed | when no wait uses it, and the last submission was 60 s ago |
+    /// | counts as cut off | after 45 s of silence |
+    /// | opened again | after 250 ms to 30 s, or the daemon's `Retry-After` of up to 60 s |
+    /// | a daemon without it (404, 405, 406, or another media type) | is asked again after 10 min at the earliest |
     ///
     /// `api` must be of the same [`DaemonId`](crate::DaemonId) as the service that submits, and its HTTP service must pass on the body of a
     /// response as it comes. [`Api::request_timeout`](crate::Api::request_timeout) and the limit of a response do not apply to the stream.

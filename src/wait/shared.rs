@@ -182,7 +182,7 @@ impl Shared {
         if webhooks && self.health.is_working() && submission.shared().expects_events() {
             Pace::Slow
         } else if period.is_some() && period == self.stream_period() && submission.shared().expects_events() {
-            Pace::Rare
+            if submission.shared().may_be_shared() { Pace::Slow } else { Pace::Rare }
         } else if webhooks {
             Pace::Unproven
         } else {

@@ -17,7 +17,9 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 const MEDIA_TYPE: &str = "text/event-stream";
 
+/// Unknown ones are refused: a stream without its name is one of all jobs.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Parameters {
     stream: Option<String>,
 }
@@ -32,7 +34,7 @@ pub(super) async fn events(
     let bad_request = |reason: String| Rejection::new(StatusCode::BAD_REQUEST, reason);
     let Query(Parameters { stream }) = parameters.map_err(|error| bad_request(error.body_text()))?;
     if let Some(name) = &stream {
-        check_name(name).map_err(|error| bad_request(failure(&error).to_string()))?;
+        check_name("stream", name).map_err(|error| bad_request(failure(&error).to_string()))?;
     }
     if !accepts(&headers) {
         return Err(Rejection::new(StatusCode::NOT_ACCEPTABLE, "the response is text/event-stream"));
@@ -40,7 +42,7 @@ pub(super) async fn events(
     if app.closing.is_cancelled() {
         return Err(Rejection::retry_after(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping", "5"));
     }
-    // One that is not text is none of this daemon.
+    // An id that is not text was not made by this daemon.
     let last_id = headers.get(LAST_EVENT_ID).map(|id| id.to_str().unwrap_or_default());
     let Some(reader) = app.jobs.streams.open(owner, stream.as_deref(), last_id) else {
         return Err(Rejection::retry_after(StatusCode::SERVICE_UNAVAILABLE, "too many event streams", "10"));

@@ -57,7 +57,7 @@ pub(super) async fn submit(
         app.policy.check_url(url).map_err(refused)?;
     }
     if let Some(name) = &submission.event_stream {
-        check_name(name).map_err(refused)?;
+        check_name("event_stream", name).map_err(refused)?;
     }
     let idempotency_key = key.as_ref().map(|key| IdempotencyKey { text: key.as_bytes().into(), digest: digest(&body) });
     if app.closing.is_cancelled() {

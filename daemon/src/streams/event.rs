@@ -16,9 +16,9 @@ const MAX_DATA: usize = 64 << 10;
 /// # Errors
 ///
 /// If it is empty, too long, or not visible ASCII.
-pub(crate) fn check_name(name: &str) -> Result<(), InvalidValue> {
+pub(crate) fn check_name(field: &'static str, name: &str) -> Result<(), InvalidValue> {
     let valid = (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
-    if valid { Ok(()) } else { Err(InvalidValue::new("event_stream", "must be 1 to 128 visible ASCII characters")) }
+    if valid { Ok(()) } else { Err(InvalidValue::new(field, "must be 1 to 128 visible ASCII characters")) }
 }
 
 /// The position after an event: the start of this process and a number. Clients do not look into it.
@@ -88,10 +88,10 @@ mod tests {
     #[test]
     fn names_are_visible_ascii() {
         for name in ["a", "0123-_:.~", &"x".repeat(MAX_NAME)] {
-            assert!(check_name(name).is_ok(), "{name}");
+            assert!(check_name("stream", name).is_ok(), "{name}");
         }
         for name in ["", " ", "a b", "ä", "a\n", &"x".repeat(MAX_NAME + 1)] {
-            assert!(check_name(name).is_err(), "{name}");
+            assert!(check_name("stream", name).is_err(), "{name}");
         }
     }
 

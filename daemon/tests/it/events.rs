@@ -245,8 +245,9 @@ async fn invalid_requests_are_refused() {
     assert_eq!(get(&daemon, "/events", &[]).await.refused(401), "missing or unknown bearer token");
     for query in ["?stream=", "?stream=a%20b", &format!("?stream={}", "x".repeat(129))] {
         let refused = get(&daemon, &format!("/events{query}"), &[auth]).await.refused(400);
-        assert_eq!(refused, "invalid event_stream: must be 1 to 128 visible ASCII characters");
+        assert_eq!(refused, "invalid stream: must be 1 to 128 visible ASCII characters");
     }
+    assert!(get(&daemon, "/events?strean=a", &[auth]).await.refused(400).contains("strean"));
     assert_eq!(
         get(&daemon, "/events", &[auth, "Accept: application/json"]).await.refused(406),
         "the response is text/event-stream"

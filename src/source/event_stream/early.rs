@@ -17,7 +17,7 @@ const KEPT: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(super) struct EarlyEvents {
     events: HashMap<JobId, Early>,
-    /// In the order of the first event of each job. Entries of events that have been taken stay until they are the oldest.
+    /// In the order of the first event of each job. Entries of events that have been taken remain until they reach its front.
     order: VecDeque<(JobId, Instant)>,
     bytes: usize,
 }

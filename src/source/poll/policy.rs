@@ -120,7 +120,7 @@ impl PollPolicyBuilder {
         self
     }
 
-    /// The interval while webhooks work; 30 s unless set.
+    /// The interval while webhooks work; 30 s unless set. While the event stream is open it is ten times as long.
     pub fn slow_interval(mut self, interval: Duration) -> Self {
         self.policy.slow_interval = interval;
         self

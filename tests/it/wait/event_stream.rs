@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use foreman_client::source::PollPolicy;
 use foreman_client::webhook::WebhookReceiver;
-use foreman_client::{Client, Error, JobResult, Notifier, Via};
+use foreman_client::{Client, Error, JobResult, Notifier, SubmitRequest, Via};
 use futures_util::StreamExt as _;
 use http::Request;
 use http_body_util::Full;
@@ -73,6 +73,22 @@ async fn jobs_are_polled_every_tenth_slow_interval() {
     let times: Vec<_> = daemon.take_polls().into_iter().map(|(_, at)| at).collect();
     assert!((3..=4).contains(&times.len()), "{times:?}");
     assert!(times.windows(2).all(|pair| (270..=330).contains(&(pair[1] - pair[0]))), "{times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn job_with_a_key_of_the_caller_is_polled_at_the_slow_interval() {
+    let (daemon, client, _first) = connected().await;
+    let request = SubmitRequest::builder("m").user("hi").idempotency_key("order-18").build().unwrap();
+    let waiting = tokio::spawn(async move { client.submit(request).await });
+    sleep(seconds(1)).await;
+    daemon.event("2", "running");
+    daemon.idle(1).await;
+    daemon.take_polls();
+    // Another process has submitted it too, and gets the events.
+    daemon.set("2", "done");
+    daemon.idle(35).await;
+    assert_eq!(content(waiting).await, "from a poll");
+    assert_eq!(polls(&daemon, 2)[1], 1);
 }
 
 #[tokio::test(start_paused = true)]
