@@ -34,7 +34,7 @@ const IDLE: Duration = Duration::from_secs(15);
 /// clones share the connections.
 #[derive(Clone)]
 pub struct Transport {
-    /// For the origin of the base URL, if it is `http` without HTTP/2. A job costs the client a tenth less than by the other one.
+    /// For the origin of the base URL, if it is `http` without HTTP/2. It costs less for each request.
     direct: Option<Arc<Pool<Connector>>>,
     /// For everything else.
     client: Arc<Client<Connector, Full<Bytes>>>,
