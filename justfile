@@ -48,8 +48,8 @@ examples:
 benches:
     bash .ci/run benches
 
-# Run the benchmarks and write benches/RESULTS.md, its plots and the table of README.md; some 20 minutes. `just bench-report --quick` is a
-# smoke run, which writes below target/.
+# Run the benchmarks and write benches/RESULTS.md, its plots and the table of README.md. `just bench-report --quick` is a smoke run,
+# which writes below target/.
 bench-report *ARGS:
     cargo bench --bench report -- {{ARGS}}
 

@@ -5,7 +5,7 @@ mod notifier;
 mod poll;
 mod stats;
 
-pub(crate) use self::event_stream::EventStream;
+pub(crate) use self::event_stream::{EventStream, Sample};
 pub use self::notifier::Notifier;
 pub(crate) use self::notifier::Recipient;
 pub(crate) use self::poll::{Pace, Polling};

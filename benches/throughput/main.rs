@@ -3,8 +3,8 @@
 //! `cargo bench --bench throughput` runs a daemon of raw hyper as a process of its own. Client and daemon have a core each, where the
 //! system lets them choose it. Each round runs the floor and the client one after the other, and the table has the medians of three
 //! rounds: processor time of the client process for 1,000 jobs, and jobs a second, each beside the floor of the same round.
-//! `-- ROUNDS` sets another number, `-- --quick` is a smoke run. The settings are the defaults, except that the rate of polls is not limited where polls are the only
-//! source: otherwise that rate, 200 a second, would be the result.
+//! `-- ROUNDS` sets another number, `-- --quick` is a smoke run. The settings are the defaults, except that the rate of polls is
+//! not limited where polls are the only source: otherwise that rate, 200 a second, would be the result.
 #![expect(clippy::expect_used, reason = "a bench that cannot continue should end")]
 
 #[allow(dead_code, reason = "each bench uses a part")]

@@ -24,6 +24,9 @@ use crate::{JobId, JobStatus};
 /// How long the daemon may send nothing. It sends a comment each 15 s.
 const SILENCE: Duration = Duration::from_secs(45);
 
+/// How often the task is polled at least.
+const TICK: Duration = Duration::from_secs(5);
+
 /// How long a stream stays open that no wait needs.
 const UNUSED: Duration = Duration::from_secs(60);
 
@@ -31,7 +34,7 @@ const UNUSED: Duration = Duration::from_secs(60);
 const UNSUPPORTED: Duration = Duration::from_secs(600);
 
 /// A task that is so late for its promised poll counts as dead: its runtime may never poll it again.
-const STALLED: Duration = Duration::from_secs(5);
+const STALLED: Duration = Duration::from_secs(1);
 
 /// One event stream for all waits of a client. It is open while waits need it, in a task on the runtime of the wait that opened it.
 ///
@@ -47,6 +50,8 @@ pub(crate) struct EventStream {
     locked: Mutex<Locked>,
     /// The present period. 0 while the stream is not connected.
     period: AtomicU16,
+    /// Counts the early events that were dropped. Wraps around.
+    dropped: AtomicU16,
     /// When the task has promised to be polled again, in nanoseconds since the epoch.
     alive_until: AtomicU64,
     epoch: Instant,
@@ -66,6 +71,13 @@ struct Locked {
     /// When a submission last named the stream.
     used: Instant,
     unsupported_until: Option<Instant>,
+}
+
+/// What is known of the stream before a request is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sample {
+    pub(crate) period: NonZeroU16,
+    dropped: u16,
 }
 
 /// An event of the stream.
@@ -93,6 +105,7 @@ impl EventStream {
             source,
             locked: Mutex::new(locked),
             period: AtomicU16::new(0),
+            dropped: AtomicU16::new(0),
             alive_until: AtomicU64::new(0),
             epoch: now,
             closed: closed.clone(),
@@ -118,9 +131,13 @@ impl EventStream {
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return false };
         locked.tasks += 1;
-        locked.task = Some(locked.tasks);
-        self.promise(now + SILENCE);
-        runtime.spawn(driver::run(self, locked.tasks));
+        let task = locked.tasks;
+        locked.task = Some(task);
+        self.promise(now + TICK);
+        drop(locked);
+        // Of a task that has stalled. Without the lock, as is the rest: a runtime that is shutting down drops the task at once.
+        self.disconnected();
+        runtime.spawn(driver::run(self, task));
         true
     }
 
@@ -132,6 +149,11 @@ impl EventStream {
     /// The present period. `None` while events may be missing.
     pub(crate) fn period(&self) -> Option<NonZeroU16> {
         NonZeroU16::new(self.period.load(Relaxed)).filter(|_| !self.is_stalled(Instant::now()))
+    }
+
+    /// The present period, and how many events were dropped that nobody has taken.
+    pub(crate) fn sample(&self) -> Option<Sample> {
+        Some(Sample { period: self.period()?, dropped: self.dropped.load(Relaxed) })
     }
 
     /// Passes the events of a job to a submission until [`unsubscribe`](Self::unsubscribe), beginning with the last one so far.
@@ -156,7 +178,8 @@ impl EventStream {
         let mut locked = self.locked();
         let submissions = locked.subscribers.of(&event.status.job_id);
         let Some((last, others)) = submissions.split_last() else {
-            locked.early.keep(event, bytes, Instant::now());
+            let dropped = locked.early.keep(event, bytes, Instant::now());
+            self.dropped.fetch_add(dropped, Relaxed);
             return;
         };
         drop(locked);
@@ -173,6 +196,17 @@ impl EventStream {
             locked.last_period = locked.last_period.checked_add(1).unwrap_or(NonZeroU16::MIN);
         }
         self.period.store(locked.last_period.get(), Relaxed);
+    }
+
+    /// Events may be missing before this moment: a period begins, if the stream is connected, and each job is polled once.
+    fn begin_period(&self) {
+        if self.period.load(Relaxed) != 0 {
+            self.connected(false);
+            self.wake_all();
+        } else {
+            let mut locked = self.locked();
+            locked.last_period = locked.last_period.checked_add(1).unwrap_or(NonZeroU16::MIN);
+        }
     }
 
     /// Events may be missing: the waits poll.

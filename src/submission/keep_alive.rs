@@ -151,6 +151,8 @@ impl KeepAlive {
     ///
     /// When it belongs to another daemon, and when the registry is full.
     pub(crate) fn claim(&self, owner: &Arc<dyn WaitOwner>) -> Result<SendState, Error> {
+        // Without the lock: if the runtime is shutting down, the stream ends at once and wakes its waits.
+        let streamed = self.0.key().is_some() && Arc::clone(owner).open_event_stream();
         let mut moved = None;
         let claimed = self.0.update_locked(|locked| {
             let registered = match &mut locked.registration {
@@ -171,7 +173,6 @@ impl KeepAlive {
             };
             if !registered {
                 let token = owner.register(&self.0)?;
-                let streamed = Arc::clone(owner).open_event_stream();
                 moved = locked.registration.replace(Registration { owner: Arc::clone(owner), token, streamed });
             }
             Ok(locked.state.claim())

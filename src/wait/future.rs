@@ -19,7 +19,7 @@ use super::shared::Shared;
 use super::step::{Sender, Step, StepOutcome};
 use crate::api::{Accepted, GetJob, Polled};
 use crate::error::Kind;
-use crate::source::Pace;
+use crate::source::{Pace, Sample};
 use crate::submission::{KeepAlive, SendState, SubmissionState, Via, WakerSlot};
 use crate::{BoxError, Error, JobResult, SubmitRequest};
 
@@ -49,8 +49,8 @@ where
     /// The event counts of the submission that the machine has heard of.
     signed_events: u16,
     hints: u16,
-    /// The present period of the event stream, as it was before the request in flight was sent.
-    sent_in: Option<NonZeroU16>,
+    /// The event stream as it was before the request in flight was sent.
+    sent_in: Option<Sample>,
     /// The period of the event stream in which this wait needs no polls.
     depends_on: Option<NonZeroU16>,
     /// It gets the events of the event stream.
@@ -199,7 +199,7 @@ where
         };
         let pace = this.machine.pace(usual);
         if !this.step.is_in_flight() {
-            *this.sent_in = this.shared.stream_period();
+            *this.sent_in = this.shared.sample_stream();
         }
         match this.step.as_mut().poll_outcome(pace, cx) {
             Poll::Ready(StepOutcome::Sent(response)) => return Poll::Ready((self.sent(response), None)),
@@ -271,6 +271,9 @@ where
         }
         if !*this.subscribed {
             *this.subscribed = this.shared.subscribe(this.submission, &job_id);
+        }
+        if !*this.subscribed {
+            *this.depends_on = None;
         }
         this.step.start_polling(job_id, Arc::clone(&this.shared.polling), submission.began());
         Some(())

@@ -15,7 +15,7 @@ use super::slow_down::SlowDown;
 use super::stats::Counters;
 use super::webhook_endpoint::WebhookEndpoint;
 use crate::api::OpenEventStream;
-use crate::source::{EventStream, Pace, PollPolicy, Polling};
+use crate::source::{EventStream, Pace, PollPolicy, Polling, Sample};
 use crate::submission::{
     DaemonId, DropPolicy, KeepAlive, LostSubmission, Released, SharedSubmission, SubmissionState, TokenId, WaitOwner,
 };
@@ -200,19 +200,31 @@ impl Shared {
         self.event_stream.as_ref()?.period()
     }
 
-    /// The wait has learned of its job by what it sent in this period of the event stream: events that come after that are enough.
+    /// What is known of the event stream before a request is sent.
+    pub(super) fn sample_stream(&self) -> Option<Sample> {
+        self.event_stream.as_ref()?.sample()
+    }
+
+    /// The submission was accepted. If no event can have been lost since `sent`, before it was sent, the events are enough: the period of
+    /// the event stream.
     pub(super) fn depend_on_stream(
         self: &Arc<Self>,
         submission: &KeepAlive,
-        period: Option<NonZeroU16>,
+        sent: Option<Sample>,
     ) -> Option<NonZeroU16> {
-        period.filter(|_| submission.is_streamed_to(&self.owner()))
+        let sent = sent.filter(|sent| self.sample_stream() == Some(*sent))?;
+        self.is_streamed(submission).then_some(sent.period)
+    }
+
+    /// Whether the submission names the event stream.
+    pub(super) fn is_streamed(self: &Arc<Self>, submission: &KeepAlive) -> bool {
+        submission.is_streamed_to(&self.owner())
     }
 
     /// A wait polls the job from now on. Returns whether it also gets the events of the event stream.
     pub(super) fn subscribe(self: &Arc<Self>, submission: &KeepAlive, job_id: &JobId) -> bool {
         let Some(stream) = &self.event_stream else { return false };
-        let streamed = submission.is_streamed_to(&self.owner());
+        let streamed = self.is_streamed(submission);
         // Another task, if the one before has ended with its runtime.
         let subscribes = if streamed { stream.open() } else { stream.period().is_some() };
         if subscribes {

@@ -72,6 +72,15 @@ impl Channel {
         (self.readers == 0).then_some(self.unused_since)
     }
 
+    pub(super) fn readers(&self) -> usize {
+        self.readers
+    }
+
+    /// How many events there are.
+    pub(super) fn len(&self) -> usize {
+        self.events.len()
+    }
+
     /// The size of all events.
     pub(super) fn size(&self) -> usize {
         self.events.iter().map(|(_, event)| event.len()).sum()

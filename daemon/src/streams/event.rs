@@ -31,31 +31,37 @@ pub(super) fn number(boot: &str, id: &str) -> Option<u64> {
     id.strip_prefix(boot)?.strip_prefix('-')?.parse().ok()
 }
 
-/// The event of a job's state. `None` if it cannot be written as JSON.
-pub(super) fn job(boot: &str, number: u64, status: &JobStatus) -> Option<Bytes> {
+/// The data of the event of a job's state. `None` if it cannot be written as JSON.
+pub(super) fn data(status: &JobStatus) -> Option<String> {
     #[derive(Serialize)]
     struct Truncated<'a> {
         #[serde(flatten)]
         status: &'a JobStatus,
         truncated: bool,
     }
-    let large = |status: &JobStatus| status.result.as_ref().is_some_and(|result| result.get().len() > MAX_DATA);
-    let data = if large(status) { None } else { Some(serde_json::to_string(status).ok()?) };
-    let data = match data {
-        Some(data) if data.len() <= MAX_DATA => data,
-        _ => {
-            let mut status = status.clone();
-            (status.result, status.artifacts) = (None, Vec::new());
-            serde_json::to_string(&Truncated { status: &status, truncated: true }).ok()?
-        }
-    };
+    let large = status.result.as_ref().is_some_and(|result| result.get().len() > MAX_DATA);
+    let data = if large { None } else { Some(serde_json::to_string(status).ok()?) };
+    if let Some(data) = data.filter(|data| data.len() <= MAX_DATA) {
+        return Some(data);
+    }
+    let mut short = JobStatus::new(status.job_id.clone(), status.state.clone());
+    short.model.clone_from(&status.model);
+    (short.created_at, short.started_at, short.completed_at) =
+        (status.created_at, status.started_at, status.completed_at);
+    (short.attempt, short.position) = (status.attempt, status.position);
+    short.error.clone_from(&status.error);
+    serde_json::to_string(&Truncated { status: &short, truncated: true }).ok()
+}
+
+/// The event of a job's state.
+pub(super) fn job(boot: &str, number: u64, data: &str) -> Bytes {
     let mut event = format!("id: {}\nevent: job\n", id(boot, number));
     // A result is JSON as the backend has written it, and may have line ends between its tokens.
     for line in data.split(['\n', '\r']) {
         event.extend(["data: ", line, "\n"]);
     }
     event.push('\n');
-    Some(event.into())
+    event.into()
 }
 
 /// The first block of a stream, so that the client knows its position before the first event.
@@ -109,7 +115,7 @@ mod tests {
         let result = |length: usize| RawValue::from_string(format!("\"{}\"", "x".repeat(length))).unwrap();
         for (length, truncated) in [(10, false), (MAX_DATA / 2, false), (MAX_DATA - 20, true), (MAX_DATA * 9, true)] {
             status.result = Some(result(length));
-            let event = String::from_utf8(job("b", 1, &status).unwrap().to_vec()).unwrap();
+            let event = String::from_utf8(job("b", 1, &data(&status).unwrap()).to_vec()).unwrap();
             assert_eq!(event.contains("\"truncated\":true"), truncated, "{length}");
             assert_eq!(event.contains("\"result\":null"), truncated, "{length}");
             assert!(event.len() <= MAX_DATA + 100, "{length}");
@@ -120,10 +126,10 @@ mod tests {
     fn data_with_line_ends_has_a_line_for_each() {
         let mut status = JobStatus::new(JobId::new("7").unwrap(), JobState::Done);
         status.result = Some(RawValue::from_string("{\n\"a\":\r\n1}".to_owned()).unwrap());
-        let event = String::from_utf8(job("b", 1, &status).unwrap().to_vec()).unwrap();
-        let (head, data) = event.strip_suffix("\n\n").unwrap().split_at("id: b-1\nevent: job\n".len());
+        let event = String::from_utf8(job("b", 1, &data(&status).unwrap()).to_vec()).unwrap();
+        let (head, lines) = event.strip_suffix("\n\n").unwrap().split_at("id: b-1\nevent: job\n".len());
         assert_eq!(head, "id: b-1\nevent: job\n");
-        let json: String = data.split('\n').map(|line| line.strip_prefix("data: ").unwrap()).collect();
+        let json: String = lines.split('\n').map(|line| line.strip_prefix("data: ").unwrap()).collect();
         assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["result"]["a"], 1);
     }
 }

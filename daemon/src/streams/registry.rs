@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::channel::Channel;
-use super::event::{Key, job, number};
+use super::event::{Key, data, job, number};
 use super::reader::Reader;
 use crate::JobStatus;
 use crate::owner::Owner;
@@ -96,7 +96,15 @@ impl Streams {
             locked.sweep(now);
         }
         let new = !locked.channels.contains_key(&key);
-        if locked.readers >= self.max_readers || (new && locked.channels.len() >= MAX_CHANNELS) {
+        if new && locked.channels.len() >= MAX_CHANNELS {
+            locked.evict();
+        }
+        // One token does not keep all others out.
+        let share = self.max_readers - self.max_readers / 4;
+        if locked.readers >= self.max_readers
+            || locked.readers_of(owner) >= share
+            || (new && locked.channels.len() >= MAX_CHANNELS)
+        {
             self.channels.store(locked.channels.len(), Ordering::Release);
             return None;
         }
@@ -115,6 +123,11 @@ impl Streams {
         Some(Reader::new(Arc::clone(self), key, changed, position, last))
     }
 
+    /// Whether an event of a job of the owner with this stream name would be kept.
+    pub(crate) fn are_read(&self, owner: Owner, name: Option<&str>) -> bool {
+        !self.are_unused() && !self.locked().keys(owner, name).is_empty()
+    }
+
     /// A transaction has changed a job to this state.
     pub(crate) fn publish(&self, owner: Owner, name: Option<&str>, status: &JobStatus) {
         if self.are_unused() {
@@ -126,15 +139,16 @@ impl Streams {
             locked.sweep(now);
             self.channels.store(locked.channels.len(), Ordering::Release);
         }
-        let named = name.map(|name| Key { owner, name: Some(name.into()) });
-        let keys = [Some(Key { owner, name: None }), named].into_iter().flatten();
-        let keys: Vec<_> = keys.filter(|key| locked.channels.contains_key(key)).collect();
-        if keys.is_empty() {
+        if locked.keys(owner, name).is_empty() {
             return;
         }
+        // Without the lock, since a result may be large.
+        drop(locked);
+        let Some(data) = data(status) else { return };
+        let mut locked = self.locked();
         locked.last += 1;
-        let Some(event) = job(&self.boot, locked.last, status) else { return };
-        for key in keys {
+        let event = job(&self.boot, locked.last, &data);
+        for key in locked.keys(owner, name) {
             locked.push(key, event.clone());
         }
     }
@@ -159,6 +173,13 @@ impl Streams {
 }
 
 impl Locked {
+    /// The channels of a job.
+    fn keys(&self, owner: Owner, name: Option<&str>) -> Vec<Key> {
+        let named = name.map(|name| Key { owner, name: Some(name.into()) });
+        let keys = [Some(Key { owner, name: None }), named].into_iter().flatten();
+        keys.filter_map(|key| Some(self.channels.get_key_value(&key)?.0.clone())).collect()
+    }
+
     fn push(&mut self, key: Key, event: Bytes) {
         let Some(channel) = self.channels.get_mut(&key) else { return };
         self.bytes += event.len();
@@ -181,6 +202,21 @@ impl Locked {
         }
     }
 
+    /// Removes the channel that nobody has read for the longest time.
+    fn evict(&mut self) {
+        let unused = self.channels.iter().filter_map(|(key, channel)| Some((channel.unused_since()?, key)));
+        if let Some(key) = unused.min_by_key(|(since, _)| *since).map(|(_, key)| key.clone())
+            && let Some(channel) = self.channels.remove(&key)
+        {
+            self.bytes -= channel.size();
+        }
+    }
+
+    /// How many streams the owner has open.
+    fn readers_of(&self, owner: Owner) -> usize {
+        self.channels.iter().filter(|(key, _)| key.owner == owner).map(|(_, channel)| channel.readers()).sum()
+    }
+
     fn is_to_be_swept(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.swept) >= SWEEP
     }
@@ -196,6 +232,11 @@ impl Locked {
             }
             kept
         });
+        let kept: usize = self.channels.values().map(Channel::len).sum();
+        if self.order.len() > 2 * kept + 1024 {
+            let channels = &self.channels;
+            self.order.retain(|(number, key)| channels.get(key).is_some_and(|channel| channel.has(*number)));
+        }
         self.limit();
     }
 }
@@ -296,10 +337,31 @@ mod tests {
         for channel in 1..MAX_CHANNELS {
             assert!(streams.open(Owner::ANONYMOUS, Some(&channel.to_string()), None).is_some());
         }
-        assert!(streams.open(Owner::ANONYMOUS, Some("x"), None).is_none());
-        assert!(streams.open(Owner::ANONYMOUS, None, None).is_some());
-        tokio::time::advance(KEPT).await;
+        // The one that was unused for the longest time makes room.
         assert!(streams.open(Owner::ANONYMOUS, Some("x"), None).is_some());
+        assert_eq!(streams.locked().channels.len(), MAX_CHANNELS);
+        let streams = Streams::new(8);
+        let own: Vec<_> = std::iter::from_fn(|| streams.open(Owner::ANONYMOUS, None, None)).collect();
+        assert_eq!(own.len(), 6);
+        assert!(streams.open(Owner::from_token(b"another"), None, None).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn events_of_channels_that_are_gone_are_forgotten() {
+        let streams = Streams::new(9);
+        let mut idle = streams.open(Owner::ANONYMOUS, Some("idle"), None).unwrap();
+        next(&mut idle).await;
+        streams.publish(Owner::ANONYMOUS, Some("idle"), &status(0, 1));
+        for round in 0..200 {
+            let name = round.to_string();
+            let _reader = streams.open(Owner::ANONYMOUS, Some(&name), None).unwrap();
+            for job in 0..100 {
+                streams.publish(Owner::ANONYMOUS, Some(&name), &status(job, 1));
+            }
+            tokio::time::advance(KEPT).await;
+        }
+        let entries = streams.locked().order.len();
+        assert!(entries < 2_000, "{entries}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,5 +1,6 @@
 use std::future::Future;
 use std::ops::ControlFlow;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::parser::{Item, Parser};
-use super::{EventStream, JobEvent, SILENCE, UNSUPPORTED, UNUSED};
+use super::{EventStream, JobEvent, SILENCE, TICK, UNSUPPORTED, UNUSED};
 use crate::api::{EventStreamBody, NoEventStream, OpenEventStream};
 use crate::{Error, JobStatus};
 
@@ -35,6 +36,7 @@ pub(super) fn run(stream: &Arc<EventStream>, number: u64) -> impl Future<Output 
         source: Arc::clone(&stream.source),
         last_id: None,
         failures: 0,
+        distrusts: false,
     };
     async move {
         closed.run_until_cancelled(task.run()).await;
@@ -50,6 +52,8 @@ struct Task {
     /// To continue after this event.
     last_id: Option<String>,
     failures: u32,
+    /// The last connection was silent. A proxy may hold back what comes after the first bytes.
+    distrusts: bool,
 }
 
 impl Task {
@@ -101,21 +105,30 @@ impl Task {
     async fn read(&mut self, mut body: EventStreamBody) -> ControlFlow<(), Option<Duration>> {
         let (opened, continues) = (Instant::now(), self.last_id.is_some());
         let (mut parser, mut connected) = (Parser::new(self.last_id.take()), false);
+        let (mut heard, mut silent) = (opened, false);
         let reason = loop {
             match self.stream() {
-                Some(stream) if !stream.is_unused() => stream.promise(Instant::now() + SILENCE),
+                Some(stream) if !stream.is_unused() => stream.promise(Instant::now() + TICK),
                 _ => return ControlFlow::Break(()),
             }
-            let frame = match timeout(SILENCE, body.frame()).await {
+            let frame = match timeout(TICK, body.frame()).await {
                 Ok(Some(Ok(frame))) => frame,
                 Ok(Some(Err(error))) => break error.to_string(),
                 Ok(None) => break "the daemon has closed it".to_owned(),
-                Err(_) => break "it is silent".to_owned(),
+                Err(_) if heard.elapsed() < SILENCE => continue,
+                Err(_) => {
+                    // Each job is polled once: what should have come may have been held back.
+                    (parser, silent) = (Parser::new(None), true);
+                    break "it is silent".to_owned();
+                }
             };
+            heard = Instant::now();
+            // After a silent connection, the first bytes show nothing.
+            let trusted = !self.distrusts || opened.elapsed() >= GOOD;
             let Some(stream) = self.stream() else { return ControlFlow::Break(()) };
             let Ok(data) = frame.into_data() else { continue };
             let invalid = stream.pass_on(&mut parser, &data, |stream| {
-                if !std::mem::replace(&mut connected, true) {
+                if trusted && !std::mem::replace(&mut connected, true) {
                     stream.connected(continues);
                 }
             });
@@ -131,9 +144,10 @@ impl Task {
         }
         tracing::debug!(reason, "event stream ended; polling until it is open again");
         self.last_id = parser.into_last_id();
-        if connected && opened.elapsed() >= GOOD {
+        if !silent && connected && opened.elapsed() >= GOOD {
             self.failures = 0;
         }
+        self.distrusts = silent || (self.distrusts && !connected);
         ControlFlow::Continue(None)
     }
 
@@ -176,10 +190,7 @@ impl EventStream {
             match item {
                 None => return Ok(()),
                 Some(Item::Job(json)) => self.event(JobEvent::parse(&json)?, json.len()),
-                Some(Item::Reset | Item::TooLarge) => {
-                    self.connected(false);
-                    self.wake_all();
-                }
+                Some(Item::Reset | Item::TooLarge) => self.begin_period(),
             }
         }
     }
@@ -187,7 +198,8 @@ impl EventStream {
     /// Whether no wait needs the stream.
     fn is_unused(&self) -> bool {
         let (now, mut locked) = (Instant::now(), self.locked());
-        locked.early.expire(now);
+        let dropped = locked.early.expire(now);
+        self.dropped.fetch_add(dropped, Relaxed);
         locked.subscribers.is_empty() && now.saturating_duration_since(locked.used) >= UNUSED
     }
 }

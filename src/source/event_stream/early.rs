@@ -30,8 +30,8 @@ struct Early {
 }
 
 impl EarlyEvents {
-    /// Keeps an event of so many bytes.
-    pub(super) fn keep(&mut self, event: JobEvent, bytes: usize, now: Instant) {
+    /// Keeps an event of so many bytes. Returns how many others were dropped.
+    pub(super) fn keep(&mut self, event: JobEvent, bytes: usize, now: Instant) -> u16 {
         let job_id = event.status.job_id.clone();
         let (at, replaced) = match self.events.get(&job_id) {
             Some(earlier) => (earlier.at, earlier.bytes),
@@ -42,7 +42,7 @@ impl EarlyEvents {
         };
         self.bytes = self.bytes - replaced + bytes;
         self.events.insert(job_id, Early { event, at, bytes });
-        self.expire(now);
+        self.expire(now)
     }
 
     /// The last event of a job, once.
@@ -52,19 +52,26 @@ impl EarlyEvents {
         Some(early.event)
     }
 
-    /// Drops what is over the limits.
-    pub(super) fn expire(&mut self, now: Instant) {
+    /// Drops what is over the limits. Returns how many events were dropped.
+    pub(super) fn expire(&mut self, now: Instant) -> u16 {
+        let is_kept = |(job_id, at): &(JobId, Instant)| self.events.get(job_id).is_some_and(|early| early.at == *at);
+        if self.order.len() > 2 * MAX_EVENTS {
+            self.order.retain(is_kept);
+        }
+        let mut dropped = 0_u16;
         while let Some((job_id, at)) = self.order.front() {
             let taken = self.events.get(job_id).is_none_or(|early| early.at != *at);
-            let over = self.order.len() > MAX_EVENTS || self.bytes > MAX_BYTES;
+            let over = self.events.len() > MAX_EVENTS || self.bytes > MAX_BYTES;
             if !taken && !over && now.saturating_duration_since(*at) < KEPT {
-                return;
+                break;
             }
             if !taken && let Some(early) = self.events.remove(job_id) {
                 self.bytes -= early.bytes;
+                dropped = dropped.wrapping_add(1);
             }
             self.order.pop_front();
         }
+        dropped
     }
 }
 

@@ -74,7 +74,12 @@ where
             Ok(Err(status)) => {
                 this.shared.counters.polls.add();
                 *this.last_error = None;
-                *this.depends_on = this.shared.depend_on_stream(this.submission, *this.sent_in);
+                // By a poll after the subscription, the wait knows all that came before.
+                let period = this.sent_in.map(|sent| sent.period);
+                *this.depends_on = period.filter(|_| *this.subscribed && this.shared.is_streamed(this.submission));
+                if !*this.subscribed {
+                    *this.subscribed = this.shared.subscribe(this.submission, &status.job_id);
+                }
                 this.submission.shared().update(|state| state.polled(&status));
                 let prompted = this.step.as_mut().stream().is_some_and(|stream| stream.is_due());
                 (Event::Polled { terminal: false, prompted }, None)

@@ -89,7 +89,10 @@ async fn bind_failure_falls_back_to_polling() {
     drop(guard);
     let warnings = warnings.0.lock().unwrap().clone();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(warnings[0].contains("polling instead") && warnings[0].contains("cannot bind"), "{warnings:?}");
+    assert!(
+        warnings[0].contains("using the event stream or polls") && warnings[0].contains("cannot bind"),
+        "{warnings:?}"
+    );
     assert_eq!((client.webhook_url(), daemon.stats().webhook_attempts), (None, 0));
 }
 

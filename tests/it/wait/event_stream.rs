@@ -13,9 +13,9 @@ use tower::ServiceExt as _;
 
 use crate::support::{SOON, StreamingDaemon, bounded_paused, event, job_id, job_json, request, seconds};
 
-type Waiting = JoinHandle<Result<JobResult, Error>>;
+pub(super) type Waiting = JoinHandle<Result<JobResult, Error>>;
 
-fn submit(client: &Client<StreamingDaemon>) -> Waiting {
+pub(super) fn submit(client: &Client<StreamingDaemon>) -> Waiting {
     let client = client.clone();
     tokio::spawn(async move { client.submit(request()).await })
 }
@@ -199,7 +199,7 @@ async fn silent_stream_is_opened_again_after_45_s() {
     sleep(seconds(4)).await;
     assert!(!daemon.is_open());
     assert!(polls(&daemon, 1)[0] > 0);
-    assert_eq!(daemon.take_opened().first(), Some(&(Some("0".to_owned()), 45)));
+    assert_eq!(daemon.take_opened().first(), Some(&(None, 45)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,6 +7,7 @@ mod confirmations;
 mod daemons;
 mod deadline;
 mod event_stream;
+mod event_stream_faults;
 mod events;
 mod failures;
 mod handles;

@@ -1,9 +1,7 @@
 use std::collections::HashSet;
 
-use rusqlite::Row;
-
 use super::db::Db;
-use super::row::{COLUMNS, STATUS, status};
+use super::row::{STATUS, status};
 use crate::JobStatus;
 use crate::owner::Owner;
 
@@ -23,20 +21,28 @@ impl Db {
         last.retain(|number| published.insert(*number));
         for number in last.into_iter().rev() {
             match self.change(number) {
-                Ok(Change { owner, stream, status }) => self.streams.publish(owner, stream.as_deref(), &status),
+                Ok(Some(Change { owner, stream, status })) => self.streams.publish(owner, stream.as_deref(), &status),
+                Ok(None) => {}
                 // The job ends for its clients by a poll.
                 Err(error) => tracing::warn!(number, %error, "no event on the event streams: the row cannot be read"),
             }
         }
     }
 
-    fn change(&self, number: i64) -> rusqlite::Result<Change> {
-        let sql = format!("SELECT {STATUS}, owner, event_stream FROM jobs WHERE number = ?");
-        let mut change = self.connection.prepare_cached(&sql)?.query_row([number], change)?;
-        if change.status.state == crate::JobState::Queued {
-            change.status.position = self.index().position(number);
+    /// The present state of a job. `None` if nobody reads it.
+    fn change(&self, number: i64) -> rusqlite::Result<Option<Change>> {
+        let mut found = self.connection.prepare_cached("SELECT owner, event_stream FROM jobs WHERE number = ?")?;
+        let (owner, stream): (_, Option<String>) = found.query_row([number], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let owner = Owner::from_bytes(owner);
+        if !self.streams.are_read(owner, stream.as_deref()) {
+            return Ok(None);
         }
-        Ok(change)
+        let sql = format!("SELECT {STATUS} FROM jobs WHERE number = ?");
+        let (_, mut status) = self.connection.prepare_cached(&sql)?.query_row([number], status)?;
+        if status.state == crate::JobState::Queued {
+            status.position = self.index().position(number);
+        }
+        Ok(Some(Change { owner, stream, status }))
     }
 }
 
@@ -44,9 +50,4 @@ struct Change {
     owner: Owner,
     stream: Option<String>,
     status: JobStatus,
-}
-
-fn change(row: &Row<'_>) -> rusqlite::Result<Change> {
-    let (_, status) = status(row)?;
-    Ok(Change { owner: Owner::from_bytes(row.get(COLUMNS)?), stream: row.get(COLUMNS + 1)?, status })
 }
