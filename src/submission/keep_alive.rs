@@ -247,7 +247,6 @@ impl KeepAlive {
         registration.owner.event_stream().map(str::to_owned)
     }
 
-    /// Whether webhooks of this submission can come.
     pub(crate) fn has_callback(&self) -> bool {
         self.token().is_some()
     }
