@@ -1,4 +1,4 @@
-//! Submits a chat and waits for it, by webhook and then without webhooks. Prints each state of the
+//! Submits a chat and waits for it, with webhooks and then without. Prints each state of the
 //! job.
 //!
 //! `cargo run --example quickstart` starts a daemon of its own, whose backend echoes the prompt.
@@ -27,10 +27,10 @@ async fn main() -> Result<(), BoxError> {
         Err(_) => Client::builder(url),
     };
 
-    println!("by webhook:");
+    println!("with webhooks:");
     let sources = submit(builder(&url).webhook_secret(secret)).await?;
-    // The webhooks of a daemon elsewhere may not reach this machine.
-    assert!(daemon.is_none() || sources.contains(&Via::Webhook));
+    // Before the first webhook has come, the event stream of the daemon may be faster.
+    assert!(daemon.is_none() || sources.iter().any(|source| *source != Via::Poll));
     println!("without webhooks:");
     let sources = submit(builder(&url).polling()).await?;
     assert!(!sources.contains(&Via::Webhook));
