@@ -135,8 +135,9 @@ impl EventStream {
         locked.task = Some(task);
         self.promise(now + TICK);
         drop(locked);
-        // Of a task that has stalled. Without the lock, as is the rest: a runtime that is shutting down drops the task at once.
+        // The period of a task that has stalled is over.
         self.disconnected();
+        // Without the lock: a runtime that is shutting down drops the task at once.
         runtime.spawn(driver::run(self, task));
         true
     }
@@ -193,7 +194,7 @@ impl EventStream {
     fn connected(&self, continues: bool) {
         let mut locked = self.locked();
         if !continues {
-            locked.last_period = locked.last_period.checked_add(1).unwrap_or(NonZeroU16::MIN);
+            locked.next_period();
         }
         self.period.store(locked.last_period.get(), Relaxed);
     }
@@ -204,8 +205,7 @@ impl EventStream {
             self.connected(false);
             self.wake_all();
         } else {
-            let mut locked = self.locked();
-            locked.last_period = locked.last_period.checked_add(1).unwrap_or(NonZeroU16::MIN);
+            self.locked().next_period();
         }
     }
 
@@ -237,6 +237,12 @@ impl EventStream {
 
     fn locked(&self) -> MutexGuard<'_, Locked> {
         self.locked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Locked {
+    fn next_period(&mut self) {
+        self.last_period = self.last_period.checked_add(1).unwrap_or(NonZeroU16::MIN);
     }
 }
 
