@@ -43,6 +43,7 @@ mod keep_alive;
 mod key;
 #[cfg(all(test, foreman_loom))]
 mod loom_tests;
+mod registration;
 mod shared;
 mod state;
 mod token;

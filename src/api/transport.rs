@@ -33,11 +33,13 @@ const IDLE: Duration = Duration::from_secs(15);
 /// sooner than most servers close them, so that a submission seldom meets a connection that is being closed. Cloning is cheap, and
 /// clones share the connections.
 #[derive(Clone)]
-pub struct Transport {
+pub struct Transport(Arc<Inner>);
+
+struct Inner {
     /// For the origin of the base URL, if it is `http` without HTTP/2. It costs less for each request.
     direct: Option<Arc<Pool<Connector>>>,
     /// For everything else.
-    client: Arc<Client<Connector, Full<Bytes>>>,
+    client: Client<Connector, Full<Bytes>>,
 }
 
 impl Transport {
@@ -100,7 +102,7 @@ impl TransportBuilder {
             .http2_only(self.http2)
             .build(connector.clone());
         let direct = if base.is_https() || self.http2 { None } else { Some(Pool::new(connector, base)?) };
-        Ok(Transport { direct, client: Arc::new(client) })
+        Ok(Transport(Arc::new(Inner { direct, client })))
     }
 }
 
@@ -114,9 +116,9 @@ impl Service<Request<Full<Bytes>>> for Transport {
     }
 
     fn call(&mut self, request: Request<Full<Bytes>>) -> TransportFuture {
-        TransportFuture(match &self.direct {
+        TransportFuture(match &self.0.direct {
             Some(pool) if pool.serves(&request) => State::Direct(Box::pin(Arc::clone(pool).send(request))),
-            _ => State::Client(self.client.request(request)),
+            _ => State::Client(self.0.client.request(request)),
         })
     }
 }

@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::sync::{Arc, PoisonError, Weak};
 
@@ -79,17 +80,18 @@ impl Notifier {
         if submissions.len() >= self.0.capacity {
             return Err(Error::new(Kind::Capacity(self.0.capacity)));
         }
-        let mut id = TokenId::random();
-        while submissions.contains_key(&id) {
-            id = TokenId::random();
+        loop {
+            let id = TokenId::random();
+            if let Entry::Vacant(entry) = submissions.entry(id) {
+                entry.insert(Arc::clone(submission));
+                return Ok(id);
+            }
         }
-        submissions.insert(id, Arc::clone(submission));
-        Ok(id)
     }
 
-    /// The last segment of the callback URL of a registered submission.
-    pub(crate) fn token(&self, id: TokenId) -> Option<String> {
-        self.0.key.as_ref().map(|key| key.token(id))
+    /// The callback URL of a registered submission: this URL, `/` and a token.
+    pub(crate) fn callback_url(&self, receiver: &str, id: TokenId) -> Option<String> {
+        self.0.key.as_ref().map(|key| key.token(&[receiver, "/"], id))
     }
 
     /// Removes a submission. Its token is still recognized.

@@ -7,6 +7,7 @@ use super::draft::LostSubmission;
 use super::drop_policy::DropPolicy;
 use super::handle::Submission;
 use super::key::IdempotencyKey;
+use super::registration::Registration;
 use super::shared::{Locked, SharedSubmission};
 use super::state::{SendState, SubmissionState};
 use super::token::TokenId;
@@ -96,16 +97,6 @@ pub(crate) struct Released {
     pub(crate) lost: bool,
     /// The policy of the request, which goes before the one of the client.
     pub(crate) drop_policy: Option<DropPolicy>,
-}
-
-/// The owner that sends a submission. It stays the same once the submission may have arrived, so that every attempt sends the same
-/// bytes to the same daemon.
-#[derive(Debug)]
-pub(super) struct Registration {
-    pub(super) owner: Arc<dyn WaitOwner>,
-    token: Option<TokenId>,
-    /// The submission names the event stream of the owner.
-    streamed: bool,
 }
 
 impl KeepAlive {
@@ -251,6 +242,13 @@ impl KeepAlive {
         self.token().is_some()
     }
 
+    /// Whether it is registered for webhooks, and more about it at the same moment.
+    pub(crate) fn read_with_callback<R>(&self, read: impl FnOnce(&SubmissionState) -> R) -> (bool, R) {
+        let locked = self.0.lock();
+        let token = locked.registration.as_ref().and_then(|registration| registration.token);
+        (token.is_some(), read(&locked.state))
+    }
+
     /// The daemon refused an attempt. If it asks this submission to wait, it means all.
     pub(crate) fn refused(&self, error: &Error) {
         let owner = self.0.lock().registration.as_ref().map(|registration| Arc::clone(&registration.owner));
@@ -324,32 +322,6 @@ impl Drop for InFlightRequest {
         if !self.ended {
             self.end(true);
         }
-    }
-}
-
-impl Registration {
-    fn is_of_same_daemon(&self, owner: &Arc<dyn WaitOwner>) -> bool {
-        let same_id = || self.owner.daemon().is_some_and(|daemon| Some(daemon) == owner.daemon());
-        Arc::ptr_eq(&self.owner, owner) || same_id()
-    }
-}
-
-impl SharedSubmission {
-    /// `None` until it is registered with an owner that has webhooks.
-    pub(super) fn callback_url(&self) -> Option<String> {
-        let locked = self.lock();
-        let registration = locked.registration.as_ref()?;
-        Some(registration.owner.callback_url(registration.token?))
-    }
-
-    /// The daemon that it is sent to, if it was sent by an owner that knows it.
-    pub(crate) fn daemon_id(&self) -> Option<DaemonId> {
-        self.lock().registration.as_ref()?.owner.daemon().cloned()
-    }
-
-    /// Its base URL.
-    pub(crate) fn daemon(&self) -> Option<BaseUrl> {
-        self.daemon_id().map(|daemon| daemon.base_url().clone())
     }
 }
 

@@ -71,7 +71,7 @@ fn sending() -> (KeepAlive, Arc<Owner>, String) {
         Arc::new(Owner { notifier: notifier.clone(), released: AtomicUsize::new(0), lost: AtomicUsize::new(0) });
     let submission = KeepAlive::new_submission(None, None);
     assert_eq!(submission.claim(&(Arc::clone(&owner) as _)).unwrap(), SendState::Fresh);
-    let token = notifier.token(submission.token().unwrap()).unwrap();
+    let token = notifier.callback_url("", submission.token().unwrap()).unwrap()[1..].to_owned();
     (submission, owner, token)
 }
 

@@ -6,8 +6,9 @@ use tokio::time::Instant;
 
 use super::draft::Draft;
 use super::drop_policy::DropPolicy;
-use super::keep_alive::{Registration, WaitOwner};
+use super::keep_alive::WaitOwner;
 use super::key::IdempotencyKey;
+use super::registration::Registration;
 use super::state::{EventOutcome, SubmissionState, Trust};
 use super::wakers::{WakerSlot, Wakers};
 use crate::nanos::Nanos;
@@ -167,7 +168,9 @@ impl SharedSubmission {
         let result = transition(&mut locked);
         let woken = locked.state.take_changed().then(|| locked.wakers.take());
         drop(locked);
-        woken.into_iter().flatten().for_each(Waker::wake);
+        if let Some(woken) = woken {
+            woken.wake();
+        }
         result
     }
 

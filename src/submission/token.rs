@@ -37,9 +37,13 @@ impl TokenKey {
         Ok(Self(Hmac::new(&key.into())))
     }
 
-    pub(crate) fn token(&self, id: TokenId) -> String {
+    /// `prefix` and the token.
+    pub(crate) fn token(&self, prefix: &[&str], id: TokenId) -> String {
         let mac = self.keyed(id).finalize().into_bytes();
-        let mut token = Vec::with_capacity(2 * (ID + MAC));
+        let mut token = Vec::with_capacity(prefix.iter().map(|part| part.len()).sum::<usize>() + 2 * (ID + MAC));
+        for part in prefix {
+            token.extend_from_slice(part.as_bytes());
+        }
         hex::encode_to(&mut token, &id.0.get().to_be_bytes());
         hex::encode_to(&mut token, &mac[..MAC]);
         String::from_utf8(token).unwrap_or_default()
@@ -70,7 +74,7 @@ mod tests {
     fn reads_only_tokens_that_it_made() {
         let (key, other) = (TokenKey::random().unwrap(), TokenKey::random().unwrap());
         let id = TokenId::random();
-        let token = key.token(id);
+        let token = key.token(&[], id);
         assert_eq!((token.len(), key.read(&token), other.read(&token)), (48, Some(id), None));
         for at in 0..token.len() {
             let mut forged = token.clone().into_bytes();

@@ -76,10 +76,26 @@ impl Wakers {
     }
 
     /// Takes all wakers, to be woken outside the lock.
-    pub(super) fn take(&mut self) -> impl Iterator<Item = Waker> + use<> {
+    pub(super) fn take(&mut self) -> Taken {
         let take = |waker: &mut Waker| std::mem::replace(waker, Waker::noop().clone());
-        let more = self.more.as_mut().map(|more| more.iter_mut().map(|(_, waker)| take(waker)).collect::<Vec<_>>());
-        self.first.as_mut().map(take).into_iter().chain(more.into_iter().flatten())
+        let more = self.more.as_mut().map(|more| more.iter_mut().map(|(_, waker)| take(waker)).collect());
+        Taken { first: self.first.as_mut().map(take), more: more.unwrap_or_default() }
+    }
+}
+
+/// The wakers of a change.
+#[must_use]
+pub(super) struct Taken {
+    first: Option<Waker>,
+    more: Vec<Waker>,
+}
+
+impl Taken {
+    pub(super) fn wake(self) {
+        if let Some(first) = self.first {
+            first.wake();
+        }
+        self.more.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -123,7 +139,7 @@ mod tests {
         }
 
         fn woken(&mut self) -> [usize; 4] {
-            self.wakers.take().for_each(Waker::wake);
+            self.wakers.take().wake();
             std::array::from_fn(|task| self.counts[task].0.swap(0, Relaxed))
         }
     }

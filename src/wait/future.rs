@@ -124,10 +124,15 @@ where
         if self.machine.is_over() {
             return Poll::Pending;
         }
+        // All of one poll happens at one time, unless the timer shows that it is later.
+        let mut now = self.submission.shared().elapsed();
         loop {
-            let (event, found) = ready!(self.as_mut().poll_event(cx));
+            let (event, found) = ready!(self.as_mut().poll_event(now, cx));
             let this = self.as_mut().project();
-            let (now, facts) = (this.submission.shared().elapsed(), this.shared.facts(this.submission));
+            if event == Event::Elapsed {
+                now = this.submission.shared().elapsed();
+            }
+            let facts = this.shared.facts(this.submission);
             let action = this.machine.on(event, now, facts, &this.shared.limits);
             if let Some(end) = self.as_mut().perform(action, found) {
                 self.as_mut().unsubscribe();
@@ -150,7 +155,7 @@ where
 {
     /// The next event. The submission comes first, because other waits and the notifier report to it; then the send or poll of this
     /// wait; then the time.
-    fn poll_event(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(Event, Found)> {
+    fn poll_event(mut self: Pin<&mut Self>, now: Duration, cx: &mut Context<'_>) -> Poll<(Event, Found)> {
         let this = self.as_mut().project();
         let shared = this.submission.shared();
         let snapshot = shared.watch(this.waker, cx.waker(), SubmissionState::snapshot);
@@ -172,7 +177,7 @@ where
             return Poll::Ready((Event::UnconfirmedResult, None));
         }
         if this.machine.reacts_to(snapshot.sending)
-            && let Some(event) = self.as_mut().claim(snapshot.sending)
+            && let Some(event) = self.as_mut().claim(snapshot.sending, now)
         {
             return Poll::Ready((event, None));
         }
@@ -188,20 +193,22 @@ where
                 Step::Sending(_) => this.submission.shared().read(SubmissionState::is_pausing),
                 step => step.is_about_to_send(),
             };
-            if may_send && this.machine.is_past_deadline(this.submission.shared().elapsed()) {
+            if may_send && this.machine.is_past_deadline(now) {
                 return Poll::Ready((Event::Elapsed, None));
             }
         }
-        // After a terminal hint the next poll may still return an older state, so the polls after it must not be slow.
-        let usual = match snapshot.terminal_hint {
-            true => Pace::Steady,
-            false => this.shared.pace(this.submission, *this.depends_on),
-        };
-        let pace = this.machine.pace(usual);
+        if let Some(stream) = this.step.as_mut().stream() {
+            // After a terminal hint the next poll may still return an older state, so the polls after it must not be slow.
+            let usual = match snapshot.terminal_hint {
+                true => Pace::Steady,
+                false => this.shared.pace(this.submission, *this.depends_on),
+            };
+            stream.set_pace(this.machine.pace(usual));
+        }
         if !this.step.is_in_flight() {
             *this.sent_in = this.shared.sample_stream();
         }
-        match this.step.as_mut().poll_outcome(pace, cx) {
+        match this.step.as_mut().poll_outcome(cx) {
             Poll::Ready(StepOutcome::Sent(response)) => return Poll::Ready((self.sent(response), None)),
             Poll::Ready(StepOutcome::Polled(response)) => return Poll::Ready(self.polled(response)),
             Poll::Pending => {}
@@ -218,9 +225,8 @@ where
     }
 
     /// Claims the submission. `None` while the daemon has asked to send nothing.
-    fn claim(self: Pin<&mut Self>, found: SendState) -> Option<Event> {
+    fn claim(self: Pin<&mut Self>, found: SendState, now: Duration) -> Option<Event> {
         let this = self.project();
-        let now = this.submission.shared().elapsed();
         // Nothing was sent, so there is nothing that a last look could find.
         if found == SendState::Fresh && this.machine.is_past_deadline(now) {
             return Some(Event::Elapsed);

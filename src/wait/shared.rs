@@ -105,9 +105,9 @@ impl Shared {
     }
 
     pub(super) fn facts(&self, submission: &KeepAlive) -> Facts {
-        let (named_by_event, is_named, lost_at) =
-            submission.shared().read(|state| (state.is_named_by_event(), state.job_id().is_some(), state.lost_at()));
-        let (webhooks, idempotency) = (submission.has_callback(), self.supports_idempotency());
+        let (webhooks, (named_by_event, is_named, lost_at)) = submission
+            .read_with_callback(|state| (state.is_named_by_event(), state.job_id().is_some(), state.lost_at()));
+        let idempotency = self.supports_idempotency();
         let paused = named_by_event && self.slow_down.end().is_some();
         Facts { webhooks, idempotency, named_by_event, is_named, paused, lost_at }
     }

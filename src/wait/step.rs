@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tower::Service;
 
 use crate::api::{Accepted, GetJob, Polled};
-use crate::source::{Pace, PollStream, Polling};
+use crate::source::{PollStream, Polling};
 use crate::{BoxError, Error, JobId, JobStatus, SubmitRequest};
 
 /// The I/O of a [`JobWait`](super::JobWait): one thing at a time, so that a wait is as large as the largest of them.
@@ -181,7 +181,7 @@ where
         }
     }
 
-    pub(super) fn poll_outcome(mut self: Pin<&mut Self>, pace: Pace, cx: &mut Context<'_>) -> Poll<StepOutcome> {
+    pub(super) fn poll_outcome(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<StepOutcome> {
         loop {
             match self.as_mut().project() {
                 StepProj::Idle(sender) => match sender.readiness {
@@ -223,8 +223,7 @@ where
                     }
                     return Poll::Ready(StepOutcome::Sent(response));
                 }
-                StepProj::Polling { mut stream } => {
-                    stream.as_mut().set_pace(pace);
+                StepProj::Polling { stream } => {
                     return match ready!(stream.poll_next(cx)) {
                         Some(response) => Poll::Ready(StepOutcome::Polled(response)),
                         None => Poll::Pending,

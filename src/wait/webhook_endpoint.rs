@@ -47,7 +47,7 @@ impl WebhookEndpoint {
     }
 
     pub(super) fn callback_url(&self, token: TokenId) -> Option<String> {
-        Some(format!("{}/{}", self.public_url, self.notifier.token(token)?))
+        self.notifier.callback_url(self.public_url.as_str(), token)
     }
 
     /// The URL that tokens are appended to, without a trailing `/`.

@@ -31,7 +31,7 @@ impl JobId {
             "must not be empty"
         } else if id.len() > MAX {
             "must be at most 512 bytes"
-        } else if id.contains(['/', '\\']) || id.contains("..") || id == "." {
+        } else if id == "." || id.bytes().zip(id.bytes().skip(1).chain([0])).any(changes_path) {
             "must not contain `/`, `\\` or `..`"
         } else if id.chars().any(char::is_control) {
             "must not contain control characters"
@@ -46,6 +46,11 @@ impl JobId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether a byte, with the next one, would change the path of a URL.
+fn changes_path((byte, next): (u8, u8)) -> bool {
+    matches!(byte, b'/' | b'\\') || (byte == b'.' && next == b'.')
 }
 
 impl fmt::Display for JobId {

@@ -31,9 +31,12 @@ pub fn decode<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
 
 /// Appends two lower-case digits for each byte.
 pub fn encode_to(text: &mut Vec<u8>, bytes: &[u8]) {
-    text.reserve(2 * bytes.len());
-    for byte in bytes {
-        text.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    let start = text.len();
+    // In place, which is faster than to append each pair.
+    text.resize(start + 2 * bytes.len(), 0);
+    for (pair, byte) in text[start..].chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
     }
 }
 

@@ -1,12 +1,12 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use serde::Deserialize;
 
 use crate::api::call::Endpoint;
 use crate::api::response::json;
-use crate::submission::{InFlightRequest, SendingTo};
+use crate::submission::{IdempotencyKey, InFlightRequest, SendingTo};
 use crate::{Error, JobId, SubmitRequest};
 
 /// draft-ietf-httpapi-idempotency-key-header.
@@ -48,7 +48,7 @@ impl Endpoint for SubmitRequest {
     }
 
     fn headers(&self, headers: &mut HeaderMap) {
-        if let Some(key) = self.submission().idempotency_key().header() {
+        if let Some(key) = self.keep_alive().shared().key().and_then(IdempotencyKey::header) {
             headers.insert(IDEMPOTENCY_KEY, key);
         }
     }
@@ -80,8 +80,9 @@ impl Endpoint for SubmitRequest {
         let body: Body = json(&response, StatusCode::ACCEPTED)?;
         let job_id = JobId::new(body.job_id).map_err(|error| Error::response("invalid job_id").with_source(error))?;
         let echo = response.headers().get(IDEMPOTENCY_KEY);
-        let key = self.submission().idempotency_key();
-        Ok(Accepted { job_id, supports_idempotency: echo.is_some_and(|echo| key.is(echo.as_bytes())) })
+        let key = self.keep_alive().shared().key();
+        let is_echo = |echo: &HeaderValue| key.is_some_and(|key| key.is(echo.as_bytes()));
+        Ok(Accepted { job_id, supports_idempotency: echo.is_some_and(is_echo) })
     }
 }
 

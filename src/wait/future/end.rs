@@ -125,17 +125,18 @@ where
     /// Gives up the right to send, if this wait has it, and stores whether the submission may have arrived.
     fn give_up_send(self: Pin<&mut Self>) -> Option<Error> {
         let this = self.project();
-        let now = this.submission.shared().elapsed();
         let submission = this.submission.shared();
         let refusal = match &*this.step {
             Step::Sending(_) => submission.update(SubmissionState::take_refusal),
             Step::Idle(sender) if sender.is_calling() => None,
             Step::Idle(sender) if sender.is_about_to_send() => {
+                let now = submission.elapsed();
                 submission.update(|state| state.unsent(now));
                 return None;
             }
             _ => return None,
         };
+        let now = submission.elapsed();
         submission.update(|state| if refusal.is_some() { state.unsent(now) } else { state.lost(now) });
         refusal
     }
