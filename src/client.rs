@@ -4,6 +4,7 @@ mod builder;
 mod webhooks;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tower::retry::Retry;
@@ -15,7 +16,7 @@ use crate::api::{Api, Call, GetJob, HttpService, JobPage, ListJobs, ListModels, 
 use crate::retry::RetrySubmission;
 use crate::source::WebhookStats;
 use crate::wait::{Attach, Progress, Wait, WaitLayer, WaitStats, WebhookEndpoint};
-use crate::{EmbedRequest, EmbedResponse, Error, JobId, JobResult, JobStatus, ModelInfo, SubmitRequest};
+use crate::{EmbedRequest, EmbedResponse, Error, JobId, JobStatus, ModelInfo, SubmitRequest};
 
 /// The service of [`Client::jobs`]: a wait around a retry of the submission, which resends where that is safe.
 pub type Jobs<T = Transport> = Wait<Retry<RetrySubmission, Api<T>>, Api<T>>;
@@ -42,8 +43,9 @@ pub type Jobs<T = Transport> = Wait<Retry<RetrySubmission, Api<T>>, Api<T>>;
 /// println!("{}", result.content().unwrap_or_default());
 /// # Ok(()) }
 /// ```
-#[derive(Clone)]
-pub struct Client<T = Transport> {
+pub struct Client<T = Transport>(Arc<Inner<T>>);
+
+struct Inner<T> {
     api: Api<T>,
     jobs: Jobs<T>,
     webhooks: Option<WebhookEndpoint>,
@@ -75,20 +77,23 @@ impl<T> Client<T>
 where
     T: HttpService + Clone,
 {
-    /// Submits a job and waits for its result.
+    /// Submits a job and waits for its result: a future of `Result<JobResult, Error>`, which borrows nothing.
+    ///
+    /// Nothing is sent before it is polled.
     ///
     /// # Errors
     ///
     /// If the submission fails, if polls fail for too long, or at the deadline. An error after the submission has the
     /// [`job_id`](Error::job_id), for [`wait`](Client::wait). A job that failed is a result and not an error; see
-    /// [`into_success`](JobResult::into_success).
+    /// [`into_success`](crate::JobResult::into_success).
     ///
     /// # Cancel safety
     ///
     /// Dropping the future loses nothing: calling again with a clone of the request attaches to the job. If no clone is left, the drop
     /// policy applies: the job goes on unless set otherwise.
-    pub async fn submit(&self, request: SubmitRequest) -> Result<JobResult, Error> {
-        self.jobs.clone().oneshot(request).await
+    #[must_use = "futures do nothing unless polled"]
+    pub fn submit(&self, request: SubmitRequest) -> Oneshot<Jobs<T>, SubmitRequest> {
+        self.jobs().oneshot(request)
     }
 
     /// Submits a job, and returns a stream of its states and then its result.
@@ -96,10 +101,10 @@ where
     /// Nothing is sent before the stream is polled, or its [`accepted`](Progress::accepted).
     pub fn progress(&self, request: SubmitRequest) -> Progress<Oneshot<Jobs<T>, SubmitRequest>> {
         let submission = request.submission();
-        Progress::new(&submission, self.jobs.clone().oneshot(request))
+        Progress::new(&submission, self.submit(request))
     }
 
-    /// Waits for the result of a job that was submitted before, by polling.
+    /// Waits for the result of a job that was submitted before, by polling: a future of `Result<JobResult, Error>`, which borrows nothing.
     ///
     /// # Errors
     ///
@@ -108,8 +113,9 @@ where
     /// # Cancel safety
     ///
     /// Dropping the future does not affect the job.
-    pub async fn wait(&self, job_id: &JobId) -> Result<JobResult, Error> {
-        self.attach().oneshot(job_id.clone()).await
+    #[must_use = "futures do nothing unless polled"]
+    pub fn wait(&self, job_id: &JobId) -> Oneshot<Attach<Api<T>>, JobId> {
+        self.attach().oneshot(job_id.clone())
     }
 
     /// The state of a job now.
@@ -136,7 +142,7 @@ where
     ///
     /// After dropping the future, the job may be cancelled or not.
     pub async fn cancel(&self, job_id: &JobId) -> Result<JobStatus, Error> {
-        cancel_job(self.api.clone(), job_id.clone()).await
+        cancel_job(self.0.api.clone(), job_id.clone()).await
     }
 
     /// A page of the daemon's jobs, newest first.
@@ -179,7 +185,7 @@ where
     }
 
     async fn call<C: Call>(&self, call: C) -> Result<C::Response, Error> {
-        let mut api = self.api.clone();
+        let mut api = self.0.api.clone();
         std::future::poll_fn(|cx| Service::<C>::poll_ready(&mut api, cx)).await?;
         api.call(call).await
     }
@@ -189,19 +195,19 @@ impl<T: Clone> Client<T> {
     /// The service, for more layers above it: a `Service<SubmitRequest>` whose response is the finished job.
     #[must_use]
     pub fn jobs(&self) -> Jobs<T> {
-        self.jobs.clone()
+        self.0.jobs.clone()
     }
 
     /// The service that attaches to jobs: a `Service<JobId>` whose response is the finished job.
     #[must_use]
     pub fn attach(&self) -> Attach<Api<T>> {
-        self.jobs.attach()
+        self.0.jobs.attach()
     }
 
     /// The endpoints as services, without waiting.
     #[must_use]
     pub fn api(&self) -> Api<T> {
-        self.api.clone()
+        self.0.api.clone()
     }
 }
 
@@ -223,8 +229,8 @@ impl<T> Client<T> {
     /// After the first poll the client takes no calls, also if the future is dropped. Calling `shutdown` again, also at the same time,
     /// continues, and returns the same jobs.
     pub async fn shutdown(&self, grace: Duration) -> Vec<JobId> {
-        let running = self.jobs.shutdown(grace).await;
-        if let Some(listener) = self.webhooks.as_ref().and_then(WebhookEndpoint::listener) {
+        let running = self.0.jobs.shutdown(grace).await;
+        if let Some(listener) = self.0.webhooks.as_ref().and_then(WebhookEndpoint::listener) {
             listener.shutdown().await;
         }
         running
@@ -233,25 +239,31 @@ impl<T> Client<T> {
     /// Whether [`shutdown`](Client::shutdown) was called.
     #[must_use]
     pub fn is_shutting_down(&self) -> bool {
-        self.jobs.is_shutting_down()
+        self.0.jobs.is_shutting_down()
     }
 
     /// The URL below which the daemon sends events. `None` without webhooks.
     #[must_use]
     pub fn webhook_url(&self) -> Option<&str> {
-        self.webhooks.as_ref().map(WebhookEndpoint::public_url)
+        self.0.webhooks.as_ref().map(WebhookEndpoint::public_url)
     }
 
     /// Counts since the client was built.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let webhooks = self.webhooks.as_ref().map(|endpoint| endpoint.notifier().stats()).unwrap_or_default();
-        Stats { waits: self.jobs.stats(), webhooks }
+        let webhooks = self.0.webhooks.as_ref().map(|endpoint| endpoint.notifier().stats()).unwrap_or_default();
+        Stats { waits: self.0.jobs.stats(), webhooks }
+    }
+}
+
+impl<T> Clone for Client<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
     }
 }
 
 impl<T> fmt::Debug for Client<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("api", &self.api).field("webhooks", &self.webhooks).finish_non_exhaustive()
+        f.debug_struct("Client").field("api", &self.0.api).field("webhooks", &self.0.webhooks).finish_non_exhaustive()
     }
 }

@@ -1,9 +1,10 @@
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::webhooks::{WebhookMode, WebhookOptions};
-use super::{Client, stack};
+use super::{Client, Inner, stack};
 use crate::api::{Api, BaseUrl, HttpService, TransportBuilder};
 use crate::retry::RetrySubmission;
 use crate::source::PollPolicy;
@@ -336,7 +337,7 @@ impl ClientBuilder {
             waits = waits.webhooks(endpoint.clone());
         }
         let jobs = stack(&api, &waits.build()?, self.retry);
-        Ok(Client { api, jobs, webhooks })
+        Ok(Client(Arc::new(Inner { api, jobs, webhooks })))
     }
 }
 

@@ -319,12 +319,14 @@ where
             Action::Poll | Action::PollLater => {
                 self.as_mut().start_polling()?;
                 let this = self.project();
-                // A job that was just accepted has not ended, and its event will come.
                 if action == Action::PollLater
-                    && this.shared.pace(this.submission, *this.depends_on).is_slow()
-                    && let Some(stream) = this.step.stream()
+                    && let Some(mut stream) = this.step.stream()
                 {
-                    stream.begin_with_pause();
+                    stream.as_mut().of_new_job();
+                    // A job that was just accepted has not ended, and its event will come.
+                    if this.shared.pace(this.submission, *this.depends_on).is_slow() {
+                        stream.begin_with_pause();
+                    }
                 }
             }
             Action::PollNow => {

@@ -62,7 +62,7 @@ impl PollPolicy {
 impl Default for PollPolicy {
     fn default() -> Self {
         Self {
-            min_interval: Duration::from_millis(20),
+            min_interval: Duration::from_millis(25),
             age_fraction: 0.125,
             max_interval: Duration::from_secs(10),
             jitter: 0.1,
@@ -83,7 +83,7 @@ pub struct PollPolicyBuilder {
 }
 
 impl PollPolicyBuilder {
-    /// The shortest interval; 20 ms unless set.
+    /// The shortest interval; 25 ms unless set.
     pub fn min_interval(mut self, interval: Duration) -> Self {
         self.policy.min_interval = interval;
         self

@@ -33,13 +33,18 @@ impl Pace {
 pub(super) struct PollSchedule {
     /// How many polls in a row have failed.
     failures: u8,
-    /// There was no pause so far.
-    first: bool,
+    /// The next pause is the first one of a job that is not new.
+    random_phase: bool,
 }
 
 impl PollSchedule {
     pub(super) fn new() -> Self {
-        Self { failures: 0, first: true }
+        Self { failures: 0, random_phase: true }
+    }
+
+    /// The job was just submitted: its submission, and not its first poll, sets when the polls come.
+    pub(super) fn of_new_job(&mut self) {
+        self.random_phase = false;
     }
 
     /// The pause after a poll that returned the state of a job of this age.
@@ -60,7 +65,7 @@ impl PollSchedule {
 
     /// The pause after a poll that failed.
     ///
-    /// It is never the short interval of a young job, since a daemon that fails must not be asked 50 times a second. That holds for
+    /// It is never the short interval of a young job, since a daemon that fails must not be asked 40 times a second. That holds for
     /// `Retry-After: 0` too.
     pub(super) fn after_error(
         &mut self,
@@ -95,9 +100,9 @@ impl PollSchedule {
         part.clamp(policy.min_interval, policy.max_interval)
     }
 
-    /// A random first phase spreads jobs that start together, after a restart for example; the jitter keeps them apart.
+    /// A random first phase spreads waits that attach together, after a restart for example; the jitter keeps them apart.
     fn vary(&mut self, policy: &PollPolicy, interval: Duration) -> Duration {
-        let factor = if std::mem::take(&mut self.first) && policy.jitter > 0.0 {
+        let factor = if std::mem::take(&mut self.random_phase) && policy.jitter > 0.0 {
             0.5 + fastrand::f64() / 2.0
         } else {
             1.0 + policy.jitter * (2.0 * fastrand::f64() - 1.0)
@@ -124,7 +129,7 @@ mod tests {
     #[test]
     fn steady_pauses_follow_the_age() {
         for (age, pause) in
-            [(0, 20), (100, 20), (160, 20), (400, 50), (8_000, 1_000), (80_000, 10_000), (1 << 40, 10_000)]
+            [(0, 25), (100, 25), (200, 25), (400, 50), (8_000, 1_000), (80_000, 10_000), (1 << 40, 10_000)]
         {
             for pace in [Pace::Steady, Pace::Unproven] {
                 assert_eq!(schedule().after_state(&exact(), pace, MS(age)), MS(pause), "age {age} ms");
@@ -214,6 +219,10 @@ mod tests {
             let (first, second) = (next(), next());
             assert!((MS(500)..=MS(1_000)).contains(&first), "seed {seed}: {first:?}");
             assert!((MS(900)..=MS(1_100)).contains(&second), "seed {seed}: {second:?}");
+            let mut schedule = PollSchedule::new();
+            schedule.of_new_job();
+            let first = schedule.after_state(&PollPolicy::default(), Pace::Steady, MS(8_000));
+            assert!((MS(900)..=MS(1_100)).contains(&first), "seed {seed}: {first:?}");
         }
     }
 

@@ -159,6 +159,11 @@ where
         }
     }
 
+    /// The job was just submitted.
+    pub(crate) fn of_new_job(self: Pin<&mut Self>) {
+        self.project().schedule.of_new_job();
+    }
+
     /// Begins with a pause in place of a poll.
     pub(crate) fn begin_with_pause(self: Pin<&mut Self>) {
         let mut this = self.project();

@@ -43,6 +43,10 @@ impl Activity {
         self.place.evicted().await;
     }
 
+    pub(super) fn is_evicted(&self) -> bool {
+        self.place.is_evicted()
+    }
+
     /// When the connection is closed, unless something happens until then.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let limits = &self.limits;

@@ -1,7 +1,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -69,7 +69,7 @@ pub(super) async fn serve_connection<I>(
     let mut connection = pin!(builder.serve_connection(TokioIo::new(watched), service));
     let mut evicted = pin!(activity.evicted());
     let mut stopped = pin!(stopped(stop));
-    let (mut stop_requested, mut closing) = (false, false);
+    let (mut closing, mut registered) = (false, None::<Waker>);
     let mut timer = pin!(sleep_until(activity.deadline().unwrap_or_else(far_future)));
     let served = poll_fn(|cx| {
         loop {
@@ -77,9 +77,17 @@ pub(super) async fn serve_connection<I>(
             if let Poll::Ready(served) = connection.as_mut().poll(cx) {
                 return Poll::Ready(Some(served));
             }
-            stop_requested = stop_requested || stopped.as_mut().poll(cx).is_ready();
-            let is_evicted = !closing && evicted.as_mut().poll(cx).is_ready();
-            if is_evicted && !activity.has_request() {
+            // Once registered, the waker of the task stays so. Then it is enough to look at what has changed, which costs less for each
+            // event than to poll two futures.
+            let (stop_requested, is_evicted) = (!matches!(draining.has_changed(), Ok(false)), activity.is_evicted());
+            if !registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                registered = Some(cx.waker().clone());
+                let stops = !stop_requested && stopped.as_mut().poll(cx).is_ready();
+                if stops || (!is_evicted && evicted.as_mut().poll(cx).is_ready()) {
+                    continue;
+                }
+            }
+            if is_evicted && !closing && !activity.has_request() {
                 return Poll::Ready(None);
             }
             // After a stop, a request that has begun is completed. So is one whose head was complete at the moment of the eviction.

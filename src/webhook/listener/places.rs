@@ -1,4 +1,5 @@
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slab::Slab;
@@ -21,6 +22,8 @@ pub(super) struct Places {
 struct Slot {
     /// Later waits have higher numbers. [`OCCUPIED`] while there is a request.
     waits_as: AtomicU64,
+    is_evicted: AtomicBool,
+    /// Cancelled after that is set.
     evicted: CancellationToken,
 }
 
@@ -35,7 +38,11 @@ impl Default for Places {
 impl Places {
     /// For a new connection, which waits for its first request.
     pub(super) fn place(self: &Arc<Self>) -> Place {
-        let slot = Arc::new(Slot { waits_as: AtomicU64::new(OCCUPIED), evicted: CancellationToken::new() });
+        let slot = Arc::new(Slot {
+            waits_as: AtomicU64::new(OCCUPIED),
+            is_evicted: AtomicBool::new(false),
+            evicted: CancellationToken::new(),
+        });
         let key = self.slots().insert(Arc::clone(&slot));
         let place = Place { places: Arc::clone(self), key, slot };
         place.wait();
@@ -54,6 +61,7 @@ impl Places {
             let Some((number, slot)) = longest else { return false };
             // Otherwise it has a request now.
             if slot.waits_as.compare_exchange(number, OCCUPIED, Relaxed, Relaxed).is_ok() {
+                slot.is_evicted.store(true, Release);
                 slot.evicted.cancel();
                 return true;
             }
@@ -84,6 +92,11 @@ impl Place {
         self.slot.waits_as.store(OCCUPIED, Relaxed);
     }
 
+    pub(super) fn is_evicted(&self) -> bool {
+        self.slot.is_evicted.load(Acquire)
+    }
+
+    /// Completes when it is evicted.
     pub(super) async fn evicted(&self) {
         self.slot.evicted.cancelled().await;
     }
@@ -100,7 +113,7 @@ mod tests {
     use super::*;
 
     fn evicted(place: &Place) -> bool {
-        place.slot.evicted.is_cancelled()
+        place.is_evicted()
     }
 
     #[test]

@@ -25,8 +25,7 @@ pub(super) struct ReadBody<B> {
     /// Of the whole request. `None` means no deadline.
     deadline: Option<Instant>,
     /// Created when the body is first pending. Most bodies arrive together with their headers and need no timer.
-    #[pin]
-    timer: Option<Sleep>,
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<B> ReadBody<B> {
@@ -61,10 +60,10 @@ where
         if this.timer.is_none() {
             let timeout = Instant::now().checked_add(*this.timeout);
             let Some(first) = [timeout, *this.deadline].into_iter().flatten().min() else { return Poll::Pending };
-            this.timer.set(Some(sleep_until(first)));
+            *this.timer = Some(Box::pin(sleep_until(first)));
         }
-        if let Some(timer) = this.timer.as_pin_mut() {
-            ready!(timer.poll(cx));
+        if let Some(timer) = this.timer {
+            ready!(timer.as_mut().poll(cx));
         }
         Poll::Ready(Err(RefusalReason::Body))
     }
