@@ -22,8 +22,15 @@ use self::support::figures::Figure;
 use self::support::quick;
 
 /// A bench and its arguments, without those of a smoke run.
-const BENCHES: [(&str, &[&str]); 6] =
-    [("throughput", &[]), ("waiting", &["--million"]), ("event", &[]), ("stack", &[]), ("poll", &[]), ("counts", &[])];
+const BENCHES: [(&str, &[&str]); 7] = [
+    ("throughput", &[]),
+    ("waiting", &["--million"]),
+    ("stream", &[]),
+    ("event", &[]),
+    ("stack", &[]),
+    ("poll", &[]),
+    ("counts", &[]),
+];
 
 /// The beginnings of the variables that cargo sets for a program of a package.
 const OF_PACKAGE: [&str; 5] = ["CARGO_BIN_", "CARGO_CRATE_", "CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_PRIMARY_"];

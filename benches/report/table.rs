@@ -12,11 +12,13 @@ const BEGIN: &str = "<!-- written by `just bench-report`: begin -->\n";
 const END: &str = "<!-- written by `just bench-report`: end -->";
 
 /// The figures of README.md, by the beginnings of their names.
-const README: [&str; 9] = [
+const README: [&str; 11] = [
     "processor time, no work, event after the 202, 256 in flight",
     "memory of a job waiting by webhook, 100000 jobs",
     "memory of a job waiting by polling, 100000 jobs",
     "processor time to finish a job by webhook, 100000 jobs",
+    "latency by the event stream",
+    "connections of 10000 waits by the event stream",
     "event of 32 KB",
     "time that the stack adds",
     "allocations that the stack adds",
