@@ -18,7 +18,7 @@ use foreman_client::{BoxError, Client, SubmitRequest};
 use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
-use self::support::figures::Figure;
+use self::support::figures::{Figure, Target};
 use self::support::floor::Floor;
 use self::support::process::{DaemonOptions, DaemonProcess, cpu_time, pin};
 use self::support::rounds::median;
@@ -209,8 +209,20 @@ fn report(work: Work, in_flight: usize, rounds: &[[Cost; 3]]) -> Result<(), BoxE
     for (kind, source) in [(1, "webhook"), (2, "polling")] {
         let name = |what| format!("{what}, {}, {in_flight} in flight, by {source}", work.name);
         let (of_rate, of_cpu) = (of(kind, |cost, _| cost.jobs_per_second), of(kind, micros));
-        Figure::new(name("throughput"), of_rate, "jobs/s").beside(rate).store()?;
-        Figure::new(name("processor time"), of_cpu, "µs a job").beside(cpu).store()?;
+        let mut throughput = Figure::new(name("throughput"), of_rate, "jobs/s").beside(rate);
+        let mut time = Figure::new(name("processor time"), of_cpu, "µs a job").beside(cpu);
+        if source == "webhook" {
+            (throughput, time) = (throughput.target(Target::RatioAtLeast(0.9)), time.target(Target::Ratio(1.15)));
+        } else if work.millis > 0 {
+            let found = of(kind, |cost, _| cost.median.as_secs_f64() * 1e3);
+            let latency = Figure::new(name("median time of a job"), found, "ms").beside(of(0, millis));
+            latency.target(Target::Value(work.millis as f64 * 1.2)).store()?;
+            if in_flight > 1 {
+                time = time.target(Target::Ratio(2.5));
+            }
+        }
+        throughput.store()?;
+        time.store()?;
     }
     Ok(())
 }
