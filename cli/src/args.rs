@@ -39,7 +39,7 @@ const AFTER_HELP: &str = "Exit status:
   2    invalid usage: an argument, option or input file is missing or invalid
   3    the daemon is unreachable, rejects the request or sends an invalid response
   4    the deadline passed; the job continues
-  74   local error: an input or output error, the port is in use, or the store cannot be opened
+  74   local error: an input or output error, the port is in use, or the store cannot be opened or is damaged
   130  interrupted; the job continues unless you cancel it
 
 The job of an embedded daemon (`foreman submit` without a URL) ends with the command.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::{BoxError, InvalidValue};
 
-/// The error of [`Builder::start`](crate::Builder::start) and of the backends' builders.
+/// The error of [`Builder::start`](crate::Builder::start), of the backends' builders, and of [`Daemon::failed`](crate::Daemon::failed).
 ///
 /// The error is opaque; its predicates classify it. A running daemon reports failures by HTTP statuses, by a job's `error` and
 /// by its log, not by this error.
@@ -29,6 +29,7 @@ enum ErrorKind {
     /// The whole message, which names the file.
     #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "only the feature has a store to open"))]
     Store(String),
+    Failed(String),
 }
 
 impl Error {
@@ -44,6 +45,10 @@ impl Error {
     pub(crate) fn store(path: &Path, error: crate::store::OpenError) -> Self {
         let message = error.message(path);
         Self { kind: ErrorKind::Store(message), source: error.into_source() }
+    }
+
+    pub(crate) fn failed(reason: &str) -> Self {
+        Self { kind: ErrorKind::Failed(reason.to_owned()), source: None }
     }
 
     #[cfg(feature = "tls")]
@@ -72,12 +77,18 @@ impl Error {
         matches!(self.kind, ErrorKind::Store(_))
     }
 
+    /// A running daemon cannot continue, by [`Daemon::failed`](crate::Daemon::failed).
+    #[must_use]
+    pub fn is_failed(&self) -> bool {
+        matches!(self.kind, ErrorKind::Failed(_))
+    }
+
     /// The name of the invalid option, which is that of the builder's method.
     #[must_use]
     pub fn option(&self) -> Option<&'static str> {
         match self.kind {
             ErrorKind::Config { option, .. } => Some(option),
-            ErrorKind::Listen(_) | ErrorKind::Store(_) => None,
+            ErrorKind::Listen(_) | ErrorKind::Store(_) | ErrorKind::Failed(_) => None,
         }
     }
 }
@@ -88,6 +99,7 @@ impl fmt::Display for Error {
             ErrorKind::Config { option, reason } => write!(f, "invalid {option}: {reason}"),
             ErrorKind::Listen(address) => write!(f, "cannot listen on {address}"),
             ErrorKind::Store(message) => f.write_str(message),
+            ErrorKind::Failed(reason) => write!(f, "the daemon cannot continue: {reason}"),
         }
     }
 }

@@ -8,8 +8,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Builder;
+use super::failure::failure;
 use super::jobs::Jobs;
 use super::stats::Stats;
+use super::vital::Vital;
 use crate::{Error, JobId};
 
 /// The time for responses and webhooks that are in flight when the last job has ended.
@@ -23,6 +25,7 @@ pub struct Daemon {
     pub(super) jobs: Arc<Jobs>,
     pub(super) address: SocketAddr,
     pub(super) drain: Duration,
+    pub(super) vital: Vital,
     /// No new jobs once it is cancelled.
     pub(super) closing: CancellationToken,
     /// No job changes once it is cancelled.
@@ -86,6 +89,16 @@ impl Daemon {
         self.jobs.progress(job_id).await.ok().flatten().map_or(0, |job| job.attempt)
     }
 
+    /// Completes when the daemon cannot continue: its store file is damaged, or one of its parts has panicked. Until it is shut down,
+    /// it responds with 503 to what it cannot do. The program should report the error, call [`shutdown`](Self::shutdown) and end.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: it only waits.
+    pub async fn failed(&self) -> Error {
+        Error::failed(&self.vital.failed().await)
+    }
+
     /// Shuts down gracefully, and returns when no task of the daemon runs any more.
     ///
     /// 1. The daemon accepts no connections and starts no jobs. Submissions on open connections get a 503.
@@ -93,8 +106,8 @@ impl Daemon {
     ///    are aborted.
     /// 3. Long polls get their responses, event streams end, and the webhooks that are due are sent, for at most one second. The rest is aborted.
     ///
-    /// Jobs that are queued or running are lost, unless the daemon has a [file](Builder::store). The file can be opened again
-    /// once this returns.
+    /// Jobs that are queued or running are lost, unless the daemon has a [file](Builder::store). There they are queued again, and the
+    /// attempts that were aborted do not count. The file can be opened again once this returns.
     ///
     /// # Cancel safety
     ///
@@ -104,6 +117,9 @@ impl Daemon {
         _ = timeout(self.drain, all(&mut self.workers)).await;
         // Jobs that did not end in time must not change after the last webhook.
         self.workers.shutdown().await;
+        if let Err(error) = self.jobs.interrupt().await {
+            tracing::error!(error = %failure(&error), "cannot queue the interrupted jobs; the next start does it");
+        }
         self.ended.cancel();
         _ = timeout(GRACE, all(&mut self.io)).await;
         self.io.shutdown().await;

@@ -9,8 +9,8 @@ use super::owner::Owner;
 use super::signals::{Signals, Watch};
 use super::stats::{Counters, Stats};
 use super::store::{
-    Cancelled, Claim, JobProgress, NewJob, NextJob, Outcome, Page, Query, Store, StoreError, SubmitError, Submitted,
-    Taken, Verdict,
+    Cancelled, Claim, Cost, JobProgress, NewJob, NextJob, Outcome, Page, Query, Store, StoreError, SubmitError,
+    Submitted, Taken, Verdict,
 };
 use super::streams::Streams;
 use crate::{JobId, JobStatus};
@@ -90,10 +90,15 @@ impl Jobs {
         }
     }
 
-    pub(crate) async fn restart(&self, job_id: &JobId, attempt: u64) -> Result<Option<Taken>, StoreError> {
-        let taken = self.store.restart(job_id, attempt).await?;
+    pub(crate) async fn restart(&self, job_id: &JobId, attempt: u64, cost: Cost) -> Result<Option<Taken>, StoreError> {
+        let taken = self.store.restart(job_id, attempt, cost).await?;
         self.changed(job_id);
         Ok(taken)
+    }
+
+    /// The daemon stops, and no worker runs any more.
+    pub(crate) async fn interrupt(&self) -> Result<(), StoreError> {
+        self.store.interrupt().await
     }
 
     pub(crate) async fn finish(&self, job_id: &JobId, attempt: u64, outcome: Outcome) -> Result<(), StoreError> {
@@ -137,6 +142,11 @@ impl Jobs {
     pub(crate) fn stats(&self) -> Stats {
         let (stream_events, stream_resets) = (self.streams.events.get(), self.streams.resets.get());
         Stats { stream_events, stream_resets, ..self.counters.snapshot() }
+    }
+
+    /// Whether the store can store something now.
+    pub(crate) async fn check(&self) -> Result<(), StoreError> {
+        self.store.check().await
     }
 
     /// How many jobs are queued.
@@ -185,11 +195,20 @@ mod tests {
     use super::*;
     use crate::JobState;
     use crate::store::Sqlite;
+    use crate::vital::Vital;
 
     fn jobs(file: &Path) -> Arc<Jobs> {
         let streams = Streams::new(1);
-        let store =
-            Sqlite::open(file, 9, NonZeroUsize::MIN, Duration::from_secs(3600), 3, Arc::clone(&streams)).unwrap();
+        let store = Sqlite::open(
+            file,
+            9,
+            NonZeroUsize::MIN,
+            Duration::from_secs(3600),
+            3,
+            Arc::clone(&streams),
+            Vital::default(),
+        )
+        .unwrap();
         Arc::new(Jobs::new(Box::new(store), streams))
     }
 

@@ -63,7 +63,11 @@
 //!
 //! A run of a job is an attempt. An error of the backend ends the job as `failed`, unless the error is [`Transient`]: then the
 //! same worker makes another attempt after a pause. The daemon makes up to [`Builder::attempts`] attempts, including those that a
-//! stop of the daemon has interrupted.
+//! crash of the daemon has interrupted.
+//!
+//! Two kinds of attempts do not count: those that find the backend [`Unavailable`], and those that [`Daemon::shutdown`] interrupts. While
+//! the backend is unavailable, no job is started. So the `attempt` of a job, which is how often it was started, can be higher than that
+//! limit.
 //!
 //! An attempt is not a submission. A client that repeats a submission with the same idempotency key gets the same job, and
 //! causes no further attempt.
@@ -83,6 +87,7 @@
 
 mod api;
 mod attempts;
+mod availability;
 mod backend;
 mod builder;
 mod delivery;
@@ -105,6 +110,7 @@ mod streams;
 #[cfg(feature = "tls")]
 mod tls;
 mod until_stored;
+mod vital;
 mod worker;
 
 #[doc = include_str!("../docs/http-api.md")]
@@ -118,7 +124,7 @@ use foreman_protocol::{BaseUrl, JobState, JobStatus};
 
 pub use self::backend::{
     Backend, Chat, ChatResponse, Echo, ListModels, Ollama, OllamaBuilder, OpenAi, OpenAiBuilder, Transient,
-    model_server,
+    Unavailable, model_server,
 };
 pub use self::builder::Builder;
 pub use self::delivery::WebhookHosts;

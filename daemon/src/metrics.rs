@@ -17,6 +17,7 @@ pub(super) struct Load {
     /// Jobs that a worker has, including those that wait between two attempts.
     pub(super) running: u64,
     pub(super) event_streams: u64,
+    pub(super) backend_available: bool,
 }
 
 /// Encodes counters and gauges as OpenMetrics. Each field of [`Stats`] is a counter of the same name.
@@ -40,6 +41,8 @@ pub(super) fn text(stats: &Stats, load: Load) -> Result<String, fmt::Error> {
     registry.register("queued_jobs", "Jobs in the queue", ConstGauge::new(load.queued));
     registry.register("running_jobs", "Jobs that a worker has", ConstGauge::new(load.running));
     registry.register("event_streams", "Open event streams", ConstGauge::new(load.event_streams));
+    let available = u64::from(load.backend_available);
+    registry.register("backend_available", "1 unless jobs wait for the backend", ConstGauge::new(available));
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
@@ -64,7 +67,8 @@ mod tests {
             stream_events: 9,
             stream_resets: 10,
         };
-        let text = text(&stats, Load { queued: 10, running: u64::MAX, event_streams: 11 }).unwrap();
+        let load = Load { queued: 10, running: u64::MAX, event_streams: 11, backend_available: false };
+        let text = text(&stats, load).unwrap();
         let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
         assert_eq!(
             samples,
@@ -83,6 +87,7 @@ mod tests {
                 "foreman_queued_jobs 10",
                 "foreman_running_jobs 18446744073709551615",
                 "foreman_event_streams 11",
+                "foreman_backend_available 0",
             ]
         );
         assert!(text.contains("# TYPE foreman_queued_jobs gauge\n"), "{text}");

@@ -20,8 +20,8 @@ use std::sync::Arc;
 
 pub(crate) use self::error::StoreError;
 pub(crate) use self::job::{
-    Cancelled, IdempotencyKey, JobProgress, NewJob, NextJob, Outcome, Output, Page, Query, SubmitError, Submitted,
-    Taken,
+    Cancelled, Cost, IdempotencyKey, JobProgress, NewJob, NextJob, Outcome, Output, Page, Query, SubmitError,
+    Submitted, Taken,
 };
 pub(crate) use self::memory::Memory;
 pub(crate) use self::outbox::{Address, Claim, Delivery, Verdict};
@@ -41,9 +41,13 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// Takes the next job for a worker: queued → running. A damaged job fails instead: queued → failed.
     fn take(&self) -> Transaction<'_, Option<NextJob>>;
 
-    /// Starts the next attempt after `attempt` failed: running → running. `None` if `attempt` is not the current one, or the
-    /// job has ended.
-    fn restart<'a>(&'a self, job_id: &'a JobId, attempt: u64) -> Transaction<'a, Option<Taken>>;
+    /// Starts the next attempt after `attempt` failed, at this cost: running → running. `None` if `attempt` is not the current one, or
+    /// the job has ended.
+    fn restart<'a>(&'a self, job_id: &'a JobId, attempt: u64, cost: Cost) -> Transaction<'a, Option<Taken>>;
+
+    /// The daemon stops, and no worker runs any more: running → queued. The attempts that it has interrupted do not count. Does
+    /// nothing if the jobs end with the daemon.
+    fn interrupt(&self) -> Transaction<'_, ()>;
 
     /// Ends a job with the outcome of `attempt`: running → done or failed. Returns `false` and changes nothing if `attempt` is
     /// not the current one, or the job has ended.
@@ -51,6 +55,9 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
 
     /// Cancels a job: queued or running → failed, with the error `cancelled`.
     fn cancel<'a>(&'a self, owner: Owner, job_id: &'a JobId) -> Transaction<'a, Cancelled>;
+
+    /// Whether it can store something now: a transaction that changes nothing.
+    fn check(&self) -> Transaction<'_, ()>;
 
     /// How many jobs are queued. Does not wait.
     fn queued(&self) -> usize;

@@ -1,29 +1,50 @@
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::attempts::Attempts;
-use super::backend::{Backend, Chat, is_transient};
+use super::availability::Availability;
+use super::backend::{Backend, Chat, ListModels, Unavailable, is_transient};
 use super::failure::failure;
 use super::jobs::Jobs;
-use super::store::{Outcome, Output, Taken};
+use super::store::{Cost, Outcome, Output, Taken};
 use super::until_stored::{STORE_RETRY, until_stored};
+use super::vital::panic_message;
+
+/// What all workers share.
+#[derive(Debug, Clone)]
+pub(super) struct WorkerContext {
+    pub(super) jobs: Arc<Jobs>,
+    pub(super) backend: Backend,
+    pub(super) availability: Arc<Availability>,
+    pub(super) attempts: Attempts,
+    pub(super) closing: CancellationToken,
+}
+
+/// How long a probe of the backend may take.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Takes queued jobs and runs them one at a time, until `closing` is cancelled.
-pub(super) async fn work(jobs: Arc<Jobs>, backend: Backend, attempts: Attempts, closing: CancellationToken) {
+pub(super) async fn work(context: WorkerContext) {
+    let WorkerContext { jobs, closing, .. } = &context;
     while !closing.is_cancelled() {
+        // Jobs stay queued while the backend is unavailable.
+        tokio::select! {
+            () = context.available() => {}
+            () = closing.cancelled() => return,
+        }
         let mut queued = pin!(jobs.work.notified());
         // Registered before the queue is read: a job that is queued in between wakes this worker, and each of two such jobs
         // wakes a worker of its own.
         queued.as_mut().enable();
         match jobs.take().await {
-            Ok(Some(taken)) => run(&jobs, &backend, attempts, taken, &closing).await,
+            Ok(Some(taken)) => run(&context, taken).await,
             Ok(None) => tokio::select! {
                 () = queued => {}
                 () = closing.cancelled() => {}
@@ -39,13 +60,28 @@ pub(super) async fn work(jobs: Arc<Jobs>, backend: Backend, attempts: Attempts, 
     }
 }
 
+impl WorkerContext {
+    /// Waits until the backend is available.
+    async fn available(&self) {
+        let probe = || async {
+            let models = self.backend.models.clone().oneshot(ListModels);
+            match timeout(PROBE_TIMEOUT, models).await {
+                Ok(models) => models.map(drop),
+                Err(elapsed) => Err(elapsed.into()),
+            }
+        };
+        self.availability.wait(probe).await;
+    }
+}
+
 /// Runs a job to its end. After a transient failure it waits and runs the job again, and takes no other job meanwhile: a model
-/// server that is down for one job is down for the next.
-async fn run(jobs: &Jobs, backend: &Backend, attempts: Attempts, first: Taken, closing: &CancellationToken) {
+/// server that fails for one job often fails for the next.
+async fn run(context: &WorkerContext, first: Taken) {
+    let WorkerContext { jobs, backend, attempts, closing, .. } = context;
     let _running = jobs.running.increment();
     let mut taken = first;
     loop {
-        let (job_id, attempt) = (taken.job_id.clone(), taken.attempt);
+        let (job_id, attempt, spent) = (taken.job_id.clone(), taken.attempt, taken.spent);
         // Dropping the backend's future runs the backend's code too, which may panic.
         let ended = AssertUnwindSafe(attempt_once(jobs, backend, Chat::new(job_id.clone(), attempt, taken.submission)))
             .catch_unwind()
@@ -53,22 +89,38 @@ async fn run(jobs: &Jobs, backend: &Backend, attempts: Attempts, first: Taken, c
         let panicked = || Some(Ended::Final(Outcome::Failed("the backend panicked when it was dropped".to_owned())));
         let (outcome, pause) = match ended.unwrap_or_else(|_| panicked()) {
             None => return,
-            Some(Ended::Final(outcome)) => (outcome, None),
-            Some(Ended::Transient(error)) => (Outcome::Failed(error), attempts.pause(attempt)),
+            Some(Ended::Final(outcome)) => {
+                context.availability.worked();
+                (outcome, None)
+            }
+            Some(Ended::Transient(error)) => (Outcome::Failed(error), attempts.pause(spent).map(Some)),
+            Some(Ended::Unavailable { error, retry_after }) => {
+                context.availability.failed(&error, retry_after);
+                (Outcome::Failed(error), Some(None))
+            }
         };
         let Some(pause) = pause else {
             let finish = || jobs.finish(&job_id, attempt, outcome.clone());
             until_stored(&job_id, "the outcome of a job", closing, finish).await;
             return;
         };
-        tracing::warn!(%job_id, attempt, ?outcome, ?pause, "attempt failed, retrying");
+        if let Some(pause) = pause {
+            tracing::warn!(%job_id, attempt, ?outcome, ?pause, "attempt failed, retrying");
+        }
+        let resume = async {
+            match pause {
+                Some(pause) => sleep(pause).await,
+                None => context.available().await,
+            }
+        };
         tokio::select! {
             biased;
             () = jobs.abandoned(&job_id, attempt) => return,
             () = closing.cancelled() => return,
-            () = sleep(pause) => {}
+            () = resume => {}
         }
-        let restart = || jobs.restart(&job_id, attempt);
+        let cost = if pause.is_some() { Cost::Counts } else { Cost::Free };
+        let restart = || jobs.restart(&job_id, attempt, cost);
         let Some(Some(again)) = until_stored(&job_id, "the next attempt of a job", closing, restart).await else {
             return;
         };
@@ -81,6 +133,11 @@ enum Ended {
     Final(Outcome),
     /// With a transient failure; this is its message.
     Transient(String),
+    /// The backend was unavailable; this is its message.
+    Unavailable {
+        error: String,
+        retry_after: Option<Duration>,
+    },
 }
 
 /// Returns `None` if the job has been cancelled.
@@ -95,7 +152,7 @@ async fn attempt_once(jobs: &Jobs, backend: &Backend, chat: Chat) -> Option<Ende
     };
     Some(ended.unwrap_or_else(|panic| {
         tracing::error!(%job_id, "the backend panicked");
-        Ended::Final(Outcome::Failed(format!("the backend panicked: {}", message(&*panic))))
+        Ended::Final(Outcome::Failed(format!("the backend panicked: {}", panic_message(&*panic))))
     }))
 }
 
@@ -103,15 +160,16 @@ async fn attempt_once(jobs: &Jobs, backend: &Backend, chat: Chat) -> Option<Ende
 async fn call(backend: &Backend, chat: Chat) -> Ended {
     match backend.chat.clone().oneshot(chat).await {
         Ok(response) => Ended::Final(Outcome::Done(Output { result: response.result, artifacts: response.artifacts })),
-        Err(error) if is_transient(error.as_ref()) => Ended::Transient(failure(error.as_ref())),
-        Err(error) => Ended::Final(Outcome::Failed(failure(error.as_ref()))),
+        Err(error) => {
+            let text = failure(error.as_ref());
+            match Unavailable::find(error.as_ref()) {
+                Some(unavailable) => Ended::Unavailable { error: text, retry_after: unavailable.asked_pause() },
+                None if is_transient(error.as_ref()) => Ended::Transient(text),
+                None => Ended::Final(Outcome::Failed(text)),
+            }
+        }
     }
 }
 
-fn message(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&'static str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("without a message")
-}
+#[cfg(test)]
+mod tests;

@@ -72,7 +72,7 @@ pub(crate) struct Serve {
     /// often; 1 is first in, first out
     #[arg(long, default_value_t = 8, value_name = "N")]
     model_batch: usize,
-    /// The maximum number of attempts to run a job; a job is retried after a transient failure and after a crash
+    /// The maximum number of attempts to run a job; a job is retried after a transient failure and after a crash. Attempts do not count if the backend was unavailable or the daemon was stopped
     #[arg(long, default_value_t = 3, value_name = "N")]
     attempts: u64,
     /// How long jobs and their idempotency keys are kept after a job has ended, such as 30m or 24h
@@ -108,7 +108,14 @@ impl Serve {
                 "no token is set: everyone who can reach this address can submit jobs, and read and cancel all jobs"
             );
         }
-        stop_signals.recv().await;
+        tokio::select! {
+            () = stop_signals.recv() => {}
+            error = daemon.failed() => {
+                // Stored jobs go on at the next start, by whoever restarts the process.
+                daemon.shutdown().await;
+                return Err(error.into());
+            }
+        }
         tracing::info!("shutting down; a second signal stops the daemon immediately");
         tokio::select! {
             () = daemon.shutdown() => {

@@ -1,39 +1,72 @@
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
+use tokio::time::timeout;
 
-use super::json;
+use super::{App, json};
+
+/// How long the store may take. Another process that locks it for longer delays all submissions.
+const STORE_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Serialize)]
 struct Health {
     status: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<&'static str>,
 }
 
-/// `GET /healthz`: whether the daemon accepts jobs. Needs no token.
-pub(super) async fn health(State(closing): State<CancellationToken>) -> Response {
-    if closing.is_cancelled() {
-        return json(StatusCode::SERVICE_UNAVAILABLE, &Health { status: "stopping" });
+/// `GET /healthz`: whether the process is of use. If not, it should be restarted. Needs no token.
+pub(super) async fn live(State(app): State<Arc<App>>) -> Response {
+    let status = liveness(app.vital.reason().is_some(), app.closing.is_cancelled());
+    health(status, Vec::new(), status == "ok")
+}
+
+fn liveness(has_failed: bool, is_closing: bool) -> &'static str {
+    match (has_failed, is_closing) {
+        (true, _) => "failed",
+        (false, true) => "stopping",
+        (false, false) => "ok",
     }
-    json(StatusCode::OK, &Health { status: "ok" })
+}
+
+/// `GET /readyz`: whether a job that is submitted now would be stored and run. Needs no token, so that it reports no details.
+pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
+    let stored = timeout(STORE_TIMEOUT, app.jobs.check()).await;
+    let problems: Vec<_> = [
+        ("failed", app.vital.reason().is_some()),
+        ("stopping", app.closing.is_cancelled()),
+        ("store", !matches!(stored, Ok(Ok(())))),
+        ("backend", app.availability.outage().is_some()),
+    ]
+    .into_iter()
+    .filter_map(|(problem, is_present)| is_present.then_some(problem))
+    .collect();
+    let is_ready = problems.is_empty();
+    health(if is_ready { "ready" } else { "not ready" }, problems, is_ready)
+}
+
+fn health(status: &'static str, problems: Vec<&'static str>, is_good: bool) -> Response {
+    let code = if is_good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    json(code, &Health { status, problems })
 }
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::BodyExt as _;
-
     use super::*;
 
-    #[tokio::test]
-    async fn closing_daemon_reports_stopping() {
-        let closing = CancellationToken::new();
-        let get = async || {
-            let response = health(State(closing.clone())).await;
-            (response.status().as_u16(), response.into_body().collect().await.unwrap().to_bytes())
-        };
-        assert_eq!(get().await, (200, r#"{"status":"ok"}"#.into()));
-        closing.cancel();
-        assert_eq!(get().await, (503, r#"{"status":"stopping"}"#.into()));
+    #[test]
+    fn failure_is_reported_before_a_stop() {
+        let of = [(false, false), (false, true), (true, false), (true, true)];
+        assert_eq!(of.map(|(failed, closing)| liveness(failed, closing)), ["ok", "stopping", "failed", "failed"]);
+    }
+
+    #[test]
+    fn only_good_health_is_200() {
+        assert_eq!(health("ready", Vec::new(), true).status(), StatusCode::OK);
+        assert_eq!(health("not ready", vec!["store"], false).status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 }

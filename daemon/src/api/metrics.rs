@@ -11,7 +11,8 @@ use crate::metrics::{Load, MEDIA_TYPE, text};
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Rejection> {
     let jobs = &app.jobs;
     let event_streams = jobs.streams.open_streams() as u64;
-    let load = Load { queued: jobs.queued() as u64, running: jobs.running.get(), event_streams };
+    let backend_available = app.availability.outage().is_none();
+    let load = Load { queued: jobs.queued() as u64, running: jobs.running.get(), event_streams, backend_available };
     let text = text(&jobs.stats(), load)
         .map_err(|_| Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "cannot encode the metrics"))?;
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], text).into_response())

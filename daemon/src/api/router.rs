@@ -7,9 +7,11 @@ use http::StatusCode;
 use tokio_util::sync::CancellationToken;
 
 use super::{Rejection, Tokens, auth, cancel, events, health, list, metrics, models, poll, submit};
+use crate::availability::Availability;
 use crate::backend::Backend;
 use crate::delivery::Policy;
 use crate::jobs::Jobs;
+use crate::vital::Vital;
 
 /// The state of the handlers.
 #[derive(Debug)]
@@ -27,15 +29,18 @@ pub(crate) struct App {
     pub(crate) closing: CancellationToken,
     /// Cancelled when no job can change any more. It ends long polls and event streams.
     pub(crate) ended: CancellationToken,
+    pub(crate) vital: Vital,
+    pub(crate) availability: Arc<Availability>,
 }
 
 /// The daemon's API.
 pub(crate) fn router(app: Arc<App>) -> Router {
     // Health checks have no token.
     let open = Router::new()
-        .route("/healthz", get(health::health))
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
         .method_not_allowed_fallback(not_allowed)
-        .with_state(app.closing.clone());
+        .with_state(Arc::clone(&app));
     let api = Router::new()
         .route("/jobs", post(submit::submit).get(list::list))
         .route("/jobs/{id}", get(poll::poll).delete(cancel::cancel))

@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Transient;
+use super::{Transient, Unavailable};
 use crate::BoxError;
 
 /// The longest stored message of a server, in characters.
@@ -14,7 +14,7 @@ const MAX_MESSAGE: usize = 500;
 
 /// Why an attempt at a model server failed. The constructors decide which failures are transient.
 #[derive(Debug)]
-pub(super) struct BackendError {
+pub(crate) struct BackendError {
     kind: BackendErrorKind,
     source: Option<BoxError>,
 }
@@ -32,51 +32,50 @@ enum BackendErrorKind {
 }
 
 impl BackendError {
-    pub(super) fn connect(source: BoxError) -> BoxError {
-        Self { kind: BackendErrorKind::Connect, source: Some(source) }.transient()
+    pub(crate) fn connect(source: BoxError) -> BoxError {
+        Self { kind: BackendErrorKind::Connect, source: Some(source) }.unavailable(None)
     }
 
-    pub(super) fn disconnected(source: BoxError) -> BoxError {
+    pub(crate) fn disconnected(source: BoxError) -> BoxError {
         Self { kind: BackendErrorKind::Disconnected, source: Some(source) }.transient()
     }
 
     /// The server sent nothing within the limit.
-    pub(super) fn stalled(limit: Duration) -> BoxError {
+    pub(crate) fn stalled(limit: Duration) -> BoxError {
         Self::new(BackendErrorKind::Stalled(limit)).transient()
     }
 
-    pub(super) fn invalid_response(reason: &'static str) -> BoxError {
+    pub(crate) fn invalid_response(reason: &'static str) -> BoxError {
         Self::new(BackendErrorKind::InvalidResponse(reason)).transient()
     }
 
-    pub(super) fn invalid_json(reason: &'static str, source: serde_json::Error) -> BoxError {
+    pub(crate) fn invalid_json(reason: &'static str, source: serde_json::Error) -> BoxError {
         Self { kind: BackendErrorKind::InvalidResponse(reason), source: Some(source.into()) }.transient()
     }
 
     /// Final: another attempt would take as long.
-    pub(super) fn attempt_timeout(limit: Duration) -> BoxError {
+    pub(crate) fn attempt_timeout(limit: Duration) -> BoxError {
         Self::new(BackendErrorKind::AttemptTimeout(limit)).into()
     }
 
     /// Final: the next response would be as large.
-    pub(super) fn too_large(limit: usize) -> BoxError {
+    pub(crate) fn too_large(limit: usize) -> BoxError {
         Self::new(BackendErrorKind::TooLarge(limit)).into()
     }
 
-    /// The response has a status other than 200.
-    pub(super) fn status(status: StatusCode, body: &[u8]) -> BoxError {
+    /// The response has a status other than 200. `retry_after`: what it asks for.
+    pub(crate) fn status(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> BoxError {
         let message = serde_json::from_slice(body).ok().as_ref().and_then(body_message);
-        let error = Self::new(BackendErrorKind::Status(status, message));
-        if is_transient_status(status) { error.transient() } else { error.into() }
+        Self::new(BackendErrorKind::Status(status, message)).by_status(status, retry_after)
     }
 
     /// The server reported an error during a stream. It is final only if it names a final status.
-    pub(super) fn reported(error: &Value) -> BoxError {
+    pub(crate) fn reported(error: &Value) -> BoxError {
         let reported =
             Self::new(BackendErrorKind::Reported(message(error).unwrap_or_else(|| truncated(&error.to_string()))));
         let status = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
         match status.and_then(|status| StatusCode::from_u16(status).ok()) {
-            Some(status) if is_error_status(status) && !is_transient_status(status) => reported.into(),
+            Some(status) if is_error_status(status) => reported.by_status(status, None),
             _ => reported.transient(),
         }
     }
@@ -88,6 +87,19 @@ impl BackendError {
     fn transient(self) -> BoxError {
         Transient::new(self).into()
     }
+
+    fn unavailable(self, retry_after: Option<Duration>) -> BoxError {
+        Unavailable::new(self).retry_after(retry_after).into()
+    }
+
+    fn by_status(self, status: StatusCode, retry_after: Option<Duration>) -> BoxError {
+        match status {
+            // It has too much to do, or it is loading a model.
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => self.unavailable(retry_after),
+            _ if is_transient_status(status) => self.transient(),
+            _ => self.into(),
+        }
+    }
 }
 
 fn is_error_status(status: StatusCode) -> bool {
@@ -98,7 +110,7 @@ fn is_transient_status(status: StatusCode) -> bool {
     match status {
         // The server was built or started without it: llama.cpp responds so to embeddings.
         StatusCode::NOT_IMPLEMENTED => false,
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => true,
+        StatusCode::REQUEST_TIMEOUT => true,
         _ => status.is_server_error(),
     }
 }
@@ -154,37 +166,45 @@ mod tests {
     use crate::backend::transient::is_transient;
     use crate::failure::failure;
 
+    fn class_of(error: &BoxError) -> &'static str {
+        match Unavailable::find(error.as_ref()) {
+            Some(_) => "unavailable",
+            None if is_transient(error.as_ref()) => "transient",
+            None => "final",
+        }
+    }
+
     #[test]
-    fn status_decides_transience_and_body_gives_message() {
-        for (status, body, transient, text) in [
-            (404, r#"{"error":"model 'x' not found"}"#, false, "the model server returned 404: model 'x' not found"),
-            (400, r#"{"error":{"message":"no","code":1}}"#, false, "the model server returned 400: no"),
-            (422, r#"{"object":"error","message":"bad"}"#, false, "the model server returned 422: bad"),
-            (401, "", false, "the model server returned 401 Unauthorized"),
-            (302, "<html>", false, "the model server returned 302 Found"),
-            (501, r#"{"error":"no"}"#, false, "the model server returned 501: no"),
-            (408, r#"{"error":7}"#, true, "the model server returned 408 Request Timeout"),
-            (429, r#"{"error":"busy"}"#, true, "the model server returned 429: busy"),
-            (500, "[]", true, "the model server returned 500 Internal Server Error"),
-            (503, r#"{"error":"loading"}"#, true, "the model server returned 503: loading"),
+    fn status_decides_class_and_body_gives_message() {
+        for (status, body, class, text) in [
+            (404, r#"{"error":"model 'x' not found"}"#, "final", "the model server returned 404: model 'x' not found"),
+            (400, r#"{"error":{"message":"no","code":1}}"#, "final", "the model server returned 400: no"),
+            (422, r#"{"object":"error","message":"bad"}"#, "final", "the model server returned 422: bad"),
+            (401, "", "final", "the model server returned 401 Unauthorized"),
+            (302, "<html>", "final", "the model server returned 302 Found"),
+            (501, r#"{"error":"no"}"#, "final", "the model server returned 501: no"),
+            (408, r#"{"error":7}"#, "transient", "the model server returned 408 Request Timeout"),
+            (429, r#"{"error":"busy"}"#, "unavailable", "the model server returned 429: busy"),
+            (500, "[]", "transient", "the model server returned 500 Internal Server Error"),
+            (503, r#"{"error":"loading"}"#, "unavailable", "the model server returned 503: loading"),
         ] {
-            let error = BackendError::status(StatusCode::from_u16(status).unwrap(), body.as_bytes());
-            assert_eq!(is_transient(error.as_ref()), transient, "{status}");
+            let error = BackendError::status(StatusCode::from_u16(status).unwrap(), None, body.as_bytes());
+            assert_eq!(class_of(&error), class, "{status}");
             assert!(failure(error.as_ref()).ends_with(text), "{status}: {}", failure(error.as_ref()));
         }
     }
 
     #[test]
-    fn reported_error_is_transient_unless_it_names_final_status() {
-        for (json, transient, text) in [
-            (r#""out of memory""#, true, "the model server failed: out of memory"),
-            (r#"{"message":"m","code":500}"#, true, "the model server failed: m"),
-            (r#"{"message":"m","code":429}"#, true, "the model server failed: m"),
-            (r#"{"message":"m","code":400}"#, false, "the model server failed: m"),
-            (r#"{"a":1}"#, true, r#"the model server failed: {"a":1}"#),
+    fn reported_error_is_transient_unless_it_names_another_status() {
+        for (json, class, text) in [
+            (r#""out of memory""#, "transient", "the model server failed: out of memory"),
+            (r#"{"message":"m","code":500}"#, "transient", "the model server failed: m"),
+            (r#"{"message":"m","code":429}"#, "unavailable", "the model server failed: m"),
+            (r#"{"message":"m","code":400}"#, "final", "the model server failed: m"),
+            (r#"{"a":1}"#, "transient", r#"the model server failed: {"a":1}"#),
         ] {
             let error = BackendError::reported(&serde_json::from_str(json).unwrap());
-            assert_eq!(is_transient(error.as_ref()), transient, "{json}");
+            assert_eq!(class_of(&error), class, "{json}");
             assert!(failure(error.as_ref()).ends_with(text), "{json}: {}", failure(error.as_ref()));
         }
     }

@@ -15,6 +15,7 @@ use super::config::{Config, StoreConfig};
 #[cfg(feature = "faults")]
 use crate::BoxError;
 use crate::api::{self, App};
+use crate::availability::Availability;
 use crate::backend::{Backend, Chat};
 use crate::delivery::{Dispatcher, Signer, WebhookSender};
 #[cfg(feature = "faults")]
@@ -23,6 +24,8 @@ use crate::handle::Daemon;
 use crate::jobs::Jobs;
 use crate::store::{Memory, Store};
 use crate::streams::Streams;
+use crate::vital::Vital;
+use crate::worker::WorkerContext;
 use crate::{Error, server, worker};
 
 impl Builder {
@@ -49,11 +52,14 @@ impl Builder {
         let address = listener.local_addr().map_err(cannot_listen)?;
         // Half of the connections, so that streams never keep everybody else out.
         let streams = Streams::new(config.limits.connections.div_ceil(2));
-        let store = open(&config.store, config.attempts.most, &streams).await?;
+        let vital = Vital::default();
+        let store = open(&config.store, config.attempts.most, &streams, &vital).await?;
         let jobs = Arc::new(Jobs::new(store, streams));
         let assembly = Assembly {
             jobs,
             config,
+            vital,
+            availability: Arc::default(),
             closing: CancellationToken::new(),
             ended: CancellationToken::new(),
             #[cfg(feature = "faults")]
@@ -64,7 +70,12 @@ impl Builder {
 }
 
 #[cfg_attr(not(feature = "sqlite"), expect(clippy::unused_async, unused_variables, reason = "only a file is opened"))]
-async fn open(config: &StoreConfig, attempts: u64, streams: &Arc<Streams>) -> Result<Box<dyn Store>, Error> {
+async fn open(
+    config: &StoreConfig,
+    attempts: u64,
+    streams: &Arc<Streams>,
+    vital: &Vital,
+) -> Result<Box<dyn Store>, Error> {
     let StoreConfig { max_queue, batch, keep, .. } = *config;
     #[cfg(feature = "sqlite")]
     if let Some(path) = config.path.clone() {
@@ -72,8 +83,8 @@ async fn open(config: &StoreConfig, attempts: u64, streams: &Arc<Streams>) -> Re
 
         // On a thread of its own, since it waits for the disk.
         let open = {
-            let (path, streams) = (path.clone(), Arc::clone(streams));
-            move || Sqlite::open(&path, max_queue, batch, keep, attempts, streams)
+            let (path, streams, vital) = (path.clone(), Arc::clone(streams), vital.clone());
+            move || Sqlite::open(&path, max_queue, batch, keep, attempts, streams, vital)
         };
         let opened = tokio::task::spawn_blocking(open).await.unwrap_or_else(|error| Err(OpenError::open(error)));
         return Ok(Box::new(opened.map_err(|error| Error::store(&path, error))?));
@@ -85,6 +96,8 @@ async fn open(config: &StoreConfig, attempts: u64, streams: &Arc<Streams>) -> Re
 struct Assembly {
     jobs: Arc<Jobs>,
     config: Config,
+    vital: Vital,
+    availability: Arc<Availability>,
     /// No new jobs from here on.
     closing: CancellationToken,
     /// No job changes from here on.
@@ -104,6 +117,7 @@ impl Assembly {
             jobs: self.jobs,
             address,
             drain: self.config.drain,
+            vital: self.vital,
             closing: self.closing,
             ended: self.ended,
             workers,
@@ -120,9 +134,15 @@ impl Assembly {
         #[cfg(feature = "faults")]
         let chat = layered(self.faults.as_ref().map(Faults::job_layer), chat);
         let backend = Backend { chat: BoxCloneSyncService::new(chat), ..self.config.backend.clone() };
+        let context = WorkerContext {
+            jobs: Arc::clone(&self.jobs),
+            backend,
+            availability: Arc::clone(&self.availability),
+            attempts: self.config.attempts,
+            closing: self.closing.clone(),
+        };
         for _ in 0..self.config.workers.get() {
-            let (jobs, backend) = (Arc::clone(&self.jobs), backend.clone());
-            workers.spawn(worker::work(jobs, backend, self.config.attempts, self.closing.clone()));
+            workers.spawn(self.vital.clone().guard("worker", worker::work(context.clone())));
         }
     }
 
@@ -136,6 +156,8 @@ impl Assembly {
             max_hold: self.config.max_long_poll,
             closing: self.closing.clone(),
             ended: self.ended.clone(),
+            vital: self.vital.clone(),
+            availability: Arc::clone(&self.availability),
         };
         let service = api::router(Arc::new(app));
         #[cfg(feature = "faults")]
@@ -143,7 +165,8 @@ impl Assembly {
             self.faults.as_ref().map(Faults::request_layer),
             tower::ServiceBuilder::new().map_err(|never: Infallible| -> BoxError { match never {} }).service(service),
         );
-        io.spawn(server::serve(listener, service, self.config.limits, self.closing.clone()));
+        let serve = server::serve(listener, service, self.config.limits, self.closing.clone());
+        io.spawn(self.vital.clone().guard("server", serve));
     }
 
     fn start_delivery(&self, io: &mut JoinSet<()>) {
@@ -161,7 +184,7 @@ impl Assembly {
             layered(self.faults.as_ref().map(|faults| faults.event_layer(&self.jobs, &signer, &self.ended)), sender);
         let schedule = self.config.schedule.clone();
         let dispatcher = Dispatcher::new(Arc::clone(&self.jobs), signer, schedule, permits, sender);
-        io.spawn(dispatcher.run(self.ended.clone()));
+        io.spawn(self.vital.clone().guard("webhook dispatcher", dispatcher.run(self.ended.clone())));
     }
 }
 

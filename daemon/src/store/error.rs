@@ -5,6 +5,9 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub(crate) struct StoreError {
     message: &'static str,
+    /// The file is damaged, so that nothing more may be written to it.
+    #[cfg(feature = "sqlite")]
+    pub(super) damaged: bool,
     // Shared by all transactions of a group.
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
@@ -13,19 +16,26 @@ impl StoreError {
     /// Another change of the group failed and rolled back the whole group.
     #[cfg(feature = "sqlite")]
     pub(super) fn rolled_back() -> Self {
-        Self { message: "transaction rolled back: another change in its group failed", source: None }
+        Self { damaged: false, message: "transaction rolled back: another change in its group failed", source: None }
     }
 
     /// The store is closed.
     pub(crate) fn closed() -> Self {
-        Self { message: "store closed", source: None }
+        Self {
+            message: "store closed",
+            #[cfg(feature = "sqlite")]
+            damaged: false,
+            source: None,
+        }
     }
 }
 
 #[cfg(feature = "sqlite")]
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        Self { message: Self::message(&error), source: Some(Arc::new(error)) }
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        let damaged = matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase));
+        Self { message: Self::message(&error), damaged, source: Some(Arc::new(error)) }
     }
 }
 

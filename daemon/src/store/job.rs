@@ -60,7 +60,16 @@ pub(crate) struct Taken {
     pub(crate) job_id: JobId,
     /// The attempt, counted from 1.
     pub(crate) attempt: u64,
+    /// How many attempts count so far, with this one.
+    pub(crate) spent: u64,
     pub(crate) submission: Arc<JobSpec>,
+}
+
+/// Whether the attempt that has ended counts against the limit of attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cost {
+    Counts,
+    Free,
 }
 
 /// The state of a job and its current attempt.

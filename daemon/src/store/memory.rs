@@ -12,7 +12,7 @@ use super::fresh_id::fresh_id;
 use super::outbox::Outbox;
 use super::queue::Queue;
 use super::{
-    Address, Cancelled, Claim, JobProgress, NewJob, NextJob, Outcome, Page, Query, Store, SubmitError, Submitted,
+    Address, Cancelled, Claim, Cost, JobProgress, NewJob, NextJob, Outcome, Page, Query, Store, SubmitError, Submitted,
     Taken, Transaction, Verdict,
 };
 use crate::job_spec::JobSpec;
@@ -52,6 +52,8 @@ struct StoredJob {
     number: u64,
     owner: Owner,
     status: Arc<JobStatus>,
+    /// How many attempts count.
+    spent: u64,
     /// `None` once the job has ended.
     submission: Option<Arc<JobSpec>>,
     key: Option<Box<[u8]>>,
@@ -70,13 +72,16 @@ impl StoredJob {
         JobProgress { state: self.status.state.clone(), attempt: self.status.attempt }
     }
 
-    fn start(&mut self) -> Option<Taken> {
+    fn start(&mut self, before: Cost) -> Option<Taken> {
         let submission = Arc::clone(self.submission.as_ref()?);
         let status = Arc::make_mut(&mut self.status);
         status.state = JobState::Running;
         status.attempt += 1;
         status.started_at = Some(Timestamp::now());
-        Some(Taken { job_id: status.job_id.clone(), attempt: status.attempt, submission })
+        if before == Cost::Counts {
+            self.spent += 1;
+        }
+        Some(Taken { job_id: status.job_id.clone(), attempt: status.attempt, spent: self.spent, submission })
     }
 }
 
@@ -124,18 +129,18 @@ impl Memory {
         let mut state = self.lock();
         let job_id = state.queue.pop()?;
         let job = state.jobs.get_mut(&job_id)?;
-        let taken = job.start()?;
+        let taken = job.start(Cost::Counts)?;
         state.record(&job_id, Instant::now());
         Some(taken)
     }
 
-    fn restart_now(&self, job_id: &JobId, attempt: u64) -> Option<Taken> {
+    fn restart_now(&self, job_id: &JobId, attempt: u64, cost: Cost) -> Option<Taken> {
         let mut state = self.lock();
         let job = state.jobs.get_mut(job_id)?;
         if !job.progress().is_current(attempt) {
             return None;
         }
-        job.start()
+        job.start(cost)
     }
 
     fn finish_now(&self, job_id: &JobId, attempt: u64, outcome: Outcome) -> bool {
@@ -225,8 +230,12 @@ impl Store for Memory {
         completed(self.take_now().map(NextJob::Run))
     }
 
-    fn restart<'a>(&'a self, job_id: &'a JobId, attempt: u64) -> Transaction<'a, Option<Taken>> {
-        completed(self.restart_now(job_id, attempt))
+    fn restart<'a>(&'a self, job_id: &'a JobId, attempt: u64, cost: Cost) -> Transaction<'a, Option<Taken>> {
+        completed(self.restart_now(job_id, attempt, cost))
+    }
+
+    fn interrupt(&self) -> Transaction<'_, ()> {
+        completed(())
     }
 
     fn finish<'a>(&'a self, job_id: &'a JobId, attempt: u64, outcome: Outcome) -> Transaction<'a, bool> {
@@ -235,6 +244,10 @@ impl Store for Memory {
 
     fn cancel<'a>(&'a self, owner: Owner, job_id: &'a JobId) -> Transaction<'a, Cancelled> {
         completed(self.cancel_now(owner, job_id))
+    }
+
+    fn check(&self) -> Transaction<'_, ()> {
+        completed(())
     }
 
     fn queued(&self) -> usize {
@@ -283,6 +296,7 @@ impl MemoryState {
             number,
             owner: new.owner,
             status: Arc::new(status),
+            spent: 0,
             submission: Some(Arc::new(submission)),
             key,
             stream,

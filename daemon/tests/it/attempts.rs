@@ -10,6 +10,7 @@ use tower::service_fn;
 
 use super::raw::{delete, ended, submit};
 use crate::eventually::eventually;
+use crate::gate::Gate;
 
 /// A backend that fails this often, then succeeds, and the count of its runs.
 fn failing(times: u64) -> (Arc<AtomicU64>, Backend) {
@@ -54,6 +55,26 @@ async fn job_fails_with_error_of_last_attempt() {
     assert_eq!((&job["state"], &job["attempt"]), (&"failed".into(), &2.into()));
     assert_eq!(job["error"], "transient failure: no model server");
     assert_eq!(runs.load(Ordering::Relaxed), 2);
+}
+
+/// With a limit of one attempt.
+#[tokio::test]
+async fn attempts_that_a_shutdown_interrupts_do_not_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let builder = || Daemon::builder().store(folder.path().join("jobs.db")).attempts(1).drain(Duration::ZERO);
+    let mut id = None;
+    for _ in 0..3 {
+        let (gate, backend) = Gate::new();
+        let daemon = builder().backend(backend).start().await.unwrap();
+        if id.is_none() {
+            id = Some(submit(&daemon, "go").await);
+        }
+        gate.begun().await;
+        daemon.shutdown().await;
+    }
+    let daemon = builder().start().await.unwrap();
+    let job = ended(&daemon, &id.unwrap()).await;
+    assert_eq!((&job["state"], &job["attempt"]), (&"done".into(), &4.into()));
 }
 
 #[tokio::test]

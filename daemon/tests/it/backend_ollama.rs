@@ -54,7 +54,6 @@ async fn broken_or_invalid_stream_is_transient() {
         (Script::stream(&["<html>\n"]), "invalid response from the model server: line is not a chat chunk"),
         (Script::stream(&[b"\xff\n"]), "invalid response from the model server: line is not a chat chunk"),
         (Script::stream(&[&part[0], "{\"error\":\"out of memory\"}\n"]), "the model server failed: out of memory"),
-        (Script::respond("503 Service Unavailable", r#"{"error":"busy"}"#), "the model server returned 503: busy"),
         (Script::respond("200 OK", ""), "invalid response from the model server: stream ended early"),
     ] {
         let (transient, text) = chat_error(script).await;
@@ -98,10 +97,12 @@ async fn attempt_timeout_and_response_limit_are_final() {
 }
 
 #[tokio::test]
-async fn unreachable_server_is_transient() {
+async fn busy_or_unreachable_server_is_unavailable() {
     let (_socket, url) = unused_url();
     let (transient, text) = error_chain(&chat_result(Ollama::new(url).unwrap()).await.unwrap_err());
-    assert!(transient && text.contains("cannot connect to the model server"), "{text}");
+    assert!(!transient && text.starts_with("backend unavailable: cannot connect to the model server: "), "{text}");
+    let busy = Script::respond("503 Service Unavailable", r#"{"error":"busy"}"#);
+    assert_eq!(chat_error(busy).await, (false, "backend unavailable: the model server returned 503: busy".to_owned()));
 }
 
 #[tokio::test]

@@ -110,18 +110,25 @@ async fn broken_or_invalid_stream_is_transient() {
             Script::stream(&[&part, "data: {\"error\":{\"message\":\"out of memory\",\"code\":500}}\n\n"]),
             "the model server failed: out of memory",
         ),
-        (
-            Script::respond("429 Too Many Requests", r#"{"error":{"message":"slow down"}}"#),
-            "the model server returned 429: slow down",
-        ),
     ] {
         let server = ModelServer::start([script]).await;
         let (transient, text) = error_chain(&chat_result(OpenAi::new(&server.url).unwrap(), PLAIN).await.unwrap_err());
         assert!(transient && text.contains(why), "{why}: {text}");
     }
-    let (_socket, url) = unused_url();
-    let (transient, text) = error_chain(&chat_result(OpenAi::new(url).unwrap(), PLAIN).await.unwrap_err());
-    assert!(transient && text.contains("cannot connect to the model server"), "{text}");
+}
+
+#[tokio::test]
+async fn busy_or_unreachable_server_is_unavailable() {
+    let busy = Script::respond("429 Too Many Requests", r#"{"error":{"message":"slow down"}}"#);
+    let server = ModelServer::start([busy]).await;
+    let (_socket, unused) = unused_url();
+    for (url, why) in [
+        (server.url.clone(), "the model server returned 429: slow down"),
+        (unused, "cannot connect to the model server"),
+    ] {
+        let (transient, text) = error_chain(&chat_result(OpenAi::new(url).unwrap(), PLAIN).await.unwrap_err());
+        assert!(!transient && text.starts_with(&format!("backend unavailable: {why}")), "{text}");
+    }
 }
 
 #[tokio::test]

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use foreman_daemon::Daemon;
+use foreman_daemon::{Backend, BoxError, Chat, ChatResponse, Daemon, ListModels, ModelInfo, Unavailable};
 use serde_json::json;
+use tower::{Service, service_fn};
 
 use super::gate::Gate;
 use super::raw::{delete, ended, exchange, get, request, submit};
@@ -19,6 +20,46 @@ async fn only_health_needs_no_token() {
     }
     let response = exchange(&daemon, request("POST", "/healthz", &[], "")).await;
     assert_eq!(response.refused(405), "method not allowed");
+}
+
+#[tokio::test]
+async fn locked_store_is_alive_and_not_ready() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("jobs.db");
+    let daemon = Daemon::builder().token("hush").store(&file).start().await.unwrap();
+    let response = get(&daemon, "/readyz", &[]).await;
+    assert_eq!((response.status, response.json()), (200, json!({"status": "ready"})));
+    let lock = rusqlite::Connection::open(&file).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let response = get(&daemon, "/readyz", &[]).await;
+    assert_eq!((response.status, response.json()), (503, json!({"status": "not ready", "problems": ["store"]})));
+    assert_eq!(get(&daemon, "/healthz", &[]).await.status, 200);
+    lock.execute_batch("COMMIT").unwrap();
+    assert_eq!(get(&daemon, "/readyz", &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn daemon_without_its_backend_is_not_ready() {
+    let backend = Backend::new(service_fn(async |_: Chat| Err::<ChatResponse, _>(Unavailable::new("no GPU"))));
+    let daemon = Daemon::builder().backend(backend.models(down())).start().await.unwrap();
+    assert_eq!(get(&daemon, "/readyz", &[]).await.status, 200);
+    let id = submit(&daemon, "a").await;
+    let not_ready = async {
+        while get(&daemon, "/readyz", &[]).await.status == 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    bounded(not_ready).await;
+    let response = get(&daemon, "/readyz", &[]).await;
+    assert_eq!((response.status, response.json()), (503, json!({"status": "not ready", "problems": ["backend"]})));
+    let metrics = get(&daemon, "/metrics", &[]).await.body;
+    assert!(metrics.contains("\nforeman_backend_available 0\n"), "{metrics}");
+    assert_eq!(delete(&daemon, &format!("/jobs/{id}")).await.status, 202);
+}
+
+/// A list of models that is not available either.
+fn down() -> impl Service<ListModels, Response = Vec<ModelInfo>, Error = BoxError, Future: Send> + Clone + Send + Sync {
+    service_fn(async |_: ListModels| Err(BoxError::from("no GPU")))
 }
 
 #[tokio::test]

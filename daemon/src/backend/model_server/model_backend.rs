@@ -11,7 +11,8 @@ use crate::{Backend, BoxError, Chat, ChatResponse, EmbedRequest, EmbedResponse, 
 ///
 /// It is a tower service for chats, models and embeddings. Clones share connections.
 ///
-/// A failure is [`Transient`](crate::Transient) if the server cannot be reached, responds with 408, 429 or 5xx (except 501),
+/// The server is [`Unavailable`](crate::Unavailable) if it cannot be connected to, or responds with 429 or 503; `Retry-After` is obeyed. A
+/// failure is [`Transient`](crate::Transient) if the server responds with 408 or another 5xx (except 501),
 /// stalls, closes the connection early, sends an invalid response, or reports an error during a stream. Any other status is
 /// final, and the job's `error` contains the server's message. Dropping a future closes the connection, which stops the model.
 #[derive(Debug, Clone)]

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -78,7 +79,8 @@ impl ModelServer {
         limits.response = ERROR_BODY_LIMIT;
         // If the body cannot be read, the error has the status only.
         let body = ServerResponse::new(body, limits, deadline).collect().await.unwrap_or_default();
-        Err(BackendError::status(head.status, &body))
+        let retry_after = foreman_protocol::retry_after(&head.headers, SystemTime::now());
+        Err(BackendError::status(head.status, retry_after, &body))
     }
 }
 

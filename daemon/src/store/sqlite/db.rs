@@ -1,4 +1,3 @@
-use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,10 +9,10 @@ use uuid::Uuid;
 
 use super::index::Index;
 use super::key_column::key_column;
-use super::row::{STATUS, column, count, is_corrupt, is_damaged, job_id, not_storable, status, submission};
+use super::row::{STATUS, column, count, is_damaged, job_id, not_storable, status, submission};
 use crate::owner::Owner;
 use crate::store::fresh_id::fresh_id;
-use crate::store::{Cancelled, IdempotencyKey, NewJob, NextJob, Outcome, SubmitError, Submitted, Taken};
+use crate::store::{Cancelled, Cost, IdempotencyKey, NewJob, NextJob, Outcome, SubmitError, Submitted, Taken};
 use crate::streams::Streams;
 use crate::{JobId, JobState};
 
@@ -27,10 +26,6 @@ pub(super) struct Db {
     pub(super) index: Arc<Mutex<Index>>,
     pub(super) max_queue: usize,
     pub(super) batch: NonZeroUsize,
-    /// The jobs that are not run, because reading them fails with a corrupt page, which ends the transaction.
-    pub(super) corrupt: HashSet<JobId>,
-    /// The jobs whose events are not sent, for the same reason.
-    pub(super) unsendable: HashSet<i64>,
     /// Whether the index must be loaded again.
     pub(super) stale: bool,
     /// How long an ended job and its key are stored.
@@ -121,45 +116,36 @@ impl Db {
         loop {
             let popped = self.index().queue.pop();
             let Some(job_id) = popped else { return Ok(None) };
-            let Some((number, next)) = self.start(&job_id)? else { continue };
+            let Some((number, next)) = self.start(&job_id, Cost::Counts)? else { continue };
             self.record(number)?;
             return Ok(Some(next));
         }
     }
 
-    pub(super) fn restart(&mut self, job_id: &JobId, attempt: u64) -> rusqlite::Result<Option<Taken>> {
+    pub(super) fn restart(&mut self, job_id: &JobId, attempt: u64, cost: Cost) -> rusqlite::Result<Option<Taken>> {
         if !self.is_current(job_id, attempt)? {
             return Ok(None);
         }
-        match self.start(job_id)? {
+        match self.start(job_id, cost)? {
             Some((_, NextJob::Run(taken))) => Ok(Some(taken)),
             Some((number, NextJob::Damaged(_))) => self.record(number).map(|()| None),
             None => Ok(None),
         }
     }
 
-    /// Starts an attempt of a job that has not ended. Damage must not stop other jobs: a job whose row does not decode fails. A
-    /// job on a corrupt page, which cannot be updated either, is skipped from then on.
-    fn start(&mut self, job_id: &JobId) -> rusqlite::Result<Option<(i64, NextJob)>> {
-        if self.corrupt.contains(job_id) {
-            return Ok(None);
-        }
-        let started = self.start_attempt(job_id);
-        if started.as_ref().is_err_and(is_corrupt) {
-            tracing::error!(%job_id, "job skipped: corrupt page in the store file");
-            self.corrupt.insert(job_id.clone());
-        }
-        started
-    }
-
-    fn start_attempt(&mut self, job_id: &JobId) -> rusqlite::Result<Option<(i64, NextJob)>> {
+    /// Starts an attempt of a job that has not ended. Damage must not stop other jobs: a job whose row does not decode fails.
+    fn start(&mut self, job_id: &JobId, before: Cost) -> rusqlite::Result<Option<(i64, NextJob)>> {
+        let counted = u64::from(before == Cost::Counts);
         let found = self
             .connection
-            .prepare_cached("SELECT number, attempt, body FROM jobs WHERE id = ? AND state IN ('queued', 'running')")?
+            .prepare_cached(
+                "SELECT number, attempt, body, spent FROM jobs WHERE id = ? AND state IN ('queued', 'running')",
+            )?
             .query_row([job_id.as_str()], |row| {
                 let taken = count(row, 1).and_then(|attempt| {
                     let attempt = attempt.saturating_add(1);
-                    Ok(Taken { job_id: job_id.clone(), attempt, submission: submission(row, 2)? })
+                    let spent = count(row, 3)?.saturating_add(counted);
+                    Ok(Taken { job_id: job_id.clone(), attempt, spent, submission: submission(row, 2)? })
                 });
                 Ok((row.get(0)?, taken))
             })
@@ -169,9 +155,9 @@ impl Db {
             Some((number, Ok(taken))) => {
                 self.connection
                     .prepare_cached(
-                        "UPDATE jobs SET state = 'running', attempt = attempt + 1, started_at = ? WHERE number = ?",
+                        "UPDATE jobs SET state = 'running', attempt = attempt + 1, spent = ?, started_at = ? WHERE number = ?",
                     )?
-                    .execute([Timestamp::now().as_microsecond(), number])?;
+                    .execute(params![column(taken.spent), Timestamp::now().as_microsecond(), number])?;
                 Ok(Some((number, NextJob::Run(taken))))
             }
             Some((number, Err(error))) if is_damaged(&error) => {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::db::Db;
 use super::index::Due;
-use super::row::{COLUMNS, STATUS, count, damaged, is_corrupt, is_damaged, status, time};
+use super::row::{COLUMNS, STATUS, count, damaged, is_damaged, status, time};
 use crate::store::{Address, Claim, Delivery, Verdict};
 use crate::{JobId, JobState};
 
@@ -39,13 +39,7 @@ impl Db {
                     self.delete_events(number)?;
                     self.index().settled(number);
                 }
-                Err(error) => {
-                    if is_corrupt(&error) {
-                        tracing::error!(number, "events skipped: corrupt page in the store file");
-                        self.unsendable.insert(number);
-                    }
-                    return Err(error);
-                }
+                Err(error) => return Err(error),
             }
         }
     }

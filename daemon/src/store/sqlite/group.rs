@@ -14,15 +14,19 @@ const MAX_GROUP: usize = 1024;
 /// How often the writer deletes expired jobs.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Runs the changes that have arrived as one group, until the sender is dropped.
-pub(super) fn write(mut db: Db, tasks: &Receiver<Task<Db>>) {
+/// Runs the changes that have arrived as one group, until the sender is dropped. Then it leaves all data in the file itself.
+///
+/// # Errors
+///
+/// If the file is damaged: what is written to it after that may destroy more.
+pub(super) fn write(mut db: Db, tasks: &Receiver<Task<Db>>) -> Result<(), StoreError> {
     let mut swept = Instant::now();
     loop {
         match tasks.recv_timeout(SWEEP_INTERVAL) {
-            Ok(first) => group(&mut db, std::iter::once(first).chain(tasks.try_iter().take(MAX_GROUP - 1))),
+            Ok(first) => group(&mut db, std::iter::once(first).chain(tasks.try_iter().take(MAX_GROUP - 1)))?,
             Err(RecvTimeoutError::Timeout) if db.stale => db.reload_index(),
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Disconnected) => break,
         }
         if swept.elapsed() >= SWEEP_INTERVAL {
             match db.sweep() {
@@ -32,19 +36,31 @@ pub(super) fn write(mut db: Db, tasks: &Receiver<Task<Db>>) {
                 Err(error) => {
                     swept = Instant::now();
                     tracing::warn!(%error, "cannot delete expired jobs");
+                    let error = StoreError::from(error);
+                    if error.damaged {
+                        return Err(error);
+                    }
                 }
             }
         }
     }
+    if let Err(error) = db.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+        tracing::warn!(%error, "cannot move the write-ahead log into the store file; the next start does it");
+    }
+    Ok(())
 }
 
-fn group(db: &mut Db, tasks: impl Iterator<Item = Task<Db>>) {
+/// Fails if the file is damaged.
+fn group(db: &mut Db, tasks: impl Iterator<Item = Task<Db>>) -> Result<(), StoreError> {
     let sending = Arc::clone(&db.index().sending);
-    let mut group_error = execute(db, "BEGIN").err();
+    // With the lock for writing. Another process that has the file locked delays the group once, and not each of its changes.
+    let mut group_error = execute(db, "BEGIN IMMEDIATE").err();
+    let mut damage = None;
     let mut replies = Vec::new();
     for task in tasks {
         let (done, ended) = run_change(db, task, group_error.as_ref());
-        db.stale |= done.failed;
+        db.stale |= done.error.is_some();
+        damage = damage.or(done.error.filter(|error| error.damaged));
         group_error = group_error.or(ended);
         replies.push(done.reply);
     }
@@ -59,7 +75,8 @@ fn group(db: &mut Db, tasks: impl Iterator<Item = Task<Db>>) {
             let _ = execute(db, "ROLLBACK");
         }
     }
-    if db.stale {
+    damage = damage.or(committed.as_ref().err().filter(|error| error.damaged).cloned());
+    if db.stale && damage.is_none() {
         db.reload_index();
     }
     if committed.is_ok() {
@@ -69,6 +86,7 @@ fn group(db: &mut Db, tasks: impl Iterator<Item = Task<Db>>) {
     for reply in replies {
         reply(committed.clone());
     }
+    damage.map_or(Ok(()), Err)
 }
 
 /// Runs one change of a group, and rolls back that change alone if it fails. Some failures (a full disk) end the transaction
@@ -81,16 +99,15 @@ fn run_change(db: &mut Db, task: Task<Db>, group_error: Option<&StoreError>) -> 
     let sending = Arc::clone(&db.index().sending);
     let changed = db.changed.len();
     let done = task(Ok(db));
-    if done.failed {
+    let failed = done.error.is_some();
+    if failed {
         db.changed.truncate(changed);
         db.index().sending = sending;
     }
     if db.connection.is_autocommit() {
         return (done, Some(StoreError::rolled_back()));
     }
-    if done.failed
-        && let Err(error) = execute(db, "ROLLBACK TO change")
-    {
+    if failed && let Err(error) = execute(db, "ROLLBACK TO change") {
         return (done, Some(error));
     }
     let released = execute(db, "RELEASE change");

@@ -44,15 +44,13 @@ impl Index {
     /// next.
     pub(super) fn load(db: &Db, sending: Arc<HashSet<i64>>) -> rusqlite::Result<Self> {
         let (mut index, connection) = (Self::new(db.batch), &db.connection);
-        (index.scheduled, index.sending) = (sending.union(&db.unsendable).copied().collect(), sending);
+        (index.scheduled, index.sending) = (sending.iter().copied().collect(), sending);
         index.numbers = connection.query_row("SELECT coalesce(max(number), 0) FROM jobs", [], |row| row.get(0))?;
         let mut queued = connection.prepare(QUEUED)?;
         let mut rows = queued.query([])?;
         while let Some(row) = rows.next()? {
             let job_id = super::row::job_id(row, 1)?;
-            if !db.corrupt.contains(&job_id) {
-                index.enqueue(row.get(0)?, row.get_ref(2)?.as_str()?, job_id);
-            }
+            index.enqueue(row.get(0)?, row.get_ref(2)?.as_str()?, job_id);
         }
         let (now, wall) = (Instant::now(), Timestamp::now());
         let mut events = connection.prepare("SELECT number, due_at FROM events ORDER BY seq")?;

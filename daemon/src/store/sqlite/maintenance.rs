@@ -7,23 +7,36 @@ use super::row::count;
 const SWEEP_LIMIT: i64 = 500;
 
 pub(super) const RUNNING: &str =
-    "SELECT number, attempt FROM jobs WHERE state = 'running' AND completed_at IS NULL ORDER BY number";
+    "SELECT number, attempt, spent FROM jobs WHERE state = 'running' AND completed_at IS NULL ORDER BY number";
 
 /// Recovery at the start, and removal of expired jobs.
 impl Db {
-    /// After a stop: jobs that were running are queued again, or fail if they have had `attempts` attempts.
+    /// After a crash: jobs that were running are queued again, or fail if they have had `attempts` attempts.
     pub(super) fn recover(&mut self, attempts: u64) -> rusqlite::Result<()> {
-        let running: Vec<(i64, u64)> = self
+        let running: Vec<(i64, u64, u64)> = self
             .connection
             .prepare(RUNNING)?
-            .query_map([], |row| Ok((row.get(0)?, count(row, 1)?)))?
+            .query_map([], |row| Ok((row.get(0)?, count(row, 1)?, count(row, 2)?)))?
             .collect::<rusqlite::Result<_>>()?;
-        for (number, attempt) in running {
-            if attempt < attempts {
+        for (number, attempt, spent) in running {
+            if spent < attempts {
                 self.connection.execute("UPDATE jobs SET state = 'queued' WHERE number = ?", [number])?;
             } else {
                 self.fail(number, &format!("daemon stopped during attempt {attempt}, the last one"))?;
             }
+            self.record(number)?;
+        }
+        Ok(())
+    }
+
+    /// Before a stop: jobs that are running are queued again, and the interrupted attempts do not count.
+    pub(super) fn interrupt(&mut self) -> rusqlite::Result<()> {
+        let running: Vec<i64> = self
+            .connection
+            .prepare("UPDATE jobs SET state = 'queued', spent = max(spent - 1, 0) WHERE state = 'running' AND completed_at IS NULL RETURNING number")?
+            .query_map([], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        for number in running {
             self.record(number)?;
         }
         Ok(())

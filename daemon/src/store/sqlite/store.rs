@@ -1,4 +1,3 @@
-use std::collections::HashSet;
 use std::future::ready;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -16,20 +15,22 @@ use super::index::Index;
 use super::open::{open, open_error};
 use super::open_error::OpenError;
 use super::row::{STATUS, progress, status};
-use super::thread::{StoreThread, Task};
+use super::thread::{Finished, StoreThread, Task};
 use crate::owner::Owner;
 use crate::store::{
-    Cancelled, Claim, JobProgress, NewJob, NextJob, Outcome, Page, Query, Store, SubmitError, Submitted, Taken,
-    Transaction, Verdict,
+    Cancelled, Claim, Cost, JobProgress, NewJob, NextJob, Outcome, Page, Query, Store, StoreError, SubmitError,
+    Submitted, Taken, Transaction, Verdict,
 };
 use crate::streams::Streams;
+use crate::vital::Vital;
 use crate::{JobId, JobStatus};
 
 /// Stores jobs in a SQLite file.
 #[derive(Debug)]
 pub(crate) struct Sqlite {
-    pub(super) writer: StoreThread<Db>,
+    /// Closed before the writer, whose connection is then the last one and removes the write-ahead log.
     reader: StoreThread<Connection>,
+    pub(super) writer: StoreThread<Db>,
     index: Arc<Mutex<Index>>,
 }
 
@@ -46,6 +47,7 @@ impl Sqlite {
         keep: Duration,
         attempts: u64,
         streams: Arc<Streams>,
+        vital: Vital,
     ) -> Result<Self, OpenError> {
         let opened = open(path)?;
         let index = Arc::new(Mutex::new(Index::new(batch)));
@@ -54,8 +56,6 @@ impl Sqlite {
             index: Arc::clone(&index),
             max_queue,
             batch,
-            corrupt: HashSet::new(),
-            unsendable: HashSet::new(),
             stale: false,
             keep,
             streams,
@@ -63,12 +63,13 @@ impl Sqlite {
         };
         recover(&mut db, attempts).map_err(open_error)?;
         let lock = opened.lock;
-        let writer = StoreThread::start("foreman-writer", move |tasks| {
-            group::write(db, &tasks);
+        let writer = StoreThread::start("foreman-writer", vital.clone(), move |tasks| {
+            let written = group::write(db, &tasks);
             drop(lock);
+            written
         });
         let connection = opened.reader;
-        let reader = StoreThread::start("foreman-reader", move |tasks| read(connection, &tasks));
+        let reader = StoreThread::start("foreman-reader", vital, move |tasks| read(connection, &tasks));
         Ok(Self { writer: writer.map_err(OpenError::thread)?, reader: reader.map_err(OpenError::thread)?, index })
     }
 }
@@ -85,10 +86,16 @@ fn recover(db: &mut Db, attempts: u64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn read(mut connection: Connection, tasks: &std::sync::mpsc::Receiver<Task<Connection>>) {
+/// Fails if the file is damaged.
+fn read(mut connection: Connection, tasks: &std::sync::mpsc::Receiver<Task<Connection>>) -> Result<(), StoreError> {
     for task in tasks {
-        (task(Ok(&mut connection)).reply)(Ok(()));
+        let Finished { error, reply } = task(Ok(&mut connection));
+        reply(Ok(()));
+        if let Some(error) = error.filter(|error| error.damaged) {
+            return Err(error);
+        }
     }
+    Ok(())
 }
 
 /// Adds the position in the queue to a status.
@@ -135,9 +142,13 @@ impl Store for Sqlite {
         Box::pin(self.writer.run(Db::take))
     }
 
-    fn restart<'a>(&'a self, job_id: &'a JobId, attempt: u64) -> Transaction<'a, Option<Taken>> {
+    fn restart<'a>(&'a self, job_id: &'a JobId, attempt: u64, cost: Cost) -> Transaction<'a, Option<Taken>> {
         let job_id = job_id.clone();
-        Box::pin(self.writer.run(move |db| db.restart(&job_id, attempt)))
+        Box::pin(self.writer.run(move |db| db.restart(&job_id, attempt, cost)))
+    }
+
+    fn interrupt(&self) -> Transaction<'_, ()> {
+        Box::pin(self.writer.run(Db::interrupt))
     }
 
     fn finish<'a>(&'a self, job_id: &'a JobId, attempt: u64, outcome: Outcome) -> Transaction<'a, bool> {
@@ -148,6 +159,10 @@ impl Store for Sqlite {
     fn cancel<'a>(&'a self, owner: Owner, job_id: &'a JobId) -> Transaction<'a, Cancelled> {
         let job_id = job_id.clone();
         Box::pin(self.writer.run(move |db| db.cancel(owner, &job_id)))
+    }
+
+    fn check(&self) -> Transaction<'_, ()> {
+        Box::pin(self.writer.run(|_| Ok(())))
     }
 
     fn queued(&self) -> usize {

@@ -1,17 +1,21 @@
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
+use crate::failure::failure;
 use crate::store::StoreError;
+use crate::vital::{Vital, panic_message};
 
 /// A task for a store thread. It gets the connection, or the error of its group. The returned reply sends the result once the
 /// commit is known.
 pub(super) type Task<D> = Box<dyn FnOnce(Result<&mut D, StoreError>) -> Finished + Send>;
 
 pub(super) struct Finished {
-    pub(super) failed: bool,
+    /// Why it failed.
+    pub(super) error: Option<StoreError>,
     pub(super) reply: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
 }
 
@@ -23,9 +27,19 @@ pub(super) struct StoreThread<D> {
 }
 
 impl<D: Send + 'static> StoreThread<D> {
-    pub(super) fn start(name: &str, run: impl FnOnce(Receiver<Task<D>>) + Send + 'static) -> io::Result<Self> {
+    /// `run` returns an error if the daemon cannot continue with the store. So does a panic of it.
+    pub(super) fn start(
+        name: &'static str,
+        vital: Vital,
+        run: impl FnOnce(Receiver<Task<D>>) -> Result<(), StoreError> + Send + 'static,
+    ) -> io::Result<Self> {
         let (tasks, queue) = channel();
-        let handle = std::thread::Builder::new().name(name.to_owned()).spawn(move || run(queue))?;
+        let run = move || match catch_unwind(AssertUnwindSafe(|| run(queue))) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => vital.fail(failure(&error)),
+            Err(panic) => vital.fail(format_args!("{name} panicked: {}", panic_message(&*panic))),
+        };
+        let handle = std::thread::Builder::new().name(name.to_owned()).spawn(run)?;
         Ok(Self { tasks: Some(tasks), handle: Some(handle) })
     }
 
@@ -37,12 +51,12 @@ impl<D: Send + 'static> StoreThread<D> {
         let (sender, receiver) = oneshot::channel();
         let task: Task<D> = Box::new(move |db| {
             let done = db.and_then(|db| Ok(task(db)?));
-            let failed = done.is_err();
+            let error = done.as_ref().err().cloned();
             let reply = Box::new(move |committed: Result<(), StoreError>| {
                 // The receiver may have been dropped.
                 let _ = sender.send(done.and_then(|done| committed.map(|()| done)));
             });
-            Finished { failed, reply }
+            Finished { error, reply }
         });
         let tasks = self.tasks.as_ref().ok_or_else(StoreError::closed)?;
         tasks.send(task).map_err(|_| StoreError::closed())?;
@@ -53,10 +67,9 @@ impl<D: Send + 'static> StoreThread<D> {
 impl<D> Drop for StoreThread<D> {
     fn drop(&mut self) {
         self.tasks = None;
-        if let Some(handle) = self.handle.take()
-            && handle.join().is_err()
-        {
-            tracing::error!("store thread panicked");
+        if let Some(handle) = self.handle.take() {
+            // A panic has been reported.
+            let _ = handle.join();
         }
     }
 }

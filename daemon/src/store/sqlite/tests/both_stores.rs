@@ -6,8 +6,9 @@ use tokio_test::block_on;
 
 use super::support::{BATCH, DAY, done, new_job_of, path, take};
 use crate::owner::Owner;
-use crate::store::{Cancelled, Memory, NewJob, Outcome, Query, Sqlite, Store, SubmitError};
+use crate::store::{Cancelled, Cost, Memory, NewJob, Outcome, Query, Sqlite, Store, SubmitError};
 use crate::streams::Streams;
+use crate::vital::Vital;
 use crate::{JobId, JobState, JobStatus};
 
 /// All that the store returns to the owner, without ids and times, which differ between stores.
@@ -46,7 +47,7 @@ fn sqlite_and_memory_agree() {
         let mut random = fastrand::Rng::with_seed(seed);
         let folder = tempfile::tempdir().unwrap();
         let (sqlite, memory) = (
-            Sqlite::open(&path(&folder), 6, BATCH, DAY, 3, Streams::new(1)).unwrap(),
+            Sqlite::open(&path(&folder), 6, BATCH, DAY, 3, Streams::new(1), Vital::default()).unwrap(),
             Memory::new(6, BATCH, DAY, Streams::new(1)),
         );
         let stores: [&dyn Store; 2] = [&sqlite, &memory];
@@ -88,9 +89,10 @@ fn sqlite_and_memory_agree() {
                             let outcome = if which % 2 == 0 { done() } else { Outcome::Failed("no".to_owned()) };
                             block_on(store.finish(&jobs[place], attempt, outcome)).unwrap().to_string()
                         } else {
-                            let taken = block_on(store.restart(&jobs[place], attempt)).unwrap();
-                            begun = taken.map(|taken| (place, taken.attempt));
-                            format!("{begun:?}")
+                            let cost = if which % 2 == 0 { Cost::Counts } else { Cost::Free };
+                            let taken = block_on(store.restart(&jobs[place], attempt, cost)).unwrap();
+                            begun = taken.as_ref().map(|taken| (place, taken.attempt));
+                            format!("{begun:?} {:?}", taken.map(|taken| taken.spent))
                         }
                     }
                     _ if !jobs.is_empty() => match block_on(store.cancel(owner, &jobs[which % jobs.len()])).unwrap() {

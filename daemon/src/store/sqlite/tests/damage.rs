@@ -2,11 +2,12 @@
 
 use tokio_test::block_on;
 
-use super::support::{done, done_with, execute_sql, open, path, submit, submit_with_webhook, take};
+use super::support::{done_with, execute_sql, new_job, open, open_with, path, submit, submit_with_webhook, take};
 use crate::JobState;
 use crate::owner::Owner;
 use crate::store::sqlite::db::Db;
-use crate::store::{Claim, NextJob, Store as _, Verdict};
+use crate::store::{Claim, Cost, NextJob, Store as _, Verdict};
+use crate::vital::Vital;
 
 #[test]
 fn damaged_job_fails_and_others_run() {
@@ -63,7 +64,7 @@ fn job_damaged_while_running_is_not_retried() {
     take(&store).unwrap();
     let damage = |db: &mut Db| db.connection.execute_batch("UPDATE jobs SET body = x'7b'");
     block_on(store.writer.run(damage)).unwrap();
-    assert!(block_on(store.restart(&bad, 1)).unwrap().is_none());
+    assert!(block_on(store.restart(&bad, 1, Cost::Counts)).unwrap().is_none());
     let status = block_on(store.status(Owner::ANONYMOUS, &bad)).unwrap().unwrap();
     assert_eq!((&status.state, status.attempt), (&JobState::Failed, 1));
 }
@@ -82,41 +83,43 @@ fn corrupt(folder: &tempfile::TempDir) {
     std::fs::write(path(folder), bytes).unwrap();
 }
 
+/// What SQLite writes to a damaged file may destroy more of it.
 #[test]
-fn events_on_corrupt_page_are_skipped_and_others_sent() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(&folder);
-    let (damaged, good) = (submit_with_webhook(&store, "damaged"), submit_with_webhook(&store, "good"));
-    take(&store).unwrap();
-    let long = done_with(&"x".repeat(200_000));
-    assert!(block_on(store.finish(&damaged, 1, long)).unwrap());
-    drop(store);
-    corrupt(&folder);
-
-    let store = open(&folder);
-    let error = block_on(store.claim()).unwrap_err();
-    assert_eq!(error.to_string(), "store file damaged");
-    let Claim::Now(delivery) = block_on(store.claim()).unwrap() else { panic!("no event") };
-    assert_eq!(delivery.job_id, good);
-    assert!(matches!(block_on(store.claim()).unwrap(), Claim::Nothing));
-}
-
-#[test]
-fn job_on_corrupt_page_is_skipped_and_others_run() {
+fn corrupt_page_ends_the_store() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     let (damaged, good) = (submit(&store, &"x".repeat(200_000)), submit(&store, "good"));
     drop(store);
     corrupt(&folder);
 
-    let store = open(&folder);
-    let error = block_on(store.take()).unwrap_err();
-    assert_eq!(error.to_string(), "store file damaged");
-    assert_eq!(take(&store).unwrap().job_id, good);
-    assert!(take(&store).is_none());
-    // The job cannot be updated either.
+    let before = std::fs::read(path(&folder)).unwrap();
+    let vital = Vital::default();
+    let store = open_with(&folder, vital.clone());
+    assert_eq!(vital.reason(), None);
+    assert_eq!(block_on(store.take()).unwrap_err().to_string(), "store file damaged");
+    let reason = block_on(vital.failed());
+    assert!(reason.starts_with("store file damaged: "), "{reason}");
+    // Reads of intact pages go on, and nothing is written.
+    assert_eq!(block_on(store.status(Owner::ANONYMOUS, &good)).unwrap().unwrap().state, JobState::Queued);
     assert_eq!(block_on(store.status(Owner::ANONYMOUS, &damaged)).unwrap().unwrap().state, JobState::Queued);
-    assert!(block_on(store.finish(&good, 1, done())).unwrap());
-    let next = submit(&store, "next");
-    assert_eq!(take(&store).unwrap().job_id, next);
+    assert_eq!(block_on(store.submit(new_job(None, "next"))).unwrap_err().to_string(), "store closed");
+    drop(store);
+    assert!(before == std::fs::read(path(&folder)).unwrap(), "the file has changed");
+}
+
+#[test]
+fn corrupt_page_of_a_result_ends_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let job_id = submit(&store, "long");
+    take(&store).unwrap();
+    assert!(block_on(store.finish(&job_id, 1, done_with(&"x".repeat(200_000)))).unwrap());
+    drop(store);
+    corrupt(&folder);
+
+    let vital = Vital::default();
+    let store = open_with(&folder, vital.clone());
+    let error = block_on(store.status(Owner::ANONYMOUS, &job_id)).unwrap_err();
+    assert_eq!(error.to_string(), "store file damaged");
+    assert!(block_on(vital.failed()).starts_with("store file damaged: "));
 }

@@ -1,8 +1,15 @@
 //! Groups of changes in which some fail.
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, channel};
+
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
+use rusqlite::Connection;
 use tokio_test::block_on;
 
-use super::support::{new_job, open, submit, take};
+use super::support::{new_job, open, path, submit, take};
 use crate::owner::Owner;
 use crate::store::{Query, Store as _};
 
@@ -50,4 +57,37 @@ fn failed_change_does_not_affect_its_group() {
     let job_id = good.unwrap().unwrap().job_id;
     assert_eq!(take(&store).unwrap().job_id, job_id);
     assert!(take(&store).is_none());
+}
+
+/// While another process has the file locked, the changes of a group wait for the lock once and together.
+#[test]
+fn locked_file_delays_a_group_once() {
+    static WAITS: AtomicUsize = AtomicUsize::new(0);
+    static ARRIVED: Mutex<Option<Receiver<()>>> = Mutex::new(None);
+    /// In place of SQLite's waiting: the first time it waits until all changes have arrived, and gives up each time.
+    fn give_up(_: i32) -> bool {
+        WAITS.fetch_add(1, Relaxed);
+        if let Some(arrived) = ARRIVED.lock().unwrap().take() {
+            // Ends with the sender.
+            let _ = arrived.recv();
+        }
+        false
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    block_on(store.writer.run(|db| db.connection.busy_handler(Some(give_up)))).unwrap();
+    let lock = Connection::open(path(&folder)).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (all_arrived, arrived) = channel();
+    *ARRIVED.lock().unwrap() = Some(arrived);
+    let mut changes = Box::pin(join_all((0..5).map(|_| store.submit(new_job(None, "go")))));
+    assert!(changes.as_mut().now_or_never().is_none());
+    drop(all_arrived);
+    for change in block_on(changes) {
+        assert_eq!(change.unwrap_err().to_string(), "store locked by another process");
+    }
+    assert_eq!(WAITS.load(Relaxed), 1);
+    lock.execute_batch("COMMIT").unwrap();
+    submit(&store, "go");
 }

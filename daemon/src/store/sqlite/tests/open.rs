@@ -10,8 +10,9 @@ use crate::JobState;
 use crate::failure::failure;
 use crate::owner::Owner;
 use crate::store::sqlite::db::Db;
-use crate::store::{Sqlite, Store as _};
+use crate::store::{Cost, Sqlite, Store as _};
 use crate::streams::Streams;
+use crate::vital::Vital;
 
 fn open_error(folder: &tempfile::TempDir) -> String {
     open_error_at(&path(folder))
@@ -19,7 +20,7 @@ fn open_error(folder: &tempfile::TempDir) -> String {
 
 /// The message of the daemon's error for this file, which the message calls `PATH`.
 fn open_error_at(path: &Path) -> String {
-    let error = Sqlite::open(path, 100, BATCH, DAY, 3, Streams::new(1)).unwrap_err();
+    let error = Sqlite::open(path, 100, BATCH, DAY, 3, Streams::new(1), Vital::default()).unwrap_err();
     let error = crate::Error::store(Path::new("PATH"), error);
     assert!(error.is_store() && !error.is_invalid_config() && !error.is_listen(), "{error}");
     failure(&error)
@@ -41,7 +42,7 @@ fn foreign_file_is_refused_and_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     drop(open(&folder));
     Connection::open(path(&folder)).unwrap().execute_batch("PRAGMA user_version = 7").unwrap();
-    assert_eq!(open_error(&folder), "store PATH has format version 7, which is newer than 2");
+    assert_eq!(open_error(&folder), "store PATH has format version 7, which is newer than 3");
 
     let folder = tempfile::tempdir().unwrap();
     let first = open(&folder);
@@ -53,18 +54,51 @@ fn foreign_file_is_refused_and_unchanged() {
 }
 
 #[test]
-fn file_of_version_1_is_migrated() {
+fn files_of_older_versions_are_migrated() {
+    for older in [
+        "ALTER TABLE jobs DROP COLUMN spent; PRAGMA user_version = 2",
+        "ALTER TABLE jobs DROP COLUMN spent; ALTER TABLE jobs DROP COLUMN event_stream; PRAGMA user_version = 1",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        let (running, queued) = (submit(&store, "running"), submit(&store, "queued"));
+        take(&store).unwrap();
+        drop(store);
+        Connection::open(path(&folder)).unwrap().execute_batch(older).unwrap();
+        for _ in 0..2 {
+            let store = open(&folder);
+            assert!(block_on(store.status(Owner::ANONYMOUS, &queued)).unwrap().is_some());
+        }
+        let store = open(&folder);
+        let taken = take(&store).unwrap();
+        assert_eq!((&taken.job_id, taken.attempt, taken.spent), (&running, 2, 2));
+        assert_eq!(take(&store).unwrap().job_id, queued);
+    }
+}
+
+#[test]
+fn attempts_that_a_stop_interrupts_do_not_count() {
     let folder = tempfile::tempdir().unwrap();
     let job_id = submit(&open(&folder), "go");
-    Connection::open(path(&folder))
-        .unwrap()
-        .execute_batch("ALTER TABLE jobs DROP COLUMN event_stream; PRAGMA user_version = 1")
-        .unwrap();
-    for _ in 0..2 {
+    for attempt in 1..=5 {
         let store = open(&folder);
-        assert!(block_on(store.status(Owner::ANONYMOUS, &job_id)).unwrap().is_some());
+        let taken = take(&store).unwrap();
+        assert_eq!((&taken.job_id, taken.attempt, taken.spent), (&job_id, attempt, 1));
+        block_on(store.interrupt()).unwrap();
+        assert_eq!(block_on(store.status(Owner::ANONYMOUS, &job_id)).unwrap().unwrap().state, JobState::Queued);
     }
-    assert_eq!(take(&open(&folder)).unwrap().job_id, job_id);
+}
+
+#[test]
+fn free_restart_does_not_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let job_id = submit(&store, "go");
+    take(&store).unwrap();
+    for (attempt, cost, spent) in [(1, Cost::Free, 1), (2, Cost::Counts, 2), (3, Cost::Free, 2)] {
+        let taken = block_on(store.restart(&job_id, attempt, cost)).unwrap().unwrap();
+        assert_eq!((taken.attempt, taken.spent), (attempt + 1, spent));
+    }
 }
 
 #[test]
@@ -104,4 +138,20 @@ fn expired_jobs_are_deleted_with_their_keys() {
     assert!(block_on(store.status(Owner::ANONYMOUS, &running)).unwrap().is_some());
     let again = block_on(store.submit(new_job(Some("k"), "other"))).unwrap().unwrap();
     assert!(!again.replayed);
+}
+
+/// Whoever copies the file of a daemon that was stopped copies all of it.
+#[test]
+fn closed_store_leaves_all_data_in_the_file_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let job_id = submit(&store, "go");
+    // The reader has a connection of its own.
+    block_on(store.status(Owner::ANONYMOUS, &job_id)).unwrap().unwrap();
+    drop(store);
+    let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(files.iter().all(|name| !name.to_string_lossy().ends_with("-wal")), "{files:?}");
+    let copied = tempfile::tempdir().unwrap();
+    std::fs::copy(path(&folder), path(&copied)).unwrap();
+    assert_eq!(take(&open(&copied)).unwrap().job_id, job_id);
 }

@@ -12,6 +12,7 @@ use crate::JobId;
 use crate::owner::Owner;
 use crate::store::{IdempotencyKey, NewJob, NextJob, Outcome, Output, Sqlite, Store, Taken};
 use crate::streams::Streams;
+use crate::vital::Vital;
 
 /// Small, so that jobs fill several batches.
 pub(super) const BATCH: NonZeroUsize = NonZeroUsize::new(2).unwrap();
@@ -22,7 +23,11 @@ pub(super) fn path(folder: &tempfile::TempDir) -> PathBuf {
 }
 
 pub(super) fn open(folder: &tempfile::TempDir) -> Sqlite {
-    Sqlite::open(&path(folder), 100, BATCH, DAY, 3, Streams::new(1)).unwrap()
+    open_with(folder, Vital::default())
+}
+
+pub(super) fn open_with(folder: &tempfile::TempDir, vital: Vital) -> Sqlite {
+    Sqlite::open(&path(folder), 100, BATCH, DAY, 3, Streams::new(1), vital).unwrap()
 }
 
 pub(super) fn new_job(key: Option<&str>, text: &str) -> NewJob {

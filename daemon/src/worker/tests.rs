@@ -1,0 +1,102 @@
+//! Jobs in memory, on paused time.
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use http::StatusCode;
+use tokio::time::{Instant, advance};
+use tower::service_fn;
+
+use super::*;
+use crate::backend::BackendError;
+use crate::owner::Owner;
+use crate::store::{Memory, NewJob};
+use crate::streams::Streams;
+use crate::{BoxError, ChatResponse, JobState, ModelInfo};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn context(backend: Backend) -> WorkerContext {
+    let streams = Streams::new(1);
+    let store = Memory::new(100, NonZeroUsize::MIN, 24 * HOUR, Arc::clone(&streams));
+    WorkerContext {
+        jobs: Arc::new(Jobs::new(Box::new(store), streams)),
+        backend,
+        availability: Arc::default(),
+        attempts: Attempts { most: 3, pause: Duration::from_secs(1) },
+        closing: CancellationToken::new(),
+    }
+}
+
+async fn submit(jobs: &Jobs) -> crate::JobId {
+    let body = r#"{"model":"m"}"#;
+    let submission = serde_json::from_str(body).unwrap();
+    let new =
+        NewJob { owner: Owner::ANONYMOUS, submission, body: body.into(), webhook: None, traceparent: None, key: None };
+    jobs.submit(new).await.unwrap().unwrap().job_id
+}
+
+/// A model server that is down for an hour: connections are refused, or it responds with 503 as one that loads a model does. The count is
+/// that of the chats.
+fn server_that_is_down(error: fn() -> BoxError, lists_models: bool) -> (Arc<AtomicU64>, Backend) {
+    let chats = Arc::new(AtomicU64::new(0));
+    let (counted, start) = (Arc::clone(&chats), Instant::now());
+    let is_up = move || start.elapsed() >= HOUR;
+    let chat = service_fn(move |_: Chat| {
+        counted.fetch_add(1, Relaxed);
+        async move { if is_up() { Ok(ChatResponse::from_value("ok")?) } else { Err(error()) } }
+    });
+    let models = service_fn(move |_: ListModels| async move {
+        if lists_models || is_up() { Ok(Vec::<ModelInfo>::new()) } else { Err(error()) }
+    });
+    (chats, Backend::new(chat).models(models))
+}
+
+#[tokio::test(start_paused = true)]
+async fn outage_of_the_backend_consumes_no_attempt() {
+    let refused = || BackendError::connect("connection refused".into());
+    let loading = || BackendError::status(StatusCode::SERVICE_UNAVAILABLE, None, b"");
+    for (error, lists_models, most_chats) in
+        [(refused as fn() -> BoxError, false, 2 + 10), (loading, true, 2 * 70 + 10)]
+    {
+        let (chats, backend) = server_that_is_down(error, lists_models);
+        let context = context(backend);
+        let mut ids = Vec::new();
+        for _ in 0..10 {
+            ids.push(submit(&context.jobs).await);
+        }
+        let workers = [(); 2].map(|()| tokio::spawn(work(context.clone())));
+        advance(HOUR / 2).await;
+        assert!(context.availability.outage().is_some());
+        for id in &ids {
+            let mut watch = context.jobs.watch(id);
+            while !context.jobs.status(Owner::ANONYMOUS, id).await.unwrap().unwrap().state.is_terminal() {
+                watch.changed().await;
+            }
+            let status = context.jobs.status(Owner::ANONYMOUS, id).await.unwrap().unwrap();
+            assert_eq!(status.state, JobState::Done, "{:?}", status.error);
+        }
+        assert_eq!(context.availability.outage(), None);
+        let chats = chats.load(Relaxed);
+        assert!(chats <= most_chats, "{chats}");
+        for worker in workers {
+            worker.abort();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn transient_failures_count() {
+    let chat = service_fn(async |_: Chat| Err::<ChatResponse, _>(crate::Transient::new("GPU lost")));
+    let context = context(Backend::new(chat));
+    let id = submit(&context.jobs).await;
+    let worker = tokio::spawn(work(context.clone()));
+    let mut watch = context.jobs.watch(&id);
+    while !context.jobs.progress(&id).await.unwrap().unwrap().state.is_terminal() {
+        watch.changed().await;
+    }
+    let status = context.jobs.status(Owner::ANONYMOUS, &id).await.unwrap().unwrap();
+    assert_eq!((&status.state, status.attempt), (&JobState::Failed, 3));
+    assert_eq!(status.error.as_deref(), Some("transient failure: GPU lost"));
+    worker.abort();
+}
