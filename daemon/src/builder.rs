@@ -34,6 +34,8 @@ pub struct Builder {
     max_long_poll: Duration,
     body_limit: usize,
     max_connections: usize,
+    max_connections_per_peer: Option<usize>,
+    write_timeout: Duration,
     header_timeout: Duration,
     drain: Duration,
     backend: Backend,
@@ -64,6 +66,8 @@ impl Default for Builder {
             max_long_poll: Duration::from_secs(60),
             body_limit: 16 * 1024 * 1024,
             max_connections: 1024,
+            max_connections_per_peer: None,
+            write_timeout: Duration::from_secs(30),
             header_timeout: Duration::from_secs(30),
             drain: Duration::from_secs(5),
             backend: Echo::new().into(),
@@ -105,10 +109,25 @@ impl Builder {
         self
     }
 
-    /// Sets the number of open connections, long polls included. Event streams take at most half of them. More connections wait in the operating system's backlog.
-    /// Default: 1,024.
+    /// Sets the number of open connections. Event streams take at most half of them, and long polls three eighths: a long poll beyond that
+    /// is an ordinary poll. At the limit, the connection that has waited longest for a request makes room. If all of them have requests,
+    /// 16 more are accepted for health checks and metrics, and the rest is refused with 503. Default: 1,024.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
+        self
+    }
+
+    /// Sets the number of open connections of one IP address. At the limit, the one of the address that has waited longest for a request
+    /// makes room. Without one, the connection is refused with 503. Default: three quarters of
+    /// [`max_connections`](Self::max_connections).
+    pub fn max_connections_per_peer(mut self, connections: usize) -> Self {
+        self.max_connections_per_peer = Some(connections);
+        self
+    }
+
+    /// Sets how long a peer may take to read some of what was written to it. Then its connection is closed. Default: 30 s.
+    pub fn write_timeout(mut self, timeout: Duration) -> Self {
+        self.write_timeout = timeout;
         self
     }
 

@@ -1,38 +1,55 @@
-//! The HTTP server: HTTP/1.1 with a timeout for request heads, a limit on connections and graceful shutdown.
+//! The HTTP server: HTTP/1.1, with time limits, a limit on connections, and graceful shutdown.
 //!
 //! It drives hyper directly. `axum::serve` has no header timeout, so a silent peer would hold its connection forever, and no
 //! limit on connections. hyper-util's protocol detection waits for the HTTP/2 preface without a timeout.
+//!
+//! Peers cannot shut each other out. At the limit of connections, the one that has waited longest for a request makes room. One peer has at
+//! most three quarters of the connections, and makes room for itself. A peer that does not read its responses is disconnected. If all
+//! connections have requests, some more are accepted for health checks and metrics alone.
+
+mod activity;
+mod connection;
 
 use std::io;
-use std::pin::pin;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::Response;
-use foreman_protocol::http1;
+use foreman_protocol::http1::{self, Places};
 use http::Request;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
+use self::connection::{Connection, Scope};
 use crate::BoxError;
 
 /// The pause after `accept` has failed for want of resources, such as file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// The upper bound of the header timeout. hyper adds the timeout to an instant without an overflow check.
-const MAX_HEADER_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// How long an evicted connection has to end before another is evicted.
+const EVICTION: Duration = Duration::from_millis(10);
+
+/// How many connections there may be above the limit, for health checks and metrics.
+const RESERVED: usize = 16;
+
+/// The response to a connection over all limits. Its request is not read.
+const OVERLOADED: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ServerLimits {
     pub(super) connections: usize,
+    /// Of one peer address.
+    pub(super) connections_of_peer: usize,
     /// Also the idle timeout of a connection.
     pub(super) header_timeout: Duration,
+    /// How long a peer may take to read something of its response.
+    pub(super) write_timeout: Duration,
 }
 
 /// Serves until `closing` is cancelled, then until the last open request has its response. Dropping the future closes all
@@ -45,71 +62,78 @@ where
     S::Error: Into<BoxError>,
     S::Future: Send,
 {
-    let permits = Arc::new(Semaphore::new(limits.connections));
     let mut connections = JoinSet::new();
+    let places = Arc::<Places>::default();
     loop {
         let accepted = tokio::select! {
             biased;
             () = closing.cancelled() => break,
-            accepted = accept(&listener, &permits) => accepted,
-            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
         };
-        match accepted {
-            Ok((stream, permit)) => {
-                connections.spawn(connection(stream, permit, service.clone(), limits.header_timeout, closing.clone()));
-            }
-            Err(error) if http1::is_connection_error(&error) => {}
+        while connections.try_join_next().is_some() {}
+        let (stream, peer) = match accepted {
+            Ok((stream, address)) => (stream, address.ip().to_canonical()),
+            Err(error) if http1::is_connection_error(&error) => continue,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept connections");
+                // Connections that close release descriptors and memory.
+                let _ = places.evict(None);
                 tokio::time::sleep(ACCEPT_RETRY).await;
+                continue;
             }
-        }
+        };
+        let room = make_room(&mut connections, &places, peer, limits).await;
+        let Some(scope) = room else {
+            refuse(stream);
+            continue;
+        };
+        let connection = Connection { stream, place: places.place(Some(peer)), limits, scope };
+        connections.spawn(connection.serve(service.clone(), closing.clone()));
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
 }
 
-/// Takes a permit before it accepts, so that connections over the limit wait in the operating system's backlog.
-async fn accept(
-    listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, Option<OwnedSemaphorePermit>)> {
-    // The semaphore is never closed.
-    let permit = Arc::clone(permits).acquire_owned().await.ok();
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, permit))
-}
-
-async fn connection<S>(
-    mut stream: TcpStream,
-    _permit: Option<OwnedSemaphorePermit>,
-    service: S,
-    header_timeout: Duration,
-    closing: CancellationToken,
-) where
-    S: Service<Request<Incoming>, Response = Response> + Clone + Send + 'static,
-    S::Error: Into<BoxError>,
-    S::Future: Send,
-{
-    // Without it, responses are only slower.
-    let _ = stream.set_nodelay(true);
-    let ended = {
-        // Without a timer, hyper has no timeout for heads.
-        let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(header_timeout.min(MAX_HEADER_TIMEOUT))
-            .serve_connection(TokioIo::new(&mut stream), TowerToHyperService::new(service));
-        let mut connection = pin!(connection);
-        tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = closing.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        }
+/// Evicts connections that wait for a request until there is room for one of `peer`. Returns what that may request. `None` if there is no
+/// room.
+async fn make_room(
+    connections: &mut JoinSet<()>,
+    places: &Places,
+    peer: IpAddr,
+    limits: ServerLimits,
+) -> Option<Scope> {
+    while places.of_peer(peer) >= limits.connections_of_peer && places.evict(Some(peer)) {
+        // It ends as soon as it is scheduled, unless its request was complete at that moment.
+        let _ = timeout(EVICTION, connections.join_next()).await;
+    }
+    while connections.len() >= limits.connections && places.evict(None) {
+        let _ = timeout(EVICTION, connections.join_next()).await;
+    }
+    let within = |reserve: (usize, usize)| {
+        connections.len() < limits.connections.saturating_add(reserve.0)
+            && places.of_peer(peer) < limits.connections_of_peer.saturating_add(reserve.1)
     };
-    match ended {
-        Ok(()) => http1::lingering_close(stream).await,
-        Err(error) => tracing::debug!(%error, "connection closed with an error"),
+    match () {
+        () if within((0, 0)) => Some(Scope::All),
+        // One peer does not take all of the reserve either.
+        () if within((RESERVED, RESERVED / 2)) => Some(Scope::Health),
+        () => None,
     }
 }
+
+/// Without waiting for the peer.
+fn refuse(stream: TcpStream) {
+    // `try_write` of tokio fails until the runtime has reported the socket as writable. A new socket is writable.
+    let written = stream.into_std().and_then(|mut stream| {
+        io::Write::write(&mut stream, OVERLOADED)?;
+        stream.shutdown(std::net::Shutdown::Write)?;
+        // Closing a socket with unread bytes resets the connection, and the peer could lose the response.
+        io::Read::read(&mut stream, &mut [0; 4096])
+    });
+    if let Err(error) = written {
+        tracing::debug!(%error, "cannot refuse a connection");
+    }
+}
+
+#[cfg(test)]
+mod tests;

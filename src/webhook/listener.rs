@@ -5,7 +5,6 @@ mod activity;
 mod builder;
 mod connection;
 mod handle;
-mod places;
 
 pub use self::builder::WebhookListenerBuilder;
 pub use self::handle::WebhookListener;

@@ -4,6 +4,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::{get, post};
 use http::StatusCode;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{Rejection, Tokens, auth, cancel, events, health, list, metrics, models, poll, submit};
@@ -25,6 +26,8 @@ pub(crate) struct App {
     pub(crate) body_limit: usize,
     /// The longest long poll.
     pub(crate) max_hold: Duration,
+    /// One permit for each long poll that may be held.
+    pub(crate) holds: Semaphore,
     /// Cancelled when the daemon stops accepting jobs.
     pub(crate) closing: CancellationToken,
     /// Cancelled when no job can change any more. It ends long polls and event streams.

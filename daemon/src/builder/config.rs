@@ -62,8 +62,13 @@ impl Config {
             max_long_poll: Duration::from_secs(builder.max_long_poll.min(LONGEST).as_secs()),
             body_limit: positive("body_limit", builder.body_limit)?.get(),
             limits: ServerLimits {
-                connections: permits("max_connections", builder.max_connections)?,
+                connections: positive("max_connections", builder.max_connections)?.get(),
+                connections_of_peer: match builder.max_connections_per_peer {
+                    Some(connections) => positive("max_connections_per_peer", connections)?.get(),
+                    None => builder.max_connections - builder.max_connections / 4,
+                },
                 header_timeout: not_zero("header_timeout", builder.header_timeout)?.min(LONGEST),
+                write_timeout: not_zero("write_timeout", builder.write_timeout)?.min(LONGEST),
             },
             drain: builder.drain.min(LONGEST),
             backend: builder.backend,

@@ -154,6 +154,7 @@ impl Assembly {
             policy: self.config.policy.clone(),
             body_limit: self.config.body_limit,
             max_hold: self.config.max_long_poll,
+            holds: Semaphore::new(self.config.limits.connections.saturating_mul(3).min(Semaphore::MAX_PERMITS) / 8),
             closing: self.closing.clone(),
             ended: self.ended.clone(),
             vital: self.vital.clone(),

@@ -11,6 +11,7 @@ mod attempts;
 mod backend_ollama;
 mod backend_openai;
 mod cancel;
+mod connections;
 mod curl;
 mod events;
 mod eventually;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use foreman_protocol::http1::is_connection_error;
+use foreman_protocol::http1::{Places, is_connection_error};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -16,7 +16,6 @@ use tokio::time::timeout;
 use super::builder::ListenerLimits;
 use super::connection::serve_connection;
 use super::handle::stopped;
-use super::places::Places;
 use crate::source::RefusalReason;
 use crate::webhook::WebhookReceiver;
 
@@ -80,14 +79,14 @@ pub(super) async fn accept_loop<A: Accept>(
         });
         let Some(accepted) = next.await else { break };
         while connections.try_join_next().is_some() {}
-        while accepted.is_ok() && connections.len() >= limits.max_connections && places.evict() {
+        while accepted.is_ok() && connections.len() >= limits.max_connections && places.evict(None) {
             // The evicted one ends as soon as it is scheduled, unless its request was complete at that moment.
             let _ = timeout(EVICTION, connections.join_next()).await;
         }
         match accepted {
             Ok(io) if connections.len() < limits.max_connections => {
                 backoff = BACKOFF.0;
-                connections.spawn(serve_connection(io, receiver.clone(), limits, places.place(), stop.clone()));
+                connections.spawn(serve_connection(io, receiver.clone(), limits, places.place(None), stop.clone()));
             }
             Ok(io) => {
                 A::refuse(io);

@@ -3,12 +3,12 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use foreman_protocol::http1::Place;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::builder::ListenerLimits;
 use super::connection::RESPONSE_TIMEOUT;
-use super::places::Place;
 
 /// What a connection is doing, which decides how long it may take. The service and the I/O of the connection report to it.
 ///

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use foreman_protocol::http1;
+use foreman_protocol::http1::{self, Place};
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Empty;
@@ -19,7 +19,6 @@ use tokio::time::{Instant, sleep_until};
 use super::activity::{Activity, Watched};
 use super::builder::ListenerLimits;
 use super::handle::stopped;
-use super::places::Place;
 use crate::webhook::WebhookReceiver;
 
 /// The time a peer has to read the response, after the request timeout.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use foreman_protocol::http1::Places;
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -15,7 +16,6 @@ use tokio::task::JoinHandle;
 use super::accept::{Accept, OVERLOADED, accept_loop};
 use super::builder::ListenerLimits;
 use super::connection::serve_connection;
-use super::places::Places;
 use super::*;
 use crate::error::Kind;
 use crate::source::RefusalReason;

@@ -6,7 +6,7 @@ use super::*;
 fn connect(job: &RegisteredJob, buffer: usize) -> (DuplexStream, JoinHandle<()>, watch::Sender<bool>) {
     let (ours, theirs) = duplex(buffer);
     let (stop, stopping) = watch::channel(false);
-    let place = Arc::<Places>::default().place();
+    let place = Arc::<Places>::default().place(None);
     (ours, tokio::spawn(serve_connection(theirs, job.receiver(), ListenerLimits::default(), place, stopping)), stop)
 }
 
@@ -209,11 +209,11 @@ async fn evicted_connection_completes_its_request() {
     let (mut peer, theirs) = duplex(4096);
     let (_stop, stopping) = watch::channel(false);
     let places = Arc::<Places>::default();
-    let place = places.place();
+    let place = places.place(None);
     let event = job.persistent_event();
     let (head, body) = event.split_at(event.len() - EVENT.len());
     peer.write_all(head.as_bytes()).await.unwrap();
-    assert!(places.evict() && !places.evict());
+    assert!(places.evict(None) && !places.evict(None));
     let served = tokio::spawn(serve_connection(theirs, job.receiver(), ListenerLimits::default(), place, stopping));
     tokio::time::sleep(SECONDS(1)).await;
     peer.write_all(body.as_bytes()).await.unwrap();

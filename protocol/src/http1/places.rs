@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 ///
 /// Each request changes one number, without a lock. All connections are searched only at the limit.
 #[derive(Debug)]
-pub(super) struct Places {
+pub struct Places {
     slots: Mutex<Slab<Arc<Slot>>>,
     /// The next number.
     next: AtomicU64,
@@ -20,6 +21,8 @@ pub(super) struct Places {
 
 #[derive(Debug)]
 struct Slot {
+    /// `None` if it does not matter who the peer is.
+    peer: Option<IpAddr>,
     /// Later waits have higher numbers. [`OCCUPIED`] while there is a request.
     waits_as: AtomicU64,
     is_evicted: AtomicBool,
@@ -37,8 +40,9 @@ impl Default for Places {
 
 impl Places {
     /// For a new connection, which waits for its first request.
-    pub(super) fn place(self: &Arc<Self>) -> Place {
+    pub fn place(self: &Arc<Self>, peer: Option<IpAddr>) -> Place {
         let slot = Arc::new(Slot {
+            peer,
             waits_as: AtomicU64::new(OCCUPIED),
             is_evicted: AtomicBool::new(false),
             evicted: CancellationToken::new(),
@@ -49,12 +53,20 @@ impl Places {
         place
     }
 
-    /// Closes the connection that has waited longest for a request. Returns whether there was one.
-    pub(super) fn evict(&self) -> bool {
+    /// How many connections a peer has.
+    #[must_use]
+    pub fn of_peer(&self, peer: IpAddr) -> usize {
+        self.slots().iter().filter(|(_, slot)| slot.peer == Some(peer)).count()
+    }
+
+    /// Closes the connection that has waited longest for a request, of this peer or of all. Returns whether there was one.
+    #[must_use]
+    pub fn evict(&self, peer: Option<IpAddr>) -> bool {
         loop {
             let longest = {
                 let slots = self.slots();
-                let waiting = slots.iter().map(|(_, slot)| (slot.waits_as.load(Relaxed), slot));
+                let of_peer = slots.iter().filter(|(_, slot)| peer.is_none() || slot.peer == peer);
+                let waiting = of_peer.map(|(_, slot)| (slot.waits_as.load(Relaxed), slot));
                 let longest = waiting.filter(|(number, _)| *number != OCCUPIED).min_by_key(|(number, _)| *number);
                 longest.map(|(number, slot)| (number, Arc::clone(slot)))
             };
@@ -75,7 +87,7 @@ impl Places {
 
 /// One connection among the [`Places`].
 #[derive(Debug)]
-pub(super) struct Place {
+pub struct Place {
     places: Arc<Places>,
     key: usize,
     slot: Arc<Slot>,
@@ -83,21 +95,23 @@ pub(super) struct Place {
 
 impl Place {
     /// It waits for a request from now on.
-    pub(super) fn wait(&self) {
+    pub fn wait(&self) {
         self.slot.waits_as.store(self.places.next.fetch_add(1, Relaxed), Relaxed);
     }
 
     /// It has a request.
-    pub(super) fn occupy(&self) {
+    pub fn occupy(&self) {
         self.slot.waits_as.store(OCCUPIED, Relaxed);
     }
 
-    pub(super) fn is_evicted(&self) -> bool {
+    /// Whether it has to make room for another connection.
+    #[must_use]
+    pub fn is_evicted(&self) -> bool {
         self.slot.is_evicted.load(Acquire)
     }
 
     /// Completes when it is evicted.
-    pub(super) async fn evicted(&self) {
+    pub async fn evicted(&self) {
         self.slot.evicted.cancelled().await;
     }
 }
@@ -119,23 +133,35 @@ mod tests {
     #[test]
     fn longest_wait_is_evicted_first() {
         let places = Arc::<Places>::default();
-        let [first, second, third] = [(); 3].map(|()| places.place());
+        let [first, second, third] = [(); 3].map(|()| places.place(None));
         first.occupy();
         second.occupy();
         second.wait();
-        assert!(places.evict());
+        assert!(places.evict(None));
         assert_eq!([&first, &second, &third].map(evicted), [false, false, true]);
-        assert!(places.evict());
+        assert!(places.evict(None));
         assert_eq!([&first, &second, &third].map(evicted), [false, true, true]);
-        assert!(!places.evict(), "the first one has a request");
+        assert!(!places.evict(None), "the first one has a request");
         first.wait();
-        assert!(places.evict() && evicted(&first));
+        assert!(places.evict(None) && evicted(&first));
+    }
+
+    #[test]
+    fn peer_makes_room_for_itself() {
+        let places = Arc::<Places>::default();
+        let [one, other] = [[10, 0, 0, 1], [10, 0, 0, 2]].map(IpAddr::from);
+        let [first, second, third] = [one, other, other].map(|peer| places.place(Some(peer)));
+        assert_eq!([one, other, [10, 0, 0, 3].into()].map(|peer| places.of_peer(peer)), [1, 2, 0]);
+        assert!(places.evict(Some(other)) && !places.evict(Some([10, 0, 0, 3].into())));
+        assert_eq!([&first, &second, &third].map(evicted), [false, true, false]);
+        drop(second);
+        assert_eq!(places.of_peer(other), 1);
     }
 
     #[test]
     fn dropped_connection_has_no_place() {
         let places = Arc::<Places>::default();
-        drop(places.place());
-        assert!(!places.evict() && places.slots().is_empty());
+        drop(places.place(None));
+        assert!(!places.evict(None) && places.slots().is_empty());
     }
 }
