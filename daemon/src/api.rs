@@ -16,6 +16,7 @@ mod router;
 mod submit;
 
 pub(super) use self::auth::Tokens;
+pub(super) use self::body::BodyLimits;
 use self::body::json;
 use self::job_path::JobPath;
 use self::rejection::Rejection;

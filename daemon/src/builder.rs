@@ -33,6 +33,7 @@ pub struct Builder {
     model_batch: usize,
     max_long_poll: Duration,
     body_limit: usize,
+    body_budget: usize,
     max_connections: usize,
     max_connections_per_peer: Option<usize>,
     write_timeout: Duration,
@@ -65,6 +66,7 @@ impl Default for Builder {
             model_batch: 8,
             max_long_poll: Duration::from_secs(60),
             body_limit: 16 * 1024 * 1024,
+            body_budget: 256 * 1024 * 1024,
             max_connections: 1024,
             max_connections_per_peer: None,
             write_timeout: Duration::from_secs(30),
@@ -106,6 +108,13 @@ impl Builder {
     /// Sets the largest request body, in bytes. Default: 16 MiB.
     pub fn body_limit(mut self, bytes: usize) -> Self {
         self.body_limit = bytes;
+        self
+    }
+
+    /// Sets how many bytes all request bodies have together while they are read and stored, at least as many as one body may have. A request
+    /// beyond that gets a 503. Default: 256 MiB.
+    pub fn body_budget(mut self, bytes: usize) -> Self {
+        self.body_budget = bytes;
         self
     }
 

@@ -20,8 +20,8 @@ use std::sync::Arc;
 
 pub(crate) use self::error::StoreError;
 pub(crate) use self::job::{
-    Cancelled, Cost, IdempotencyKey, JobProgress, NewJob, NextJob, Outcome, Output, Page, Query, SubmitError,
-    Submitted, Taken,
+    Cancelled, Cost, IdempotencyKey, JobProgress, MAX_PAGE_BYTES, NewJob, NextJob, Outcome, Output, Page, Query,
+    SubmitError, Submitted, Taken, output_size,
 };
 pub(crate) use self::memory::Memory;
 pub(crate) use self::outbox::{Address, Claim, Delivery, Verdict};

@@ -1,6 +1,7 @@
 //! Code that the client's webhook listener and the daemon's HTTP/1 server share.
 
 mod body_bytes;
+mod byte_budget;
 mod places;
 
 use std::future::poll_fn;
@@ -13,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
 pub use self::body_bytes::BodyBytes;
+pub use self::byte_budget::{ByteBudget, ByteLease};
 pub use self::places::{Place, Places};
 
 /// How long [`lingering_close`] waits for the peer: 1 second.

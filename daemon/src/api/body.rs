@@ -3,8 +3,9 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use foreman_protocol::http1::{BodyBytes, ByteBudget, ByteLease};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
@@ -13,21 +14,49 @@ use super::Rejection;
 /// The time limit for receiving a body. hyper has a timeout for headers only.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Reads the body of a request. Its `Content-Type` must be JSON.
-pub(super) async fn read(request: Request<Body>, limit: usize) -> Result<Bytes, Rejection> {
+/// How large bodies may be.
+#[derive(Debug, Clone)]
+pub(crate) struct BodyLimits {
+    /// Of one body, in bytes.
+    pub(crate) body: usize,
+    /// Of all bodies from their first byte until they are stored.
+    pub(crate) all: ByteBudget,
+}
+
+/// Reads the body of a request. Its `Content-Type` must be JSON. The lease is for as long as the body is in memory.
+pub(super) async fn read(request: Request<Body>, limits: &BodyLimits) -> Result<(Bytes, ByteLease), Rejection> {
     expect_json(request.headers())?;
-    let too_large = || Rejection::new(StatusCode::PAYLOAD_TOO_LARGE, format!("body exceeds {limit} bytes"));
-    if content_length(request.headers()).is_some_and(|length| length > limit as u64) {
-        return Err(too_large());
+    let declared = content_length(request.headers());
+    if declared.is_some_and(|length| length > limits.body as u64) {
+        return Err(too_large(limits.body));
     }
-    let body = tokio::time::timeout(BODY_TIMEOUT, Limited::new(request.into_body(), limit).collect()).await;
-    match body {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(Rejection::new(StatusCode::BAD_REQUEST, "incomplete body")),
-        Err(_) => Err(Rejection::new(StatusCode::REQUEST_TIMEOUT, "timeout while reading the body")
-            .with(header::CONNECTION, "close")),
+    let body = tokio::time::timeout(BODY_TIMEOUT, collect(request.into_body(), limits)).await;
+    body.unwrap_or_else(|_| {
+        let timeout = Rejection::new(StatusCode::REQUEST_TIMEOUT, "timeout while reading the body");
+        Err(timeout.with(header::CONNECTION, "close"))
+    })
+}
+
+async fn collect(mut body: Body, limits: &BodyLimits) -> Result<(Bytes, ByteLease), Rejection> {
+    let (mut bytes, mut lease) = (BodyBytes::default(), limits.all.lease());
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Rejection::new(StatusCode::BAD_REQUEST, "incomplete body"))?;
+        // Trailers are ignored.
+        let Ok(data) = frame.into_data() else { continue };
+        if data.len() > limits.body - bytes.len() {
+            return Err(too_large(limits.body));
+        }
+        if !lease.grow(data.len()) {
+            let overloaded = "too many bytes in the bodies of other requests";
+            return Err(Rejection::retry_after(StatusCode::SERVICE_UNAVAILABLE, overloaded, "1"));
+        }
+        bytes.push(data);
     }
+    Ok((bytes.take(), lease))
+}
+
+fn too_large(limit: usize) -> Rejection {
+    Rejection::new(StatusCode::PAYLOAD_TOO_LARGE, format!("body exceeds {limit} bytes"))
 }
 
 /// Parses a JSON object: 400 if the body is not JSON, 422 if the JSON has another shape.

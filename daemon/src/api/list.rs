@@ -21,6 +21,8 @@ pub(super) struct Parameters {
     state: Option<JobState>,
     limit: Option<usize>,
     cursor: Option<u64>,
+    #[serde(default)]
+    results: bool,
 }
 
 #[derive(Serialize)]
@@ -30,7 +32,7 @@ struct Listing<'a> {
     next_cursor: Option<String>,
 }
 
-/// `GET /jobs?state=&limit=&cursor=`
+/// `GET /jobs?state=&limit=&cursor=&results=`
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     Extension(owner): Extension<Owner>,
@@ -44,7 +46,8 @@ pub(super) async fn list(
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(bad_request("limit must be 1 to 200"));
     }
-    let query = Query { owner, state: parameters.state, before: parameters.cursor, limit };
+    let Parameters { state, cursor: before, results, .. } = parameters;
+    let query = Query { owner, state, before, limit, results };
     let page = app.jobs.list(query).await?;
     let jobs = page.jobs.iter().map(AsRef::as_ref).collect();
     Ok(json(StatusCode::OK, &Listing { jobs, next_cursor: page.next.map(|number| number.to_string()) }))

@@ -25,7 +25,7 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, Reject
 
 /// `POST /api/embed`
 pub(super) async fn embed(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Response, Rejection> {
-    let body = body::read(request, app.body_limit).await?;
+    let (body, _lease) = body::read(request, &app.body_limits).await?;
     let request: EmbedRequest = body::parse(&body)?;
     if request.model().is_empty() {
         return Err(Rejection::new(StatusCode::UNPROCESSABLE_ENTITY, "model must not be missing or empty"));

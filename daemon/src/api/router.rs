@@ -7,7 +7,7 @@ use http::StatusCode;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::{Rejection, Tokens, auth, cancel, events, health, list, metrics, models, poll, submit};
+use super::{BodyLimits, Rejection, Tokens, auth, cancel, events, health, list, metrics, models, poll, submit};
 use crate::availability::Availability;
 use crate::backend::Backend;
 use crate::delivery::Policy;
@@ -22,8 +22,7 @@ pub(crate) struct App {
     pub(crate) tokens: Tokens,
     /// Which hosts webhooks may be sent to.
     pub(crate) policy: Policy,
-    /// In bytes.
-    pub(crate) body_limit: usize,
+    pub(crate) body_limits: BodyLimits,
     /// The longest long poll.
     pub(crate) max_hold: Duration,
     /// One permit for each long poll that may be held.

@@ -43,7 +43,7 @@ pub(super) async fn submit(
         return Err(Rejection::new(StatusCode::BAD_REQUEST, "Idempotency-Key must have 1 to 255 bytes"));
     }
     let traceparent = request.headers().get(TRACEPARENT).cloned();
-    let body = body::read(request, app.body_limit).await?;
+    let (body, lease) = body::read(request, &app.body_limits).await?;
     let submission: JobSpec = body::parse(&body)?;
     if submission.model.is_empty() {
         return Err(unprocessable("model must not be missing or empty"));
@@ -65,7 +65,12 @@ pub(super) async fn submit(
     }
     let (jobs, new) =
         (Arc::clone(&app.jobs), NewJob { owner, submission, body, webhook, traceparent, key: idempotency_key });
-    let submitted = app.jobs.run_detached(async move { jobs.submit(new).await }).await?;
+    let submitted = app.jobs.run_detached(async move {
+        // Until the body is stored.
+        let _lease = lease;
+        jobs.submit(new).await
+    });
+    let submitted = submitted.await?;
     let submitted = submitted.map_err(|error| match error {
         SubmitError::KeyReused => unprocessable("Idempotency-Key already used with another body"),
         SubmitError::Full => Rejection::retry_after(StatusCode::TOO_MANY_REQUESTS, "the queue is full", "5"),

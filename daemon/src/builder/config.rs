@@ -1,12 +1,13 @@
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
+use foreman_protocol::http1::ByteBudget;
 use foreman_protocol::webhook::Secret;
 use tokio::sync::Semaphore;
 
 use super::{Builder, LONGEST};
 use crate::Error;
-use crate::api::Tokens;
+use crate::api::{BodyLimits, Tokens};
 use crate::attempts::Attempts;
 use crate::backend::Backend;
 #[cfg(feature = "tls")]
@@ -26,7 +27,7 @@ pub(super) struct Config {
     pub(super) workers: NonZeroUsize,
     pub(super) attempts: Attempts,
     pub(super) max_long_poll: Duration,
-    pub(super) body_limit: usize,
+    pub(super) body_limits: BodyLimits,
     pub(super) limits: ServerLimits,
     pub(super) drain: Duration,
     pub(super) backend: Backend,
@@ -60,7 +61,7 @@ impl Config {
                 pause: builder.attempt_pause.min(LONGEST),
             },
             max_long_poll: Duration::from_secs(builder.max_long_poll.min(LONGEST).as_secs()),
-            body_limit: positive("body_limit", builder.body_limit)?.get(),
+            body_limits: body_limits(builder.body_limit, builder.body_budget)?,
             limits: ServerLimits {
                 connections: positive("max_connections", builder.max_connections)?.get(),
                 connections_of_peer: match builder.max_connections_per_peer {
@@ -91,6 +92,14 @@ fn tokens(tokens: &[String]) -> Result<Tokens, Error> {
         return Err(Error::config("token", "must be visible ASCII without blanks"));
     }
     Ok(Tokens::new(tokens))
+}
+
+fn body_limits(body: usize, all: usize) -> Result<BodyLimits, Error> {
+    let body = positive("body_limit", body)?.get();
+    if all < body {
+        return Err(Error::config("body_budget", "must be at least body_limit"));
+    }
+    Ok(BodyLimits { body, all: ByteBudget::new(all) })
 }
 
 fn positive(option: &'static str, number: usize) -> Result<NonZeroUsize, Error> {

@@ -152,7 +152,7 @@ impl Assembly {
             backend: self.config.backend.clone(),
             tokens: self.config.tokens.clone(),
             policy: self.config.policy.clone(),
-            body_limit: self.config.body_limit,
+            body_limits: self.config.body_limits.clone(),
             max_hold: self.config.max_long_poll,
             holds: Semaphore::new(self.config.limits.connections.saturating_mul(3).min(Semaphore::MAX_PERMITS) / 8),
             closing: self.closing.clone(),

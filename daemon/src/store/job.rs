@@ -118,6 +118,19 @@ pub(crate) struct Query {
     /// Only jobs with a smaller number: older ones.
     pub(crate) before: Option<u64>,
     pub(crate) limit: usize,
+    /// With results and artifacts.
+    pub(crate) results: bool,
+}
+
+/// The largest page with results, in bytes of results and artifacts. A job that has more is on a page of its own.
+pub(crate) const MAX_PAGE_BYTES: usize = 16 << 20;
+
+/// About how many bytes the result and the artifacts take.
+pub(crate) fn output_size(status: &JobStatus) -> usize {
+    let result = status.result.as_ref().map_or(0, |result| result.get().len());
+    // As base64.
+    let of = |artifact: &Artifact| usize::try_from(artifact.size).unwrap_or(usize::MAX).saturating_mul(4) / 3;
+    status.artifacts.iter().map(of).fold(result, usize::saturating_add)
 }
 
 /// A page of jobs, newest first.

@@ -12,8 +12,8 @@ use super::fresh_id::fresh_id;
 use super::outbox::Outbox;
 use super::queue::Queue;
 use super::{
-    Address, Cancelled, Claim, Cost, JobProgress, NewJob, NextJob, Outcome, Page, Query, Store, SubmitError, Submitted,
-    Taken, Transaction, Verdict,
+    Address, Cancelled, Claim, Cost, JobProgress, MAX_PAGE_BYTES, NewJob, NextJob, Outcome, Page, Query, Store,
+    SubmitError, Submitted, Taken, Transaction, Verdict, output_size,
 };
 use crate::job_spec::JobSpec;
 use crate::owner::Owner;
@@ -192,15 +192,21 @@ impl Memory {
         let state = self.lock();
         let owned = state.owners.get(&query.owner);
         let older = owned.map(|owned| owned.order.range(..query.before.unwrap_or(u64::MAX)).rev());
-        let mut found = older
+        let found = older
             .into_iter()
             .flatten()
             .filter_map(|(number, job_id)| Some((*number, state.jobs.get(job_id)?)))
             .filter(|(_, job)| query.state.as_ref().is_none_or(|state| *state == job.status.state));
-        let page: Vec<_> = found.by_ref().take(query.limit).collect();
-        let more = found.next().is_some();
-        let next = page.last().filter(|_| more).map(|(number, _)| *number);
-        Page { jobs: page.into_iter().map(|(_, job)| state.status(job)).collect(), next }
+        let (mut jobs, mut next, mut bytes) = (Vec::new(), None, 0);
+        for (number, job) in found {
+            bytes = if query.results { output_size(&job.status).saturating_add(bytes) } else { 0 };
+            if jobs.len() == query.limit || (bytes > MAX_PAGE_BYTES && !jobs.is_empty()) {
+                return Page { jobs, next };
+            }
+            jobs.push(if query.results { state.status(job) } else { state.status_without_output(job) });
+            next = Some(number);
+        }
+        Page { jobs, next: None }
     }
 
     fn claim_now(&self) -> Claim {
@@ -335,6 +341,16 @@ impl MemoryState {
         let Some(position) = self.queue.position(job.number) else { return Arc::clone(&job.status) };
         let mut status = JobStatus::clone(&job.status);
         status.position = Some(position);
+        Arc::new(status)
+    }
+
+    /// The same without the result and the artifacts, which may be large.
+    fn status_without_output(&self, job: &StoredJob) -> Arc<JobStatus> {
+        let JobStatus { job_id, state, model, created_at, started_at, completed_at, attempt, error, .. } = &*job.status;
+        let mut status = JobStatus::new(job_id.clone(), state.clone());
+        (status.model, status.error) = (model.clone(), error.clone());
+        (status.created_at, status.started_at, status.completed_at) = (*created_at, *started_at, *completed_at);
+        (status.attempt, status.position) = (*attempt, self.queue.position(job.number));
         Arc::new(status)
     }
 

@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 
 use foreman_daemon::{Builder, Daemon};
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::gate::Gate;
-use super::raw::{delete, get, read, request, send, submit};
+use super::raw::{delete, get, post, read, request, send, submit};
 use crate::eventually::bounded;
 
 async fn connect(daemon: &Daemon) -> TcpStream {
@@ -134,4 +135,32 @@ async fn long_polls_do_not_take_the_last_connections() {
         assert_eq!(bounded(read(poll)).await.json()["state"], "done");
     }
     delete(&daemon, &path).await;
+}
+
+#[tokio::test]
+async fn bodies_share_a_budget() {
+    let daemon = Daemon::builder().body_limit(1_000).body_budget(1_500).start().await.unwrap();
+    let chunk = |bytes: usize| format!("{bytes:x}\r\n{}\r\n", "x".repeat(bytes));
+    let head = "POST /jobs HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let endless = send(daemon.local_addr(), format!("{head}{}", chunk(800))).await;
+    let refused = async {
+        loop {
+            let other = send(daemon.local_addr(), format!("{head}{}", chunk(800))).await;
+            // Until the daemon has read the first one.
+            let mut first = [0; 1];
+            tokio::select! {
+                _ = other.peek(&mut first) => break read(other).await,
+                _ = get(&daemon, "/healthz", &[]) => {}
+            }
+        }
+    };
+    let refused = bounded(refused).await;
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(refused.refused(503), "too many bytes in the bodies of other requests");
+    let small = json!({ "model": "m" }).to_string();
+    assert_eq!(post(&daemon, "/jobs", &[], &small).await.status, 202);
+    drop(endless);
+    let large = json!({ "model": "m", "messages": [{ "content": "x".repeat(900) }] }).to_string();
+    let taken = async { while post(&daemon, "/jobs", &[], &large).await.status != 202 {} };
+    bounded(taken).await;
 }

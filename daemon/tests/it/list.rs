@@ -1,8 +1,9 @@
-use foreman_daemon::Daemon;
-use serde_json::Value;
+use foreman_daemon::{Artifact, Backend, BoxError, Chat, ChatResponse, Daemon};
+use serde_json::{Value, json};
+use tower::service_fn;
 
 use super::gate::Gate;
-use super::raw::{delete, get, submit};
+use super::raw::{delete, ended, get, submit};
 
 async fn page(daemon: &Daemon, query: &str) -> (Vec<String>, Option<String>) {
     let response = get(daemon, &format!("/jobs{query}"), &[]).await;
@@ -49,4 +50,38 @@ async fn state_filters_pages() {
     assert_eq!(page(&daemon, "?state=queued&limit=1").await, (vec![queued], None));
     assert_eq!(page(&daemon, "?state=failed").await, (vec![cancelled], None));
     assert_eq!(page(&daemon, "?state=done").await, (vec![], None));
+}
+
+#[tokio::test]
+async fn results_are_listed_when_asked_for_within_16_mib() {
+    let folder = tempfile::tempdir().unwrap();
+    for builder in [Daemon::builder(), Daemon::builder().store(folder.path().join("jobs.db"))] {
+        let chat = service_fn(async |_: Chat| {
+            let artifact = Artifact::new("a", "image/png", &[0; 3 << 20]);
+            Ok::<_, BoxError>(ChatResponse::from_value(&"x".repeat(4 << 20))?.artifact(artifact))
+        });
+        let daemon = builder.backend(Backend::new(chat)).start().await.unwrap();
+        let mut ids = Vec::new();
+        for _ in 0..3 {
+            let id = submit(&daemon, "go").await;
+            ended(&daemon, &id).await;
+            ids.insert(0, id);
+        }
+        let list = get(&daemon, "/jobs", &[]).await;
+        let json = list.json();
+        assert!(list.body.len() < 2_000, "{} bytes", list.body.len());
+        for (job, id) in json["jobs"].as_array().unwrap().iter().zip(&ids) {
+            assert_eq!((&job["job_id"], &job["state"], &job["result"]), (&json!(id), &json!("done"), &json!(null)));
+            assert!(job["artifacts"].as_array().unwrap().is_empty() && job["completed_at"].is_string());
+        }
+        // Each takes 8 MiB.
+        let (first, next) = page(&daemon, "?results=true").await;
+        assert_eq!(first, ids[..1]);
+        let (second, next) = page(&daemon, &format!("?results=true&cursor={}", next.unwrap())).await;
+        assert_eq!(second, ids[1..2]);
+        let (third, next) = page(&daemon, &format!("?results=true&cursor={}", next.unwrap())).await;
+        assert_eq!((third, next), (ids[2..].to_vec(), None));
+        let whole = get(&daemon, "/jobs?results=true&limit=1", &[]).await.json();
+        assert_eq!(whole["jobs"][0]["result"].as_str().unwrap().len(), 4 << 20);
+    }
 }

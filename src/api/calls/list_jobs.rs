@@ -17,6 +17,7 @@ pub struct ListJobs {
     state: Option<JobState>,
     limit: Option<u32>,
     cursor: Option<String>,
+    results: bool,
 }
 
 impl ListJobs {
@@ -37,6 +38,12 @@ impl ListJobs {
         self
     }
 
+    /// Asks for the results and the artifacts too (`results=true`), which a daemon may leave out otherwise.
+    pub fn results(mut self) -> Self {
+        self.results = true;
+        self
+    }
+
     /// The page after the one that returned this [`JobPage::next_cursor`].
     pub fn cursor(mut self, cursor: impl Into<String>) -> Self {
         self.cursor = Some(cursor.into());
@@ -48,7 +55,7 @@ impl ListJobs {
 #[derive(Debug, Clone, Deserialize)]
 #[non_exhaustive]
 pub struct JobPage {
-    /// The jobs, newest first.
+    /// The jobs, newest first. Without results and artifacts, unless [asked for](ListJobs::results).
     pub jobs: Vec<JobStatus>,
     /// The cursor of the next page, if there is one (`next_cursor` on the wire).
     #[serde(default)]
@@ -67,6 +74,7 @@ impl Endpoint for ListJobs {
             ("state", self.state.as_ref().map(JobState::as_str)),
             ("limit", limit.as_deref()),
             ("cursor", self.cursor.as_deref()),
+            ("results", self.results.then_some("true")),
         ];
         for (name, value) in pairs {
             if let Some(value) = value {
@@ -94,8 +102,8 @@ mod tests {
     #[test]
     fn query_contains_the_options() {
         assert_eq!(ListJobs::new().path(), "/jobs");
-        let list = ListJobs::new().state(JobState::Done).limit(5).cursor("a&b");
-        assert_eq!(list.path(), "/jobs?state=done&limit=5&cursor=a%26b");
+        let list = ListJobs::new().state(JobState::Done).limit(5).cursor("a&b").results();
+        assert_eq!(list.path(), "/jobs?state=done&limit=5&cursor=a%26b&results=true");
     }
 
     #[test]

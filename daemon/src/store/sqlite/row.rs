@@ -13,6 +13,10 @@ use crate::{BoxError, JobId, JobState, JobStatus};
 pub(super) const STATUS: &str =
     "number, id, state, model, created_at, started_at, completed_at, attempt, result, error, artifacts";
 
+/// The same without the result and the artifacts, which may be large.
+pub(super) const STATUS_WITHOUT_OUTPUT: &str =
+    "number, id, state, model, created_at, started_at, completed_at, attempt, NULL, error, NULL";
+
 /// How many columns [`STATUS`] has.
 pub(super) const COLUMNS: usize = 11;
 

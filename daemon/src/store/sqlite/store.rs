@@ -14,12 +14,12 @@ use super::group;
 use super::index::Index;
 use super::open::{open, open_error};
 use super::open_error::OpenError;
-use super::row::{STATUS, progress, status};
+use super::row::{STATUS, STATUS_WITHOUT_OUTPUT, progress, status};
 use super::thread::{Finished, StoreThread, Task};
 use crate::owner::Owner;
 use crate::store::{
-    Cancelled, Claim, Cost, JobProgress, NewJob, NextJob, Outcome, Page, Query, Store, StoreError, SubmitError,
-    Submitted, Taken, Transaction, Verdict,
+    Cancelled, Claim, Cost, JobProgress, MAX_PAGE_BYTES, NewJob, NextJob, Outcome, Page, Query, Store, StoreError,
+    SubmitError, Submitted, Taken, Transaction, Verdict, output_size,
 };
 use crate::streams::Streams;
 use crate::vital::Vital;
@@ -110,7 +110,8 @@ fn with_position(index: &Mutex<Index>, (number, mut status): (i64, JobStatus)) -
 pub(super) fn page_sql(query: &Query) -> String {
     let filter = if query.state.is_some() { "AND state = ?3" } else { "" };
     let limit = query.limit.saturating_add(1);
-    format!("SELECT {STATUS} FROM jobs WHERE owner = ?1 AND number < ?2 {filter} ORDER BY number DESC LIMIT {limit}")
+    let columns = if query.results { STATUS } else { STATUS_WITHOUT_OUTPUT };
+    format!("SELECT {columns} FROM jobs WHERE owner = ?1 AND number < ?2 {filter} ORDER BY number DESC LIMIT {limit}")
 }
 
 fn page(connection: &Connection, index: &Mutex<Index>, query: &Query) -> rusqlite::Result<Page> {
@@ -119,14 +120,17 @@ fn page(connection: &Connection, index: &Mutex<Index>, query: &Query) -> rusqlit
     let mut values = vec![Value::Blob(query.owner.as_bytes().to_vec()), Value::Integer(before)];
     values.extend(query.state.iter().map(|state| Value::Text(state.as_str().to_owned())));
     let mut found = connection.prepare_cached(&sql)?;
-    let mut found = found
-        .query_map(params_from_iter(values), status)?
-        .map(|row| row.map(|row| with_position(index, row)))
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    let more = found.len() > query.limit;
-    found.truncate(query.limit);
-    let next = found.last().filter(|_| more).map(|(number, _)| number.unsigned_abs());
-    Ok(Page { jobs: found.into_iter().map(|(_, status)| status).collect(), next })
+    let (mut jobs, mut next, mut bytes) = (Vec::new(), None, 0);
+    for row in found.query_map(params_from_iter(values), status)? {
+        let (number, status) = with_position(index, row?);
+        bytes = output_size(&status).saturating_add(bytes);
+        if jobs.len() == query.limit || (bytes > MAX_PAGE_BYTES && !jobs.is_empty()) {
+            return Ok(Page { jobs, next });
+        }
+        jobs.push(status);
+        next = Some(number.unsigned_abs());
+    }
+    Ok(Page { jobs, next: None })
 }
 
 impl Store for Sqlite {

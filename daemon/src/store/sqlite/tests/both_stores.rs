@@ -28,7 +28,8 @@ fn observe(store: &dyn Store, owner: Owner, jobs: &[JobId]) -> Vec<String> {
     for state in [None, Some(JobState::Queued), Some(JobState::Failed)] {
         let mut before = None;
         loop {
-            let page = block_on(store.list(Query { owner, state: state.clone(), before, limit: 3 })).unwrap();
+            let page =
+                block_on(store.list(Query { owner, state: state.clone(), before, limit: 3, results: true })).unwrap();
             let place = |job: &Arc<JobStatus>| jobs.iter().position(|job_id| *job_id == job.job_id).unwrap();
             observed.push(format!("{:?}", page.jobs.iter().map(place).collect::<Vec<_>>()));
             before = page.next;

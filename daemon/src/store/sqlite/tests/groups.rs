@@ -30,7 +30,7 @@ fn full_disk_rejects_submission_and_keeps_others() {
     assert_eq!(block_on(store.status(Owner::ANONYMOUS, &job_id)).unwrap().unwrap().position, Some(1));
     limit("1000000");
     assert_eq!(
-        block_on(store.list(Query { owner: Owner::ANONYMOUS, state: None, before: None, limit: 9 }))
+        block_on(store.list(Query { owner: Owner::ANONYMOUS, state: None, before: None, limit: 9, results: true }))
             .unwrap()
             .jobs
             .len(),

@@ -15,7 +15,8 @@ use crate::store::sqlite::{db, index, maintenance, store};
 fn frequent_queries_use_an_index() {
     let folder = tempfile::tempdir().unwrap();
     let opened = open(&folder);
-    let page = |state| store::page_sql(&Query { owner: Owner::ANONYMOUS, state, before: None, limit: 3 });
+    let page =
+        |state| store::page_sql(&Query { owner: Owner::ANONYMOUS, state, before: None, limit: 3, results: true });
     for (sql, plan) in [
         (page(None), "SEARCH jobs USING INDEX jobs_by_owner (owner=? AND number<?)"),
         (
