@@ -1,6 +1,7 @@
 //! Requests: [`SubmitRequest`] and its [`Message`]s.
 
 mod builder;
+mod fields;
 mod submit;
 
 #[doc(inline)]

@@ -1,8 +1,10 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use foreman_client::SubmitRequest;
+use jiff::SignedDuration;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::connection::ConnectionArgs;
@@ -29,10 +31,16 @@ pub(crate) struct Submit {
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
     /// The model's options as a JSON object, such as {"temperature": 0, "num_predict": 100}
-    #[arg(long, value_name = "JSON", value_parser = options)]
+    #[arg(long, value_name = "JSON", value_parser = object)]
     options: Option<Box<RawValue>>,
-    /// Read the whole request from a JSON file, or from stdin with `-`; fields: model, messages, stream, tools, options, think
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "system", "options", "prompt"])]
+    /// The form of the response: `json`, or a file with a JSON schema
+    #[arg(long, value_name = "json|FILE")]
+    format: Option<PathBuf>,
+    /// How long the model server keeps the model loaded after the job: a number of seconds, or a duration such as 10m; -1 is forever
+    #[arg(long, value_name = "SECONDS|DURATION", value_parser = keep_alive, allow_hyphen_values = true)]
+    keep_alive: Option<Value>,
+    /// Read the whole request from a JSON file, or from stdin with `-`; fields: model, messages, and those of Ollama's chat request
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "system", "options", "format", "keep_alive", "prompt"])]
     request: Option<PathBuf>,
     /// Use no webhooks, for a daemon that cannot reach this machine
     #[arg(long)]
@@ -56,6 +64,12 @@ impl Submit {
                 let builder = SubmitRequest::builder(self.model.unwrap_or_default());
                 let builder = self.system.iter().fold(builder, |builder, system| builder.system(system));
                 let builder = self.options.iter().fold(builder, |builder, options| builder.options(options));
+                let builder = match self.format {
+                    None => builder,
+                    Some(word) if word.as_os_str() == "json" => builder.format("json"),
+                    Some(file) => builder.format(&schema(&file)?),
+                };
+                let builder = self.keep_alive.iter().fold(builder, |builder, time| builder.keep_alive(time));
                 builder.user(input::argument(prompt.unwrap_or_default()).await?).build()?
             }
         };
@@ -84,7 +98,20 @@ impl Submit {
     }
 }
 
-fn options(json: &str) -> Result<Box<RawValue>, String> {
+fn schema(file: &Path) -> Result<Box<RawValue>, Failure> {
+    object(&input::file(file)?).map_err(|reason| Failure::Usage(format!("{}: {reason}", file.display())))
+}
+
+/// Seconds as a number, and a duration as a text.
+fn keep_alive(text: &str) -> Result<Value, String> {
+    if let Ok(seconds) = text.parse::<i64>() {
+        return Ok(seconds.into());
+    }
+    text.parse::<SignedDuration>().map_err(|_| "must be a number of seconds or a duration such as 10m".to_owned())?;
+    Ok(text.into())
+}
+
+fn object(json: &str) -> Result<Box<RawValue>, String> {
     match serde_json::from_str::<Box<RawValue>>(json) {
         Ok(options) if options.get().starts_with('{') => Ok(options),
         Ok(_) => Err("must be a JSON object".to_owned()),

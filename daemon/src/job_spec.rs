@@ -1,33 +1,80 @@
-use foreman_protocol::json::null_is_absent;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
 use http::Uri;
 use http::uri::Authority;
-use serde::Deserialize;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::{InvalidValue, Message};
 
-/// What a job runs: the body of `POST /jobs`.
-#[derive(Debug, Deserialize)]
-pub(crate) struct JobSpec {
-    #[serde(default, deserialize_with = "null_is_absent")]
+/// The body of a submission (`POST /jobs`): what a job runs.
+///
+/// Each JSON value is as submitted, byte for byte. A field that is `null` is the same as an absent one.
+#[derive(Debug, Default)]
+pub struct JobSpec {
     pub(crate) model: String,
-    #[serde(default, deserialize_with = "null_is_absent")]
     pub(crate) messages: Vec<Message>,
-    #[serde(default)]
     pub(crate) stream: Option<bool>,
-    #[serde(default)]
     pub(crate) tools: Option<Box<RawValue>>,
-    #[serde(default)]
     pub(crate) options: Option<Box<RawValue>>,
-    #[serde(default)]
     pub(crate) think: Option<Box<RawValue>>,
-    #[serde(default)]
     pub(crate) state_webhook_url: Option<String>,
-    #[serde(default)]
     pub(crate) event_stream: Option<String>,
+    /// All other fields.
+    pub(crate) fields: BTreeMap<String, Box<RawValue>>,
 }
 
 impl JobSpec {
+    /// The requested model; never empty.
+    #[must_use]
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// The conversation.
+    #[must_use]
+    pub fn messages(&self) -> &[Message] {
+        &self.messages
+    }
+
+    /// `stream`, if it was set. It does not affect the job's result.
+    #[must_use]
+    pub fn stream(&self) -> Option<bool> {
+        self.stream
+    }
+
+    /// `tools`, if they were set.
+    #[must_use]
+    pub fn tools(&self) -> Option<&RawValue> {
+        self.tools.as_deref()
+    }
+
+    /// `options`, if they were set.
+    #[must_use]
+    pub fn options(&self) -> Option<&RawValue> {
+        self.options.as_deref()
+    }
+
+    /// `think`, if it was set.
+    #[must_use]
+    pub fn think(&self) -> Option<&RawValue> {
+        self.think.as_deref()
+    }
+
+    /// A further field of Ollama's chat request, such as `format` or `keep_alive`, if it was set.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&RawValue> {
+        self.fields.get(name).map(|value| &**value)
+    }
+
+    /// All further fields that were set, in the order of their names: those that have no method here and that the daemon does not
+    /// use itself.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &RawValue)> {
+        self.fields.iter().map(|(name, value)| (name.as_str(), &**value))
+    }
+
     /// The checked callback URL: absolute, `http` or `https`, with a host, without user and password.
     pub(crate) fn webhook(&self) -> Result<Option<Uri>, InvalidValue> {
         let invalid = |reason: &'static str| Err(InvalidValue::new("state_webhook_url", reason));
@@ -50,6 +97,54 @@ impl JobSpec {
             }
             _ => invalid("must be an absolute http or https URL"),
         }
+    }
+}
+
+/// Not derived: `flatten` does not preserve the bytes of the further fields, and without it a field that is not known could be given
+/// twice.
+impl<'de> Deserialize<'de> for JobSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(JobSpecVisitor)
+    }
+}
+
+struct JobSpecVisitor;
+
+impl<'de> Visitor<'de> for JobSpecVisitor {
+    type Value = JobSpec;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JobSpec, A::Error> {
+        let (mut spec, mut seen) = (JobSpec::default(), BTreeSet::new());
+        while let Some(name) = map.next_key::<String>()? {
+            if seen.contains(&name) {
+                return Err(A::Error::custom(format_args!("duplicate field `{name}`")));
+            }
+            match name.as_str() {
+                "model" => spec.model = map.next_value::<Option<_>>()?.unwrap_or_default(),
+                "messages" => spec.messages = map.next_value::<Option<_>>()?.unwrap_or_default(),
+                "stream" => spec.stream = map.next_value()?,
+                "tools" => spec.tools = map.next_value()?,
+                "options" => spec.options = map.next_value()?,
+                "think" => spec.think = map.next_value()?,
+                "state_webhook_url" => spec.state_webhook_url = map.next_value()?,
+                "event_stream" => spec.event_stream = map.next_value()?,
+                // Ollama would ignore it, and the client would believe that it has an effect.
+                "deadline" | "priority" | "ttl" => {
+                    return Err(A::Error::custom(format_args!("field `{name}` is reserved")));
+                }
+                _ => {
+                    if let Some(value) = map.next_value()? {
+                        spec.fields.insert(name.clone(), value);
+                    }
+                }
+            }
+            seen.insert(name);
+        }
+        Ok(spec)
     }
 }
 

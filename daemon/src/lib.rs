@@ -133,6 +133,7 @@ pub use self::error::Error;
 #[cfg_attr(docsrs, doc(cfg(feature = "faults")))]
 pub use self::faults::Faults;
 pub use self::handle::Daemon;
+pub use self::job_spec::JobSpec;
 pub use self::stats::Stats;
 
 /// The boxed error of backends.

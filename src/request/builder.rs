@@ -1,10 +1,12 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use foreman_protocol::json::raw;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::fields::Fields;
 use super::{Message, SubmitRequest};
 use crate::Error;
 use crate::submission::{DropPolicy, IdempotencyKey};
@@ -41,21 +43,9 @@ pub(super) struct Body {
     options: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     think: Option<Box<RawValue>>,
-}
-
-/// The same, with fields that are parsed one by one, so that an error names the field.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Fields<'a> {
-    #[serde(borrow)]
-    model: Option<&'a RawValue>,
-    #[serde(borrow)]
-    messages: Option<&'a RawValue>,
-    #[serde(borrow)]
-    stream: Option<&'a RawValue>,
-    tools: Option<Box<RawValue>>,
-    options: Option<Box<RawValue>>,
-    think: Option<Box<RawValue>>,
+    /// All other fields.
+    #[serde(flatten)]
+    fields: BTreeMap<String, Box<RawValue>>,
 }
 
 impl Body {
@@ -64,16 +54,40 @@ impl Body {
     /// [`Error::is_invalid`], naming the field.
     pub(super) fn parse(json: &[u8]) -> Result<Self, Error> {
         let invalid = |error| Error::invalid("request", format!("is not the JSON of a chat request: {error}"));
-        let Fields { model, messages, stream, tools, options, think } =
-            serde_json::from_slice(json).map_err(invalid)?;
-        let (model, stream) = (field("model", model)?, field("stream", stream)?);
-        Ok(Self { model, messages: field("messages", messages)?, stream, tools, options, think })
+        let Fields(fields) = serde_json::from_slice(json).map_err(invalid)?;
+        let mut body = Self::default();
+        for (name, value) in fields {
+            match name.as_str() {
+                "model" => body.model = field("model", value)?,
+                "messages" => body.messages = field("messages", value)?,
+                "stream" => body.stream = field("stream", value)?,
+                "tools" => body.tools = field("tools", value)?,
+                "options" => body.options = field("options", value)?,
+                "think" => body.think = field("think", value)?,
+                _ if SET_BY_CLIENT.contains(&name.as_str()) => return Err(set_by_client(&name)),
+                _ => {
+                    if value.get() != "null" {
+                        body.fields.insert(name, value.to_owned());
+                    }
+                }
+            }
+        }
+        Ok(body)
     }
 }
 
-fn field<T: DeserializeOwned + Default>(name: &'static str, json: Option<&RawValue>) -> Result<T, Error> {
-    let Some(json) = json else { return Ok(T::default()) };
-    serde_json::from_str(json.get()).map_err(|error| {
+/// The fields by which the client hears of the job.
+const SET_BY_CLIENT: [&str; 2] = ["state_webhook_url", "event_stream"];
+
+/// The fields that [`SubmitRequestBuilder::field`] does not set.
+const HAVE_METHODS: [&str; 6] = ["model", "messages", "stream", "tools", "options", "think"];
+
+fn set_by_client(name: &str) -> Error {
+    Error::invalid("request", format!("must not have the field `{name}`, which the client sets"))
+}
+
+fn field<T: DeserializeOwned + Default>(name: &'static str, json: &RawValue) -> Result<T, Error> {
+    serde_json::from_str::<Option<T>>(json.get()).map(Option::unwrap_or_default).map_err(|error| {
         let reason = error.to_string();
         // The error of a message names the field itself.
         let own = reason.strip_prefix("invalid ").and_then(|rest| rest.strip_prefix(name)?.strip_prefix(": "));
@@ -136,6 +150,57 @@ impl SubmitRequestBuilder {
         self
     }
 
+    /// The form of the response: `"json"`, or a JSON schema. Any JSON, sent byte for byte if it is a [`RawValue`].
+    pub fn format(mut self, format: &(impl Serialize + ?Sized)) -> Self {
+        let format = self.raw("format", format);
+        self.set_field("format", format);
+        self
+    }
+
+    /// How long the model server keeps the model loaded after the job: a number of seconds, or a text such as `"5m"`. A negative
+    /// one keeps it loaded, and zero unloads it at once. Any JSON, sent byte for byte if it is a [`RawValue`].
+    pub fn keep_alive(mut self, keep_alive: &(impl Serialize + ?Sized)) -> Self {
+        let keep_alive = self.raw("keep_alive", keep_alive);
+        self.set_field("keep_alive", keep_alive);
+        self
+    }
+
+    /// Sets a further field of Ollama's chat request, such as `logprobs`: any JSON, sent byte for byte if it is a [`RawValue`]. A
+    /// field that was set before, that has a method here, or that the client sets itself (`state_webhook_url`, `event_stream`) is
+    /// reported by [`build`](Self::build). A daemon refuses a field that its model server does not have.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), foreman_client::Error> {
+    /// use foreman_client::SubmitRequest;
+    ///
+    /// let request = SubmitRequest::builder("llama3.2")
+    ///     .user("Name three colors.")
+    ///     .format(&serde_json::json!({ "type": "array", "items": { "type": "string" } }))
+    ///     .keep_alive("10m")
+    ///     .field("logprobs", &true)
+    ///     .build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn field(mut self, name: impl Into<String>, value: &(impl Serialize + ?Sized)) -> Self {
+        let name = name.into();
+        let refused = if SET_BY_CLIENT.contains(&name.as_str()) {
+            Some(set_by_client(&name))
+        } else if HAVE_METHODS.contains(&name.as_str()) {
+            Some(Error::invalid("request", format!("has a method of its own for the field `{name}`")))
+        } else if self.body.fields.contains_key(&name) {
+            Some(Error::invalid("request", format!("has the field `{name}` twice")))
+        } else {
+            None
+        };
+        if let Some(error) = refused {
+            self.invalid.get_or_insert(error);
+            return self;
+        }
+        let value = self.raw("request", value);
+        self.set_field(name, value);
+        self
+    }
+
     /// What happens to the job when it is abandoned; the policy of the client unless set. It is not sent.
     pub fn on_drop(mut self, policy: DropPolicy) -> Self {
         self.options.on_drop = Some(policy);
@@ -170,8 +235,8 @@ impl SubmitRequestBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::is_invalid`], naming the field, for an empty model, a value that is not JSON, or an idempotency key that is not 1 to 255
-    /// visible ASCII characters.
+    /// [`Error::is_invalid`], naming the field, for an empty model, a value that is not JSON, a [`field`](Self::field) that cannot be
+    /// set, or an idempotency key that is not 1 to 255 visible ASCII characters.
     pub fn build(self) -> Result<SubmitRequest, Error> {
         if let Some(error) = self.invalid {
             return Err(error);
@@ -180,6 +245,13 @@ impl SubmitRequestBuilder {
             return Err(Error::invalid("model", "must not be empty"));
         }
         SubmitRequest::from_body(self.body, self.options)
+    }
+
+    fn set_field(&mut self, name: impl Into<String>, value: Option<Box<RawValue>>) {
+        match value {
+            Some(value) => drop(self.body.fields.insert(name.into(), value)),
+            None => drop(self.body.fields.remove(&name.into())),
+        }
     }
 
     /// The JSON text, or `None` for `null`, which is the same as absent.

@@ -51,13 +51,13 @@ impl SubmitRequest {
         SubmitRequestBuilder::new(model.into())
     }
 
-    /// Parses the JSON body of `POST /jobs`: `model`, `messages`, and optionally `stream`, `tools`, `options` and `think`. `null` is
-    /// the same as absent. Each message, `tools`, `options` and `think` are sent byte for byte.
+    /// Parses the JSON body of `POST /jobs`: `model`, `messages`, and optionally the further fields of Ollama's chat request, such as
+    /// `options` and `format`. `null` is the same as absent. Each message and each further field is sent byte for byte.
     ///
     /// # Errors
     ///
-    /// [`Error::is_invalid`] if it is not such an object, for an empty model, and for an unknown field, because it would not be sent.
-    /// `state_webhook_url` is refused too: the client sets it.
+    /// [`Error::is_invalid`] if it is not such an object, for an empty model, for a field that is given twice, and for
+    /// `state_webhook_url` and `event_stream`, which the client sets.
     pub fn from_json(json: impl AsRef<[u8]>) -> Result<Self, Error> {
         Self::builder_from_json(json)?.build()
     }
@@ -262,7 +262,39 @@ mod tests {
     }
 
     #[test]
-    fn from_json_refuses_invalid_and_unknown_fields() {
+    fn further_fields_are_sent_byte_for_byte() {
+        let schema = serde_json::value::RawValue::from_string(r#"{ "b":1.0,"a" : 1e3 }"#.to_owned()).unwrap();
+        let request = SubmitRequest::builder("m")
+            .keep_alive("5m")
+            .keep_alive(&300)
+            .format(&schema)
+            .field("logprobs", &true)
+            .field("none", &())
+            .build()
+            .unwrap();
+        let sent = r#"{"model":"m","messages":[],"format":{ "b":1.0,"a" : 1e3 },"keep_alive":300,"logprobs":true}"#;
+        assert_eq!(request.body(), sent);
+        let json = r#"{"format": { "b":1.0,"a" : 1e3 }, "none": null, "model": "m", "own": "\u00e4"}"#;
+        let sent = r#"{"model":"m","messages":[],"format":{ "b":1.0,"a" : 1e3 },"own":"\u00e4"}"#;
+        assert_eq!(SubmitRequest::from_json(json).unwrap().body(), sent);
+    }
+
+    #[test]
+    fn field_that_is_set_elsewhere_is_refused() {
+        for (name, reason) in [
+            ("event_stream", "must not have the field `event_stream`, which the client sets"),
+            ("state_webhook_url", "must not have the field `state_webhook_url`, which the client sets"),
+            ("options", "has a method of its own for the field `options`"),
+            ("format", "has the field `format` twice"),
+        ] {
+            let error = SubmitRequest::builder("m").format("json").field(name, &1).build().unwrap_err();
+            assert!(error.is_invalid(), "{error}");
+            assert_eq!(error.to_string(), format!("invalid request: {reason}"));
+        }
+    }
+
+    #[test]
+    fn from_json_refuses_invalid_and_repeated_fields() {
         for json in [
             "",
             "[]",
@@ -271,7 +303,8 @@ mod tests {
             r#"{"model": null}"#,
             r#"{"model": "m", "messages": ["hi"]}"#,
             r#"{"model": "m", "model": "n"}"#,
-            r#"{"model": "m", "format": "json"}"#,
+            r#"{"model": "m", "format": "json", "format": "json"}"#,
+            r#"{"model": "m", "event_stream": "a"}"#,
             r#"{"model": "m", "state_webhook_url": "http://127.0.0.1/"}"#,
         ] {
             let error = SubmitRequest::from_json(json).unwrap_err();

@@ -6,11 +6,12 @@ use tower::service_fn;
 
 use crate::support::{TestDaemon, chat_answer, foreman, run, run_with_stdin, with_closed_stderr};
 
-/// A backend that responds with the messages and options of the request, as JSON.
+/// A backend that responds with the messages, the options and the further fields of the request, as JSON.
 fn request_backend() -> Backend {
     Backend::new(service_fn(async |chat: Chat| {
         let messages = chat.messages().iter().map(Message::as_json);
-        let parts: Vec<_> = messages.chain(chat.options().map(RawValue::get)).collect();
+        let fields = chat.options().into_iter().chain(chat.spec().fields().map(|(_, value)| value));
+        let parts: Vec<_> = messages.chain(fields.map(RawValue::get)).collect();
         chat_answer(&chat, &parts.join(" "))
     }))
 }
@@ -46,12 +47,30 @@ async fn request_file_is_sent_byte_for_byte() {
     let with_byte_order_mark = format!("\u{feff}{request}");
     assert_eq!(run_with_stdin(daemon.foreman(&["submit", "--request", "-"]), with_byte_order_mark).await.stdout, sent);
 
-    std::fs::write(&file, r#"{"model": "m", "format": "json"}"#).unwrap();
+    std::fs::write(&file, r#"{"model": "m", "event_stream": "a"}"#).unwrap();
     let outcome = daemon.run(&["submit", "--request", path]).await;
     assert_eq!(outcome.code, Some(2));
-    assert!(outcome.stderr.contains("unknown field `format`"), "{outcome:?}");
+    assert!(outcome.stderr.contains("must not have the field `event_stream`"), "{outcome:?}");
     assert_eq!(daemon.run(&["submit", "--request", "/nowhere"]).await.code, Some(2));
     assert_eq!(daemon.handle.stats().executions, 3);
+}
+
+#[tokio::test]
+async fn format_and_keep_alive_are_sent() {
+    let daemon = TestDaemon::new(|builder| builder.backend(request_backend())).await;
+    let prompt = r#"{"role":"user","content":"hi"}"#;
+    let outcome = daemon.run(&["submit", "--model", "m", "--format", "json", "--keep-alive", "-1", "hi"]).await;
+    assert_eq!(outcome.stdout, format!("{prompt} \"json\" -1\n"), "{outcome:?}");
+
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, "{ \"type\" : \"object\" }\n").unwrap();
+    let path = file.path().to_str().unwrap();
+    let outcome = daemon.run(&["submit", "--model", "m", "--format", path, "--keep-alive", "5m", "hi"]).await;
+    assert_eq!(outcome.stdout, format!("{prompt} {{ \"type\" : \"object\" }} \"5m\"\n"), "{outcome:?}");
+
+    std::fs::write(&file, "[]").unwrap();
+    let outcome = daemon.run(&["submit", "--model", "m", "--format", path, "hi"]).await;
+    assert_eq!((outcome.code, outcome.stderr), (Some(2), format!("foreman: {path}: must be a JSON object\n")));
 }
 
 #[tokio::test]
@@ -133,6 +152,8 @@ async fn invalid_usage_exits_with_2() {
         &["submit", "--model", "m", "--options", "[]", "hi"],
         &["submit", "--model", "m", "--options", "{", "hi"],
         &["submit", "--model", "m", "--deadline", "soon", "hi"],
+        &["submit", "--model", "m", "--format", "/nowhere", "hi"],
+        &["submit", "--model", "m", "--keep-alive", "soon", "hi"],
         &["submit", "--url", "nowhere", "--model", "m", "hi"],
         &["submit", "--request", "-", "--model", "m"],
         &["wait", ""],

@@ -59,6 +59,7 @@ pub(super) async fn submit(
     if let Some(name) = &submission.event_stream {
         check_name("event_stream", name).map_err(refused)?;
     }
+    (app.backend.check)(&submission).map_err(refused)?;
     let idempotency_key = key.as_ref().map(|key| IdempotencyKey { text: key.as_bytes().into(), digest: digest(&body) });
     if app.closing.is_cancelled() {
         return Err(Rejection::retry_after(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping", "5"));

@@ -9,7 +9,7 @@ use crate::{Artifact, InvalidValue, JobId, Message};
 
 /// One attempt of a job, the request of a backend.
 ///
-/// Messages, `tools`, `options` and `think` are as submitted, byte for byte. Cloning is cheap.
+/// The values of its [`spec`](Self::spec) are as submitted, byte for byte. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Chat {
     job_id: JobId,
@@ -45,40 +45,46 @@ impl Chat {
         self.attempt
     }
 
+    /// The submission, with all fields of Ollama's chat request.
+    #[must_use]
+    pub fn spec(&self) -> &JobSpec {
+        &self.submission
+    }
+
     /// The requested model; never empty.
     #[must_use]
     pub fn model(&self) -> &str {
-        &self.submission.model
+        self.submission.model()
     }
 
     /// The conversation.
     #[must_use]
     pub fn messages(&self) -> &[Message] {
-        &self.submission.messages
+        self.submission.messages()
     }
 
     /// `stream`, if it was set. It does not affect the job's result.
     #[must_use]
     pub fn stream(&self) -> Option<bool> {
-        self.submission.stream
+        self.submission.stream()
     }
 
     /// `tools`, if they were set.
     #[must_use]
     pub fn tools(&self) -> Option<&RawValue> {
-        self.submission.tools.as_deref()
+        self.submission.tools()
     }
 
     /// `options`, if they were set.
     #[must_use]
     pub fn options(&self) -> Option<&RawValue> {
-        self.submission.options.as_deref()
+        self.submission.options()
     }
 
     /// `think`, if it was set.
     #[must_use]
     pub fn think(&self) -> Option<&RawValue> {
-        self.submission.think.as_deref()
+        self.submission.think()
     }
 }
 
@@ -123,11 +129,14 @@ mod tests {
     #[test]
     fn submission_is_preserved_byte_for_byte() {
         let body =
-            br#"{"model":"m","messages":[{"b":1.0,"a":"\u00e4"}],"tools":[ 1 ],"options":{"t":1e0},"think":null}"#;
+            br#"{"own":{ "b":1.0 },"model":"m","messages":[{"b":1.0,"a":"\u00e4"}],"tools":[ 1 ],"options":{"t":1e0},"think":null,"none":null}"#;
         let chat = Chat::from_json(JobId::new("7").unwrap(), 1, body).unwrap();
         assert_eq!(chat.messages()[0].as_json(), r#"{"b":1.0,"a":"\u00e4"}"#);
         assert_eq!(chat.tools().unwrap().get(), "[ 1 ]");
         assert_eq!(chat.options().unwrap().get(), r#"{"t":1e0}"#);
+        let fields: Vec<_> = chat.spec().fields().map(|(name, value)| (name, value.get())).collect();
+        assert_eq!(fields, [("own", r#"{ "b":1.0 }"#)]);
+        assert!(chat.spec().field("none").is_none());
         assert!(chat.think().is_none() && chat.stream().is_none());
     }
 }

@@ -1,15 +1,19 @@
 use std::fmt;
+use std::sync::Arc;
 
 use tower::util::{BoxCloneSyncService, ServiceExt as _};
 use tower::{Service, service_fn};
 
 use super::{Chat, ChatResponse, Echo};
-use crate::{BoxError, EmbedRequest, EmbedResponse, ModelInfo};
+use crate::{BoxError, EmbedRequest, EmbedResponse, InvalidValue, JobSpec, ModelInfo};
 
 /// The request for a backend's models (`GET /api/tags`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ListModels;
+
+/// Checks a submission.
+type Check = Arc<dyn Fn(&JobSpec) -> Result<(), InvalidValue> + Send + Sync>;
 
 /// Runs the jobs of a [`Daemon`](crate::Daemon): tower services for chats, models and embeddings.
 ///
@@ -49,10 +53,11 @@ pub struct Backend {
     pub(crate) models: BoxCloneSyncService<ListModels, Vec<ModelInfo>, BoxError>,
     /// `None` is rejected with 501.
     pub(crate) embed: Option<BoxCloneSyncService<EmbedRequest, EmbedResponse, BoxError>>,
+    pub(crate) check: Check,
 }
 
 impl Backend {
-    /// A backend for chats only. It lists no models, and embeddings are rejected with 501.
+    /// A backend for chats only. It lists no models, accepts each submission, and embeddings are rejected with 501.
     #[must_use]
     pub fn new<S>(chat: S) -> Self
     where
@@ -61,7 +66,7 @@ impl Backend {
         S::Future: Send + 'static,
     {
         let models = service_fn(async |_: ListModels| Ok::<_, BoxError>(Vec::new()));
-        Self { chat: erased(chat), models: erased(models), embed: None }
+        Self { chat: erased(chat), models: erased(models), embed: None, check: Arc::new(|_| Ok(())) }
     }
 
     /// A backend from one service for chats, models and embeddings.
@@ -82,7 +87,7 @@ impl Backend {
         <S as Service<EmbedRequest>>::Error: Into<BoxError>,
         <S as Service<EmbedRequest>>::Future: Send + 'static,
     {
-        Self { chat: erased(service.clone()), models: erased(service.clone()), embed: Some(erased(service)) }
+        Self::new(service.clone()).models(service.clone()).embed(service)
     }
 
     /// Sets the service that lists models.
@@ -106,6 +111,30 @@ impl Backend {
         S::Future: Send + 'static,
     {
         self.embed = Some(erased(embed));
+        self
+    }
+
+    /// Sets the check of submissions. One that it returns an error for is rejected with 422 and the error, and no job is
+    /// created. It must be quick, and runs before each submission is stored. Default: each submission is accepted.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), foreman_daemon::Error> {
+    /// use foreman_daemon::{Backend, InvalidValue, JobSpec, OpenAi};
+    /// use tower::limit::ConcurrencyLimit;
+    ///
+    /// let openai = OpenAi::new("http://127.0.0.1:8080")?;
+    /// let chat = ConcurrencyLimit::new(openai.clone(), 2);
+    /// let backend = Backend::new(chat)
+    ///     .models(openai)
+    ///     .check(|spec: &JobSpec| match spec.tools() {
+    ///         None => OpenAi::check(spec),
+    ///         Some(_) => Err(InvalidValue::new("tools", "are not supported")),
+    ///     });
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn check(mut self, check: impl Fn(&JobSpec) -> Result<(), InvalidValue> + Send + Sync + 'static) -> Self {
+        self.check = Arc::new(check);
         self
     }
 }

@@ -3,11 +3,15 @@
 mod api;
 mod embed;
 mod image;
+mod keep_alive;
 mod message;
 mod models;
+mod options;
 mod request;
 mod response;
+mod response_format;
 mod stream;
+mod thinking;
 mod tool_calls;
 
 pub use self::api::{OpenAi, OpenAiApi, OpenAiBuilder};

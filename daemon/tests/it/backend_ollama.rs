@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::model_server::{ModelServer, STALL, Script, chat, error_chain, unused_url};
-use super::raw::{delete, ended, get, post, submit};
+use super::raw::{accepted, delete, ended, get, post, submit};
 
 const FIRST: &str = r#"{"model":"m","created_at":"1","message":{"role":"assistant","content":"aä"},"done":false}"#;
 const LAST: &str = r#"{"model":"m","created_at":"2","message":{"role":"assistant","content":"b"},"done":true,"done_reason":"stop","eval_count":2}"#;
@@ -130,6 +130,16 @@ async fn daemon_serves_models_embeddings_and_chats() {
     assert_eq!(server.request().await.line(), "GET /api/tags");
     let request = server.request().await;
     assert_eq!((request.line(), request.body.as_str()), ("POST /api/embed", body));
+}
+
+#[tokio::test]
+async fn further_fields_of_submission_reach_ollama_byte_for_byte() {
+    let mut server = ModelServer::start([Script::stream(&[LAST])]).await;
+    let daemon = Daemon::builder().backend(Ollama::new(&server.url).unwrap()).start().await.unwrap();
+    let body = r#"{"format":{ "type" : "object","x":1e0 },"model":"m","keep_alive":"5m","event_stream":"e","messages":[],"none":null,"own":"\u00e4"}"#;
+    accepted(&post(&daemon, "/jobs", &[], body).await);
+    let sent = r#"{"model":"m","messages":[],"stream":true,"format":{ "type" : "object","x":1e0 },"keep_alive":"5m","own":"\u00e4"}"#;
+    assert_eq!(server.request().await.body, sent);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::model_server::{ModelServer, STALL, Script, chat, error_chain, unused_url};
-use super::raw::{ended, get, post, submit};
+use super::raw::{accepted, ended, get, post, submit};
 
 fn events(chunks: &[Value]) -> String {
     chunks.iter().map(|chunk| format!("data: {chunk}\n\n")).chain(["data: [DONE]\n\n".to_owned()]).collect()
@@ -156,6 +156,40 @@ async fn stream_may_end_without_done_after_finish_reason() {
     let server = ModelServer::start([Script::stream(&[text])]).await;
     let result = chat_result(OpenAi::new(&server.url).unwrap(), PLAIN).await.unwrap();
     assert_eq!((&result["message"]["content"], &result["eval_count"]), (&json!("a"), &Value::Null));
+}
+
+#[tokio::test]
+async fn format_thinking_and_options_of_llama_cpp_and_vllm_are_mapped() {
+    let mut server = ModelServer::start([Script::stream(&[events(&[finished("stop")])])]).await;
+    let daemon = Daemon::builder().backend(OpenAi::new(&server.url).unwrap()).start().await.unwrap();
+    let body = r#"{"model":"m","format":{"type":"object"},"think":false,"keep_alive":"5m","options":{"top_k":20,"min_p":0.10,"repeat_penalty":1.1}}"#;
+    accepted(&post(&daemon, "/jobs", &[], body).await);
+    let sent = concat!(
+        r#"{"model":"m","messages":[],"stream":true,"stream_options":{"include_usage":true},"#,
+        r#""chat_template_kwargs":{"enable_thinking":false},"#,
+        r#""response_format":{"type":"json_schema","json_schema":{"name":"response","schema":{"type":"object"},"strict":true}},"#,
+        r#""ttl":300,"top_k":20,"min_p":0.10,"repeat_penalty":1.1,"repetition_penalty":1.1}"#,
+    );
+    assert_eq!(server.request().await.body, sent);
+}
+
+#[tokio::test]
+async fn unmappable_field_is_refused_at_submission() {
+    let (_socket, url) = unused_url();
+    let daemon = Daemon::builder().backend(OpenAi::new(url).unwrap()).start().await.unwrap();
+    for (field, message) in [
+        (r#""format":"yaml""#, "invalid format: must be \"json\" or a JSON schema"),
+        (r#""format":7"#, "invalid format: must be \"json\" or a JSON schema"),
+        (r#""think":7"#, "invalid think: must be a boolean or a level"),
+        (r#""keep_alive":"soon""#, "invalid keep_alive: must be a number of seconds or a duration such as \"5m\""),
+        (r#""options":{"mirostat":1}"#, "invalid options: OpenAI's API has no counterpart of `mirostat`"),
+        (r#""logprobs":true"#, "invalid request: OpenAI's API has no counterpart of `logprobs`"),
+        (r#""messages":[{"content":"no role"}]"#, "invalid messages: not a chat message"),
+    ] {
+        let refused = post(&daemon, "/jobs", &[], &format!(r#"{{"model":"m",{field}}}"#)).await.refused(422);
+        assert!(refused.starts_with(message), "{field}: {refused}");
+    }
+    assert_eq!(daemon.stats().accepted, 0);
 }
 
 #[tokio::test]

@@ -19,6 +19,9 @@ async fn invalid_submission_bodies() {
         (r#"{"model":"m","messages":{}}"#, 422, "invalid type"),
         (r#"{"model":"m","messages":["hi"]}"#, 422, "a message must be a JSON object, not a string"),
         (r#"{"model":"m","stream":"yes"}"#, 422, "invalid type"),
+        (r#"{"model":"m","model":"m"}"#, 422, "duplicate field `model`"),
+        (r#"{"model":"m","format":"json","format":null}"#, 422, "duplicate field `format`"),
+        (r#"{"model":"m","priority":1}"#, 422, "field `priority` is reserved"),
         (r#"{"model":"m","state_webhook_url":"/hook"}"#, 422, "invalid state_webhook_url: must be an absolute"),
         (r#"{"model":"m","state_webhook_url":"ftp://h/"}"#, 422, "invalid state_webhook_url: must be an absolute"),
         (

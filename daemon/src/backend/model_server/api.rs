@@ -1,10 +1,14 @@
 use std::fmt;
 
 use super::ModelServer;
-use crate::{BoxError, Chat, ChatResponse, EmbedRequest, EmbedResponse, ModelInfo};
+use crate::{BoxError, Chat, ChatResponse, EmbedRequest, EmbedResponse, InvalidValue, JobSpec, ModelInfo};
 
 /// The API that a model server speaks: maps each request to it, and its response back to Ollama's shapes.
 pub trait ModelApi: fmt::Debug + Clone + Send + Sync + 'static {
+    /// Checks whether a submission can be mapped to the API.
+    #[doc(hidden)]
+    fn check(spec: &JobSpec) -> Result<(), InvalidValue>;
+
     /// Runs a chat.
     #[doc(hidden)]
     fn chat(server: &ModelServer, chat: &Chat) -> impl Future<Output = Result<ChatResponse, BoxError>> + Send;

@@ -5,7 +5,10 @@ use std::task::{Context, Poll};
 use tower::Service;
 
 use super::{ModelApi, ModelBackendBuilder, ModelServer};
-use crate::{Backend, BoxError, Chat, ChatResponse, EmbedRequest, EmbedResponse, Error, ListModels, ModelInfo};
+use crate::{
+    Backend, BoxError, Chat, ChatResponse, EmbedRequest, EmbedResponse, Error, InvalidValue, JobSpec, ListModels,
+    ModelInfo,
+};
 
 /// A backend that calls a model server over the API `A`: [`Ollama`](crate::Ollama) or [`OpenAi`](crate::OpenAi).
 ///
@@ -34,6 +37,16 @@ impl<A: ModelApi> ModelBackend<A> {
     /// Configures a backend for the server at `url`.
     pub fn builder(url: impl Into<String>) -> ModelBackendBuilder<A> {
         ModelBackendBuilder::new(url.into())
+    }
+
+    /// Checks a submission, for [`Backend::check`]. A conversion of this backend into a [`Backend`] includes it.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidValue`], naming the field, if the server's API has no counterpart of a field that affects the response. Ollama's
+    /// own API has one of each.
+    pub fn check(spec: &JobSpec) -> Result<(), InvalidValue> {
+        A::check(spec)
     }
 
     pub(super) fn from_server(server: ModelServer) -> Self {
@@ -90,6 +103,6 @@ impl<A: ModelApi> Service<EmbedRequest> for ModelBackend<A> {
 
 impl<A: ModelApi> From<ModelBackend<A>> for Backend {
     fn from(backend: ModelBackend<A>) -> Self {
-        Self::from_service(backend)
+        Self::from_service(backend).check(A::check)
     }
 }

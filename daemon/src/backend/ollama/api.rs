@@ -4,11 +4,11 @@ use super::chunks::Chunks;
 use super::request::OllamaChatRequest;
 use crate::backend::error::BackendError;
 use crate::backend::model_server::{ModelApi, ModelBackend, ModelBackendBuilder, ModelServer};
-use crate::{BoxError, Chat, ChatResponse, EmbedRequest, EmbedResponse, ModelInfo};
+use crate::{BoxError, Chat, ChatResponse, EmbedRequest, EmbedResponse, InvalidValue, JobSpec, ModelInfo};
 
 /// A backend that runs chats on an [Ollama](https://ollama.com) server, over Ollama's own API.
 ///
-/// A submission is sent to `POST /api/chat` byte for byte, and always streamed: the pauses between parts show whether a model
+/// A submission is sent to `POST /api/chat` byte for byte, with all fields that are not the daemon's own, and always streamed: the pauses between parts show whether a model
 /// has stalled or is only slow. The parts are joined to one result. Models and embeddings are the server's.
 ///
 /// [`ModelBackend`] says which failures are transient. tower's layers limit how many requests are in flight:
@@ -46,8 +46,13 @@ struct OllamaTags {
 }
 
 impl ModelApi for OllamaApi {
+    /// The server decides.
+    fn check(_: &JobSpec) -> Result<(), InvalidValue> {
+        Ok(())
+    }
+
     async fn chat(server: &ModelServer, chat: &Chat) -> Result<ChatResponse, BoxError> {
-        let mut lines = server.post("/api/chat", &OllamaChatRequest::new(chat)).await?.lines();
+        let mut lines = server.post("/api/chat", &OllamaChatRequest::new(chat.spec())).await?.lines();
         let mut chunks = Chunks::default();
         while let Some(line) = lines.next().await? {
             if chunks.push(&line)? {

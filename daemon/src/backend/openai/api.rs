@@ -8,7 +8,7 @@ use super::response::{Timings, response};
 use super::stream::{Events, Line};
 use crate::backend::error::BackendError;
 use crate::backend::model_server::{ApiKey, ModelApi, ModelBackend, ModelBackendBuilder, ModelServer};
-use crate::{BoxError, Chat, ChatResponse, EmbedRequest, EmbedResponse, ModelInfo};
+use crate::{BoxError, Chat, ChatResponse, EmbedRequest, EmbedResponse, InvalidValue, JobSpec, ModelInfo};
 
 /// A backend that runs chats on a server with OpenAI's API: llama.cpp, vLLM, LM Studio and others.
 ///
@@ -23,12 +23,21 @@ use crate::{BoxError, Chat, ChatResponse, EmbedRequest, EmbedResponse, ModelInfo
 /// | `tools` | `tools`, byte for byte |
 /// | `options`: `temperature`, `top_p`, `seed`, `stop`, `presence_penalty`, `frequency_penalty` | the same |
 /// | `options`: `num_predict` above zero | `max_tokens` |
+/// | `options`: `top_k`, `min_p` | the same, in llama.cpp, vLLM and LM Studio |
+/// | `options`: `repeat_penalty` | `repeat_penalty` in llama.cpp and LM Studio, `repetition_penalty` in vLLM: both are sent |
+/// | `format`: `"json"` | `response_format` with the type `json_object` |
+/// | `format`: a JSON schema | `response_format` with the type `json_schema`, `strict` |
 /// | `think`, if it is a level | `reasoning_effort` |
+/// | `think`, if it is a boolean | `enable_thinking` in `chat_template_kwargs`, in llama.cpp and vLLM |
+/// | `keep_alive` above zero | `ttl` in seconds, in LM Studio |
 /// | `thinking` of the response | `reasoning_content` or `reasoning` |
 /// | `done_reason` | `finish_reason`; a tool call is `stop` |
 /// | `prompt_eval_count`, `eval_count` | `usage` |
 ///
-/// Other options and other fields of messages are dropped. The backend measures the durations: `prompt_eval_duration` is the
+/// Any other field and any other option is refused with 422 at submission, because the response would be another one without it.
+/// Accepted without effect are the options for how a server runs a model (`num_ctx`, `num_keep`, `num_batch`, `num_gpu`, `main_gpu`,
+/// `num_thread`, `use_mmap`, `use_mlock`, `low_vram`, `f16_kv`, `numa`), a `num_predict` below one, a `keep_alive` of zero or less,
+/// and other fields of messages. A server ignores or refuses the fields of other servers. The backend measures the durations: `prompt_eval_duration` is the
 /// time until the first part of the response. Embeddings ignore `options` and `keep_alive`.
 ///
 /// [`ModelBackend`] says which failures are transient, and [`Ollama`](crate::Ollama) shows how to limit the requests in flight.
@@ -68,9 +77,13 @@ fn path(server: &ModelServer, endpoint: &str) -> String {
 }
 
 impl ModelApi for OpenAiApi {
+    fn check(spec: &JobSpec) -> Result<(), InvalidValue> {
+        OpenAiChatRequest::new(spec).map(drop)
+    }
+
     async fn chat(server: &ModelServer, chat: &Chat) -> Result<ChatResponse, BoxError> {
         let begin = Instant::now();
-        let request = OpenAiChatRequest::new(chat)?;
+        let request = OpenAiChatRequest::new(chat.spec())?;
         let mut lines = server.post(&path(server, "/chat/completions"), &request).await?.lines();
         let (mut events, mut first) = (Events::default(), None);
         while let Some(line) = lines.next().await? {

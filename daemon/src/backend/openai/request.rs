@@ -1,10 +1,12 @@
-use serde::{Deserialize, Serialize};
-use serde_json::Number;
+use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::keep_alive::ttl;
 use super::message::{OpenAiMessage, conversation};
-use crate::Chat;
-use crate::InvalidValue;
+use super::options::Options;
+use super::response_format::ResponseFormat;
+use super::thinking::Thinking;
+use crate::{InvalidValue, JobSpec};
 
 /// The body of `POST /v1/chat/completions`.
 #[derive(Serialize)]
@@ -15,22 +17,15 @@ pub(super) struct OpenAiChatRequest<'a> {
     stream_options: StreamOptions,
     #[serde(skip_serializing_if = "Option::is_none")]
     tools: Option<&'a RawValue>,
+    #[serde(flatten)]
+    thinking: Thinking,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reasoning_effort: Option<String>,
+    response_format: Option<ResponseFormat<'a>>,
+    /// Not OpenAI's own: a field of LM Studio.
     #[serde(skip_serializing_if = "Option::is_none")]
-    temperature: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    top_p: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seed: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stop: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_tokens: Option<Number>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    presence_penalty: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    frequency_penalty: Option<&'a RawValue>,
+    ttl: Option<u64>,
+    #[serde(flatten)]
+    options: Options<'a>,
 }
 
 #[derive(Serialize)]
@@ -38,59 +33,39 @@ struct StreamOptions {
     include_usage: bool,
 }
 
-/// The options that Ollama's and OpenAI's APIs share.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Options<'a> {
-    #[serde(borrow)]
-    temperature: Option<&'a RawValue>,
-    #[serde(borrow)]
-    top_p: Option<&'a RawValue>,
-    #[serde(borrow)]
-    seed: Option<&'a RawValue>,
-    #[serde(borrow)]
-    stop: Option<&'a RawValue>,
-    num_predict: Option<Number>,
-    #[serde(borrow)]
-    presence_penalty: Option<&'a RawValue>,
-    #[serde(borrow)]
-    frequency_penalty: Option<&'a RawValue>,
-}
-
 impl<'a> OpenAiChatRequest<'a> {
-    pub(super) fn new(chat: &'a Chat) -> Result<Self, InvalidValue> {
-        let options = options(chat)?;
+    /// Maps a submission. A field that affects the response and has no counterpart is an error.
+    pub(super) fn new(spec: &'a JobSpec) -> Result<Self, InvalidValue> {
+        let (mut response_format, mut ttl_seconds) = (None, None);
+        for (name, value) in spec.fields() {
+            match name {
+                "format" => response_format = ResponseFormat::new(value)?,
+                "keep_alive" => ttl_seconds = ttl(value)?,
+                _ => return Err(no_counterpart("request", name)),
+            }
+        }
         Ok(Self {
-            model: chat.model(),
-            messages: conversation(chat.messages())?,
+            model: spec.model(),
+            messages: conversation(spec.messages())?,
             stream: true,
             stream_options: StreamOptions { include_usage: true },
-            tools: chat.tools(),
-            // Only a level has a counterpart; OpenAI's API cannot switch thinking on or off.
-            reasoning_effort: chat.think().and_then(|think| serde_json::from_str(think.get()).ok()),
-            temperature: options.temperature,
-            top_p: options.top_p,
-            seed: options.seed,
-            stop: options.stop,
-            // In Ollama, a number below one means no limit.
-            max_tokens: options.num_predict.filter(|limit| limit.as_f64().is_some_and(|limit| limit >= 1.0)),
-            presence_penalty: options.presence_penalty,
-            frequency_penalty: options.frequency_penalty,
+            tools: spec.tools(),
+            thinking: Thinking::new(spec.think())?,
+            response_format,
+            ttl: ttl_seconds,
+            options: Options::new(spec.options())?,
         })
     }
 }
 
-fn options(chat: &Chat) -> Result<Options<'_>, InvalidValue> {
-    let Some(options) = chat.options() else { return Ok(Options::default()) };
-    let options: Option<Options<'_>> = serde_json::from_str(options.get())
-        .map_err(|error| InvalidValue::new("options", "must be an object of Ollama's options").with_source(error))?;
-    Ok(options.unwrap_or_default())
+pub(super) fn no_counterpart(field: &'static str, name: &str) -> InvalidValue {
+    InvalidValue::new(field, format!("OpenAI's API has no counterpart of `{name}`"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::JobId;
+    use crate::{Chat, JobId};
 
     fn chat(rest: &str) -> Chat {
         let body = format!(r#"{{"model":"m","messages":[]{rest}}}"#);
@@ -98,21 +73,23 @@ mod tests {
     }
 
     #[test]
-    fn options_tools_and_think_level_are_mapped() {
+    fn fields_and_options_are_mapped() {
         for (given, sent) in [
             ("", ""),
-            (r#","options":null,"think":true,"stream":false"#, ""),
+            (r#","options":null,"stream":false,"format":"","keep_alive":-1"#, ""),
+            (r#","think":true"#, r#","chat_template_kwargs":{"enable_thinking":true}"#),
+            (r#","format":"json""#, r#","response_format":{"type":"json_object"}"#),
             (r#","tools":[ 1 ],"think":"high""#, r#","tools":[ 1 ],"reasoning_effort":"high""#),
             (
                 r#","options":{"num_ctx":8,"num_predict":9,"temperature":1e0,"top_p":0.90,"seed":7,"stop":["a"],"presence_penalty":1,"frequency_penalty":2}"#,
                 r#","temperature":1e0,"top_p":0.90,"seed":7,"stop":["a"],"max_tokens":9,"presence_penalty":1,"frequency_penalty":2"#,
             ),
-            (r#","options":{"num_predict":-1,"stop":"a"}"#, r#","stop":"a""#),
+            (r#","options":{"num_predict":-1,"mirostat":null,"stop":"a"}"#, r#","stop":"a""#),
         ] {
             let sent = format!(
                 r#"{{"model":"m","messages":[],"stream":true,"stream_options":{{"include_usage":true}}{sent}}}"#
             );
-            assert_eq!(serde_json::to_string(&OpenAiChatRequest::new(&chat(given)).unwrap()).unwrap(), sent);
+            assert_eq!(serde_json::to_string(&OpenAiChatRequest::new(chat(given).spec()).unwrap()).unwrap(), sent);
         }
     }
 
@@ -120,7 +97,7 @@ mod tests {
     fn options_must_be_an_object() {
         let invalid = chat(r#","options":7"#);
         assert_eq!(
-            OpenAiChatRequest::new(&invalid).err().unwrap().to_string(),
+            OpenAiChatRequest::new(invalid.spec()).err().unwrap().to_string(),
             "invalid options: must be an object of Ollama's options"
         );
     }
