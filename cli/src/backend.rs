@@ -1,9 +1,12 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::Args;
+use foreman_daemon::model_server::{ModelApi, ModelBackendBuilder};
 use foreman_daemon::{Backend, Echo, ListModels, Ollama, OpenAi};
 use tower::ServiceExt as _;
 
+use crate::duration;
 use crate::exit::Failure;
 
 /// Ollama's default URL.
@@ -35,19 +38,62 @@ impl FromStr for BackendSpec {
 }
 
 impl BackendSpec {
-    /// Builds the backend. Only `openai` takes a key.
-    pub(crate) fn build(&self, key: Option<String>) -> Result<Backend, Failure> {
+    /// Builds the backend. Only `openai` takes a key, and `echo` has no limits.
+    pub(crate) fn build(&self, key: Option<String>, limits: &BackendLimits) -> Result<Backend, Failure> {
         if key.is_some() && !matches!(self, Self::OpenAi(_)) {
             return Err(Failure::Usage("a backend key requires --backend openai=URL".to_owned()));
         }
         Ok(match self {
             Self::Echo => Echo::new().into(),
-            Self::Ollama(url) => Ollama::new(url)?.into(),
+            Self::Ollama(url) => limits.apply(Ollama::builder(url)).build()?.into(),
             Self::OpenAi(url) => {
-                let builder = OpenAi::builder(url);
+                let builder = limits.apply(OpenAi::builder(url));
                 key.into_iter().fold(builder, |builder, key| builder.api_key(key)).build()?.into()
             }
         })
+    }
+}
+
+/// The limits of the calls to a model server. Those that are not set are the daemon's.
+#[derive(Debug, Default, Args)]
+pub(crate) struct BackendLimits {
+    /// The time limit for connecting to the model server [default: 5s]
+    #[arg(long, value_parser = duration::parse, value_name = "DURATION")]
+    backend_connect_timeout: Option<Duration>,
+    /// The time limit for the first part of a response, in which the server loads the model and reads the prompt; after it the job is
+    /// retried [default: 10m]
+    #[arg(long, value_parser = duration::parse, value_name = "DURATION")]
+    backend_first_stall: Option<Duration>,
+    /// The time limit for each further part of a response; after it the job is retried [default: 2m]
+    #[arg(long, value_parser = duration::parse, value_name = "DURATION")]
+    backend_stall: Option<Duration>,
+    /// The time limit for a whole attempt, after which the job has failed, so that a model that never ends does not hold a worker
+    /// [default: 1h]
+    #[arg(long, value_parser = duration::parse, value_name = "DURATION")]
+    backend_attempt_timeout: Option<Duration>,
+    /// The size limit of a response of the model server, in bytes as received [default: 67108864]
+    #[arg(long, value_name = "BYTES")]
+    backend_response_limit: Option<usize>,
+}
+
+impl BackendLimits {
+    fn apply<A: ModelApi>(&self, mut builder: ModelBackendBuilder<A>) -> ModelBackendBuilder<A> {
+        if let Some(limit) = self.backend_connect_timeout {
+            builder = builder.connect_timeout(limit);
+        }
+        if let Some(limit) = self.backend_first_stall {
+            builder = builder.first_stall(limit);
+        }
+        if let Some(limit) = self.backend_stall {
+            builder = builder.stall(limit);
+        }
+        if let Some(limit) = self.backend_attempt_timeout {
+            builder = builder.attempt_timeout(limit);
+        }
+        if let Some(bytes) = self.backend_response_limit {
+            builder = builder.response_limit(bytes);
+        }
+        builder
     }
 }
 
@@ -95,8 +141,9 @@ mod tests {
 
     #[test]
     fn key_requires_openai() {
-        assert!(matches!(BackendSpec::Echo.build(Some("k".to_owned())), Err(Failure::Usage(_))));
-        assert!(BackendSpec::OpenAi("http://h".to_owned()).build(Some("k".to_owned())).is_ok());
+        let limits = BackendLimits::default();
+        assert!(matches!(BackendSpec::Echo.build(Some("k".to_owned()), &limits), Err(Failure::Usage(_))));
+        assert!(BackendSpec::OpenAi("http://h".to_owned()).build(Some("k".to_owned()), &limits).is_ok());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use clap::Args;
 use foreman_daemon::{Builder, Daemon, WebhookHosts};
 
 use super::store_location::StoreLocation;
-use crate::backend::BackendSpec;
+use crate::backend::{BackendLimits, BackendSpec};
 use crate::credentials::{self, WebhookSecretArgs};
 use crate::exit::Failure;
 use crate::logging::{self, LogFormat};
@@ -42,6 +42,8 @@ pub(crate) struct Serve {
     /// A file with the API key for the backend openai=URL. Overrides FOREMAN_BACKEND_KEY and FOREMAN_BACKEND_KEY_FILE
     #[arg(long, value_name = "FILE")]
     backend_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    backend_limits: BackendLimits,
     /// A bearer token that clients may use; may be repeated. Other users of this machine can read it; prefer --token-file or
     /// FOREMAN_TOKEN. [default: clients need no token]
     #[arg(long = "token", value_name = "TOKEN")]
@@ -131,7 +133,7 @@ impl Serve {
         let key = credentials::read_one(None, self.backend_key_file, "FOREMAN_BACKEND_KEY")?;
         let mut builder = Daemon::builder()
             .listen(self.listen)
-            .backend(self.backend.build(key)?)
+            .backend(self.backend.build(key, &self.backend_limits)?)
             .workers(self.workers)
             .max_queue(self.max_queue)
             .model_batch(self.model_batch)

@@ -137,6 +137,22 @@ async fn options_come_from_environment() {
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
 }
 
+/// A model server that accepts connections and never responds.
+#[tokio::test]
+async fn backend_limits_end_attempts() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let backend = format!("ollama=http://{}", silent.local_addr().unwrap());
+    for (flag, attempts, error) in [
+        ("--backend-first-stall", "1", "no data from the model server for 50ms"),
+        ("--backend-attempt-timeout", "3", "attempt timed out after 50ms"),
+    ] {
+        let daemon = DaemonProcess::start(&["--backend", &backend, "--attempts", attempts, flag, "50ms"]).await;
+        let outcome = run(daemon.foreman(&["submit", "--model", "m", "hi"])).await;
+        assert_eq!(outcome.code, Some(1), "{outcome:?}");
+        assert!(outcome.stderr.contains(error), "{outcome:?}");
+    }
+}
+
 #[tokio::test]
 async fn port_in_use_exits_with_74() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -164,6 +180,8 @@ async fn invalid_option_exits_with_2() {
         (&["--backend", "llama"], "must be echo, ollama, ollama=URL or openai=URL"),
         (&["--backend", "ollama=nowhere"], "url"),
         (&["--backend", "echo", "--backend-key-file", "/nowhere"], "cannot read /nowhere"),
+        (&["--backend", "ollama", "--backend-stall", "0s"], "must be greater than zero"),
+        (&["--backend", "ollama", "--backend-response-limit", "0"], "response_limit: must not be zero"),
         (&["--backend", "echo", "--workers", "0"], "workers: must be at least 1"),
         (&["--backend", "echo", "--token", "a b"], "token: must be visible ASCII"),
         (&["--backend", "echo", "--allow-webhook-hosts", "*"], "webhook"),

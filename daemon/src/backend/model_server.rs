@@ -13,7 +13,7 @@ mod model_backend;
 mod response;
 mod server;
 
-pub(super) use self::api::ModelApi;
+pub use self::api::ModelApi;
 pub(super) use self::api_key::ApiKey;
 pub use self::builder::ModelBackendBuilder;
 pub use self::model_backend::ModelBackend;

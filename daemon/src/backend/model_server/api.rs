@@ -4,6 +4,8 @@ use super::ModelServer;
 use crate::{BoxError, Chat, ChatResponse, EmbedRequest, EmbedResponse, InvalidValue, JobSpec, ModelInfo};
 
 /// The API that a model server speaks: maps each request to it, and its response back to Ollama's shapes.
+///
+/// [`OllamaApi`](super::OllamaApi) and [`OpenAiApi`](super::OpenAiApi) implement it. Other crates cannot.
 pub trait ModelApi: fmt::Debug + Clone + Send + Sync + 'static {
     /// Checks whether a submission can be mapped to the API.
     #[doc(hidden)]

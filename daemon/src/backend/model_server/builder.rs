@@ -27,23 +27,24 @@ impl<A: ModelApi> ModelBackendBuilder<A> {
         self
     }
 
-    /// The time limit for the first part of a response. It includes the time in which the server loads the model. Default:
-    /// 5 min.
+    /// The time limit for the first part of a response. It includes the time in which the server loads the model, has other
+    /// requests to run, and reads the prompt. Default: 10 min.
     pub fn first_stall(mut self, limit: Duration) -> Self {
         self.limits.first = limit;
         self
     }
 
     /// The time limit for each further part of a response. Some models send a tool call as one part, once it is complete.
-    /// Keep-alive comments and empty lines are no parts. Default: 60 s.
+    /// Keep-alive comments and empty lines are no parts. Default: 2 min.
     pub fn stall(mut self, limit: Duration) -> Self {
         self.limits.stall = limit;
         self
     }
 
-    /// The time limit for a whole attempt, from connecting to the end of the response. Default: no limit.
-    pub fn attempt_timeout(mut self, limit: Duration) -> Self {
-        self.limits.attempt = Some(limit);
+    /// The time limit for a whole attempt, from connecting to the end of the response, so that a model that never ends does not
+    /// hold a worker. It is final: the job fails without a further attempt. `None` is no limit. Default: 1 h.
+    pub fn attempt_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.limits.attempt = limit.into();
         self
     }
 

@@ -13,6 +13,7 @@ pub(super) struct BackendLimits {
     pub(super) first: Duration,
     /// For each further part.
     pub(super) stall: Duration,
+    /// `None` is no limit.
     pub(super) attempt: Option<Duration>,
     /// In bytes.
     pub(super) response: usize,
@@ -22,9 +23,9 @@ impl Default for BackendLimits {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5),
-            first: Duration::from_secs(300),
-            stall: Duration::from_secs(60),
-            attempt: None,
+            first: Duration::from_secs(600),
+            stall: Duration::from_secs(120),
+            attempt: Some(Duration::from_secs(3600)),
             response: 64 << 20,
         }
     }
@@ -53,6 +54,11 @@ impl BackendLimits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn model_that_never_ends_is_limited_by_default() {
+        assert_eq!(BackendLimits::default().checked().unwrap().attempt, Some(Duration::from_secs(60 * 60)));
+    }
 
     #[test]
     fn zero_limit_is_rejected_by_name() {
