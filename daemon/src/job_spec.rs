@@ -3,6 +3,7 @@ use std::fmt;
 
 use http::Uri;
 use http::uri::Authority;
+use jiff::Timestamp;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -22,6 +23,8 @@ pub struct JobSpec {
     pub(crate) think: Option<Box<RawValue>>,
     pub(crate) state_webhook_url: Option<String>,
     pub(crate) event_stream: Option<String>,
+    /// The job must have started by then.
+    pub(crate) deadline: Option<Timestamp>,
     /// All other fields.
     pub(crate) fields: BTreeMap<String, Box<RawValue>>,
 }
@@ -132,8 +135,11 @@ impl<'de> Visitor<'de> for JobSpecVisitor {
                 "think" => spec.think = map.next_value()?,
                 "state_webhook_url" => spec.state_webhook_url = map.next_value()?,
                 "event_stream" => spec.event_stream = map.next_value()?,
+                "deadline" => {
+                    spec.deadline = map.next_value::<Option<String>>()?.as_deref().map(deadline).transpose()?;
+                }
                 // Ollama would ignore it, and the client would believe that it has an effect.
-                "deadline" | "priority" | "ttl" => {
+                "priority" | "ttl" => {
                     return Err(A::Error::custom(format_args!("field `{name}` is reserved")));
                 }
                 _ => {
@@ -146,6 +152,12 @@ impl<'de> Visitor<'de> for JobSpecVisitor {
         }
         Ok(spec)
     }
+}
+
+fn deadline<E: serde::de::Error>(text: &str) -> Result<Timestamp, E> {
+    text.parse().map_err(|_| {
+        E::custom("invalid deadline: must be a time in RFC 3339 with an offset, such as 2026-01-02T03:04:05Z")
+    })
 }
 
 /// Whether the text after the host is empty or a valid port. `http` parses an invalid port as no port.

@@ -3,6 +3,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -12,8 +13,6 @@ use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use super::Builder;
 use super::config::{Config, StoreConfig};
-#[cfg(feature = "faults")]
-use crate::BoxError;
 use crate::api::{self, App};
 use crate::availability::Availability;
 use crate::backend::{Backend, Chat};
@@ -26,7 +25,7 @@ use crate::store::{Memory, Store};
 use crate::streams::Streams;
 use crate::vital::Vital;
 use crate::worker::WorkerContext;
-use crate::{Error, server, worker};
+use crate::{BoxError, Error, server, worker};
 
 impl Builder {
     /// Checks the options, opens the store, listens and starts the workers.
@@ -128,8 +127,14 @@ impl Assembly {
     fn start_workers(&self, workers: &mut JoinSet<()>) {
         let (jobs, chat) = (Arc::clone(&self.jobs), self.config.backend.chat.clone());
         let chat = service_fn(move |request: Chat| {
-            jobs.counters.executions.add();
-            chat.clone().oneshot(request)
+            let (jobs, chat) = (Arc::clone(&jobs), chat.clone());
+            async move {
+                if request.is_late(Timestamp::now()) {
+                    return Err(BoxError::from("deadline"));
+                }
+                jobs.counters.executions.add();
+                chat.oneshot(request).await
+            }
         });
         #[cfg(feature = "faults")]
         let chat = layered(self.faults.as_ref().map(Faults::job_layer), chat);

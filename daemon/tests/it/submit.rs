@@ -159,3 +159,21 @@ async fn null_is_absent() {
     assert_eq!(ended(&daemon, &id).await["state"], "done");
     assert_eq!(get(&daemon, "/jobs/0", &[]).await.refused(404), "job not found");
 }
+
+#[tokio::test]
+async fn job_that_has_not_started_by_its_deadline_fails() {
+    let (gate, backend) = Gate::new();
+    let daemon = Daemon::builder().backend(backend).start().await.unwrap();
+    submit(&daemon, "runs").await;
+    gate.begun().await;
+    let with_deadline = async |deadline: &str| {
+        accepted(&post(&daemon, "/jobs", &[], &format!(r#"{{"model":"m","deadline":"{deadline}"}}"#)).await)
+    };
+    let late = with_deadline("2026-01-02T03:04:05+01:00").await;
+    let in_time = with_deadline("9999-01-01T00:00:00Z").await;
+    gate.open(1);
+    let job = ended(&daemon, &late).await;
+    assert_eq!((&job["state"], &job["error"]), (&"failed".into(), &"deadline".into()));
+    assert_eq!(gate.begun().await.job_id().as_str(), in_time);
+    assert_eq!(daemon.stats().executions, 2);
+}
