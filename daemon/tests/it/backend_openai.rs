@@ -159,6 +159,18 @@ async fn stream_may_end_without_done_after_finish_reason() {
 }
 
 #[tokio::test]
+async fn finished_response_survives_broken_or_stalled_end() {
+    let part = format!("data: {}\n\n", delta(&json!({ "content": "a" })));
+    let end = format!("data: {}\n\n", finished("stop"));
+    for script in [Script::broken(&[&part, &end]), Script::stalled(&[&part, &end])] {
+        let server = ModelServer::start([script]).await;
+        let openai = OpenAi::builder(&server.url).stall(STALL).build().unwrap();
+        let result = chat_result(openai, PLAIN).await.unwrap();
+        assert_eq!((&result["message"]["content"], &result["done_reason"]), (&json!("a"), &json!("stop")));
+    }
+}
+
+#[tokio::test]
 async fn format_thinking_and_options_of_llama_cpp_and_vllm_are_mapped() {
     let mut server = ModelServer::start([Script::stream(&[events(&[finished("stop")])])]).await;
     let daemon = Daemon::builder().backend(OpenAi::new(&server.url).unwrap()).start().await.unwrap();

@@ -86,7 +86,17 @@ impl ModelApi for OpenAiApi {
         let request = OpenAiChatRequest::new(chat.spec())?;
         let mut lines = server.post(&path(server, "/chat/completions"), &request).await?.lines();
         let (mut events, mut first) = (Events::default(), None);
-        while let Some(line) = lines.next().await? {
+        loop {
+            let line = match lines.next().await {
+                Ok(Some(line)) => line,
+                Ok(None) => break,
+                // The response is complete, only its end is missing.
+                Err(error) if events.finish_reason.is_some() => {
+                    tracing::debug!(%error, "stream broken after the finish reason");
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
             match events.push(&line)? {
                 Line::Other => {}
                 Line::Done => {

@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -25,8 +23,8 @@ struct FunctionDelta {
     arguments: Option<String>,
 }
 
-#[derive(Default)]
 struct PartialCall {
+    index: u64,
     id: Option<String>,
     name: String,
     arguments: String,
@@ -48,30 +46,52 @@ struct Function {
 
 /// Joins the parts of tool calls.
 #[derive(Default)]
-pub(super) struct ToolCalls(BTreeMap<u64, PartialCall>);
+pub(super) struct ToolCalls(Vec<PartialCall>);
 
 impl ToolCalls {
     pub(super) fn push(&mut self, delta: ToolCallDelta) {
-        let last = self.0.last_key_value().map(|(index, _)| *index);
-        // A server without an index sends each call as one part with its own id.
-        let index = delta.index.unwrap_or_else(|| match (last, &delta.id) {
-            (None, _) => 0,
-            (Some(last), None) => last,
-            (Some(last), Some(_)) => last.saturating_add(1),
-        });
-        let call = self.0.entry(index).or_default();
-        call.id = call.id.take().or(delta.id).filter(|id| !id.is_empty());
-        let Some(function) = delta.function else { return };
-        call.name.push_str(function.name.as_deref().unwrap_or_default());
-        call.arguments.push_str(function.arguments.as_deref().unwrap_or_default());
+        let id = delta.id.filter(|id| !id.is_empty());
+        // The latest, since some servers send parallel calls one after the other with the same index.
+        match self.0.iter_mut().rfind(|call| call.continues_with(delta.index, id.as_deref())) {
+            Some(call) => call.append(id, delta.function),
+            None => {
+                let next = self.0.iter().map(|call| call.index.saturating_add(1)).max().unwrap_or_default();
+                let mut call = PartialCall::new(delta.index.unwrap_or(next));
+                call.append(id, delta.function);
+                self.0.push(call);
+            }
+        }
     }
 
-    pub(super) fn finish(self) -> Result<Vec<ToolCall>, BoxError> {
-        self.0.into_values().map(PartialCall::finish).collect()
+    pub(super) fn finish(mut self) -> Result<Vec<ToolCall>, BoxError> {
+        self.0.sort_by_key(|call| call.index);
+        self.0.into_iter().map(PartialCall::finish).collect()
     }
 }
 
 impl PartialCall {
+    fn new(index: u64) -> Self {
+        Self { index, id: None, name: String::new(), arguments: String::new() }
+    }
+
+    /// Whether a part belongs to this call. Parts with different ids belong to different calls, also if their index is the same.
+    fn continues_with(&self, index: Option<u64>, id: Option<&str>) -> bool {
+        let is_same_id = match (&self.id, id) {
+            (_, None) => true,
+            (Some(own), Some(id)) => own == id,
+            // A server without an index sends each call as one part with its own id.
+            (None, Some(_)) => index.is_some(),
+        };
+        is_same_id && index.is_none_or(|index| index == self.index)
+    }
+
+    fn append(&mut self, id: Option<String>, function: Option<FunctionDelta>) {
+        self.id = self.id.take().or(id);
+        let Some(function) = function else { return };
+        self.name.push_str(function.name.as_deref().unwrap_or_default());
+        self.arguments.push_str(function.arguments.as_deref().unwrap_or_default());
+    }
+
     fn finish(self) -> Result<ToolCall, BoxError> {
         const REASON: &str = "tool call arguments are not a JSON object";
         let arguments = if self.arguments.trim().is_empty() { "{}".to_owned() } else { self.arguments };
@@ -108,6 +128,18 @@ mod tests {
             (
                 &[r#"{"id":"a","function":{"name":"f"}}"#, r#"{"id":"b","function":{"name":"g","arguments":"{}"}}"#],
                 r#"[{"id":"a","function":{"name":"f","arguments":{}}},{"id":"b","function":{"name":"g","arguments":{}}}]"#,
+            ),
+            // Parallel calls that all have the index 0.
+            (
+                &[
+                    r#"{"index":0,"id":"a","function":{"name":"f","arguments":"{\"x\":"}}"#,
+                    r#"{"index":0,"id":"a","function":{"arguments":"1"}}"#,
+                    r#"{"index":0,"function":{"arguments":"}"}}"#,
+                    r#"{"index":0,"id":"b","function":{"name":"g","arguments":"{"}}"#,
+                    r#"{"index":1,"id":"c","function":{"name":"h"}}"#,
+                    r#"{"index":0,"id":"","function":{"arguments":"}"}}"#,
+                ],
+                r#"[{"id":"a","function":{"name":"f","arguments":{"x":1}}},{"id":"b","function":{"name":"g","arguments":{}}},{"id":"c","function":{"name":"h","arguments":{}}}]"#,
             ),
         ] {
             assert_eq!(joined(parts).unwrap(), calls);
