@@ -3,6 +3,7 @@
 mod auth;
 mod body;
 mod cancel;
+mod embed_limit;
 mod events;
 mod health;
 mod job_path;
@@ -18,6 +19,7 @@ mod submit;
 pub(super) use self::auth::Tokens;
 pub(super) use self::body::BodyLimits;
 use self::body::json;
+pub(super) use self::embed_limit::EmbedLimit;
 use self::job_path::JobPath;
 use self::rejection::Rejection;
 pub(super) use self::router::{App, router};

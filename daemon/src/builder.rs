@@ -29,6 +29,7 @@ pub struct Builder {
     #[cfg(feature = "tls")]
     webhook_roots: Option<Vec<u8>>,
     workers: usize,
+    embeds_at_once: usize,
     max_queue: usize,
     model_batch: usize,
     max_long_poll: Duration,
@@ -62,6 +63,7 @@ impl Default for Builder {
             #[cfg(feature = "tls")]
             webhook_roots: None,
             workers: 1,
+            embeds_at_once: 1,
             max_queue: 10_000,
             model_batch: 8,
             max_long_poll: Duration::from_secs(60),
@@ -164,6 +166,13 @@ impl Builder {
     /// Sets the number of workers, which is the number of jobs that run concurrently. Default: 1.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
+        self
+    }
+
+    /// Sets the number of requests for embeddings that run concurrently. They run beside the jobs. 16 more wait; any other gets a 429
+    /// with `Retry-After`. Default: 1.
+    pub fn embeds_at_once(mut self, requests: usize) -> Self {
+        self.embeds_at_once = requests;
         self
     }
 

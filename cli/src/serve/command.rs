@@ -67,6 +67,9 @@ pub(crate) struct Serve {
     /// The number of jobs that run at once
     #[arg(long, default_value_t = 1, value_name = "N")]
     workers: usize,
+    /// The number of requests for embeddings that run at once, beside the jobs; 16 more wait, and any other is rejected with 429
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    embeds_at_once: usize,
     /// The maximum number of queued jobs; further submissions are rejected with 429
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     max_queue: usize,
@@ -135,6 +138,7 @@ impl Serve {
             .listen(self.listen)
             .backend(self.backend.build(key, &self.backend_limits)?)
             .workers(self.workers)
+            .embeds_at_once(self.embeds_at_once)
             .max_queue(self.max_queue)
             .model_batch(self.model_batch)
             .attempts(self.attempts)

@@ -183,6 +183,7 @@ async fn invalid_option_exits_with_2() {
         (&["--backend", "ollama", "--backend-stall", "0s"], "must be greater than zero"),
         (&["--backend", "ollama", "--backend-response-limit", "0"], "response_limit: must not be zero"),
         (&["--backend", "echo", "--workers", "0"], "workers: must be at least 1"),
+        (&["--backend", "echo", "--embeds-at-once", "0"], "embeds_at_once: must be at least 1"),
         (&["--backend", "echo", "--token", "a b"], "token: must be visible ASCII"),
         (&["--backend", "echo", "--allow-webhook-hosts", "*"], "webhook"),
         (&["--backend", "echo", "--store", "/nowhere/jobs.db"], "store: no such directory: /nowhere"),

@@ -7,7 +7,9 @@ use http::StatusCode;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::{BodyLimits, Rejection, Tokens, auth, cancel, events, health, list, metrics, models, poll, submit};
+use super::{
+    BodyLimits, EmbedLimit, Rejection, Tokens, auth, cancel, events, health, list, metrics, models, poll, submit,
+};
 use crate::availability::Availability;
 use crate::backend::Backend;
 use crate::delivery::Policy;
@@ -19,6 +21,7 @@ use crate::vital::Vital;
 pub(crate) struct App {
     pub(crate) jobs: Arc<Jobs>,
     pub(crate) backend: Backend,
+    pub(crate) embed_limit: EmbedLimit,
     pub(crate) tokens: Tokens,
     /// Which hosts webhooks may be sent to.
     pub(crate) policy: Policy,

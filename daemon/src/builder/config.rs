@@ -25,6 +25,7 @@ pub(super) struct Config {
     pub(super) roots: Roots,
     pub(super) webhooks_at_once: usize,
     pub(super) workers: NonZeroUsize,
+    pub(super) embeds_at_once: usize,
     pub(super) attempts: Attempts,
     pub(super) max_long_poll: Duration,
     pub(super) body_limits: BodyLimits,
@@ -54,6 +55,7 @@ impl Config {
             roots: builder.webhook_roots.as_deref().map_or_else(|| Ok(Roots::none()), Roots::from_pem)?,
             webhooks_at_once: permits("webhooks_at_once", builder.webhooks_at_once)?,
             workers: positive("workers", builder.workers)?,
+            embeds_at_once: permits("embeds_at_once", builder.embeds_at_once)?,
             attempts: Attempts {
                 most: NonZeroU64::new(builder.attempts)
                     .ok_or_else(|| Error::config("attempts", "must be at least 1"))?

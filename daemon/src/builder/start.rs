@@ -13,7 +13,7 @@ use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use super::Builder;
 use super::config::{Config, StoreConfig};
-use crate::api::{self, App};
+use crate::api::{self, App, EmbedLimit};
 use crate::availability::Availability;
 use crate::backend::{Backend, Chat};
 use crate::delivery::{Dispatcher, Signer, WebhookSender};
@@ -155,6 +155,7 @@ impl Assembly {
         let app = App {
             jobs: Arc::clone(&self.jobs),
             backend: self.config.backend.clone(),
+            embed_limit: EmbedLimit::new(self.config.embeds_at_once),
             tokens: self.config.tokens.clone(),
             policy: self.config.policy.clone(),
             body_limits: self.config.body_limits.clone(),
