@@ -24,6 +24,7 @@ pub struct Builder {
     webhook_secret: Option<String>,
     webhook_retries: Option<Vec<Duration>>,
     webhooks_at_once: usize,
+    webhooks_per_host: Option<usize>,
     webhook_hosts: Option<WebhookHosts>,
     private_webhooks: bool,
     #[cfg(feature = "tls")]
@@ -57,7 +58,8 @@ impl Default for Builder {
             tokens: Vec::new(),
             webhook_secret: None,
             webhook_retries: None,
-            webhooks_at_once: 16,
+            webhooks_at_once: 64,
+            webhooks_per_host: None,
             webhook_hosts: None,
             private_webhooks: true,
             #[cfg(feature = "tls")]
@@ -243,9 +245,20 @@ impl Builder {
         self
     }
 
-    /// Sets the number of webhooks that are sent concurrently, each of another job. Default: 16.
+    /// Sets the number of webhooks that are sent concurrently, each of another job. Default: 64.
     pub fn webhooks_at_once(mut self, webhooks: usize) -> Self {
         self.webhooks_at_once = webhooks;
+        self
+    }
+
+    /// Sets the number of webhooks that are sent concurrently to one destination: the scheme, host and port of a callback URL. With
+    /// fewer than [in all](Self::webhooks_at_once), a receiver that does not respond leaves room for others. Default: a quarter of
+    /// those in all, at least 1.
+    ///
+    /// After five consecutive attempts to a destination without a response or with a 5xx, its further events wait, whatever their
+    /// retries. One at a time is sent as a probe, after 1 s at first and at most a minute, until the receiver responds.
+    pub fn webhooks_per_host(mut self, webhooks: usize) -> Self {
+        self.webhooks_per_host = Some(webhooks);
         self
     }
 
@@ -280,7 +293,8 @@ impl Builder {
 #[cfg(feature = "faults")]
 #[cfg_attr(docsrs, doc(cfg(feature = "faults")))]
 impl Builder {
-    /// Injects the faults that this handle sets; see [`faults`](crate::faults). Default: none.
+    /// Injects the faults that this handle sets; see [`faults`](crate::faults). A webhook that a fault holds back is in flight, so that
+    /// [`webhooks_per_host`](Self::webhooks_per_host) has no effect. Default: none.
     pub fn faults(mut self, faults: Faults) -> Self {
         self.faults = Some(faults);
         self

@@ -5,8 +5,9 @@
 //! [`DeliveryOutcome`]: [`WebhookSender`], and the layers around it. The [`RetrySchedule`] maps the outcome to the event's next
 //! step, and the dispatcher stores that.
 //!
-//! The events of one job are sent in order, one at a time. Those of different jobs are sent concurrently, up to a limit. An event
-//! between two attempts is in the store, where it delays no other job.
+//! The events of one job are sent in order, one at a time. Those of different jobs are sent concurrently, up to a limit, and up to
+//! a lower one [for each destination](crate::store::Destinations). An event between two attempts is in the store, where it delays
+//! no other job. So is an event whose destination has no room, so that a receiver that is down delays no other receiver.
 
 mod address;
 mod connect;

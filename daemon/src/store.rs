@@ -3,6 +3,10 @@
 //! Each method of [`Store`] is one transaction. When it returns, its changes are durable, as far as the store is. A store does
 //! not depend on tasks, sockets or backends, so that another store implements these methods and nothing else.
 
+mod breaker;
+mod destination;
+mod destinations;
+mod due_events;
 mod error;
 mod fenwick_tree;
 mod fresh_id;
@@ -18,6 +22,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+pub(crate) use self::destination::Destination;
+pub(crate) use self::destinations::{BreakerChange, Destinations};
 pub(crate) use self::error::StoreError;
 pub(crate) use self::job::{
     Cancelled, Cost, IdempotencyKey, JobProgress, MAX_PAGE_BYTES, NewJob, NextJob, Outcome, Output, Page, Query,
@@ -71,7 +77,7 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// A page of jobs, newest first.
     fn list(&self, query: Query) -> Transaction<'_, Page>;
 
-    /// Claims an event that is due. It stays claimed until it is settled.
+    /// Claims an event that is due, and whose destination [has room](Destinations). It stays claimed until it is settled.
     fn claim(&self) -> Transaction<'_, Claim>;
 
     /// Records the verdict on a claimed event.

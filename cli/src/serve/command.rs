@@ -60,6 +60,13 @@ pub(crate) struct Serve {
     /// Send no webhooks to loopback addresses and private networks, for a daemon with untrusted users
     #[arg(long)]
     no_private_webhooks: bool,
+    /// The maximum number of webhooks that are sent at once
+    #[arg(long, default_value_t = 64, value_name = "N")]
+    webhooks_at_once: usize,
+    /// The maximum number of webhooks that are sent at once to one scheme, host and port, so that a receiver that does not respond
+    /// leaves room for others [default: a quarter of --webhooks-at-once, at least 1]
+    #[arg(long, value_name = "N")]
+    webhooks_per_host: Option<usize>,
     /// A PEM file with certificate authorities to trust for https webhooks, in addition to those of the system
     #[cfg(feature = "tls")]
     #[arg(long, value_name = "FILE")]
@@ -144,7 +151,11 @@ impl Serve {
             .attempts(self.attempts)
             .keep(self.keep)
             .drain(self.drain)
-            .private_webhooks(!self.no_private_webhooks);
+            .private_webhooks(!self.no_private_webhooks)
+            .webhooks_at_once(self.webhooks_at_once);
+        if let Some(webhooks) = self.webhooks_per_host {
+            builder = builder.webhooks_per_host(webhooks);
+        }
         if let StoreLocation::File(path) = self.store {
             if let Some(directory) = path.parent()
                 && !directory.as_os_str().is_empty()

@@ -24,6 +24,7 @@ pub(super) struct Config {
     #[cfg(feature = "tls")]
     pub(super) roots: Roots,
     pub(super) webhooks_at_once: usize,
+    pub(super) webhooks_per_host: usize,
     pub(super) workers: NonZeroUsize,
     pub(super) embeds_at_once: usize,
     pub(super) attempts: Attempts,
@@ -46,6 +47,8 @@ pub(super) struct StoreConfig {
 
 impl Config {
     pub(super) fn new(builder: Builder) -> Result<Self, Error> {
+        let webhooks_at_once = permits("webhooks_at_once", builder.webhooks_at_once)?;
+        let webhooks_per_host = builder.webhooks_per_host.unwrap_or((webhooks_at_once / 4).max(1));
         Ok(Self {
             tokens: tokens(&builder.tokens)?,
             secret: builder.webhook_secret.map(Secret::new).transpose()?,
@@ -53,7 +56,8 @@ impl Config {
             policy: Policy { hosts: builder.webhook_hosts, private: builder.private_webhooks },
             #[cfg(feature = "tls")]
             roots: builder.webhook_roots.as_deref().map_or_else(|| Ok(Roots::none()), Roots::from_pem)?,
-            webhooks_at_once: permits("webhooks_at_once", builder.webhooks_at_once)?,
+            webhooks_at_once,
+            webhooks_per_host: positive("webhooks_per_host", webhooks_per_host)?.get(),
             workers: positive("workers", builder.workers)?,
             embeds_at_once: permits("embeds_at_once", builder.embeds_at_once)?,
             attempts: Attempts {

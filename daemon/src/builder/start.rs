@@ -21,7 +21,7 @@ use crate::delivery::{Dispatcher, Signer, WebhookSender};
 use crate::faults::Faults;
 use crate::handle::Daemon;
 use crate::jobs::Jobs;
-use crate::store::{Memory, Store};
+use crate::store::{Destinations, Memory, Store};
 use crate::streams::Streams;
 use crate::vital::Vital;
 use crate::worker::WorkerContext;
@@ -52,13 +52,19 @@ impl Builder {
         // Half of the connections, so that streams never keep everybody else out.
         let streams = Streams::new(config.limits.connections.div_ceil(2));
         let vital = Vital::default();
-        let store = open(&config.store, config.attempts.most, &streams, &vital).await?;
+        let per_host = config.webhooks_per_host;
+        // An event that a fault holds back is in flight, and must not keep others from their destination.
+        #[cfg(feature = "faults")]
+        let per_host = if faults.is_some() { usize::MAX } else { per_host };
+        let destinations = Arc::new(Destinations::new(per_host));
+        let store = open(&config.store, config.attempts.most, &streams, &destinations, &vital).await?;
         let jobs = Arc::new(Jobs::new(store, streams));
         let assembly = Assembly {
             jobs,
             config,
             vital,
             availability: Arc::default(),
+            destinations,
             closing: CancellationToken::new(),
             ended: CancellationToken::new(),
             #[cfg(feature = "faults")]
@@ -73,6 +79,7 @@ async fn open(
     config: &StoreConfig,
     attempts: u64,
     streams: &Arc<Streams>,
+    destinations: &Arc<Destinations>,
     vital: &Vital,
 ) -> Result<Box<dyn Store>, Error> {
     let StoreConfig { max_queue, batch, keep, .. } = *config;
@@ -86,9 +93,15 @@ async fn open(
             move || Sqlite::open(&path, max_queue, batch, keep, attempts, streams, vital)
         };
         let opened = tokio::task::spawn_blocking(open).await.unwrap_or_else(|error| Err(OpenError::open(error)));
-        return Ok(Box::new(opened.map_err(|error| Error::store(&path, error))?));
+        let cannot_open = |error| Error::store(&path, error);
+        let store = opened.map_err(cannot_open)?;
+        let limited = store.set_webhook_limits(Arc::clone(destinations)).await;
+        limited.map_err(|error| cannot_open(OpenError::open(error)))?;
+        return Ok(Box::new(store));
     }
-    Ok(Box::new(Memory::new(max_queue, batch, keep, Arc::clone(streams))))
+    let store = Memory::new(max_queue, batch, keep, Arc::clone(streams));
+    store.set_webhook_limits(Arc::clone(destinations));
+    Ok(Box::new(store))
 }
 
 /// Everything between the sockets and the store.
@@ -97,6 +110,8 @@ struct Assembly {
     config: Config,
     vital: Vital,
     availability: Arc<Availability>,
+    /// The limits of webhooks, shared with the store.
+    destinations: Arc<Destinations>,
     /// No new jobs from here on.
     closing: CancellationToken,
     /// No job changes from here on.
@@ -190,7 +205,8 @@ impl Assembly {
         let sender =
             layered(self.faults.as_ref().map(|faults| faults.event_layer(&self.jobs, &signer, &self.ended)), sender);
         let schedule = self.config.schedule.clone();
-        let dispatcher = Dispatcher::new(Arc::clone(&self.jobs), signer, schedule, permits, sender);
+        let destinations = Arc::clone(&self.destinations);
+        let dispatcher = Dispatcher::new(Arc::clone(&self.jobs), signer, schedule, permits, destinations, sender);
         io.spawn(self.vital.clone().guard("webhook dispatcher", dispatcher.run(self.ended.clone())));
     }
 }

@@ -21,8 +21,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an idle connection stays open for the next webhook.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How many idle connections to one host stay open: as many as there are webhooks in flight unless set otherwise. With fewer, a receiver
-/// of many events is connected to anew for most of them.
+/// How many idle connections to one host stay open: as many as there are webhooks in flight to it unless set otherwise. With fewer, a
+/// receiver of many events is connected to anew for most of them.
 const MAX_IDLE: usize = 16;
 
 /// The configuration that the clients for `http` and `https` share.

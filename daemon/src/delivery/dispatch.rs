@@ -10,12 +10,16 @@ use tower::{Service, ServiceExt as _};
 use super::{DeliveryOutcome, RetrySchedule, Signer, Webhook};
 use crate::failure::failure;
 use crate::jobs::Jobs;
-use crate::store::{Claim, Delivery, Verdict};
+use crate::store::{BreakerChange, Claim, Delivery, Destination, Destinations, Verdict};
 use crate::until_stored::{STORE_RETRY, until_stored};
+
+#[cfg(test)]
+mod tests;
 
 /// Claims the events that are due and drives a delivery service with them.
 ///
-/// The service limits how many attempts are in flight: the dispatcher claims an event once the service is ready for it.
+/// The service limits how many attempts are in flight: the dispatcher claims an event once the service is ready for it. The store
+/// limits the attempts to each destination, by what the dispatcher reports of it.
 #[derive(Debug)]
 pub(crate) struct Dispatcher<S> {
     context: Arc<Context>,
@@ -28,6 +32,7 @@ struct Context {
     signer: Signer,
     schedule: RetrySchedule,
     permits: Arc<Semaphore>,
+    destinations: Arc<Destinations>,
 }
 
 impl<S> Dispatcher<S>
@@ -35,16 +40,17 @@ where
     S: Service<Webhook, Response = DeliveryOutcome, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
-    /// `permits` are those of the concurrency limit in `service`. An outcome takes one too while it is stored, so that a full
+    /// `destinations` are the limits of the store. `permits` are those of the concurrency limit in `service`. An outcome takes one too while it is stored, so that a full
     /// disk stops new attempts, and outcomes do not pile up in memory.
     pub(crate) fn new(
         jobs: Arc<Jobs>,
         signer: Signer,
         schedule: RetrySchedule,
         permits: Arc<Semaphore>,
+        destinations: Arc<Destinations>,
         service: S,
     ) -> Self {
-        Self { context: Arc::new(Context { jobs, signer, schedule, permits }), service }
+        Self { context: Arc::new(Context { jobs, signer, schedule, permits, destinations }), service }
     }
 
     /// Delivers events until `closing` is cancelled, then those that are due by then.
@@ -91,7 +97,11 @@ impl Context {
     {
         self.jobs.counters.webhook_attempts.add();
         let (job_id, attempt) = (delivery.job_id.clone(), delivery.attempt);
+        let (destination, began) = (Destination::of(&delivery.to.url), Instant::now());
         let outcome = self.deliver(service, delivery).await;
+        if let Some(works) = outcome.receiver_works() {
+            self.report(&destination, works, began);
+        }
         let verdict = self.schedule.verdict(&outcome, attempt, Instant::now());
         match &verdict {
             Verdict::Delivered => self.jobs.counters.webhooks_delivered.add(),
@@ -106,6 +116,16 @@ impl Context {
         // Without this the event would be sent again and again while the disk is full. If the last try fails, the event is sent
         // again after the next start.
         until_stored(&job_id, "the outcome of a webhook", closing, settle).await;
+    }
+
+    fn report(&self, destination: &Destination, works: bool, began: Instant) {
+        match self.destinations.report(destination, works, began) {
+            Some(BreakerChange::Opened) => {
+                tracing::warn!(%destination, "webhooks wait: the receiver fails; one at a time is sent as a probe");
+            }
+            Some(BreakerChange::Closed) => tracing::info!(%destination, "webhooks continue: the receiver works again"),
+            None => {}
+        }
     }
 
     async fn deliver<S>(&self, mut service: S, delivery: Delivery) -> DeliveryOutcome

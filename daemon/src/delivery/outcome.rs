@@ -14,3 +14,14 @@ pub(crate) enum DeliveryOutcome {
     /// The policy forbids the address that the host resolved to.
     Forbidden,
 }
+
+impl DeliveryOutcome {
+    /// Whether the receiver works. `None` if nothing was sent to it.
+    pub(super) fn receiver_works(&self) -> Option<bool> {
+        match self {
+            Self::Response { status, .. } => Some(!status.is_server_error()),
+            Self::Failed => Some(false),
+            Self::Forbidden => None,
+        }
+    }
+}

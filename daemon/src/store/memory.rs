@@ -12,8 +12,8 @@ use super::fresh_id::fresh_id;
 use super::outbox::Outbox;
 use super::queue::Queue;
 use super::{
-    Address, Cancelled, Claim, Cost, JobProgress, MAX_PAGE_BYTES, NewJob, NextJob, Outcome, Page, Query, Store,
-    SubmitError, Submitted, Taken, Transaction, Verdict, output_size,
+    Address, Cancelled, Claim, Cost, Destinations, JobProgress, MAX_PAGE_BYTES, NewJob, NextJob, Outcome, Page, Query,
+    Store, SubmitError, Submitted, Taken, Transaction, Verdict, output_size,
 };
 use crate::job_spec::JobSpec;
 use crate::owner::Owner;
@@ -93,10 +93,15 @@ impl Memory {
             owners: HashMap::new(),
             queue: Queue::new(batch),
             ended: VecDeque::new(),
-            outbox: Outbox::default(),
+            outbox: Outbox::new(),
             streams,
         };
         Self { max_queue, keep, state: Mutex::new(state) }
+    }
+
+    /// Sets the limits of webhooks. Call it before the first claim.
+    pub(crate) fn set_webhook_limits(&self, limits: Arc<Destinations>) {
+        self.lock().outbox.set_limits(limits);
     }
 
     fn submit_now(&self, new: NewJob) -> Result<Submitted, SubmitError> {

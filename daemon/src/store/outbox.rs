@@ -1,19 +1,20 @@
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use http::{HeaderValue, Uri};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::Destination;
+use super::destinations::Destinations;
+use super::due_events::{Due, DueEvents};
 use crate::{JobId, JobStatus};
 
 /// The events that are not delivered yet, by job. The events of one job are sent in order, one at a time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Outbox {
     jobs: HashMap<JobId, JobEvents>,
-    /// The jobs whose first event is waiting, by its due time. A job whose event is being sent is not among them.
-    due: BTreeMap<(Instant, u64), JobId>,
-    tickets: u64,
+    due: DueEvents<JobId>,
 }
 
 #[derive(Debug)]
@@ -57,8 +58,9 @@ pub(crate) struct Delivery {
 #[derive(Debug)]
 pub(crate) enum Claim {
     Now(Delivery),
-    /// The next event is due then.
+    /// The next event may be sent then.
     At(Instant),
+    /// No event waits, or the destinations of those that wait are at their limits.
     Nothing,
 }
 
@@ -75,6 +77,14 @@ pub(crate) enum Verdict {
 }
 
 impl Outbox {
+    pub(super) fn new() -> Self {
+        Self { jobs: HashMap::new(), due: DueEvents::new(Destinations::unlimited()) }
+    }
+
+    pub(super) fn set_limits(&mut self, limits: Arc<Destinations>) {
+        self.due.set_limits(limits);
+    }
+
     pub(super) fn open(&mut self, job_id: JobId, to: Address) {
         let to = Arc::new(to);
         let events = JobEvents { to, events: VecDeque::new(), attempts: 0, stopped: false, complete: false };
@@ -84,7 +94,10 @@ impl Outbox {
     /// Sends the events of the job to another URL from now on.
     pub(super) fn move_to(&mut self, job_id: &JobId, to: Address, ended: bool) {
         match self.jobs.get_mut(job_id) {
-            Some(job) => (job.to, job.stopped) = (Arc::new(to), false),
+            Some(job) => {
+                self.due.move_to(job_id, Destination::of(&to.url));
+                (job.to, job.stopped) = (Arc::new(to), false);
+            }
             None if ended => {}
             None => self.open(job_id.clone(), to),
         }
@@ -103,38 +116,39 @@ impl Outbox {
         }
         let id = format!("msg_{}", Uuid::now_v7().simple()).into();
         job.events.push_back(PendingEvent { id, status: Arc::clone(status) });
-        // Otherwise the first one is already scheduled, or being sent.
-        if job.events.len() == 1 {
-            self.schedule(job_id.clone(), now);
-        }
+        // Does nothing if the first one is already scheduled, or being sent.
+        self.due.schedule(job_id.clone(), Some(Destination::of(&job.to.url)), now);
     }
 
     /// Claims the event that is due first, until `settle`.
     pub(super) fn claim(&mut self, now: Instant) -> Claim {
-        while let Some(first) = self.due.first_entry() {
-            let (at, _) = *first.key();
-            if at > now {
-                return Claim::At(at);
-            }
-            let job_id = first.remove();
-            let Some(job) = self.jobs.get_mut(&job_id) else { continue };
-            let Some(event) = job.events.front() else { continue };
-            job.attempts = job.attempts.saturating_add(1);
-            return Claim::Now(Delivery {
-                event_id: event.id.clone(),
-                status: Arc::clone(&event.status),
-                to: Arc::clone(&job.to),
-                attempt: job.attempts,
-                job_id,
+        loop {
+            let job_id = match self.due.claim(now) {
+                Due::Now(job_id) => job_id,
+                Due::At(at) => return Claim::At(at),
+                Due::Nothing => return Claim::Nothing,
+            };
+            let event = self.jobs.get_mut(&job_id).and_then(|job| {
+                job.attempts = job.attempts.saturating_add(1);
+                let event = job.events.front()?;
+                Some((event.id.clone(), Arc::clone(&event.status), Arc::clone(&job.to), job.attempts))
             });
+            match event {
+                Some((event_id, status, to, attempt)) => {
+                    return Claim::Now(Delivery { job_id, event_id, status, to, attempt });
+                }
+                None => self.due.settle(&job_id),
+            };
         }
-        Claim::Nothing
     }
 
     pub(super) fn settle(&mut self, job_id: &JobId, verdict: &Verdict, now: Instant) {
+        // Also if the job has expired in the meantime: its destination has room again.
+        self.due.settle(job_id);
         let Some(job) = self.jobs.get_mut(job_id) else { return };
+        let mut next = now;
         match verdict {
-            Verdict::Again(at) => return self.schedule(job_id.clone(), *at),
+            Verdict::Again(at) => next = *at,
             Verdict::Delivered | Verdict::GiveUp => {
                 job.events.pop_front();
                 job.attempts = 0;
@@ -145,18 +159,14 @@ impl Outbox {
             }
         }
         if !job.events.is_empty() {
-            self.schedule(job_id.clone(), now);
+            self.due.schedule(job_id.clone(), Some(Destination::of(&job.to.url)), next);
         } else if job.complete {
             self.jobs.remove(job_id);
         }
     }
 
     pub(super) fn close(&mut self, job_id: &JobId) {
+        self.due.withdraw(job_id);
         self.jobs.remove(job_id);
-    }
-
-    fn schedule(&mut self, job_id: JobId, at: Instant) {
-        self.tickets += 1;
-        self.due.insert((at, self.tickets), job_id);
     }
 }

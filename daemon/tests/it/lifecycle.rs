@@ -14,10 +14,11 @@ type Setting = fn(Builder) -> Builder;
 async fn invalid_option_is_rejected_by_name() {
     let taken = Daemon::start().await.unwrap();
     let zero = Duration::ZERO;
-    let tries: [(Setting, &str); 13] = [
+    let tries: [(Setting, &str); 14] = [
         (|builder| builder.workers(0), "invalid workers: must be at least 1"),
         (|builder| builder.max_queue(0), "invalid max_queue: must be at least 1"),
         (|builder| builder.webhooks_at_once(0), "invalid webhooks_at_once: must be at least 1"),
+        (|builder| builder.webhooks_per_host(0), "invalid webhooks_per_host: must be at least 1"),
         (|builder| builder.body_limit(0), "invalid body_limit: must be at least 1"),
         (|builder| builder.max_connections(0), "invalid max_connections: must be at least 1"),
         (|builder| builder.max_connections_per_peer(0), "invalid max_connections_per_peer: must be at least 1"),

@@ -31,6 +31,7 @@ mod rejections;
 mod store;
 mod submit;
 mod webhook;
+mod webhook_destinations;
 mod webhook_hosts;
 mod webhook_https;
 mod worker;

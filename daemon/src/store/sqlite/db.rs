@@ -12,7 +12,9 @@ use super::key_column::key_column;
 use super::row::{STATUS, column, count, is_damaged, job_id, not_storable, status, submission};
 use crate::owner::Owner;
 use crate::store::fresh_id::fresh_id;
-use crate::store::{Cancelled, Cost, IdempotencyKey, NewJob, NextJob, Outcome, SubmitError, Submitted, Taken};
+use crate::store::{
+    Cancelled, Cost, Destination, IdempotencyKey, NewJob, NextJob, Outcome, SubmitError, Submitted, Taken,
+};
 use crate::streams::Streams;
 use crate::{JobId, JobState};
 
@@ -64,9 +66,11 @@ impl Db {
                 return Ok(Err(SubmitError::KeyReused));
             }
             if let Some(webhook) = &new.webhook {
-                self.connection
-                    .prepare_cached("UPDATE jobs SET webhook = ? WHERE id = ?")?
-                    .execute(params![webhook.to_string(), job_id.as_str()])?;
+                let number = self
+                    .connection
+                    .prepare_cached("UPDATE jobs SET webhook = ? WHERE id = ? RETURNING number")?
+                    .query_row(params![webhook.to_string(), job_id.as_str()], |row| row.get(0))?;
+                self.index().move_to(number, Destination::of(webhook));
             }
             if let Some(name) = &new.submission.event_stream {
                 self.connection
@@ -244,7 +248,7 @@ impl Db {
             )?
             .execute(params![format!("msg_{}", Uuid::now_v7().simple()), Timestamp::now().as_millisecond(), number])?;
         if recorded > 0 {
-            self.index().schedule(number, Instant::now());
+            self.index().schedule(number, None, Instant::now());
         }
         Ok(())
     }

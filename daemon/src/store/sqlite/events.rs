@@ -8,31 +8,48 @@ use rusqlite::{OptionalExtension as _, Row, params};
 use tokio::time::Instant;
 
 use super::db::Db;
-use super::index::Due;
 use super::row::{COLUMNS, STATUS, count, damaged, is_damaged, status, time};
-use crate::store::{Address, Claim, Delivery, Verdict};
+use super::store::Sqlite;
+use crate::store::due_events::Due;
+use crate::store::{Address, Claim, Delivery, Destination, Destinations, StoreError, Verdict};
 use crate::{JobId, JobState};
 
 /// Selects the row of a job's first event.
 const FIRST: &str = "seq = (SELECT min(seq) FROM events WHERE number = ?1)";
 
+impl Sqlite {
+    /// Sets the limits of webhooks. Await it before the first claim.
+    pub(crate) async fn set_webhook_limits(&self, limits: Arc<Destinations>) -> Result<(), StoreError> {
+        let set = |db: &mut Db| {
+            db.index().set_limits(limits);
+            Ok(())
+        };
+        self.writer.run(set).await
+    }
+}
+
 /// The outbox in the file.
 impl Db {
     pub(super) fn claim(&mut self) -> rusqlite::Result<Claim> {
         loop {
-            let due = self.index().pop_due(Instant::now());
+            let now = Instant::now();
+            let due = self.index().claim(now);
             let number = match due {
                 Due::Now(number) => number,
                 Due::At(at) => return Ok(Claim::At(at)),
                 Due::Nothing => return Ok(Claim::Nothing),
             };
             match self.first_delivery(number) {
+                // Without room at its destination, the event waits there.
                 Ok(Some(delivery)) => {
-                    self.index().set_sending(number);
-                    return Ok(Claim::Now(delivery));
+                    if self.index().set_sending(number, Destination::of(&delivery.to.url), now) {
+                        return Ok(Claim::Now(delivery));
+                    }
                 }
                 // The job has expired.
-                Ok(None) => self.index().settled(number),
+                Ok(None) => {
+                    self.index().settled(number);
+                }
                 // Damage must not stop the events of other jobs.
                 Err(error) if is_damaged(&error) => {
                     tracing::error!(number, %error, "events given up: the row of their job does not decode");
@@ -104,9 +121,9 @@ impl Db {
         }
         let more = self.connection.prepare_cached("SELECT 1 FROM events WHERE number = ? LIMIT 1")?.exists([number])?;
         let mut index = self.index();
-        index.settled(number);
+        let destination = index.settled(number);
         if more {
-            index.schedule(number, next);
+            index.schedule(number, destination, next);
         }
         Ok(())
     }

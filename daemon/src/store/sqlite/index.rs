@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,9 @@ use tokio::time::Instant;
 
 use super::db::Db;
 use crate::JobId;
+use crate::store::Destination;
+use crate::store::destinations::Destinations;
+use crate::store::due_events::{Due, DueEvents};
 use crate::store::queue::Queue;
 
 pub(super) const QUEUED: &str =
@@ -17,14 +20,11 @@ pub(super) const QUEUED: &str =
 #[derive(Debug)]
 pub(super) struct Index {
     pub(super) queue: Queue,
-    /// The jobs whose first event is waiting, by its due time. A job whose event is being sent is not among them.
-    due: BTreeMap<(Instant, u64), i64>,
-    /// The jobs in `due`, and those whose event is being sent.
-    scheduled: HashSet<i64>,
-    /// The jobs whose event is being sent. Its sender settles it even if other changes fail. Shared, because each change keeps
-    /// a copy to restore if it fails, and few changes modify it.
-    pub(super) sending: Arc<HashSet<i64>>,
-    tickets: u64,
+    /// The jobs with an event. Their destinations are known once their first event was read.
+    due: DueEvents<i64>,
+    /// The jobs whose event is being sent, and where to. Its sender settles it even if other changes fail. Shared, because each
+    /// change keeps a copy to restore if it fails, and few changes modify it.
+    pub(super) sending: Arc<HashMap<i64, Destination>>,
     pub(super) numbers: i64,
 }
 
@@ -32,19 +32,26 @@ impl Index {
     pub(super) fn new(batch: NonZeroUsize) -> Self {
         Self {
             queue: Queue::new(batch),
-            due: BTreeMap::new(),
-            scheduled: HashSet::new(),
+            due: DueEvents::new(Destinations::unlimited()),
             sending: Arc::default(),
-            tickets: 0,
             numbers: 0,
         }
     }
 
     /// Loads the index from the file. `sending` is not in the file. Batches are formed again, so that the oldest queued job is
-    /// next.
-    pub(super) fn load(db: &Db, sending: Arc<HashSet<i64>>) -> rusqlite::Result<Self> {
+    /// next. Destinations that the index knew before need not be read again.
+    pub(super) fn load(db: &Db, sending: Arc<HashMap<i64, Destination>>) -> rusqlite::Result<Self> {
         let (mut index, connection) = (Self::new(db.batch), &db.connection);
-        (index.scheduled, index.sending) = (sending.iter().copied().collect(), sending);
+        let (now, wall) = (Instant::now(), Timestamp::now());
+        let known = {
+            let before = db.index();
+            index.due = before.due.cleared();
+            before.due.destinations()
+        };
+        for (number, destination) in &*sending {
+            index.due.resume(*number, destination.clone(), now);
+        }
+        index.sending = sending;
         index.numbers = connection.query_row("SELECT coalesce(max(number), 0) FROM jobs", [], |row| row.get(0))?;
         let mut queued = connection.prepare(QUEUED)?;
         let mut rows = queued.query([])?;
@@ -52,13 +59,18 @@ impl Index {
             let job_id = super::row::job_id(row, 1)?;
             index.enqueue(row.get(0)?, row.get_ref(2)?.as_str()?, job_id);
         }
-        let (now, wall) = (Instant::now(), Timestamp::now());
         let mut events = connection.prepare("SELECT number, due_at FROM events ORDER BY seq")?;
         let mut rows = events.query([])?;
         while let Some(row) = rows.next()? {
             let due: i64 = row.get(1)?;
             let pause = due.saturating_sub(wall.as_millisecond()).try_into().unwrap_or_default();
-            index.schedule(row.get(0)?, now + Duration::from_millis(pause).min(Duration::from_secs(24 * 60 * 60)));
+            let number = row.get(0)?;
+            let destination = known.get(&number).cloned();
+            index.schedule(
+                number,
+                destination,
+                now + Duration::from_millis(pause).min(Duration::from_secs(24 * 60 * 60)),
+            );
         }
         Ok(index)
     }
@@ -82,38 +94,47 @@ impl Index {
         self.queue.remove(key(number));
     }
 
-    /// Schedules the first event of a job. Does nothing if one is scheduled or being sent, since a job's events are sent one
-    /// at a time.
-    pub(super) fn schedule(&mut self, number: i64, at: Instant) {
-        if self.scheduled.insert(number) {
-            self.tickets += 1;
-            self.due.insert((at, self.tickets), number);
+    /// Sets the limits of webhooks. Call it before the first claim.
+    pub(super) fn set_limits(&mut self, limits: Arc<Destinations>) {
+        self.due.set_limits(limits);
+    }
+
+    /// Schedules the first event of a job, unless one is waiting or being sent.
+    pub(super) fn schedule(&mut self, number: i64, destination: Option<Destination>, at: Instant) {
+        self.due.schedule(number, destination, at);
+    }
+
+    /// Sends the events of a job to another destination from now on.
+    pub(super) fn move_to(&mut self, number: i64, destination: Destination) {
+        self.due.move_to(&number, destination);
+    }
+
+    /// Claims the job whose event is due, or returns when the next one is.
+    pub(super) fn claim(&mut self, now: Instant) -> Due<i64> {
+        self.due.claim(now)
+    }
+
+    /// Marks the claimed event as being sent to its destination. Returns `false` if the destination has no room; then the event
+    /// waits for it.
+    pub(super) fn set_sending(&mut self, number: i64, destination: Destination, now: Instant) -> bool {
+        let has_room = self.due.set_destination(&number, &destination, now);
+        if has_room {
+            Arc::make_mut(&mut self.sending).insert(number, destination);
         }
-    }
-
-    /// Marks the event that was due as being sent.
-    pub(super) fn set_sending(&mut self, number: i64) {
-        Arc::make_mut(&mut self.sending).insert(number);
-    }
-
-    /// Removes and returns the job whose event is due, or returns when the next one is.
-    pub(super) fn pop_due(&mut self, now: Instant) -> Due {
-        let Some(first) = self.due.first_entry() else { return Due::Nothing };
-        let (at, _) = *first.key();
-        if at > now { Due::At(at) } else { Due::Now(first.remove()) }
+        has_room
     }
 
     /// When the next event is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.due.first_key_value().map(|((at, _), _)| *at)
+        self.due.next_due()
     }
 
-    /// Marks a job as having no event scheduled or being sent.
-    pub(super) fn settled(&mut self, number: i64) {
-        self.scheduled.remove(&number);
-        if self.sending.contains(&number) {
+    /// Marks a job as having no event scheduled or being sent. Returns the destination of its events, if it is known.
+    pub(super) fn settled(&mut self, number: i64) -> Option<Destination> {
+        if self.sending.contains_key(&number) {
             Arc::make_mut(&mut self.sending).remove(&number);
         }
+        self.due.settle(&number)
     }
 }
 
@@ -126,16 +147,10 @@ impl Index {
             numbers.sort_unstable();
             numbers
         };
-        let due = sorted(self.due.values().copied().collect());
-        assert_eq!(due.len() + self.sending.len(), self.scheduled.len());
-        (self.queue.contents(), due, sorted(self.sending.iter().copied().collect()))
+        let due = sorted(self.due.waiting());
+        assert_eq!(due.len() + self.sending.len(), self.due.len());
+        (self.queue.contents(), due, sorted(self.sending.keys().copied().collect()))
     }
-}
-
-pub(super) enum Due {
-    Now(i64),
-    At(Instant),
-    Nothing,
 }
 
 /// Job numbers are positive.

@@ -1,5 +1,6 @@
 mod both_stores;
 mod damage;
+mod destinations;
 mod groups;
 mod open;
 mod query_plans;

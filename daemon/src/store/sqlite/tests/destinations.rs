@@ -1,0 +1,89 @@
+//! The limits of webhooks to one destination, in both stores.
+
+use std::sync::Arc;
+
+use tokio_test::block_on;
+
+use super::support::{BATCH, DAY, new_job, open, take};
+use crate::JobId;
+use crate::store::{Claim, Destination, Destinations, Memory, NewJob, Sqlite, Store, Verdict};
+use crate::streams::Streams;
+
+fn stores(folder: &tempfile::TempDir, limits: &Arc<Destinations>) -> [Box<dyn Store>; 2] {
+    let (sqlite, memory) = (open(folder), Memory::new(100, BATCH, DAY, Streams::new(1)));
+    block_on(sqlite.set_webhook_limits(Arc::clone(limits))).unwrap();
+    memory.set_webhook_limits(Arc::clone(limits));
+    [Box::new(sqlite), Box::new(memory)]
+}
+
+fn submit(store: &dyn Store, key: &str, url: &str) -> JobId {
+    let new = NewJob { webhook: Some(url.parse().unwrap()), ..new_job(Some(key), "go") };
+    block_on(store.submit(new)).unwrap().unwrap().job_id
+}
+
+/// The jobs whose events can be claimed now.
+fn claimed(store: &dyn Store) -> Vec<JobId> {
+    let claims = std::iter::repeat_with(|| block_on(store.claim()).unwrap());
+    claims.map_while(|claim| if let Claim::Now(delivery) = claim { Some(delivery.job_id) } else { None }).collect()
+}
+
+#[test]
+fn claims_leave_out_destinations_at_their_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    for store in stores(&folder, &Arc::new(Destinations::new(2))) {
+        let silent: Vec<_> = (0..9).map(|job| submit(&*store, &format!("a{job}"), "http://a/secret")).collect();
+        let healthy = submit(&*store, "b", "http://b/");
+        assert_eq!(claimed(&*store), [&silent[0], &silent[1], &healthy].map(Clone::clone));
+        // The next event of a job counts too.
+        take(&*store).unwrap();
+        assert!(claimed(&*store).is_empty());
+        block_on(store.settle(&silent[0], Verdict::Delivered)).unwrap();
+        assert_eq!(claimed(&*store), [silent[2].clone()]);
+        // A client that was restarted has another receiver, which has room.
+        assert_eq!(submit(&*store, "a8", "http://c/"), silent[8]);
+        assert_eq!(claimed(&*store), [silent[8].clone()]);
+    }
+}
+
+#[test]
+fn events_of_open_breaker_wait_without_attempts() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Arc::new(Destinations::new(2));
+    let a = Destination::of(&"http://a/".parse().unwrap());
+    for store in stores(&folder, &limits) {
+        let now = tokio::time::Instant::now();
+        let job_id = submit(&*store, "a", "http://a/");
+        for _ in 0..5 {
+            limits.report(&a, false, now);
+        }
+        assert!(claimed(&*store).is_empty());
+        let healthy = submit(&*store, "b", "http://b/");
+        assert_eq!(claimed(&*store), [healthy]);
+        limits.report(&a, true, now);
+        submit(&*store, "a", "http://a/other");
+        let Claim::Now(delivery) = block_on(store.claim()).unwrap() else { panic!("no event") };
+        assert_eq!((delivery.job_id, delivery.attempt), (job_id, 1));
+        limits.report(&a, true, now);
+    }
+}
+
+#[test]
+fn limits_hold_after_a_failed_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let store: Sqlite = open(&folder);
+    block_on(store.set_webhook_limits(Arc::new(Destinations::new(1)))).unwrap();
+    let jobs: Vec<_> = (0..3).map(|job| submit(&store, &format!("a{job}"), "http://a/")).collect();
+    assert_eq!(claimed(&store), [jobs[0].clone()]);
+    for fail in [true, false] {
+        let change = store.writer.run(move |db| {
+            if fail {
+                db.claim()?;
+            }
+            db.connection.execute_batch("no")
+        });
+        block_on(change).unwrap_err();
+        assert!(claimed(&store).is_empty());
+    }
+    block_on(store.settle(&jobs[0], Verdict::Delivered)).unwrap();
+    assert_eq!(claimed(&store), [jobs[1].clone()]);
+}
