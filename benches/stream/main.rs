@@ -151,7 +151,7 @@ fn latency(result: &JobResult) -> f64 {
 /// The value of one metric of the daemon.
 async fn metric(address: &str, name: &str) -> Result<f64, BoxError> {
     let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: foreman\r\nconnection: close\r\n\r\n").await?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await?;
     let mut text = String::new();
     stream.read_to_string(&mut text).await?;
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

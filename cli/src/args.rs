@@ -51,4 +51,6 @@ Environment:
   RUST_LOG                the log level and filter for stderr, such as debug
   NO_COLOR                no colors on stderr if set
 
+A variable for a token or secret must not be empty. `foreman serve` refuses unknown variables that begin with FOREMAN_.
+
 `foreman serve --help` lists the variables of the daemon.";

@@ -59,7 +59,7 @@ pub(crate) fn read_one(
     if let Some(secret) = env_value(variable)? {
         return Ok(Some(secret));
     }
-    env_file(variable).map(|file| single_line(&file)).transpose()
+    env_file(variable)?.map(|file| single_line(&file)).transpose()
 }
 
 /// Reads any number of secrets: those of flags and file together, or else those of the environment, as in [`read_one`].
@@ -75,26 +75,35 @@ pub(crate) fn read_many(
     if all.is_empty() {
         if let Some(secret) = env_value(variable)? {
             all.push(secret);
-        } else if let Some(file) = env_file(variable) {
+        } else if let Some(file) = env_file(variable)? {
             all = non_empty_lines(&file)?;
         }
     }
     Ok(all)
 }
 
-/// The value of a variable. An empty value counts as unset.
+/// The value of a variable. An empty value is an error: the command that should have set it has failed, and the daemon must not
+/// start without a token because of that.
 fn env_value(variable: &str) -> Result<Option<String>, Failure> {
     match env::var(variable) {
-        Ok(value) if value.is_empty() => Ok(None),
+        Ok(value) if value.is_empty() => Err(empty(variable)),
         Ok(value) => Ok(Some(value)),
         Err(env::VarError::NotPresent) => Ok(None),
         Err(env::VarError::NotUnicode(_)) => Err(Failure::Usage(format!("{variable} is not valid UTF-8"))),
     }
 }
 
-/// The value of `{variable}_FILE`. An empty value counts as unset.
-fn env_file(variable: &str) -> Option<PathBuf> {
-    env::var_os(format!("{variable}_FILE")).filter(|file| !file.is_empty()).map(PathBuf::from)
+/// The value of `{variable}_FILE`. An empty value is an error, as in [`env_value`].
+fn env_file(variable: &str) -> Result<Option<PathBuf>, Failure> {
+    let variable = format!("{variable}_FILE");
+    match env::var_os(&variable) {
+        Some(file) if file.is_empty() => Err(empty(&variable)),
+        file => Ok(file.map(PathBuf::from)),
+    }
+}
+
+fn empty(variable: &str) -> Failure {
+    Failure::Usage(format!("{variable} is set but empty; unset it or set a value"))
 }
 
 fn single_line(file: &Path) -> Result<String, Failure> {

@@ -10,6 +10,7 @@ mod connection;
 mod credentials;
 mod duration;
 mod embed;
+mod environment;
 mod escape;
 mod exit;
 mod input;

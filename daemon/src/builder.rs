@@ -21,6 +21,7 @@ const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 pub struct Builder {
     listen: SocketAddr,
     tokens: Vec<String>,
+    allow_anonymous: bool,
     webhook_secret: Option<String>,
     webhook_retries: Option<Vec<Duration>>,
     webhooks_at_once: usize,
@@ -56,6 +57,7 @@ impl Default for Builder {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             tokens: Vec::new(),
+            allow_anonymous: false,
             webhook_secret: None,
             webhook_retries: None,
             webhooks_at_once: 64,
@@ -90,14 +92,16 @@ impl Default for Builder {
 
 /// Server and tokens.
 impl Builder {
-    /// Sets the address to listen on. Default: 127.0.0.1, with a port that the operating system chooses.
+    /// Sets the address to listen on. Without a token, it must be a loopback address unless
+    /// [`allow_anonymous`](Self::allow_anonymous) is set. Default: 127.0.0.1, with a port that the operating system chooses.
     pub fn listen(mut self, address: impl Into<SocketAddr>) -> Self {
         self.listen = address.into();
         self
     }
 
     /// Adds a bearer token. If there is any, each request except `GET /healthz` must have one of them, and
-    /// [sees only the jobs of its own token](crate#tokens). Default: none, and requests need no token.
+    /// [sees only the jobs of its own token](crate#tokens). Default: none, and requests need no token; see
+    /// [`allow_anonymous`](Self::allow_anonymous).
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.tokens.push(token.into());
         self
@@ -106,6 +110,16 @@ impl Builder {
     /// Adds several bearer tokens, each as by [`token`](Self::token). An empty iterator changes nothing.
     pub fn tokens(mut self, tokens: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.tokens.extend(tokens.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets whether a daemon without a token serves everyone: it may listen on every address, and its requests may name any host.
+    /// Everyone who can reach it can submit jobs, and read and cancel all jobs. So can web pages in the browser of someone who can
+    /// reach it, by DNS rebinding. Without this option and without a token, the daemon listens on loopback addresses only, and
+    /// rejects requests whose `Host` is not localhost or a loopback address with a 403. With a token it has no effect. Default:
+    /// false.
+    pub fn allow_anonymous(mut self, allow: bool) -> Self {
+        self.allow_anonymous = allow;
         self
     }
 

@@ -50,7 +50,8 @@
 //!
 //! # Tokens
 //!
-//! Without a token, requests need no authentication, and all jobs are visible to everyone. With tokens ([`Builder::token`],
+//! Without a token, requests need no authentication, and all jobs are visible to everyone on this machine: the daemon listens on
+//! loopback addresses only, unless [`Builder::allow_anonymous`] opens it to the network. With tokens ([`Builder::token`],
 //! [`Builder::tokens`]), a job is visible only to the token that submitted it. To other tokens it is 404. Idempotency keys and
 //! lists are separate for each token. All tokens share the queue, its positions, the models and the counters of `GET /metrics`.
 //!

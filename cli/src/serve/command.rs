@@ -13,7 +13,7 @@ use crate::exit::Failure;
 use crate::logging::{self, LogFormat};
 use crate::secret::Secret;
 use crate::signal::SignalListener;
-use crate::{duration, output};
+use crate::{duration, environment, output};
 
 /// Run a daemon: accept jobs, queue them, and run them on a model server
 ///
@@ -45,12 +45,16 @@ pub(crate) struct Serve {
     #[command(flatten)]
     backend_limits: BackendLimits,
     /// A bearer token that clients may use; may be repeated. Other users of this machine can read it; prefer --token-file or
-    /// FOREMAN_TOKEN. [default: clients need no token]
+    /// FOREMAN_TOKEN. [default: clients need no token, and only loopback addresses can be listened on]
     #[arg(long = "token", value_name = "TOKEN")]
     tokens: Vec<Secret>,
     /// A file with bearer tokens that clients may use, one per line. Overrides FOREMAN_TOKEN and FOREMAN_TOKEN_FILE
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// Serve everyone who can reach the address, without a token: all of them can submit jobs, and read and cancel all jobs, and so
+    /// can web pages in their browsers
+    #[arg(long)]
+    allow_anonymous: bool,
     #[command(flatten)]
     webhook_secret: WebhookSecretArgs,
     /// Send webhooks to these hosts only: names, wildcards such as *.example.com, addresses and networks such as 10.0.0.0/8,
@@ -100,12 +104,20 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(crate) async fn run(mut self) -> Result<(), Failure> {
+        environment::check()?;
         let log = self.log;
         let in_memory = self.store == StoreLocation::Memory;
         // Before the start, so that an early signal stops the daemon in the same way.
         let mut stop_signals = StopSignals::listen()?;
         let tokens = credentials::read_many(std::mem::take(&mut self.tokens), self.token_file.take(), "FOREMAN_TOKEN")?;
-        let is_public = tokens.is_empty() && !self.listen.ip().is_loopback();
+        let is_public = tokens.is_empty() && !self.listen.ip().to_canonical().is_loopback();
+        if is_public && !self.allow_anonymous {
+            return Err(Failure::Usage(format!(
+                "no token is set, and others can reach {}: set a token (--token-file or FOREMAN_TOKEN), listen on a loopback \
+                 address such as 127.0.0.1:11435, or allow everyone to use the daemon by --allow-anonymous",
+                self.listen
+            )));
+        }
         let builder = self.builder()?.tokens(tokens);
         // Before the start, since stored jobs run immediately.
         logging::init_daemon(log);
@@ -117,7 +129,7 @@ impl Serve {
         }
         if is_public {
             tracing::warn!(
-                "no token is set: everyone who can reach this address can submit jobs, and read and cancel all jobs"
+                "no token is set (--allow-anonymous): everyone who can reach this address can submit jobs, and read and cancel all jobs"
             );
         }
         tokio::select! {
@@ -143,6 +155,7 @@ impl Serve {
         let key = credentials::read_one(None, self.backend_key_file, "FOREMAN_BACKEND_KEY")?;
         let mut builder = Daemon::builder()
             .listen(self.listen)
+            .allow_anonymous(self.allow_anonymous)
             .backend(self.backend.build(key, &self.backend_limits)?)
             .workers(self.workers)
             .embeds_at_once(self.embeds_at_once)

@@ -6,8 +6,10 @@
     reason = ".clippy.toml allows them in test functions only"
 )]
 
+mod access;
 mod artifacts;
 mod credentials;
+mod daemon_process;
 mod embedded;
 mod jobs;
 mod serve;

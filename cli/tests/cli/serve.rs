@@ -1,51 +1,9 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
 
-#[cfg(unix)]
-use crate::support::send_signal;
+use crate::daemon_process::DaemonProcess;
 use crate::support::{Gate, TestDaemon, foreman, run, with_closed_stderr};
-
-/// `foreman serve` as a child process.
-struct DaemonProcess {
-    child: Child,
-    url: String,
-    _stdout: Lines<BufReader<ChildStdout>>,
-}
-
-impl DaemonProcess {
-    async fn start(args: &[&str]) -> Self {
-        Self::spawn(foreman(&[&["serve", "--listen", "127.0.0.1:0"], args].concat())).await
-    }
-
-    async fn spawn(mut command: Command) -> Self {
-        let mut child = command.spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
-        let first = stdout.next_line().await.unwrap().expect("a first line");
-        let url = first.strip_prefix("listening on ").unwrap().to_owned();
-        assert!(url.starts_with("http://127.0.0.1:"), "{url}");
-        Self { child, url, _stdout: stdout }
-    }
-
-    fn foreman(&self, args: &[&str]) -> Command {
-        let mut command = foreman(args);
-        command.env("FOREMAN_URL", &self.url);
-        command
-    }
-
-    /// Stops the daemon by SIGTERM, and returns its exit status and log.
-    #[cfg(unix)]
-    async fn stop(mut self) -> (Option<i32>, String) {
-        send_signal(&self.child, nix::sys::signal::Signal::SIGTERM);
-        let mut log = String::new();
-        if let Some(mut stderr) = self.child.stderr.take() {
-            stderr.read_to_string(&mut log).await.unwrap();
-        }
-        (self.child.wait().await.unwrap().code(), log)
-    }
-}
 
 #[cfg(unix)]
 #[tokio::test]

@@ -8,7 +8,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    BodyLimits, EmbedLimit, Rejection, Tokens, auth, cancel, events, health, list, metrics, models, poll, submit,
+    AllowedHosts, BodyLimits, EmbedLimit, Rejection, Tokens, auth, cancel, events, health, host, list, metrics, models,
+    poll, submit,
 };
 use crate::availability::Availability;
 use crate::backend::Backend;
@@ -23,6 +24,7 @@ pub(crate) struct App {
     pub(crate) backend: Backend,
     pub(crate) embed_limit: EmbedLimit,
     pub(crate) tokens: Tokens,
+    pub(crate) hosts: AllowedHosts,
     /// Which hosts webhooks may be sent to.
     pub(crate) policy: Policy,
     pub(crate) body_limits: BodyLimits,
@@ -56,8 +58,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .fallback(async || Rejection::new(StatusCode::NOT_FOUND, "path not found"))
         .method_not_allowed_fallback(not_allowed)
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), auth::check))
-        .with_state(app);
-    api.merge(open)
+        .with_state(Arc::clone(&app));
+    api.merge(open).layer(axum::middleware::from_fn_with_state(app, host::check))
 }
 
 async fn not_allowed() -> Rejection {

@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::{Builder, LONGEST};
 use crate::Error;
-use crate::api::{BodyLimits, Tokens};
+use crate::api::{AllowedHosts, BodyLimits, Tokens};
 use crate::attempts::Attempts;
 use crate::backend::Backend;
 #[cfg(feature = "tls")]
@@ -18,6 +18,7 @@ use crate::server::ServerLimits;
 /// The options of a [`Builder`], checked.
 pub(super) struct Config {
     pub(super) tokens: Tokens,
+    pub(super) hosts: AllowedHosts,
     pub(super) secret: Option<Secret>,
     pub(super) schedule: RetrySchedule,
     pub(super) policy: Policy,
@@ -51,6 +52,7 @@ impl Config {
         let webhooks_per_host = builder.webhooks_per_host.unwrap_or((webhooks_at_once / 4).max(1));
         Ok(Self {
             tokens: tokens(&builder.tokens)?,
+            hosts: hosts(&builder)?,
             secret: builder.webhook_secret.map(Secret::new).transpose()?,
             schedule: builder.webhook_retries.map(RetrySchedule::new).unwrap_or_default(),
             policy: Policy { hosts: builder.webhook_hosts, private: builder.private_webhooks },
@@ -106,6 +108,20 @@ fn body_limits(body: usize, all: usize) -> Result<BodyLimits, Error> {
         return Err(Error::config("body_budget", "must be at least body_limit"));
     }
     Ok(BodyLimits { body, all: ByteBudget::new(all) })
+}
+
+/// Without a token, nobody but this machine reaches the daemon, unless it is said to be open to all.
+fn hosts(builder: &Builder) -> Result<AllowedHosts, Error> {
+    if builder.allow_anonymous || !builder.tokens.is_empty() {
+        return Ok(AllowedHosts::Any);
+    }
+    if !builder.listen.ip().to_canonical().is_loopback() {
+        return Err(Error::config(
+            "listen",
+            "must be a loopback address if there is no token and allow_anonymous is not set",
+        ));
+    }
+    Ok(AllowedHosts::Loopback)
 }
 
 fn positive(option: &'static str, number: usize) -> Result<NonZeroUsize, Error> {

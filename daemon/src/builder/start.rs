@@ -33,7 +33,8 @@ impl Builder {
     /// # Errors
     ///
     /// - [`Error::is_invalid_config`], naming the option, for a limit of zero, an empty token, secret or queue, a token that is
-    ///   not visible ASCII, and root certificates that cannot be read.
+    ///   not visible ASCII, an address that others can reach without a token ([`allow_anonymous`](Self::allow_anonymous)), and root
+    ///   certificates that cannot be read.
     /// - [`Error::is_listen`] if the daemon cannot listen on its address, for example because the port is in use.
     /// - [`Error::is_store`] for a [store](Self::store) that cannot be opened, is damaged, is in use by another daemon, belongs
     ///   to another program or was written by a newer version. The file is left as it is.
@@ -172,6 +173,7 @@ impl Assembly {
             backend: self.config.backend.clone(),
             embed_limit: EmbedLimit::new(self.config.embeds_at_once),
             tokens: self.config.tokens.clone(),
+            hosts: self.config.hosts,
             policy: self.config.policy.clone(),
             body_limits: self.config.body_limits.clone(),
             max_hold: self.config.max_long_poll,

@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use foreman_daemon::{Backend, Builder, Daemon};
@@ -14,7 +15,7 @@ type Setting = fn(Builder) -> Builder;
 async fn invalid_option_is_rejected_by_name() {
     let taken = Daemon::start().await.unwrap();
     let zero = Duration::ZERO;
-    let tries: [(Setting, &str); 14] = [
+    let tries: &[(Setting, &str)] = &[
         (|builder| builder.workers(0), "invalid workers: must be at least 1"),
         (|builder| builder.max_queue(0), "invalid max_queue: must be at least 1"),
         (|builder| builder.webhooks_at_once(0), "invalid webhooks_at_once: must be at least 1"),
@@ -24,13 +25,21 @@ async fn invalid_option_is_rejected_by_name() {
         (|builder| builder.max_connections_per_peer(0), "invalid max_connections_per_peer: must be at least 1"),
         (|builder| builder.write_timeout(Duration::ZERO), "invalid write_timeout: must not be zero"),
         (|builder| builder.header_timeout(Duration::ZERO), "invalid header_timeout: must not be zero"),
+        (
+            |builder| builder.listen(([0, 0, 0, 0], 0)),
+            "invalid listen: must be a loopback address if there is no token and allow_anonymous is not set",
+        ),
+        (
+            |builder| builder.listen("[::ffff:10.0.0.1]:0".parse::<SocketAddr>().unwrap()),
+            "invalid listen: must be a loopback address if there is no token and allow_anonymous is not set",
+        ),
         (|builder| builder.token(""), "invalid token: must not be empty"),
         (|builder| builder.token("a\nb"), "invalid token: must be visible ASCII without blanks"),
         (|builder| builder.token("a b"), "invalid token: must be visible ASCII without blanks"),
         (|builder| builder.webhook_secret(""), "invalid webhook_secret: must not be empty"),
         (|builder| builder.webhook_secret("whsec_?"), "invalid webhook_secret: must be base64 after `whsec_`"),
     ];
-    for (set, message) in tries {
+    for &(set, message) in tries {
         let error = set(Daemon::builder()).start().await.unwrap_err();
         assert!(error.is_invalid_config());
         assert_eq!(error.to_string(), message);
@@ -41,6 +50,9 @@ async fn invalid_option_is_rejected_by_name() {
     assert_eq!(error.to_string(), format!("cannot listen on {}", taken.local_addr()));
     let cause = std::error::Error::source(&error).unwrap().downcast_ref::<std::io::Error>().unwrap();
     assert_eq!(cause.kind(), std::io::ErrorKind::AddrInUse);
+    for open in [Daemon::builder().allow_anonymous(true), Daemon::builder().token("hush")] {
+        open.listen(([0, 0, 0, 0], 0)).start().await.unwrap().shutdown().await;
+    }
     Daemon::builder().drain(zero).start().await.unwrap().shutdown().await;
 }
 

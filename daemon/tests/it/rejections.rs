@@ -84,7 +84,7 @@ async fn bodies_over_limit() {
     let daemon = Daemon::builder().body_limit(13).start().await.unwrap();
     accepted(&post(&daemon, "/jobs", &[], r#"{"model":"m"}"#).await);
     // Rejected by its Content-Length, before a byte of the body is read.
-    let head = "POST /jobs HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: application/json\r\n";
+    let head = "POST /jobs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n";
     let declared = exchange(&daemon, format!("{head}Content-Length: 14\r\n\r\n")).await;
     assert_eq!(declared.refused(413), "body exceeds 13 bytes");
     let chunked =
@@ -102,6 +102,25 @@ async fn invalid_idempotency_keys() {
     for headers in [&["Idempotency-Key:"][..], &[&long], &["Idempotency-Key: a", "Idempotency-Key: b"]] {
         post(&daemon, "/jobs", headers, r#"{"model":"m"}"#).await.refused(400);
     }
+}
+
+#[tokio::test]
+async fn other_hosts_need_token() {
+    let request = |host: &str, path: &str| format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let daemon = Daemon::start().await.unwrap();
+    let authority = daemon.local_addr().to_string();
+    for path in ["/healthz", "/jobs"] {
+        assert_eq!(exchange(&daemon, request(&authority, path)).await.status, 200);
+        let error = exchange(&daemon, request("rebound.example:80", path)).await.refused(403);
+        assert_eq!(error, "without a token, the host must be localhost or a loopback address");
+    }
+    exchange(&daemon, request("rebound.example", "/nowhere")).await.refused(403);
+
+    let daemon = Daemon::builder().allow_anonymous(true).start().await.unwrap();
+    assert_eq!(exchange(&daemon, request("jobs.example", "/jobs")).await.status, 200);
+    let daemon = Daemon::builder().token("secret").start().await.unwrap();
+    assert_eq!(exchange(&daemon, request("jobs.example", "/healthz")).await.status, 200);
+    exchange(&daemon, request("jobs.example", "/jobs")).await.refused(401);
 }
 
 #[tokio::test]
