@@ -1,5 +1,4 @@
 use std::io;
-use std::process::ExitCode;
 
 use foreman_client::{Error, InvalidValue};
 
@@ -23,15 +22,15 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// Prints the message to stderr, and returns the exit status.
-    pub(crate) fn report(&self) -> ExitCode {
+    /// Prints the message to stderr, if there is one.
+    pub(crate) fn report(&self) {
         if let Some(message) = self.message() {
             output::note(&format!("foreman: {message}"));
         }
-        ExitCode::from(self.code())
     }
 
-    fn code(&self) -> u8 {
+    /// The exit status.
+    pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
             Self::Client(error) => code(error),

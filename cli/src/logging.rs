@@ -1,6 +1,7 @@
 use std::io::{self, IsTerminal as _};
 
 use clap::ValueEnum;
+use tracing_appender::non_blocking::NonBlocking;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -25,13 +26,13 @@ pub(crate) fn init_client() {
         .init();
 }
 
-/// Logs to stderr, for `foreman serve`. The default level is `info`; `RUST_LOG` overrides it.
-pub(crate) fn init_daemon(format: LogFormat) {
+/// Logs to a writer for stderr, for `foreman serve`. The default level is `info`; `RUST_LOG` overrides it.
+pub(crate) fn init_daemon(format: LogFormat, stderr: NonBlocking) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter(LevelFilter::INFO))
         // The subscriber prints its own errors to stderr, and panics if that fails.
         .log_internal_errors(false)
-        .with_writer(io::stderr);
+        .with_writer(stderr);
     match format {
         LogFormat::Human => log.with_ansi(use_color()).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),

@@ -4,6 +4,7 @@
 mod args;
 mod artifacts;
 mod backend;
+mod bounded;
 mod cancel;
 mod completions;
 mod connection;
@@ -40,16 +41,30 @@ use crate::exit::Failure;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let is_daemon = matches!(cli.command, Command::Serve(_));
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
-        Err(error) => return Failure::from(error).report(),
+        Err(error) => {
+            let failure = Failure::from(error);
+            failure.report();
+            return ExitCode::from(failure.code());
+        }
     };
     let result = runtime.block_on(run(cli.command));
     // Dropping the runtime would block on a pending read of stdin.
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(failure) => {
+            let code = ExitCode::from(failure.code());
+            if is_daemon {
+                // Nobody may read its stderr any more, and whatever restarts it waits for its end.
+                bounded::run(move || failure.report());
+            } else {
+                failure.report();
+            }
+            code
+        }
     }
 }
 

@@ -6,11 +6,12 @@ use std::time::Duration;
 use clap::Args;
 use foreman_daemon::{Builder, Daemon, WebhookHosts};
 
+use super::log::DaemonLog;
 use super::store_location::StoreLocation;
 use crate::backend::{BackendLimits, BackendSpec};
 use crate::credentials::{self, WebhookSecretArgs};
 use crate::exit::Failure;
-use crate::logging::{self, LogFormat};
+use crate::logging::LogFormat;
 use crate::secret::Secret;
 use crate::signal::SignalListener;
 use crate::{duration, environment, output};
@@ -18,6 +19,7 @@ use crate::{duration, environment, output};
 /// Run a daemon: accept jobs, queue them, and run them on a model server
 ///
 /// Prints `listening on http://ADDRESS` as the first line on stdout, and its log on stderr (level: info; RUST_LOG overrides it).
+/// The log does not slow the daemon down: lines are dropped, and counted, while nobody reads stderr and 10,000 of them wait.
 /// SIGTERM and Ctrl-C stop it: running jobs may continue for the time of --drain. A second signal stops it immediately.
 #[derive(Args)]
 pub(crate) struct Serve {
@@ -105,7 +107,7 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) async fn run(mut self) -> Result<(), Failure> {
         environment::check()?;
-        let log = self.log;
+        let format = self.log;
         let in_memory = self.store == StoreLocation::Memory;
         // Before the start, so that an early signal stops the daemon in the same way.
         let mut stop_signals = StopSignals::listen()?;
@@ -120,7 +122,7 @@ impl Serve {
         }
         let builder = self.builder()?.tokens(tokens);
         // Before the start, since stored jobs run immediately.
-        logging::init_daemon(log);
+        let mut log = DaemonLog::start(format);
         let daemon = builder.start().await?;
         output::text(&format!("listening on http://{}", daemon.local_addr()))?;
         tracing::info!(address = %daemon.local_addr(), "listening");
@@ -134,6 +136,7 @@ impl Serve {
         }
         tokio::select! {
             () = stop_signals.recv() => {}
+            () = log.report_dropped_lines() => {}
             error = daemon.failed() => {
                 // Stored jobs go on at the next start, by whoever restarts the process.
                 daemon.shutdown().await;

@@ -3,6 +3,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::daemon_process::DaemonProcess;
+#[cfg(unix)]
+use crate::support::full_pipe;
 use crate::support::{Gate, TestDaemon, foreman, run, with_closed_stderr};
 
 #[cfg(unix)]
@@ -67,6 +69,23 @@ async fn closed_stderr_does_not_stop_daemon() {
         assert_eq!(run(daemon.foreman(&["submit", "--model", "m", "hi"])).await.code, Some(0));
     }
     assert_eq!(daemon.stop().await.0, Some(0));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn unread_stderr_does_not_stop_daemon() {
+    let (_reader, stderr) = full_pipe();
+    let mut command = foreman(&["serve", "--listen", "127.0.0.1:0", "--backend", "echo"]);
+    command.env("RUST_LOG", "trace").stderr(stderr);
+    let daemon = DaemonProcess::spawn(command).await;
+    assert_eq!(run(daemon.foreman(&["submit", "--model", "m", "hi"])).await.code, Some(0));
+    assert_eq!(daemon.stop().await.0, Some(0));
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (_reader, stderr) = full_pipe();
+    let mut command = foreman(&["serve", "--listen", &taken.local_addr().unwrap().to_string(), "--backend", "echo"]);
+    command.stderr(stderr);
+    assert_eq!(run(command).await.code, Some(74));
 }
 
 #[tokio::test]

@@ -86,6 +86,20 @@ pub(crate) fn closed_pipe() -> Stdio {
     writer.into()
 }
 
+/// A pipe that is full, and nobody reads it while the reader is not dropped.
+#[cfg(unix)]
+pub(crate) fn full_pipe() -> (std::io::PipeReader, Stdio) {
+    use std::io::Write as _;
+
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    while writer.write(b"x").is_ok() {}
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+    (reader, writer.into())
+}
+
 /// The command, with a stderr that cannot be written.
 pub(crate) fn with_closed_stderr(mut command: Command) -> Command {
     command.stderr(closed_pipe());
