@@ -2,6 +2,7 @@
 
 mod command;
 mod log;
+mod open_files;
 mod store_location;
 
 pub(crate) use self::command::Serve;

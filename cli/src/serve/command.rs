@@ -7,6 +7,7 @@ use clap::Args;
 use foreman_daemon::{Builder, Daemon, WebhookHosts};
 
 use super::log::DaemonLog;
+use super::open_files;
 use super::store_location::StoreLocation;
 use crate::backend::{BackendLimits, BackendSpec};
 use crate::credentials::{self, WebhookSecretArgs};
@@ -83,6 +84,10 @@ pub(crate) struct Serve {
     /// The number of requests for embeddings that run at once, beside the jobs; 16 more wait, and any other is rejected with 429
     #[arg(long, default_value_t = 1, value_name = "N")]
     embeds_at_once: usize,
+    /// The maximum number of open connections; at the limit, the one that has waited longest for a request makes room. It is reduced if the limit of open files (ulimit -n), which is raised
+    /// to its maximum, does not leave 64 files, and one for each worker and webhook, for the rest
+    #[arg(long, default_value_t = 1024, value_name = "N")]
+    max_connections: usize,
     /// The maximum number of queued jobs; further submissions are rejected with 429
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     max_queue: usize,
@@ -120,10 +125,12 @@ impl Serve {
                 self.listen
             )));
         }
+        let (max_connections, workers, webhooks) = (self.max_connections, self.workers, self.webhooks_at_once);
         let builder = self.builder()?.tokens(tokens);
         // Before the start, since stored jobs run immediately.
         let mut log = DaemonLog::start(format);
-        let daemon = builder.start().await?;
+        let max_connections = open_files::max_connections(max_connections, workers, webhooks);
+        let daemon = builder.max_connections(max_connections).start().await?;
         output::text(&format!("listening on http://{}", daemon.local_addr()))?;
         tracing::info!(address = %daemon.local_addr(), "listening");
         if in_memory {
@@ -153,7 +160,7 @@ impl Serve {
         }
     }
 
-    /// The daemon's builder, with every option except the tokens.
+    /// The daemon's builder, with every option except the tokens and the number of connections.
     fn builder(self) -> Result<Builder, Failure> {
         let key = credentials::read_one(None, self.backend_key_file, "FOREMAN_BACKEND_KEY")?;
         let mut builder = Daemon::builder()

@@ -12,6 +12,8 @@ mod credentials;
 mod daemon_process;
 mod embedded;
 mod jobs;
+#[cfg(unix)]
+mod open_files;
 mod serve;
 mod submit;
 mod support;

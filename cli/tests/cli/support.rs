@@ -12,7 +12,18 @@ use tower::{ServiceExt as _, service_fn};
 
 /// The command, without the settings of the machine's environment.
 pub(crate) fn foreman(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_foreman"));
+    isolated(Command::new(env!("CARGO_BIN_EXE_foreman")), args)
+}
+
+/// The command, after a command of the shell that sets its limits.
+#[cfg(unix)]
+pub(crate) fn foreman_after(shell: &str, args: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!(r#"{shell} && exec "$0" "$@""#), env!("CARGO_BIN_EXE_foreman")]);
+    isolated(command, args)
+}
+
+fn isolated(mut command: Command, args: &[&str]) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("FOREMAN_") {
             command.env_remove(name);
