@@ -42,7 +42,7 @@ const AFTER_HELP: &str = "Exit status:
   74   local error: an input or output error, the port is in use, or the store cannot be opened or is damaged
   130  interrupted; the job continues unless you cancel it
 
-The job of an embedded daemon (`foreman submit` without a URL) ends with the command.
+The job of an embedded daemon (`foreman submit --embedded`) ends with the command.
 
 Environment:
   FOREMAN_URL             the daemon's URL, in place of --url

@@ -1,4 +1,5 @@
 use std::env;
+use std::io::{self, IsTerminal as _};
 
 use clap::Args;
 use foreman_client::{Client, ClientBuilder};
@@ -11,11 +12,21 @@ use crate::{backend, output};
 /// The daemon to use, and the token for it.
 #[derive(Debug, Args)]
 pub(crate) struct ConnectionArgs {
-    /// The daemon's URL, such as http://127.0.0.1:11435. Without it, `submit`, `models` and `embed` use an embedded daemon
+    /// The daemon's URL, such as http://127.0.0.1:11435. Without it, `submit`, `models` and `embed` use an embedded daemon on a
+    /// terminal, and with --embedded
     #[arg(long, env = "FOREMAN_URL", hide_env_values = true)]
     url: Option<String>,
     #[command(flatten)]
     token: TokenArgs,
+}
+
+/// Whether a command may start a daemon of its own.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct EmbeddedArgs {
+    /// Use an embedded daemon, which ends with the command. This is the default only without --url and FOREMAN_URL, and only if
+    /// stdin or stderr is a terminal
+    #[arg(long)]
+    embedded: bool,
 }
 
 /// A client, and its embedded daemon if no URL was set.
@@ -39,16 +50,27 @@ impl ConnectionArgs {
         self.url.clone().filter(|url| !is_in_environment(url))
     }
 
-    /// Connects to the daemon at the URL, or starts an embedded daemon if there is no URL.
+    /// Connects to the daemon at the URL, or starts an embedded daemon if that is wanted, or if there is no URL and a person sees
+    /// the note about it. A script with a misspelled variable must not get a response of another backend.
     pub(crate) async fn connect_or_embed(
         mut self,
+        EmbeddedArgs { embedded }: EmbeddedArgs,
         options: impl FnOnce(ClientBuilder) -> ClientBuilder,
     ) -> Result<Connection, Failure> {
-        if let Some(url) = self.take_url() {
+        if embedded && self.url_from_flag().is_some() {
+            return Err(Failure::Usage("--embedded has its own daemon, and cannot be used with --url".to_owned()));
+        }
+        if let Some(url) = self.take_url().filter(|_| !embedded) {
             return Ok(Connection { client: self.build_client(url, options).await?, embedded: None });
         }
+        if !embedded && !io::stdin().is_terminal() && !io::stderr().is_terminal() {
+            return Err(Failure::Usage(
+                "no daemon URL; set --url or FOREMAN_URL, or use --embedded to run a daemon in this process".to_owned(),
+            ));
+        }
         let (backend, description) = backend::detect().await;
-        output::note(&format!("foreman: no --url or FOREMAN_URL; using an embedded daemon with {description}"));
+        let reason = if embedded { "" } else { "no --url or FOREMAN_URL; " };
+        output::note(&format!("foreman: {reason}using an embedded daemon with {description}"));
         let daemon = Daemon::builder().backend(backend).start().await?;
         let client = options(Client::builder(daemon.url())).build().await?;
         Ok(Connection { client, embedded: Some(daemon) })

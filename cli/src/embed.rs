@@ -1,17 +1,19 @@
 use clap::Args;
 use foreman_client::{ClientBuilder, EmbedRequest};
 
-use crate::connection::ConnectionArgs;
+use crate::connection::{ConnectionArgs, EmbeddedArgs};
 use crate::exit::Failure;
 use crate::{input, output};
 
 /// Print the embedding of each text, as numbers in one line
 ///
-/// Without --url and FOREMAN_URL, uses an embedded daemon; see `foreman submit --help`.
+/// With --embedded, uses an embedded daemon; see `foreman submit --help`.
 #[derive(Args)]
 pub(crate) struct Embed {
     #[command(flatten)]
     connection: ConnectionArgs,
+    #[command(flatten)]
+    embedded: EmbeddedArgs,
     /// The model's name
     #[arg(long)]
     model: String,
@@ -30,7 +32,7 @@ impl Embed {
             *text = input::argument(std::mem::take(text)).await?;
         }
         let request = EmbedRequest::new(self.model, texts)?;
-        let connection = self.connection.connect_or_embed(ClientBuilder::polling).await?;
+        let connection = self.connection.connect_or_embed(self.embedded, ClientBuilder::polling).await?;
         let response = connection.client.embed(request).await?;
         if self.json {
             return output::json(&response);

@@ -1,17 +1,19 @@
 use clap::Args;
 use foreman_client::{ClientBuilder, ModelInfo};
 
-use crate::connection::ConnectionArgs;
+use crate::connection::{ConnectionArgs, EmbeddedArgs};
 use crate::exit::Failure;
 use crate::{escape, output};
 
 /// List the models that the daemon can run
 ///
-/// Without --url and FOREMAN_URL, lists those of an embedded daemon; see `foreman submit --help`.
+/// With --embedded, lists those of an embedded daemon; see `foreman submit --help`.
 #[derive(Args)]
 pub(crate) struct Models {
     #[command(flatten)]
     connection: ConnectionArgs,
+    #[command(flatten)]
+    embedded: EmbeddedArgs,
     /// Print each model as one line of JSON
     #[arg(long)]
     json: bool,
@@ -19,7 +21,7 @@ pub(crate) struct Models {
 
 impl Models {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let connection = self.connection.connect_or_embed(ClientBuilder::polling).await?;
+        let connection = self.connection.connect_or_embed(self.embedded, ClientBuilder::polling).await?;
         let models = connection.client.models().await?;
         if self.json {
             return models.iter().try_for_each(output::json);

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::connection::ConnectionArgs;
+use crate::connection::{ConnectionArgs, EmbeddedArgs};
 use crate::credentials::WebhookSecretArgs;
 use crate::exit::Failure;
 use crate::monitor::Monitor;
@@ -16,12 +16,14 @@ use crate::{duration, input};
 
 /// Submit a job, wait for it and print the assistant's response
 ///
-/// Without --url and FOREMAN_URL, an embedded daemon runs the job in this process. It uses Ollama if Ollama responds at
-/// OLLAMA_HOST (default: http://127.0.0.1:11434), and an echo backend otherwise.
+/// With --embedded, an embedded daemon runs the job in this process; on a terminal also without it, if neither --url nor FOREMAN_URL
+/// is set. It uses Ollama if Ollama responds at OLLAMA_HOST (default: http://127.0.0.1:11434), and an echo backend otherwise.
 #[derive(Args)]
 pub(crate) struct Submit {
     #[command(flatten)]
     connection: ConnectionArgs,
+    #[command(flatten)]
+    embedded: EmbeddedArgs,
     #[command(flatten)]
     webhook_secret: WebhookSecretArgs,
     /// The model's name; required unless --request is set
@@ -78,7 +80,7 @@ impl Submit {
         let url = self.connection.url_from_flag();
         let connection = self
             .connection
-            .connect_or_embed(|mut builder| {
+            .connect_or_embed(self.embedded, |mut builder| {
                 // A secret may be in the environment for other calls, and is of no use to a client that only polls.
                 if self.polling {
                     builder = builder.polling();

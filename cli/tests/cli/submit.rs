@@ -104,7 +104,7 @@ async fn closed_stderr_does_not_change_result() {
     let outcome = run(with_closed_stderr(daemon.foreman(&["submit", "--model", "m", "hi"]))).await;
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "echo (this is no model): hi\n"));
     assert_eq!(run(with_closed_stderr(daemon.foreman(&["wait", "7"]))).await.code, Some(3));
-    let outcome = run(with_closed_stderr(foreman(&["submit", "--model", "m", "hi"]))).await;
+    let outcome = run(with_closed_stderr(foreman(&["submit", "--embedded", "--model", "m", "hi"]))).await;
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "echo (this is no model): hi\n"));
 }
 

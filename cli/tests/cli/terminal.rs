@@ -97,6 +97,13 @@ async fn spinner_shows_unreachable_daemon() {
 }
 
 #[tokio::test]
+async fn terminal_without_url_uses_embedded_daemon() {
+    let mut session = Session::start(foreman(&["submit", "--model", "m", "hi"]));
+    session.wait_for("foreman: no --url or FOREMAN_URL; using an embedded daemon with the echo backend").await;
+    assert_eq!(session.code().await, Some(0));
+}
+
+#[tokio::test]
 async fn ctrl_c_prompts_and_c_cancels_job() {
     let (_gate, daemon, mut session) = interrupted().await;
     session.write("c\n");
