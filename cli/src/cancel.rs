@@ -20,6 +20,6 @@ pub(crate) struct Cancel {
 impl Cancel {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let client = self.connection.connect(ClientBuilder::polling).await?;
-        status::print(&client.cancel(&self.id).await?, self.json)
+        status::print(&client.cancel(&self.id).await.map_err(Failure::of_job)?, self.json)
     }
 }

@@ -29,7 +29,7 @@ impl Embed {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let mut texts = self.texts;
         if let [text] = &mut *texts {
-            *text = input::argument(std::mem::take(text)).await?;
+            *text = input::argument("the text", std::mem::take(text)).await?;
         }
         let request = EmbedRequest::new(self.model, texts)?;
         let connection = self.connection.connect_or_embed(self.embedded, ClientBuilder::polling).await?;

@@ -7,10 +7,12 @@ use crate::{escape, output};
 /// An error of the command, which determines its exit status.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// An argument, option or input file is invalid.
+    /// An argument, an option or the content of a file is invalid.
     Usage(String),
     /// The client failed.
     Client(Error),
+    /// The daemon does not know the job.
+    UnknownJob(Error),
     /// The daemon did not start.
     Daemon(foreman_daemon::Error),
     /// The daemon's response cannot be used.
@@ -22,6 +24,11 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// The failure of a request for one job, whose error does not name the job.
+    pub(crate) fn of_job(error: Error) -> Self {
+        if error.is_not_found() { Self::UnknownJob(error) } else { Self::Client(error) }
+    }
+
     /// Prints the message to stderr, if there is one.
     pub(crate) fn report(&self) {
         if let Some(message) = self.message() {
@@ -34,6 +41,7 @@ impl Failure {
         match self {
             Self::Usage(_) => 2,
             Self::Client(error) => code(error),
+            Self::UnknownJob(_) => 5,
             Self::Daemon(error) if error.is_invalid_config() => 2,
             // For example, the port is in use or the store is locked.
             Self::Daemon(_) => 74,
@@ -46,7 +54,7 @@ impl Failure {
     fn message(&self) -> Option<String> {
         match self {
             Self::Usage(message) | Self::Response(message) => Some(escape::single_line(message)),
-            Self::Client(error) => Some(chain(error)),
+            Self::Client(error) | Self::UnknownJob(error) => Some(chain(error)),
             Self::Daemon(error) => Some(chain(error)),
             // The reader of the output has closed the pipe, which needs no message.
             Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
@@ -91,7 +99,8 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::Client(error)
+        // A 404 without a job is that of another server.
+        if error.job_id().is_some() { Self::of_job(error) } else { Self::Client(error) }
     }
 }
 

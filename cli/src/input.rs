@@ -15,7 +15,7 @@ pub(crate) fn file(path: &Path) -> Result<String, Failure> {
     let mut read = Vec::new();
     File::open(path)
         .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut read))
-        .map_err(|error| Failure::Usage(format!("cannot read {name}: {error}")))?;
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot read {name}: {error}")))?;
     text(&name, read, MAX_BYTES)
 }
 
@@ -27,9 +27,11 @@ pub(crate) async fn stdin() -> Result<String, Failure> {
     text("stdin", read, MAX_BYTES)
 }
 
-/// The text of an argument, or stdin if it is `-`.
-pub(crate) async fn argument(text: String) -> Result<String, Failure> {
-    if text == "-" { stdin().await } else { Ok(text) }
+/// The text of an argument, or stdin if it is `-`. Blank text is an error: the command that should have written it has failed, or its
+/// variable is unset.
+pub(crate) async fn argument(name: &str, text: String) -> Result<String, Failure> {
+    let (name, text) = if text == "-" { ("stdin", stdin().await?) } else { (name, text) };
+    if text.trim().is_empty() { Err(Failure::Usage(format!("{name} is empty"))) } else { Ok(text) }
 }
 
 /// Decodes UTF-8, and removes a leading byte order mark.

@@ -45,7 +45,7 @@ pub(crate) async fn detach_or_cancel(
                 output::note("foreman: job cancelled");
                 Failure::Interrupted
             }
-            Err(error) => error.into(),
+            Err(error) => Failure::of_job(error),
         },
         () = interrupts.recv() => {
             output::note("foreman: interrupted before the daemon confirmed the cancellation");

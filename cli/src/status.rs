@@ -22,7 +22,7 @@ pub(crate) struct Status {
 impl Status {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let client = self.connection.connect(ClientBuilder::polling).await?;
-        print(&client.status(&self.id).await?, self.json)
+        print(&client.status(&self.id).await.map_err(Failure::of_job)?, self.json)
     }
 }
 

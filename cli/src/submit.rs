@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use foreman_client::SubmitRequest;
+use foreman_client::{Client, ClientBuilder, SubmitRequest};
 use jiff::SignedDuration;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -12,7 +12,7 @@ use crate::credentials::WebhookSecretArgs;
 use crate::exit::Failure;
 use crate::monitor::Monitor;
 use crate::result_output::ResultOutput;
-use crate::{duration, input};
+use crate::{duration, input, output};
 
 /// Submit a job, wait for it and print the assistant's response
 ///
@@ -50,9 +50,12 @@ pub(crate) struct Submit {
     /// Stop waiting after this time, such as 90s or 10m; the job continues [default: no deadline]
     #[arg(long, value_parser = duration::parse, value_name = "DURATION")]
     deadline: Option<Duration>,
+    /// Print only the job's id, on stdout, and exit once the daemon has accepted the job; `foreman wait` gets the result
+    #[arg(long, conflicts_with_all = ["embedded", "json", "artifacts"])]
+    detach: bool,
     #[command(flatten)]
     output: ResultOutput,
-    /// The user message, or `-` to read it from stdin; required unless --request is set
+    /// The user message, or `-` to read it from stdin, which must not be blank; required unless --request is set
     #[arg(required_unless_present = "request")]
     prompt: Option<String>,
 }
@@ -72,32 +75,45 @@ impl Submit {
                     Some(file) => builder.format(&schema(&file)?),
                 };
                 let builder = self.keep_alive.iter().fold(builder, |builder, time| builder.keep_alive(time));
-                builder.user(input::argument(prompt.unwrap_or_default()).await?).build()?
+                builder.user(input::argument("the prompt", prompt.unwrap_or_default()).await?).build()?
             }
         };
         let secret = self.webhook_secret.read()?;
         self.output.prepare()?;
         let url = self.connection.url_from_flag();
-        let connection = self
-            .connection
-            .connect_or_embed(self.embedded, |mut builder| {
-                // A secret may be in the environment for other calls, and is of no use to a client that only polls.
-                if self.polling {
-                    builder = builder.polling();
-                } else if let Some(secret) = secret {
-                    builder = builder.webhook_secret(secret);
-                }
-                if let Some(deadline) = self.deadline {
-                    builder = builder.deadline(deadline);
-                }
-                builder
-            })
-            .await?;
+        let options = |mut builder: ClientBuilder| {
+            // A secret may be in the environment for other calls, and is of no use to a client that only polls.
+            if self.polling || self.detach {
+                builder = builder.polling();
+            } else if let Some(secret) = secret {
+                builder = builder.webhook_secret(secret);
+            }
+            if let Some(deadline) = self.deadline {
+                builder = builder.deadline(deadline);
+            }
+            builder
+        };
+        if self.detach {
+            return detach(&self.connection.connect(options).await?, request).await;
+        }
+        let connection = self.connection.connect_or_embed(self.embedded, options).await?;
         let submission = request.submission();
         let monitor = Monitor { client: &connection.client, url, embedded: connection.is_embedded() };
         let result = monitor.run(async { submission.accepted().await.ok() }, connection.client.submit(request)).await?;
         self.output.write(result)
     }
+}
+
+/// Submits a job, with the retries of a wait, and prints its id.
+async fn detach(client: &Client, request: SubmitRequest) -> Result<(), Failure> {
+    let submission = request.submission();
+    let job_id = tokio::select! {
+        biased;
+        accepted = submission.accepted() => accepted?,
+        // Dropping the wait does not cancel the job.
+        ended = client.submit(request) => ended?.job_id().clone(),
+    };
+    output::text(job_id.as_str())
 }
 
 fn schema(file: &Path) -> Result<Box<RawValue>, Failure> {

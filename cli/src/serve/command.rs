@@ -184,7 +184,8 @@ impl Serve {
                 && !directory.as_os_str().is_empty()
                 && !directory.exists()
             {
-                return Err(Failure::Usage(format!("store: no such directory: {}", directory.display())));
+                let message = format!("cannot open {}: no such directory: {}", path.display(), directory.display());
+                return Err(io::Error::new(io::ErrorKind::NotFound, message).into());
             }
             builder = builder.store(path);
         }

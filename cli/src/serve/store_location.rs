@@ -1,4 +1,3 @@
-use std::convert::Infallible;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -10,10 +9,15 @@ pub(crate) enum StoreLocation {
 }
 
 impl FromStr for StoreLocation {
-    type Err = Infallible;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(if text == "memory" { Self::Memory } else { Self::File(text.into()) })
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        match text {
+            // For SQLite, a database that is deleted when it is closed.
+            "" => Err("must not be empty"),
+            "memory" => Ok(Self::Memory),
+            path => Ok(Self::File(path.into())),
+        }
     }
 }
 

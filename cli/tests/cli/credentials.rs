@@ -46,12 +46,12 @@ async fn token_is_not_printed() {
 }
 
 #[tokio::test]
-async fn invalid_token_file_exits_with_2() {
+async fn invalid_token_file_exits_with_2_and_unreadable_one_with_74() {
     let daemon = TestDaemon::new(|builder| builder.token(TOKEN)).await;
     let file = tempfile::NamedTempFile::new().unwrap();
     let path = file.path().to_str().unwrap();
     assert_eq!(daemon.run(&["models", "--token-file", path]).await.code, Some(2));
-    assert_eq!(daemon.run(&["models", "--token-file", "/nowhere"]).await.code, Some(2));
+    assert_eq!(daemon.run(&["models", "--token-file", "/nowhere"]).await.code, Some(74));
     assert_eq!(daemon.run(&["models", "--token-file", path, "--token", TOKEN]).await.code, Some(2));
 }
 

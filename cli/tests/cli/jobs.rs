@@ -68,7 +68,7 @@ async fn status_and_cancel_print_job() {
     assert_eq!(daemon.run(&["status", &job_id]).await.code, Some(0));
     assert_eq!(daemon.run(&["wait", &job_id]).await.code, Some(1));
     assert_eq!(daemon.run(&["cancel", &job_id]).await.code, Some(3));
-    assert_eq!(daemon.run(&["status", "7"]).await.code, Some(3));
+    assert_eq!(daemon.run(&["status", "7"]).await.code, Some(5));
 }
 
 #[tokio::test]

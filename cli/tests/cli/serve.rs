@@ -151,22 +151,36 @@ async fn damaged_store_exits_with_74() {
 }
 
 #[tokio::test]
+async fn unreadable_file_exits_with_74() {
+    for (args, message) in [
+        (["--backend-key-file", "/nowhere/key"], "cannot read /nowhere/key: "),
+        (["--token-file", "/nowhere/token"], "cannot read /nowhere/token: "),
+        (["--webhook-secret-file", "/nowhere/secret"], "cannot read /nowhere/secret: "),
+        (["--webhook-roots", "/nowhere/roots"], "cannot read /nowhere/roots: "),
+        (["--store", "/nowhere/jobs.db"], "cannot open /nowhere/jobs.db: no such directory: /nowhere"),
+    ] {
+        let command = ["serve", "--backend", "openai=http://127.0.0.1:1", "--listen", "127.0.0.1:0"];
+        let outcome = run(foreman(&[&command[..], &args].concat())).await;
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(74), ""), "{args:?} {outcome:?}");
+        assert!(outcome.stderr.contains(message), "{args:?} {outcome:?}");
+    }
+}
+
+#[tokio::test]
 async fn invalid_option_exits_with_2() {
     for (args, message) in [
         (&[][..], "--backend"),
         (&["--backend", "llama"], "must be echo, ollama, ollama=URL or openai=URL"),
         (&["--backend", "ollama=nowhere"], "url"),
-        (&["--backend", "echo", "--backend-key-file", "/nowhere"], "cannot read /nowhere"),
         (&["--backend", "ollama", "--backend-stall", "0s"], "must be greater than zero"),
         (&["--backend", "ollama", "--backend-response-limit", "0"], "response_limit: must not be zero"),
         (&["--backend", "echo", "--workers", "0"], "workers: must be at least 1"),
         (&["--backend", "echo", "--embeds-at-once", "0"], "embeds_at_once: must be at least 1"),
         (&["--backend", "echo", "--token", "a b"], "token: must be visible ASCII"),
         (&["--backend", "echo", "--allow-webhook-hosts", "*"], "webhook"),
-        (&["--backend", "echo", "--store", "/nowhere/jobs.db"], "store: no such directory: /nowhere"),
+        (&["--backend", "echo", "--store", ""], "must not be empty"),
         (&["--backend", "echo", "--keep", "0s"], "must be greater than zero"),
         (&["--backend", "echo", "--model-batch", "0"], "model_batch: must be at least 1"),
-        (&["--backend", "echo", "--webhook-roots", "/nowhere"], "cannot read /nowhere"),
         (&["--backend", "echo", "--listen", "localhost:80"], "must be an IP address and a port"),
     ] {
         let mut command = foreman(&[&["serve"], args].concat());

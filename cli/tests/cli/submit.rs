@@ -4,7 +4,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tower::service_fn;
 
-use crate::support::{TestDaemon, chat_answer, foreman, run, run_with_stdin, with_closed_stderr};
+use crate::support::{Gate, TestDaemon, chat_answer, foreman, run, run_with_stdin, with_closed_stderr};
 
 /// A backend that responds with the messages, the options and the further fields of the request, as JSON.
 fn request_backend() -> Backend {
@@ -34,6 +34,24 @@ async fn prompt_is_argument_or_stdin() {
 }
 
 #[tokio::test]
+async fn empty_input_exits_with_2() {
+    let daemon = TestDaemon::new(|builder| builder).await;
+    for (args, stdin, message) in [
+        (&["submit", "--model", "m", "-"][..], "", "stdin is empty"),
+        (&["submit", "--model", "m", "-"], " \n", "stdin is empty"),
+        (&["submit", "--model", "m", ""], "", "the prompt is empty"),
+        (&["submit", "--model", "m", "\t"], "", "the prompt is empty"),
+        (&["submit", "--request", "-"], "", "invalid request"),
+        (&["embed", "--model", "m", "-"], "", "stdin is empty"),
+    ] {
+        let outcome = run_with_stdin(daemon.foreman(args), stdin).await;
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(2), ""), "{args:?} {outcome:?}");
+        assert!(outcome.stderr.contains(message), "{args:?} {outcome:?}");
+    }
+    assert_eq!(daemon.handle.stats().accepted, 0);
+}
+
+#[tokio::test]
 async fn request_file_is_sent_byte_for_byte() {
     let daemon = TestDaemon::new(|builder| builder.backend(request_backend())).await;
     let request = r#"{"model": "m", "messages": [{ "role":"user",  "content" : "hi" }]}"#;
@@ -51,7 +69,7 @@ async fn request_file_is_sent_byte_for_byte() {
     let outcome = daemon.run(&["submit", "--request", path]).await;
     assert_eq!(outcome.code, Some(2));
     assert!(outcome.stderr.contains("must not have the field `event_stream`"), "{outcome:?}");
-    assert_eq!(daemon.run(&["submit", "--request", "/nowhere"]).await.code, Some(2));
+    assert_eq!(daemon.run(&["submit", "--request", "/nowhere"]).await.code, Some(74));
     assert_eq!(daemon.handle.stats().executions, 3);
 }
 
@@ -99,11 +117,31 @@ async fn job_id_is_printed_with_command_to_resume() {
 }
 
 #[tokio::test]
+async fn detached_submission_prints_job_id_alone() {
+    let gate = Gate::closed();
+    let daemon = TestDaemon::new(|builder| builder.backend(gate.backend())).await;
+    let outcome = daemon.run(&["submit", "--detach", "--model", "m", "hi"]).await;
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "{outcome:?}");
+    let job_id = outcome.stdout.strip_suffix('\n').unwrap();
+    gate.open();
+    let waited = daemon.run(&["wait", job_id]).await;
+    assert_eq!((waited.code, waited.stdout.as_str()), (Some(0), "the gate is open\n"), "{waited:?}");
+    assert_eq!(daemon.handle.stats().cancelled, 0);
+
+    for args in [&["--embedded"][..], &[], &["--json"]] {
+        let outcome = run(foreman(&[&["submit", "--detach", "--model", "m", "hi"], args].concat())).await;
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(2), ""), "{outcome:?}");
+    }
+    let args = ["submit", "--detach", "--url", "http://127.0.0.1:1", "--model", "m", "hi"];
+    assert_eq!(run(foreman(&args)).await.code, Some(3));
+}
+
+#[tokio::test]
 async fn closed_stderr_does_not_change_result() {
     let daemon = TestDaemon::new(|builder| builder).await;
     let outcome = run(with_closed_stderr(daemon.foreman(&["submit", "--model", "m", "hi"]))).await;
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "echo (this is no model): hi\n"));
-    assert_eq!(run(with_closed_stderr(daemon.foreman(&["wait", "7"]))).await.code, Some(3));
+    assert_eq!(run(with_closed_stderr(daemon.foreman(&["wait", "7"]))).await.code, Some(5));
     let outcome = run(with_closed_stderr(foreman(&["submit", "--embedded", "--model", "m", "hi"]))).await;
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "echo (this is no model): hi\n"));
 }

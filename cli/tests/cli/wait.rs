@@ -4,7 +4,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
 #[cfg(unix)]
 use crate::support::send_signal;
-use crate::support::{Gate, Outcome, TestDaemon, chat_answer, printed_job_id};
+use crate::support::{Gate, Outcome, TestDaemon, chat_answer, foreman, printed_job_id, run, serve};
 
 #[tokio::test]
 async fn deadline_exits_with_4_and_later_wait_gets_result() {
@@ -21,10 +21,22 @@ async fn deadline_exits_with_4_and_later_wait_gets_result() {
 }
 
 #[tokio::test]
-async fn unknown_job_exits_with_3() {
+async fn unknown_job_exits_with_5_and_unreachable_daemon_with_3() {
     let daemon = TestDaemon::new(|builder| builder).await;
-    let outcome = daemon.run(&["wait", "7"]).await;
-    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(3), ""), "{outcome:?}");
+    for command in ["wait", "status", "cancel"] {
+        let outcome = daemon.run(&[command, "7"]).await;
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(5), ""), "{outcome:?}");
+        // `wait` would retry for two minutes.
+        if command != "wait" {
+            let unreachable = run(foreman(&[command, "--url", "http://127.0.0.1:1", "7"])).await;
+            assert_eq!((unreachable.code, unreachable.stdout.as_str()), (Some(3), ""), "{unreachable:?}");
+        }
+    }
+    let other = serve(axum::Router::new()).await;
+    for args in [&["models"][..], &["jobs"], &["submit", "--model", "m", "hi"]] {
+        let outcome = run(foreman(&[args, &["--url", &format!("http://{other}")]].concat())).await;
+        assert_eq!(outcome.code, Some(3), "{outcome:?}");
+    }
 }
 
 #[cfg(unix)]
