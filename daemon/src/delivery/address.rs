@@ -46,8 +46,13 @@ fn check_v6(ip: Ipv6Addr) -> Result<(), &'static str> {
         [0, 0, 0, 0, 0, 0, 0, 1] => Ok(()),
         [0xfe80..=0xfebf, ..] => Err("link-local"),
         [0xff00..=0xffff, ..] => Err("multicast"),
-        // AWS (the second one is for the pods of a cluster) and Google.
-        [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23 | 0x254] | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254] => Err(METADATA),
+        // AWS (the second one is for the pods of a cluster), Google, Oracle, Scaleway, Linode and Alibaba.
+        [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23 | 0x254]
+        | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]
+        | [0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe]
+        | [0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42]
+        | [0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1]
+        | [0xfd00, 0x100, 0, 0, 0, 0, 0x100, 0x200] => Err(METADATA),
         // Reserved parts of the global range: Teredo and other protocols (2001::/23), and documentation (two networks).
         [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => Err("reserved"),
         // Global addresses and unique local addresses.
@@ -117,6 +122,11 @@ mod tests {
             ("fd00:ec2::254", Some(METADATA)),
             ("fd00:ec2::23", Some(METADATA)),
             ("fd20:ce::254", Some(METADATA)),
+            ("fd00:c1::a9fe:a9fe", Some(METADATA)),
+            ("fd00:42::42", Some(METADATA)),
+            ("fd00:a9fe:a9fe::1", Some(METADATA)),
+            ("fd00:100::100:200", Some(METADATA)),
+            ("fd00:42::43", None),
             ("fec0::1", Some("reserved")),
             ("100::1", Some("reserved")),
             ("2001::1", Some("reserved")),
