@@ -28,6 +28,7 @@ pub struct Builder {
     webhooks_per_host: Option<usize>,
     webhook_hosts: Option<WebhookHosts>,
     private_webhooks: bool,
+    loopback_webhooks: bool,
     #[cfg(feature = "tls")]
     webhook_roots: Option<Vec<u8>>,
     workers: usize,
@@ -64,6 +65,7 @@ impl Default for Builder {
             webhooks_per_host: None,
             webhook_hosts: None,
             private_webhooks: true,
+            loopback_webhooks: false,
             #[cfg(feature = "tls")]
             webhook_roots: None,
             workers: 1,
@@ -289,6 +291,17 @@ impl Builder {
     /// resolves to is checked for each connection, even if [the name is listed](Self::allow_webhook_hosts). Default: true.
     pub fn private_webhooks(mut self, private: bool) -> Self {
         self.private_webhooks = private;
+        self
+    }
+
+    /// Sets whether every submitter may have webhooks sent to loopback addresses (127.0.0.0/8, `::1`) and `localhost`, and by every
+    /// name. If not, only a submission that came over loopback may; others get a 422. A submission over a proxy on the same machine
+    /// comes over loopback. Any other name that resolves to a loopback address gets no event unless
+    /// [it is listed](Self::allow_webhook_hosts). Default: false.
+    ///
+    /// Webhooks are never sent to the daemon itself, nor to the [servers of its backend](Backend::server).
+    pub fn loopback_webhooks(mut self, everyone: bool) -> Self {
+        self.loopback_webhooks = everyone;
         self
     }
 

@@ -15,6 +15,7 @@ mod dispatch;
 mod hosts;
 mod ip_literal;
 mod outcome;
+mod own_servers;
 mod policy;
 mod retry_schedule;
 #[cfg(feature = "tls")]
@@ -28,6 +29,7 @@ mod webhook;
 pub(super) use self::dispatch::Dispatcher;
 pub use self::hosts::WebhookHosts;
 pub(super) use self::outcome::DeliveryOutcome;
+pub(super) use self::own_servers::OwnServers;
 pub(super) use self::policy::Policy;
 pub(super) use self::retry_schedule::RetrySchedule;
 #[cfg(feature = "tls")]

@@ -103,6 +103,7 @@ mod job_spec;
 mod jobs;
 mod metrics;
 mod owner;
+mod peer;
 mod server;
 mod signals;
 mod stats;

@@ -15,6 +15,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::response::Response;
 use foreman_protocol::http1::{self, Places};
 use http::Request;
@@ -23,10 +24,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tower::Service;
+use tower::{Layer as _, Service};
 
 use self::connection::{Connection, Scope};
 use crate::BoxError;
+use crate::peer::Peer;
 
 /// The pause after `accept` has failed for want of resources, such as file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -87,8 +89,9 @@ where
             refuse(stream);
             continue;
         };
+        let service = Extension(Peer::of(&stream)).layer(service.clone());
         let connection = Connection { stream, place: places.place(Some(peer)), limits, scope };
-        connections.spawn(connection.serve(service.clone(), closing.clone()));
+        connections.spawn(connection.serve(service, closing.clone()));
     }
     drop(listener);
     while connections.join_next().await.is_some() {}

@@ -67,6 +67,10 @@ pub(crate) struct Serve {
     /// Send no webhooks to loopback addresses and private networks, for a daemon with untrusted users
     #[arg(long)]
     no_private_webhooks: bool,
+    /// Send webhooks to loopback addresses for every client, and by every name [default: only for clients that connect over loopback,
+    /// and only to addresses, localhost and the names of --allow-webhook-hosts]
+    #[arg(long)]
+    loopback_webhooks: bool,
     /// The maximum number of webhooks that are sent at once
     #[arg(long, default_value_t = 64, value_name = "N")]
     webhooks_at_once: usize,
@@ -175,6 +179,7 @@ impl Serve {
             .keep(self.keep)
             .drain(self.drain)
             .private_webhooks(!self.no_private_webhooks)
+            .loopback_webhooks(self.loopback_webhooks)
             .webhooks_at_once(self.webhooks_at_once);
         if let Some(webhooks) = self.webhooks_per_host {
             builder = builder.webhooks_per_host(webhooks);

@@ -14,6 +14,7 @@ use super::{App, Rejection, body, json};
 use crate::failure::failure;
 use crate::job_spec::JobSpec;
 use crate::owner::Owner;
+use crate::peer::Peer;
 use crate::store::{IdempotencyKey, NewJob, SubmitError};
 use crate::streams::check_name;
 use crate::{InvalidValue, JobId};
@@ -42,6 +43,7 @@ pub(super) async fn submit(
     if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > MAX_KEY) {
         return Err(Rejection::new(StatusCode::BAD_REQUEST, "Idempotency-Key must have 1 to 255 bytes"));
     }
+    let peer = request.extensions().get().copied().unwrap_or(Peer::Remote);
     let traceparent = request.headers().get(TRACEPARENT).cloned();
     let (body, lease) = body::read(request, &app.body_limits).await?;
     let submission: JobSpec = body::parse(&body)?;
@@ -54,7 +56,7 @@ pub(super) async fn submit(
     let refused = |error: InvalidValue| unprocessable(failure(&error));
     let webhook = submission.webhook().map_err(refused)?;
     if let Some(url) = &webhook {
-        app.policy.check_url(url).map_err(refused)?;
+        app.policy.check_url(url, peer).map_err(refused)?;
     }
     if let Some(name) = &submission.event_stream {
         check_name("event_stream", name).map_err(refused)?;
@@ -119,7 +121,22 @@ fn digest(body: &[u8]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
+    use std::time::Duration;
+
+    use foreman_protocol::http1::ByteBudget;
+    use tokio::sync::Semaphore;
+    use tokio_util::sync::CancellationToken;
+    use tower::ServiceExt as _;
+
     use super::*;
+    use crate::api::{AllowedHosts, BodyLimits, EmbedLimit, Tokens, router};
+    use crate::backend::Echo;
+    use crate::delivery::{OwnServers, Policy};
+    use crate::jobs::Jobs;
+    use crate::store::Memory;
+    use crate::streams::Streams;
+    use crate::vital::Vital;
 
     #[test]
     fn digest_ignores_where_events_go_and_the_order_of_fields() {
@@ -134,6 +151,44 @@ mod tests {
         }
         for other in [r#"{"model":"n","messages":[]}"#, r#"{"model":"m","messages":[1]}"#, r#"{"model":"m"}"#] {
             assert_ne!(digest(other.as_bytes()), digest(same[0].as_bytes()), "{other}");
+        }
+    }
+
+    #[tokio::test]
+    async fn loopback_callback_needs_submission_over_loopback() {
+        let streams = Streams::new(1);
+        let one = NonZeroUsize::MIN;
+        let store = Memory::new(9, one, Duration::from_secs(60), Arc::clone(&streams));
+        let app = Arc::new(App {
+            jobs: Arc::new(Jobs::new(Box::new(store), streams)),
+            backend: Echo::new().into(),
+            tokens: Tokens::new(&[]),
+            policy: Policy { hosts: None, private: true, loopback: false, own: OwnServers::default() },
+            body_limits: BodyLimits { body: 1024, all: ByteBudget::new(1024) },
+            embed_limit: EmbedLimit::new(NonZeroUsize::MIN),
+            hosts: AllowedHosts::Any,
+            max_hold: Duration::ZERO,
+            holds: Semaphore::new(0),
+            closing: CancellationToken::new(),
+            ended: CancellationToken::new(),
+            vital: Vital::default(),
+            availability: Arc::default(),
+        });
+        for (peer, host, status) in [
+            (Some(Peer::Local), "127.0.0.1", 202),
+            (Some(Peer::Local), "localhost", 202),
+            (Some(Peer::Remote), "127.0.0.1", 422),
+            (Some(Peer::Remote), "localhost", 422),
+            (None, "127.0.0.1", 422),
+            (Some(Peer::Remote), "10.0.0.1", 202),
+        ] {
+            let body = format!(r#"{{"model":"m","state_webhook_url":"http://{host}:1/"}}"#);
+            let mut request = Request::post("/jobs").header(header::CONTENT_TYPE, "application/json");
+            if let Some(peer) = peer {
+                request = request.extension(peer);
+            }
+            let response = router(Arc::clone(&app)).oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
+            assert_eq!(response.status(), status, "{peer:?} {host}");
         }
     }
 }

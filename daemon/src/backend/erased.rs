@@ -5,7 +5,7 @@ use tower::util::{BoxCloneSyncService, ServiceExt as _};
 use tower::{Service, service_fn};
 
 use super::{Chat, ChatResponse, Echo};
-use crate::{BoxError, EmbedRequest, EmbedResponse, InvalidValue, JobSpec, ModelInfo};
+use crate::{BaseUrl, BoxError, EmbedRequest, EmbedResponse, Error, InvalidValue, JobSpec, ModelInfo};
 
 /// The request for a backend's models (`GET /api/tags`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub struct Backend {
     /// `None` is rejected with 501.
     pub(crate) embed: Option<BoxCloneSyncService<EmbedRequest, EmbedResponse, BoxError>>,
     pub(crate) check: Check,
+    /// The servers that it calls.
+    pub(crate) servers: Vec<BaseUrl>,
 }
 
 impl Backend {
@@ -66,7 +68,8 @@ impl Backend {
         S::Future: Send + 'static,
     {
         let models = service_fn(async |_: ListModels| Ok::<_, BoxError>(Vec::new()));
-        Self { chat: erased(chat), models: erased(models), embed: None, check: Arc::new(|_| Ok(())) }
+        let check = Arc::new(|_: &JobSpec| Ok(()));
+        Self { chat: erased(chat), models: erased(models), embed: None, check, servers: Vec::new() }
     }
 
     /// A backend from one service for chats, models and embeddings.
@@ -136,6 +139,17 @@ impl Backend {
     pub fn check(mut self, check: impl Fn(&JobSpec) -> Result<(), InvalidValue> + Send + Sync + 'static) -> Self {
         self.check = Arc::new(check);
         self
+    }
+
+    /// Adds the URL of a server that this backend calls. Webhooks are never sent to its host and port. [`Ollama`](crate::Ollama) and
+    /// [`OpenAi`](crate::OpenAi) add their own when they are converted; within layers of tower they cannot.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_invalid_config`](crate::Error::is_invalid_config) for an invalid URL.
+    pub fn server(mut self, url: impl AsRef<str>) -> Result<Self, Error> {
+        self.servers.push(BaseUrl::parse("server", url.as_ref())?);
+        Ok(self)
     }
 }
 

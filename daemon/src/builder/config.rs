@@ -12,7 +12,7 @@ use crate::attempts::Attempts;
 use crate::backend::Backend;
 #[cfg(feature = "tls")]
 use crate::delivery::Roots;
-use crate::delivery::{Policy, RetrySchedule};
+use crate::delivery::{OwnServers, Policy, RetrySchedule};
 use crate::server::ServerLimits;
 
 /// The options of a [`Builder`], checked.
@@ -50,12 +50,19 @@ impl Config {
     pub(super) fn new(builder: Builder) -> Result<Self, Error> {
         let webhooks_at_once = permits("webhooks_at_once", builder.webhooks_at_once)?;
         let webhooks_per_host = builder.webhooks_per_host.unwrap_or((webhooks_at_once / 4).max(1));
+        let mut own = OwnServers::default();
+        builder.backend.servers.iter().for_each(|url| own.add_url(url));
         Ok(Self {
             tokens: tokens(&builder.tokens)?,
             hosts: hosts(&builder)?,
             secret: builder.webhook_secret.map(Secret::new).transpose()?,
             schedule: builder.webhook_retries.map(RetrySchedule::new).unwrap_or_default(),
-            policy: Policy { hosts: builder.webhook_hosts, private: builder.private_webhooks },
+            policy: Policy {
+                hosts: builder.webhook_hosts,
+                private: builder.private_webhooks,
+                loopback: builder.loopback_webhooks,
+                own,
+            },
             #[cfg(feature = "tls")]
             roots: builder.webhook_roots.as_deref().map_or_else(|| Ok(Roots::none()), Roots::from_pem)?,
             webhooks_at_once,

@@ -46,10 +46,11 @@ impl Builder {
         let address = self.listen;
         #[cfg(feature = "faults")]
         let faults = self.faults.clone();
-        let config = Config::new(self)?;
+        let mut config = Config::new(self)?;
         let cannot_listen = |error| Error::listen(address, error);
         let listener = TcpListener::bind(address).await.map_err(cannot_listen)?;
         let address = listener.local_addr().map_err(cannot_listen)?;
+        config.policy.own.add_address(address);
         // Half of the connections, so that streams never keep everybody else out.
         let streams = Streams::new(config.limits.connections.div_ceil(2));
         let vital = Vital::default();

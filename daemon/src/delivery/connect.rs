@@ -13,7 +13,8 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tower::Service;
 
-use super::Policy;
+use super::policy::{OWN, port};
+use super::{OwnServers, Policy};
 use crate::BoxError;
 
 /// The timeout for connecting to one address.
@@ -58,8 +59,9 @@ impl Service<Uri> for Connector {
         let policy = Arc::clone(&self.0);
         Box::pin(async move {
             let host = url.host().ok_or("the URL has no host")?.trim_matches(['[', ']']);
-            let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("https") { 443 } else { 80 });
-            let stream = connect(&policy, host, &resolve(host, port).await?).await?;
+            let port = port(&url);
+            let own = policy.own.resolved(port).await?;
+            let stream = connect(&policy, &own, host, &resolve(host, port).await?).await?;
             stream.set_nodelay(true)?;
             Ok(TokioIo::new(stream))
         })
@@ -73,20 +75,28 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, BoxError> {
     Ok(lookup_host((host, port)).await?.collect())
 }
 
-/// Connects to the first address that accepts. One forbidden address is an error, whatever else the name resolves to.
-async fn connect(policy: &Policy, host: &str, addresses: &[SocketAddr]) -> Result<TcpStream, BoxError> {
+/// Connects to the first allowed address that accepts. Forbidden ones are left out: multicast DNS returns link-local addresses beside
+/// others. If all are forbidden, the error is that of the last one.
+async fn connect(
+    policy: &Policy,
+    own: &OwnServers,
+    host: &str,
+    addresses: &[SocketAddr],
+) -> Result<TcpStream, BoxError> {
+    let (mut forbidden, mut last) = (None, None);
     for address in addresses {
-        policy.check_address(host, address.ip()).map_err(|reason| Forbidden { ip: address.ip(), reason })?;
-    }
-    let mut last: BoxError = "the host has no address".into();
-    for address in addresses {
+        let allowed = policy.check_address(host, address.ip());
+        if let Err(reason) = allowed.and(if own.has_address(*address) { Err(OWN) } else { Ok(()) }) {
+            forbidden = Some(Forbidden { ip: address.ip(), reason });
+            continue;
+        }
         match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => last = error.into(),
-            Err(elapsed) => last = elapsed.into(),
+            Ok(Err(error)) => last = Some(error.into()),
+            Err(elapsed) => last = Some(elapsed.into()),
         }
     }
-    Err(last)
+    Err(last.or(forbidden.map(Into::into)).unwrap_or_else(|| "the host has no address".into()))
 }
 
 /// An address that the policy forbids.
@@ -123,6 +133,31 @@ mod tests {
     use tokio::sync::Barrier;
 
     use super::*;
+
+    #[tokio::test]
+    async fn forbidden_addresses_of_a_name_are_left_out() {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let good = listener.local_addr().unwrap();
+        let at = |ip: &str| SocketAddr::new(ip.parse().unwrap(), good.port());
+        let policy = Policy { hosts: None, private: true, loopback: false, own: OwnServers::default() };
+        let mut own = OwnServers::default();
+        for addresses in
+            [vec![at("fe80::1"), good], vec![good, at("fe80::1")], vec![at("0.0.0.0"), at("ff02::1"), good]]
+        {
+            let stream = connect(&policy, &own, "localhost", &addresses).await.unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), good);
+        }
+        let forbidden = connect(&policy, &own, "localhost", &[at("fe80::1"), at("0.0.0.0")]).await.unwrap_err();
+        assert!(is_forbidden(forbidden.as_ref()), "{forbidden}");
+        let other = connect(&policy, &own, "other", &[good]).await.unwrap_err();
+        assert!(is_forbidden(other.as_ref()), "{other}");
+        own.add_address(good);
+        let own = connect(&policy, &own, "localhost", &[good, at("127.0.0.2")]).await.unwrap_err();
+        assert_eq!(own.to_string(), "webhooks are not sent to 127.0.0.2: a server of this daemon");
+        drop(listener);
+        let refused = connect(&policy, &OwnServers::default(), "localhost", &[good, at("fe80::1")]).await.unwrap_err();
+        assert!(!is_forbidden(refused.as_ref()), "{refused}");
+    }
 
     #[tokio::test]
     async fn webhooks_in_flight_at_once_keep_their_connections() {

@@ -21,7 +21,7 @@ const MAX_LABEL: usize = 63;
 ///
 /// Names match the host of the callback URL. Addresses and networks match the address that the host resolves to, checked for
 /// each connection. One match is enough. The list lifts no rule of the daemon: it never sends webhooks to link-local addresses,
-/// metadata services, multicast or reserved addresses.
+/// metadata services, multicast or reserved addresses, nor to its own servers. A name on the list may resolve to a loopback address.
 ///
 /// ```
 /// use foreman_daemon::WebhookHosts;
@@ -83,7 +83,8 @@ impl WebhookHosts {
         !self.networks.is_empty() || self.name(host)
     }
 
-    fn name(&self, host: &str) -> bool {
+    /// Whether the list has a host name.
+    pub(super) fn name(&self, host: &str) -> bool {
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
         self.names.iter().any(|name| match name {
             Name::Host(name) => host == *name,

@@ -64,7 +64,10 @@ impl Clients {
         let job_id = webhook.delivery.job_id;
         match tokio::time::timeout(ATTEMPT_TIMEOUT, self.exchange(webhook.request)).await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(error)) if is_forbidden(error.as_ref()) => DeliveryOutcome::Forbidden,
+            Ok(Err(error)) if is_forbidden(error.as_ref()) => {
+                tracing::warn!(%job_id, error = %failure(error.as_ref()), "webhook not sent");
+                DeliveryOutcome::Forbidden
+            }
             Ok(Err(error)) => {
                 tracing::debug!(%job_id, error = %failure(error.as_ref()), "webhook failed");
                 DeliveryOutcome::Failed

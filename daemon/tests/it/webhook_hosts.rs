@@ -1,6 +1,6 @@
 //! The hosts that webhooks are sent to.
 
-use foreman_daemon::{Builder, Daemon, WebhookHosts};
+use foreman_daemon::{Backend, Builder, Daemon, Echo, Ollama, OpenAi, WebhookHosts};
 
 use super::raw::{ended, post, submit_to};
 use super::receiver::Receiver;
@@ -117,4 +117,49 @@ async fn url_that_options_forbid_is_rejected() {
         );
         assert_eq!(daemon.stats().accepted, 0);
     }
+}
+
+/// The error of a submission with this callback URL.
+async fn rejected_url(daemon: &Daemon, url: &str) -> String {
+    let body = format!(r#"{{"model":"m","messages":[],"state_webhook_url":"{url}"}}"#);
+    post(daemon, "/jobs", &[], &body).await.refused(422)
+}
+
+#[tokio::test]
+async fn url_of_own_server_is_rejected_in_every_spelling() {
+    let server = Receiver::start(&[]).await;
+    let base = server.url.strip_suffix("/hook?a=b").unwrap();
+    let backends: [Backend; 3] = [
+        Ollama::new(base).unwrap().into(),
+        OpenAi::new(base).unwrap().into(),
+        Backend::from(Echo::new()).server(base).unwrap(),
+    ];
+    for backend in backends {
+        // Listed and allowed to everyone, which lifts no rule.
+        let builder = only(["127.0.0.0/8", "::/0", "localhost"]).loopback_webhooks(true);
+        let daemon = builder.backend(backend).start().await.unwrap();
+        for own in [base, &daemon.url()] {
+            for host in ["127.0.0.1", "127.1", "127.0.0.2", "[::ffff:127.0.0.1]", "LOCALHOST"] {
+                let url = format!("{}/api/pull", own.replace("127.0.0.1", host));
+                let error = rejected_url(&daemon, &url).await;
+                assert!(error.ends_with(": a server of this daemon"), "{url}: {error}");
+            }
+        }
+        assert_eq!(daemon.stats().accepted, 0);
+    }
+    assert!(server.is_empty());
+}
+
+#[tokio::test]
+async fn own_server_with_a_name_gets_nothing() {
+    let server = Receiver::start(&[]).await;
+    let named = server.url.replace("127.0.0.1", "localhost");
+    let base = named.strip_suffix("/hook?a=b").unwrap();
+    let backend = Backend::from(Echo::new()).server(base).unwrap();
+    let daemon = Daemon::builder().backend(backend).start().await.unwrap();
+    // The name of the server is resolved for the connection.
+    let id = submit_to(&daemon, &server.url).await;
+    assert_eq!(ended(&daemon, &id).await["state"], "done");
+    eventually("given up", || daemon.stats().webhooks_given_up > 0).await;
+    assert_eq!((daemon.stats().webhooks_delivered, server.is_empty()), (0, true));
 }

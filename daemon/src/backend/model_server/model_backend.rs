@@ -103,6 +103,7 @@ impl<A: ModelApi> Service<EmbedRequest> for ModelBackend<A> {
 
 impl<A: ModelApi> From<ModelBackend<A>> for Backend {
     fn from(backend: ModelBackend<A>) -> Self {
-        Self::from_service(backend).check(A::check)
+        let servers = vec![backend.server.url().clone()];
+        Self { servers, ..Self::from_service(backend).check(A::check) }
     }
 }

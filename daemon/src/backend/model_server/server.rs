@@ -34,6 +34,10 @@ impl ModelServer {
         Ok(Self { base, client, authorization, limits })
     }
 
+    pub(super) fn url(&self) -> &BaseUrl {
+        &self.base
+    }
+
     pub(in crate::backend) fn base(&self) -> &str {
         self.base.as_str()
     }
