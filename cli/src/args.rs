@@ -38,7 +38,7 @@ const AFTER_HELP: &str = "Exit status:
   1    the job failed
   2    invalid usage: an argument or option is missing or invalid, or the content of a file is
   3    the daemon is unreachable, rejects the request or sends an invalid response
-  4    the deadline passed; the job continues
+  4    the deadline passed; a submitted job continues
   5    the daemon does not know the job: it has expired, or was submitted to another daemon or with another token
   74   local error: a file cannot be read or written, another input or output error, the port is in use, or the store cannot be opened or is damaged
   130  interrupted; the job continues unless you cancel it

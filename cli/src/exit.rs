@@ -1,4 +1,5 @@
 use std::io;
+use std::time::Duration;
 
 use foreman_client::{Error, InvalidValue};
 
@@ -13,6 +14,8 @@ pub(crate) enum Failure {
     Client(Error),
     /// The daemon does not know the job.
     UnknownJob(Error),
+    /// The daemon has not responded within this time.
+    Deadline(Duration),
     /// The daemon did not start.
     Daemon(foreman_daemon::Error),
     /// The daemon's response cannot be used.
@@ -41,6 +44,7 @@ impl Failure {
         match self {
             Self::Usage(_) => 2,
             Self::Client(error) => code(error),
+            Self::Deadline(_) => 4,
             Self::UnknownJob(_) => 5,
             Self::Daemon(error) if error.is_invalid_config() => 2,
             // For example, the port is in use or the store is locked.
@@ -55,6 +59,7 @@ impl Failure {
         match self {
             Self::Usage(message) | Self::Response(message) => Some(escape::single_line(message)),
             Self::Client(error) | Self::UnknownJob(error) => Some(chain(error)),
+            Self::Deadline(deadline) => Some(format!("no response within the deadline of {deadline:?}")),
             Self::Daemon(error) => Some(chain(error)),
             // The reader of the output has closed the pipe, which needs no message.
             Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => None,

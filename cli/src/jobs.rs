@@ -1,6 +1,7 @@
 use clap::Args;
 use foreman_client::api::ListJobs;
 use foreman_client::{ClientBuilder, JobState, JobStatus};
+use jiff::{RoundMode, TimestampRound, Unit};
 
 use crate::connection::ConnectionArgs;
 use crate::exit::Failure;
@@ -66,7 +67,9 @@ impl Jobs {
 }
 
 fn row(job: &JobStatus) -> [String; 6] {
-    let created = job.created_at.and_then(|at| at.round(jiff::Unit::Second).ok());
+    // Not rounded up: no time in the table is in the future.
+    let seconds = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Trunc);
+    let created = job.created_at.and_then(|at| at.round(seconds).ok());
     [
         job.job_id.to_string(),
         escape::single_line(job.state.as_str()),

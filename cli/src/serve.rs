@@ -1,5 +1,6 @@
 //! `foreman serve`: runs a daemon until a signal stops it.
 
+mod backend_check;
 mod command;
 mod log;
 mod open_files;

@@ -1,9 +1,15 @@
+use std::time::Duration;
+
 use clap::Args;
 use foreman_client::{ClientBuilder, JobId, JobStatus};
+use tokio::time::timeout;
 
 use crate::connection::ConnectionArgs;
 use crate::exit::Failure;
-use crate::{escape, output};
+use crate::{duration, escape, output};
+
+/// The default of `--deadline`.
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Print the status of a job
 ///
@@ -12,6 +18,9 @@ use crate::{escape, output};
 pub(crate) struct Status {
     #[command(flatten)]
     connection: ConnectionArgs,
+    /// Fail if the daemon has not responded after this time, such as 5s [default: 30s]
+    #[arg(long, value_parser = duration::parse, value_name = "DURATION")]
+    deadline: Option<Duration>,
     /// Print the job as one line of JSON
     #[arg(long)]
     json: bool,
@@ -21,8 +30,12 @@ pub(crate) struct Status {
 
 impl Status {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let client = self.connection.connect(ClientBuilder::polling).await?;
-        print(&client.status(&self.id).await.map_err(Failure::of_job)?, self.json)
+        let deadline = self.deadline.unwrap_or(DEFAULT_DEADLINE);
+        let status = async {
+            let client = self.connection.connect(ClientBuilder::polling).await?;
+            client.status(&self.id).await.map_err(Failure::of_job)
+        };
+        print(&timeout(deadline, status).await.map_err(|_| Failure::Deadline(deadline))??, self.json)
     }
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use clap::Args;
 use foreman_daemon::{Builder, Daemon, WebhookHosts};
+use tokio::task::JoinSet;
 
+use super::backend_check::check_backend;
 use super::log::DaemonLog;
 use super::open_files;
 use super::store_location::StoreLocation;
@@ -21,6 +23,7 @@ use crate::{duration, environment, output};
 ///
 /// Prints `listening on http://ADDRESS` as the first line on stdout, and its log on stderr (level: info; RUST_LOG overrides it).
 /// The log does not slow the daemon down: lines are dropped, and counted, while nobody reads stderr and 10,000 of them wait.
+/// It logs at the start whether the backend answers, and does not stop if not.
 /// SIGTERM and Ctrl-C stop it: running jobs may continue for the time of --drain. A second signal stops it immediately.
 #[derive(Args)]
 pub(crate) struct Serve {
@@ -130,6 +133,7 @@ impl Serve {
             )));
         }
         let (max_connections, workers, webhooks) = (self.max_connections, self.workers, self.webhooks_at_once);
+        let token = tokens.first().cloned();
         let builder = self.builder()?.tokens(tokens);
         // Before the start, since stored jobs run immediately.
         let mut log = DaemonLog::start(format);
@@ -145,6 +149,9 @@ impl Serve {
                 "no token is set (--allow-anonymous): everyone who can reach this address can submit jobs, and read and cancel all jobs"
             );
         }
+        // It ends when the set is dropped, since the daemon waits for open requests at its end.
+        let mut check = JoinSet::new();
+        check.spawn(check_backend(daemon.url(), token));
         tokio::select! {
             () = stop_signals.recv() => {}
             () = log.report_dropped_lines() => {}
@@ -154,6 +161,7 @@ impl Serve {
                 return Err(error.into());
             }
         }
+        drop(check);
         tracing::info!("shutting down; a second signal stops the daemon immediately");
         tokio::select! {
             () = daemon.shutdown() => {

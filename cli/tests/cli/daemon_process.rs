@@ -1,5 +1,5 @@
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
 use crate::support::foreman;
 #[cfg(unix)]
@@ -10,6 +10,8 @@ pub(crate) struct DaemonProcess {
     pub(crate) child: Child,
     pub(crate) url: String,
     _stdout: Lines<BufReader<ChildStdout>>,
+    /// The log, if the command did not redirect it.
+    stderr: Option<BufReader<ChildStderr>>,
 }
 
 impl DaemonProcess {
@@ -22,7 +24,8 @@ impl DaemonProcess {
         let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
         let first = stdout.next_line().await.unwrap().expect("a first line");
         let url = first.strip_prefix("listening on ").unwrap().to_owned();
-        Self { child, url, _stdout: stdout }
+        let stderr = child.stderr.take().map(BufReader::new);
+        Self { child, url, _stdout: stdout, stderr }
     }
 
     /// The address in the URL.
@@ -36,12 +39,25 @@ impl DaemonProcess {
         command
     }
 
+    /// The next line of the log that contains a text.
+    #[cfg(unix)]
+    pub(crate) async fn log_line(&mut self, text: &str) -> String {
+        let stderr = self.stderr.as_mut().unwrap();
+        loop {
+            let mut line = String::new();
+            assert_ne!(stderr.read_line(&mut line).await.unwrap(), 0, "{text:?} is not logged");
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
     /// Stops the daemon by SIGTERM, and returns its exit status and log.
     #[cfg(unix)]
     pub(crate) async fn stop(mut self) -> (Option<i32>, String) {
         send_signal(&self.child, nix::sys::signal::Signal::SIGTERM);
         let mut log = String::new();
-        if let Some(mut stderr) = self.child.stderr.take() {
+        if let Some(mut stderr) = self.stderr.take() {
             stderr.read_to_string(&mut log).await.unwrap();
         }
         (self.child.wait().await.unwrap().code(), log)

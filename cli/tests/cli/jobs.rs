@@ -41,6 +41,23 @@ async fn list_spans_pages() {
 }
 
 #[tokio::test]
+async fn created_time_is_not_rounded_up() {
+    let page = r#"{"jobs":[{"job_id":"7","state":"done","created_at":"2026-01-01T00:00:01.6Z"}]}"#;
+    let url = format!("http://{}", serve(axum::Router::new().route("/jobs", get(async move || page))).await);
+    let outcome = run(foreman(&["jobs", "--url", &url])).await;
+    assert!(outcome.stdout.contains("2026-01-01T00:00:01Z"), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn status_has_deadline() {
+    let silent = axum::Router::new().route("/jobs/{id}", get(std::future::pending::<&str>));
+    let url = format!("http://{}", serve(silent).await);
+    let outcome = run(foreman(&["status", "--url", &url, "--deadline", "1ms", "7"])).await;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(4), ""), "{outcome:?}");
+    assert_eq!(outcome.stderr, "foreman: no response within the deadline of 1ms\n");
+}
+
+#[tokio::test]
 async fn repeated_cursor_exits_with_3() {
     let list = axum::Router::new().route("/jobs", get(async || r#"{"jobs":[],"next_cursor":"again"}"#));
     let url = format!("http://{}", serve(list).await);

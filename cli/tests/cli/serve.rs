@@ -1,11 +1,13 @@
 use std::time::Duration;
 
+#[cfg(unix)]
+use axum::routing::get;
 use serde_json::Value;
 
 use crate::daemon_process::DaemonProcess;
-#[cfg(unix)]
-use crate::support::full_pipe;
 use crate::support::{Gate, TestDaemon, foreman, run, with_closed_stderr};
+#[cfg(unix)]
+use crate::support::{full_pipe, serve};
 
 #[cfg(unix)]
 #[tokio::test]
@@ -57,6 +59,23 @@ async fn log_format_json() {
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(lines.iter().any(|line| line["message"] == "listening"), "{log}");
     assert!(lines.iter().any(|line| line["level"] == "WARN" && line["message"].as_str().unwrap().contains("memory")));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn log_has_availability_of_backend() {
+    let models = r#"{"models":[{"name":"a"},{"name":"b"}]}"#;
+    let ollama = serve(axum::Router::new().route("/api/tags", get(async move || models))).await;
+    for (address, expected) in [
+        (ollama.to_string(), "INFO foreman::serve::backend_check: backend available models=2"),
+        ("127.0.0.1:1".to_owned(), "WARN foreman::serve::backend_check: the backend does not answer reason="),
+    ] {
+        let args = ["--backend", &format!("ollama=http://{address}"), "--token", "secret"];
+        let mut daemon = DaemonProcess::start(&args).await;
+        let line = daemon.log_line("backend_check").await;
+        assert!(line.contains(expected), "{line}");
+        assert_eq!(daemon.stop().await.0, Some(0));
+    }
 }
 
 #[cfg(unix)]

@@ -165,7 +165,7 @@ mod tests {
             tokens: Tokens::new(&[]),
             policy: Policy { hosts: None, private: true, loopback: false, own: OwnServers::default() },
             body_limits: BodyLimits { body: 1024, all: ByteBudget::new(1024) },
-            embed_limit: EmbedLimit::new(NonZeroUsize::MIN),
+            embed_limit: EmbedLimit::new(1),
             hosts: AllowedHosts::Any,
             max_hold: Duration::ZERO,
             holds: Semaphore::new(0),
