@@ -20,6 +20,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// ([`SubmitRequest::builder_from_json`] and
 /// [`idempotency_key`](crate::SubmitRequestBuilder::idempotency_key)) instead of using this extractor.
 ///
+/// All fields of the body reach the daemon, also one such as `keep_alive`, by which a caller keeps a model loaded.
+///
 /// The body is limited in size by axum's `DefaultBodyLimit`, and in time to 30 s.
 impl<S: Send + Sync> FromRequest<S> for SubmitRequest {
     type Rejection = SubmitRequestRejection;

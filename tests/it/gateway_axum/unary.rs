@@ -32,7 +32,7 @@ async fn invalid_input_is_a_problem_with_field() {
         (r#"{"model":"m","messages":["hi"]}"#, "messages"),
         (r#"{"model":"m","messages":"hi"}"#, "messages"),
         (r#"{"model":7,"messages":[]}"#, "model"),
-        (r#"{"model":"m","messages":[],"x":1}"#, "`x`"),
+        (r#"{"model":"m","messages":[],"event_stream":"a"}"#, "`event_stream`"),
         ("{", "JSON"),
     ] {
         for path in ["/chat", "/chat/events"] {

@@ -1,5 +1,7 @@
+use std::time::Duration;
+
 use jiff::Timestamp;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::embed::{Embeddings, OpenAiEmbedRequest};
 use super::models::OpenAiModels;
@@ -59,6 +61,9 @@ pub type OpenAi = ModelBackend<OpenAiApi>;
 /// Configures an [`OpenAi`].
 pub type OpenAiBuilder = ModelBackendBuilder<OpenAiApi>;
 
+/// How long a stream may pause between its finish reason and its end.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// OpenAI's API.
 #[derive(Debug, Clone, Copy)]
 pub enum OpenAiApi {}
@@ -87,16 +92,13 @@ impl ModelApi for OpenAiApi {
         let mut lines = server.post(&path(server, "/chat/completions"), &request).await?.lines();
         let (mut events, mut first) = (Events::default(), None);
         loop {
-            let line = match lines.next().await {
-                Ok(Some(line)) => line,
-                Ok(None) => break,
-                // The response is complete, only its end is missing.
-                Err(error) if events.finish_reason.is_some() => {
-                    tracing::debug!(%error, "stream broken after the finish reason");
-                    break;
-                }
-                Err(error) => return Err(error),
+            let line = if events.finish_reason.is_none() {
+                lines.next().await?
+            } else {
+                // The response is complete. What may follow is its usage and `[DONE]`.
+                timeout(END_TIMEOUT, lines.next()).await.ok().and_then(Result::ok).flatten()
             };
+            let Some(line) = line else { break };
             match events.push(&line)? {
                 Line::Other => {}
                 Line::Done => {
