@@ -48,19 +48,17 @@ async fn idle_peers_leave_files_for_jobs() {
         .route("/api/chat", post(async move || format!("{chat}\n")));
     let backend = format!("ollama=http://{}", serve(ollama).await);
     let args = ["serve", "--listen", "127.0.0.1:0", "--backend", &backend];
-    let daemon = DaemonProcess::spawn(foreman_after("ulimit -n 128", &args)).await;
+    let daemon = DaemonProcess::spawn(foreman_after("ulimit -n 256", &args)).await;
 
-    let mut own = Connection::open(&daemon).await;
     let mut peers = Vec::new();
-    for _ in 0..140 {
+    for _ in 0..300 {
         let mut peer = Connection::open(&daemon).await;
         peer.send("GET /healthz HTTP/1.1", "").await;
+        // Then it is idle, until it makes room for another one.
+        peer.receive().await;
         peers.push(peer);
     }
-    // 128 files without the reserve of 64, a worker and 16 webhooks. The other peers wait in the backlog.
-    for peer in &mut peers[..46] {
-        peer.receive().await;
-    }
+    let mut own = Connection::open(&daemon).await;
     own.send("POST /jobs HTTP/1.1\r\nContent-Type: application/json", r#"{"model":"m","messages":[]}"#).await;
     let job_id = own.receive().await["job_id"].as_str().unwrap().to_owned();
     own.send(&format!("GET /jobs/{job_id} HTTP/1.1\r\nPrefer: wait=60"), "").await;
@@ -70,8 +68,8 @@ async fn idle_peers_leave_files_for_jobs() {
 #[tokio::test]
 async fn soft_limit_is_raised_and_limits_connections() {
     for (shell, args, expected) in [
-        ("ulimit -n 128", &[][..], "open_files=128 max_connections=47"),
-        ("ulimit -n 128", &["--workers", "10"], "open_files=128 max_connections=38"),
+        ("ulimit -n 256", &[][..], "open_files=256 max_connections=127"),
+        ("ulimit -n 256", &["--workers", "10", "--webhooks-at-once", "16"], "open_files=256 max_connections=166"),
         ("ulimit -S -n 128 && ulimit -H -n 2048", &[], "open_files=2048 max_connections=1024"),
         ("ulimit -S -n 128 && ulimit -H -n 2048", &["--max-connections", "7"], "open_files=2048 max_connections=7"),
     ] {

@@ -190,7 +190,6 @@ async fn invalid_usage_exits_with_2() {
         &["submit", "--model", "m", "--options", "[]", "hi"],
         &["submit", "--model", "m", "--options", "{", "hi"],
         &["submit", "--model", "m", "--deadline", "soon", "hi"],
-        &["submit", "--model", "m", "--format", "/nowhere", "hi"],
         &["submit", "--model", "m", "--keep-alive", "soon", "hi"],
         &["submit", "--url", "nowhere", "--model", "m", "hi"],
         &["submit", "--request", "-", "--model", "m"],

@@ -25,7 +25,7 @@ async fn closed(mut stream: TcpStream) {
 
 /// Sends a submission without the end of its body, and waits until the daemon has read its head.
 async fn half_submission(daemon: &Daemon) -> TcpStream {
-    let head = "POST /jobs HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\
+    let head = "POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\
                 Expect: 100-continue\r\n\r\n";
     let mut stream = send(daemon.local_addr(), head).await;
     let mut response = [0; 25];
@@ -55,7 +55,7 @@ async fn connection_that_waits_longest_makes_room() {
 async fn idle_connection_makes_room() {
     let daemon = limited(1).start().await.unwrap();
     let mut idle = connect(&daemon).await;
-    idle.write_all(b"GET /api/tags HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    idle.write_all(b"GET /api/tags HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     let mut response = Vec::new();
     while !response.ends_with(b"]}") {
         assert_ne!(bounded(idle.read_buf(&mut response)).await.unwrap(), 0);
@@ -141,7 +141,7 @@ async fn long_polls_do_not_take_the_last_connections() {
 async fn bodies_share_a_budget() {
     let daemon = Daemon::builder().body_limit(1_000).body_budget(1_500).start().await.unwrap();
     let chunk = |bytes: usize| format!("{bytes:x}\r\n{}\r\n", "x".repeat(bytes));
-    let head = "POST /jobs HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let head = "POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
     let endless = send(daemon.local_addr(), format!("{head}{}", chunk(800))).await;
     let refused = async {
         loop {
