@@ -7,6 +7,7 @@ use foreman_daemon::Daemon;
 
 use crate::credentials::TokenArgs;
 use crate::exit::Failure;
+use crate::resume_command::ResumeCommand;
 use crate::{backend, output};
 
 /// The daemon to use, and the token for it.
@@ -44,8 +45,14 @@ impl Connection {
 }
 
 impl ConnectionArgs {
+    /// The command that waits again for a job of the daemon at the URL. Not used without a URL.
+    pub(crate) fn resume_command(&self) -> ResumeCommand {
+        let (token_file, token) = self.token.flags();
+        ResumeCommand { url: self.url.clone().unwrap_or_default(), token_file, token }
+    }
+
     /// The URL, if `FOREMAN_URL` does not set the same one.
-    pub(crate) fn url_from_flag(&self) -> Option<String> {
+    fn url_from_flag(&self) -> Option<String> {
         let is_in_environment = |url: &String| env::var("FOREMAN_URL").is_ok_and(|value| value == *url);
         self.url.clone().filter(|url| !is_in_environment(url))
     }

@@ -21,6 +21,11 @@ pub(crate) struct TokenArgs {
 }
 
 impl TokenArgs {
+    /// The file and whether there is a token, of the flags only.
+    pub(crate) fn flags(&self) -> (Option<PathBuf>, bool) {
+        (self.token_file.clone(), self.token.is_some())
+    }
+
     pub(crate) fn read(self) -> Result<Option<String>, Failure> {
         read_one(self.token, self.token_file, "FOREMAN_TOKEN")
     }

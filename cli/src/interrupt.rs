@@ -16,7 +16,7 @@ pub(crate) async fn confirm_cancel(
     job_id: Option<&JobId>,
     interrupts: &mut SignalListener,
 ) -> bool {
-    let can_continue = job_id.is_some() && !monitor.embedded;
+    let can_continue = job_id.is_some() && monitor.resume.is_some();
     can_continue && io::stdin().is_terminal() && io::stderr().is_terminal() && prompt(interrupts).await
 }
 
@@ -27,16 +27,16 @@ pub(crate) async fn detach_or_cancel(
     cancel: bool,
     interrupts: &mut SignalListener,
 ) -> Failure {
-    if monitor.embedded {
+    let Some(resume) = &monitor.resume else {
         output::note("foreman: interrupted; the job ends with the embedded daemon");
         return Failure::Interrupted;
-    }
+    };
     let Some(job_id) = job_id else {
         output::note("foreman: interrupted before the daemon responded; a job may have been submitted");
         return Failure::Interrupted;
     };
     if !cancel {
-        output::note(&format!("foreman: the job continues; resume with: {}", monitor.resume_command(job_id)));
+        output::note(&format!("foreman: the job continues; resume with: {}", resume.of(job_id)));
         return Failure::Interrupted;
     }
     tokio::select! {

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use crate::exit::Failure;
 use crate::progress::Progress;
-use crate::resume_command::resume_command;
+use crate::resume_command::ResumeCommand;
 use crate::signal::SignalListener;
 use crate::{interrupt, output};
 
@@ -19,10 +19,8 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Waits for one job in the foreground.
 pub(crate) struct Monitor<'a> {
     pub(crate) client: &'a Client,
-    /// The daemon's URL, if the command that resumes the wait must contain it.
-    pub(crate) url: Option<String>,
-    /// Whether the daemon, and so the job, ends with this process.
-    pub(crate) embedded: bool,
+    /// The command that resumes the wait; `None` if the daemon, and so the job, ends with this process.
+    pub(crate) resume: Option<ResumeCommand>,
 }
 
 impl Monitor<'_> {
@@ -91,14 +89,9 @@ impl Monitor<'_> {
     }
 
     fn job_line(&self, job_id: &JobId) -> String {
-        if self.embedded {
-            format!("foreman: job {job_id}")
-        } else {
-            format!("foreman: job {job_id}; resume with: {}", self.resume_command(job_id))
+        match &self.resume {
+            None => format!("foreman: job {job_id}"),
+            Some(resume) => format!("foreman: job {job_id}; resume with: {}", resume.of(job_id)),
         }
-    }
-
-    pub(crate) fn resume_command(&self, job_id: &JobId) -> String {
-        resume_command(self.url.as_deref(), job_id)
     }
 }

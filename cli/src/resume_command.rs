@@ -1,15 +1,35 @@
+use std::path::PathBuf;
+
 use foreman_client::JobId;
 
-/// The shell command that waits for a job again. `url` is the daemon's URL, or `None` if the environment sets it.
-pub(crate) fn resume_command(url: Option<&str>, job_id: &JobId) -> String {
-    let mut command = "foreman wait ".to_owned();
-    if let Some(url) = url {
-        command.push_str(&format!("--url {} ", shell_quote(url)));
+/// The shell command that waits for a job again, which works in any shell of this machine: the environment of the present command
+/// may have been set for it alone.
+#[derive(Debug, Default)]
+pub(crate) struct ResumeCommand {
+    /// The daemon's URL.
+    pub(crate) url: String,
+    /// The value of `--token-file`.
+    pub(crate) token_file: Option<PathBuf>,
+    /// Whether `--token` was used. Its value is not printed.
+    pub(crate) token: bool,
+}
+
+impl ResumeCommand {
+    /// The command for a job.
+    pub(crate) fn of(&self, job_id: &JobId) -> String {
+        let mut command = format!("foreman wait --url {} ", shell_quote(&self.url));
+        if let Some(file) = &self.token_file {
+            command.push_str(&format!("--token-file={} ", shell_quote(&file.display().to_string())));
+        }
+        if job_id.as_str().starts_with('-') {
+            command.push_str("-- ");
+        }
+        command.push_str(&shell_quote(job_id.as_str()));
+        if self.token {
+            command.push_str(" (with the same --token)");
+        }
+        command
     }
-    if job_id.as_str().starts_with('-') {
-        command.push_str("-- ");
-    }
-    command + &shell_quote(job_id.as_str())
 }
 
 /// Quotes a word for a POSIX shell, if it needs quotes.
@@ -22,18 +42,31 @@ fn shell_quote(word: &str) -> String {
 mod tests {
     use super::*;
 
+    fn command(url: &str, id: &str) -> String {
+        ResumeCommand { url: url.to_owned(), ..ResumeCommand::default() }.of(&JobId::new(id).unwrap())
+    }
+
     #[test]
     fn job_id_and_url_are_quoted() {
         for (id, expected) in [
-            ("0198c2a6", "foreman wait 0198c2a6"),
-            ("-a", "foreman wait -- -a"),
-            ("a; reboot", "foreman wait 'a; reboot'"),
-            ("$(a)'b", r"foreman wait '$(a)'\''b'"),
+            ("0198c2a6", "foreman wait --url http://h 0198c2a6"),
+            ("-a", "foreman wait --url http://h -- -a"),
+            ("a; reboot", "foreman wait --url http://h 'a; reboot'"),
+            ("$(a)'b", r"foreman wait --url http://h '$(a)'\''b'"),
         ] {
-            assert_eq!(resume_command(None, &JobId::new(id).unwrap()), expected);
+            assert_eq!(command("http://h", id), expected);
         }
+        assert_eq!(command("http://h:1/a", "7"), "foreman wait --url http://h:1/a 7");
+        assert_eq!(command("http://[::1]:1", "7"), "foreman wait --url 'http://[::1]:1' 7");
+    }
+
+    #[test]
+    fn token_file_is_repeated_and_token_is_not() {
+        let mut resume =
+            ResumeCommand { url: "http://h".to_owned(), token_file: Some("-my token".into()), token: false };
         let job_id = JobId::new("7").unwrap();
-        assert_eq!(resume_command(Some("http://h:1/a"), &job_id), "foreman wait --url http://h:1/a 7");
-        assert_eq!(resume_command(Some("http://[::1]:1"), &job_id), "foreman wait --url 'http://[::1]:1' 7");
+        assert_eq!(resume.of(&job_id), "foreman wait --url http://h --token-file='-my token' 7");
+        resume = ResumeCommand { token_file: None, token: true, ..resume };
+        assert_eq!(resume.of(&job_id), "foreman wait --url http://h 7 (with the same --token)");
     }
 }

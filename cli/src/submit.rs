@@ -80,7 +80,7 @@ impl Submit {
         };
         let secret = self.webhook_secret.read()?;
         self.output.prepare()?;
-        let url = self.connection.url_from_flag();
+        let resume = self.connection.resume_command();
         let options = |mut builder: ClientBuilder| {
             // A secret may be in the environment for other calls, and is of no use to a client that only polls.
             if self.polling || self.detach {
@@ -98,7 +98,7 @@ impl Submit {
         }
         let connection = self.connection.connect_or_embed(self.embedded, options).await?;
         let submission = request.submission();
-        let monitor = Monitor { client: &connection.client, url, embedded: connection.is_embedded() };
+        let monitor = Monitor { client: &connection.client, resume: (!connection.is_embedded()).then_some(resume) };
         let result = monitor.run(async { submission.accepted().await.ok() }, connection.client.submit(request)).await?;
         self.output.write(result)
     }

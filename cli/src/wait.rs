@@ -29,7 +29,7 @@ pub(crate) struct Wait {
 impl Wait {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         self.output.prepare()?;
-        let url = self.connection.url_from_flag();
+        let resume = self.connection.resume_command();
         let client = self
             .connection
             .connect(|builder| match self.deadline {
@@ -37,7 +37,7 @@ impl Wait {
                 None => builder.polling(),
             })
             .await?;
-        let monitor = Monitor { client: &client, url, embedded: false };
+        let monitor = Monitor { client: &client, resume: Some(resume) };
         let result = monitor.run(ready(Some(self.id.clone())), client.wait(&self.id)).await?;
         self.output.write(result)
     }

@@ -23,6 +23,15 @@ pub(crate) fn foreman_after(shell: &str, args: &[&str]) -> Command {
     isolated(command, args)
 }
 
+/// A command line that calls `foreman`, in a shell that finds it by its name.
+#[cfg(unix)]
+pub(crate) fn foreman_in_shell(line: &str) -> Command {
+    let directory = std::path::Path::new(env!("CARGO_BIN_EXE_foreman")).parent().unwrap();
+    let mut command = isolated(Command::new("/bin/sh"), &["-c", line]);
+    command.env("PATH", directory);
+    command
+}
+
 fn isolated(mut command: Command, args: &[&str]) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("FOREMAN_") {

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use tokio::process::{Child, Command};
 use tokio::task::spawn_blocking;
 
-use crate::support::{Gate, TestDaemon, foreman, printed_job_id, send_signal};
+use crate::support::{Gate, TestDaemon, foreman, foreman_in_shell, printed_job_id, run, send_signal};
 
 /// The command on a terminal.
 struct Session {
@@ -33,7 +33,23 @@ impl Session {
 
     /// Reads until the output contains `wanted`.
     async fn wait_for(&mut self, wanted: &str) {
-        while !self.screen.contains(wanted) {
+        self.read_until(wanted, |screen| screen.contains(wanted).then_some(())).await;
+    }
+
+    /// Reads the rest of the line after a text.
+    async fn line_after(&mut self, text: &str) -> String {
+        let line = |screen: &str| {
+            let (_, rest) = screen.split_once(text)?;
+            rest.split_once("\r\n").map(|(line, _)| line.to_owned())
+        };
+        self.read_until(text, line).await
+    }
+
+    async fn read_until<T>(&mut self, wanted: &str, find: impl Fn(&str) -> Option<T>) -> T {
+        loop {
+            if let Some(found) = find(&self.screen) {
+                return found;
+            }
             let mut terminal = self.terminal.try_clone().unwrap();
             let read = spawn_blocking(move || {
                 let mut buffer = [0; 1024];
@@ -121,6 +137,27 @@ async fn second_ctrl_c_leaves_job_running() {
     let job_id = foreman_client::JobId::new(printed_job_id(&session.screen).unwrap()).unwrap();
     let client = foreman_client::Client::builder(daemon.handle.url()).polling().build().await.unwrap();
     assert_eq!(client.status(&job_id).await.unwrap().state, JobState::Running);
+}
+
+#[tokio::test]
+async fn printed_command_works_in_another_shell() {
+    let gate = Gate::closed();
+    let daemon = TestDaemon::new(|builder| builder.token("secret").backend(gate.backend())).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("my token");
+    std::fs::write(&file, "secret\n").unwrap();
+    let args = ["submit", "--token-file", file.to_str().unwrap(), "--model", "m", "hi"];
+    let mut session = Session::start(daemon.foreman(&args));
+    session.wait_for("foreman wait").await;
+    session.interrupt();
+    session.wait_for("[L/c]").await;
+    session.write("l\n");
+    let printed = session.line_after("foreman: the job continues; resume with: ").await;
+    assert_eq!(session.code().await, Some(130));
+
+    gate.open();
+    let outcome = run(foreman_in_shell(&printed)).await;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "the gate is open\n"), "{printed} {outcome:?}");
 }
 
 #[tokio::test]

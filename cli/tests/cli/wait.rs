@@ -53,7 +53,10 @@ async fn interrupt_without_terminal_leaves_job_running() {
     send_signal(&child, nix::sys::signal::Signal::SIGINT);
     let mut rest = String::new();
     stderr.read_line(&mut rest).await.unwrap();
-    assert_eq!(rest, format!("foreman: the job continues; resume with: foreman wait {job_id}\n"));
+    assert_eq!(
+        rest,
+        format!("foreman: the job continues; resume with: foreman wait --url {} {job_id}\n", daemon.handle.url())
+    );
     let outcome = Outcome::from(child.wait_with_output().await.unwrap());
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(130), ""));
 
