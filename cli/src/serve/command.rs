@@ -30,7 +30,8 @@ pub(crate) struct Serve {
     // Not a doc comment, where the brackets would be a link.
     #[arg(
         long,
-        help = "The address to listen on, such as 0.0.0.0:11435 or [::]:11435; with port 0 the system selects a free port",
+        help = "The address to listen on, such as 0.0.0.0:11435 or [::]:11435, which need a token; with port 0 the system selects a free \
+                port",
         env = "FOREMAN_LISTEN",
         hide_env_values = true,
         default_value = "127.0.0.1:11435",
