@@ -131,8 +131,9 @@ impl Builder {
         self
     }
 
-    /// Sets how many bytes all request bodies have together while they are read and stored, at least as many as one body may have. A request
-    /// beyond that gets a 503. Default: 256 MiB.
+    /// Sets how many bytes the buffers of all request bodies have together while they are read and stored. A body counts twice, since a
+    /// buffer that grows has room for as much again, so this is at least twice the [`body_limit`](Self::body_limit). A request beyond that
+    /// gets a 503. Default: 256 MiB.
     pub fn body_budget(mut self, bytes: usize) -> Self {
         self.body_budget = bytes;
         self

@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::{Builder, LONGEST};
 use crate::Error;
-use crate::api::{AllowedHosts, BodyLimits, Tokens};
+use crate::api::{AllowedHosts, BodyLimits, GROWTH, Tokens};
 use crate::attempts::Attempts;
 use crate::backend::Backend;
 #[cfg(feature = "tls")]
@@ -111,8 +111,8 @@ fn tokens(tokens: &[String]) -> Result<Tokens, Error> {
 
 fn body_limits(body: usize, all: usize) -> Result<BodyLimits, Error> {
     let body = positive("body_limit", body)?.get();
-    if all < body {
-        return Err(Error::config("body_budget", "must be at least body_limit"));
+    if all < body.saturating_mul(GROWTH) {
+        return Err(Error::config("body_budget", "must be at least twice body_limit"));
     }
     Ok(BodyLimits { body, all: ByteBudget::new(all) })
 }

@@ -139,7 +139,7 @@ async fn long_polls_do_not_take_the_last_connections() {
 
 #[tokio::test]
 async fn bodies_share_a_budget() {
-    let daemon = Daemon::builder().body_limit(1_000).body_budget(1_500).start().await.unwrap();
+    let daemon = Daemon::builder().body_limit(1_000).body_budget(3_000).start().await.unwrap();
     let chunk = |bytes: usize| format!("{bytes:x}\r\n{}\r\n", "x".repeat(bytes));
     let head = "POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
     let endless = send(daemon.local_addr(), format!("{head}{}", chunk(800))).await;
