@@ -78,6 +78,11 @@ impl JobSpec {
         self.fields.iter().map(|(name, value)| (name.as_str(), &**value))
     }
 
+    /// Whether the deadline has passed.
+    pub(crate) fn is_late(&self, now: Timestamp) -> bool {
+        self.deadline.is_some_and(|deadline| deadline < now)
+    }
+
     /// The checked callback URL: absolute, `http` or `https`, with a host, without user and password.
     pub(crate) fn webhook(&self) -> Result<Option<Uri>, InvalidValue> {
         let invalid = |reason: &'static str| Err(InvalidValue::new("state_webhook_url", reason));
@@ -175,6 +180,14 @@ mod tests {
 
     fn submission(json: &str) -> JobSpec {
         serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn submission_is_late_after_its_deadline() {
+        let late = |json, second| submission(json).is_late(Timestamp::from_second(second).unwrap());
+        let deadline = r#"{"model":"m","deadline":"1970-01-01T01:00:00+01:00"}"#;
+        assert_eq!([-1, 0, 1].map(|second| late(deadline, second)), [false, false, true]);
+        assert!(!late(r#"{"model":"m"}"#, i64::from(i32::MAX)));
     }
 
     #[test]

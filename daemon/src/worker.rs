@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use jiff::Timestamp;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -82,6 +83,12 @@ async fn run(context: &WorkerContext, first: Taken) {
     let mut taken = first;
     loop {
         let (job_id, attempt, spent) = (taken.job_id.clone(), taken.attempt, taken.spent);
+        // One that the backend was not available for has not run yet.
+        if spent <= 1 && taken.submission.is_late(Timestamp::now()) {
+            let finish = || jobs.finish(&job_id, attempt, Outcome::Failed("deadline".to_owned()));
+            until_stored(&job_id, "the outcome of a job", closing, finish).await;
+            return;
+        }
         // Dropping the backend's future runs the backend's code too, which may panic.
         let ended = AssertUnwindSafe(attempt_once(jobs, backend, Chat::new(job_id.clone(), attempt, taken.submission)))
             .catch_unwind()

@@ -1,7 +1,6 @@
 use std::sync::Arc;
 
 use foreman_protocol::json::raw;
-use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -32,11 +31,6 @@ impl Chat {
         let submission = serde_json::from_slice(body)
             .map_err(|error| InvalidValue::new("body", "is not a submission").with_source(error))?;
         Ok(Self::new(job_id, attempt, Arc::new(submission)))
-    }
-
-    /// Whether the job has not started by its deadline. A job that has started goes on.
-    pub(crate) fn is_late(&self, now: Timestamp) -> bool {
-        self.attempt == 1 && self.submission.deadline.is_some_and(|deadline| deadline < now)
     }
 
     /// The id of the job.
@@ -131,16 +125,6 @@ impl ChatResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_first_attempt_is_late() {
-        let body = br#"{"model":"m","deadline":"1970-01-01T01:00:00+01:00"}"#;
-        let late = |attempt, second| {
-            let chat = Chat::from_json(JobId::new("7").unwrap(), attempt, body).unwrap();
-            chat.is_late(Timestamp::from_second(second).unwrap())
-        };
-        assert_eq!([late(1, -1), late(1, 0), late(1, 1), late(2, 1)], [false, false, true, false]);
-    }
 
     #[test]
     fn submission_is_preserved_byte_for_byte() {

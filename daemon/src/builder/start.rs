@@ -3,7 +3,6 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -144,14 +143,8 @@ impl Assembly {
     fn start_workers(&self, workers: &mut JoinSet<()>) {
         let (jobs, chat) = (Arc::clone(&self.jobs), self.config.backend.chat.clone());
         let chat = service_fn(move |request: Chat| {
-            let (jobs, chat) = (Arc::clone(&jobs), chat.clone());
-            async move {
-                if request.is_late(Timestamp::now()) {
-                    return Err(BoxError::from("deadline"));
-                }
-                jobs.counters.executions.add();
-                chat.oneshot(request).await
-            }
+            jobs.counters.executions.add();
+            chat.clone().oneshot(request)
         });
         #[cfg(feature = "faults")]
         let chat = layered(self.faults.as_ref().map(Faults::job_layer), chat);

@@ -19,6 +19,9 @@ use super::ServerLimits;
 use super::activity::{Activity, Watched, WatchedBody, far_future};
 use crate::BoxError;
 
+/// The buffer of a connection, in bytes. It is also the limit of a request's head.
+const MAX_BUFFER: usize = 64 << 10;
+
 /// What a connection may request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
@@ -66,7 +69,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Nodelay> Connection<I> {
             }
         });
         // Without a timer of hyper: the activity has the timeouts.
-        let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(watched), service);
+        let connection = hyper::server::conn::http1::Builder::new()
+            .max_buf_size(MAX_BUFFER)
+            .serve_connection(TokioIo::new(watched), service);
         let mut connection = pin!(connection);
         let (mut evicted, mut stopped) = (pin!(activity.place().evicted()), pin!(closing.cancelled()));
         let mut timer = pin!(sleep_until(activity.deadline().unwrap_or_else(far_future)));

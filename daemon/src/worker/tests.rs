@@ -29,7 +29,10 @@ fn context(backend: Backend) -> WorkerContext {
 }
 
 async fn submit(jobs: &Jobs) -> crate::JobId {
-    let body = r#"{"model":"m"}"#;
+    submit_body(jobs, r#"{"model":"m"}"#).await
+}
+
+async fn submit_body(jobs: &Jobs, body: &'static str) -> crate::JobId {
     let submission = serde_json::from_str(body).unwrap();
     let new =
         NewJob { owner: Owner::ANONYMOUS, submission, body: body.into(), webhook: None, traceparent: None, key: None };
@@ -98,5 +101,23 @@ async fn transient_failures_count() {
     let status = context.jobs.status(Owner::ANONYMOUS, &id).await.unwrap().unwrap();
     assert_eq!((&status.state, status.attempt), (&JobState::Failed, 3));
     assert_eq!(status.error.as_deref(), Some("transient failure: GPU lost"));
+    worker.abort();
+}
+
+/// Neither the list of models nor the job has run, so that the outage goes on for the others.
+#[tokio::test(start_paused = true)]
+async fn late_job_fails_without_the_backend() {
+    let (chats, backend) = server_that_is_down(|| BackendError::connect("connection refused".into()), false);
+    let context = context(backend);
+    context.availability.failed("connection refused", None);
+    let late = submit_body(&context.jobs, r#"{"model":"m","deadline":"2026-01-02T03:04:05Z"}"#).await;
+    let worker = tokio::spawn(work(context.clone()));
+    let mut watch = context.jobs.watch(&late);
+    while !context.jobs.progress(&late).await.unwrap().unwrap().state.is_terminal() {
+        watch.changed().await;
+    }
+    let status = context.jobs.status(Owner::ANONYMOUS, &late).await.unwrap().unwrap();
+    assert_eq!(status.error.as_deref(), Some("deadline"));
+    assert_eq!(chats.load(Relaxed), 0);
     worker.abort();
 }
