@@ -34,6 +34,7 @@ pub struct Builder {
     workers: usize,
     embeds_at_once: usize,
     max_queue: usize,
+    max_queue_per_token: Option<usize>,
     model_batch: usize,
     max_long_poll: Duration,
     body_limit: usize,
@@ -71,6 +72,7 @@ impl Default for Builder {
             workers: 1,
             embeds_at_once: 1,
             max_queue: 10_000,
+            max_queue_per_token: None,
             model_batch: 8,
             max_long_poll: Duration::from_secs(60),
             body_limit: 16 * 1024 * 1024,
@@ -198,6 +200,13 @@ impl Builder {
     /// Sets the largest number of queued jobs. Submissions to a full queue get a 429. Default: 10,000.
     pub fn max_queue(mut self, jobs: usize) -> Self {
         self.max_queue = jobs;
+        self
+    }
+
+    /// Sets the largest number of queued jobs of one token. Submissions beyond that get a 429. Default: three quarters of
+    /// [`max_queue`](Self::max_queue) if there are several tokens, so that one of them does not fill the queue for all.
+    pub fn max_queue_per_token(mut self, jobs: usize) -> Self {
+        self.max_queue_per_token = Some(jobs);
         self
     }
 

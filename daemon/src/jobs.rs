@@ -67,7 +67,7 @@ impl Jobs {
                 self.event_due.notify_one();
                 self.work.notify_one();
             }
-            Err(SubmitError::Full) => self.counters.refused.add(),
+            Err(SubmitError::Full | SubmitError::TooManyOfOwner) => self.counters.refused.add(),
             Err(SubmitError::KeyReused) => {}
         }
         Ok(submitted)
@@ -194,14 +194,14 @@ mod tests {
 
     use super::*;
     use crate::JobState;
-    use crate::store::Sqlite;
+    use crate::store::{QueueLimits, Sqlite};
     use crate::vital::Vital;
 
     fn jobs(file: &Path) -> Arc<Jobs> {
         let streams = Streams::new(1);
         let store = Sqlite::open(
             file,
-            9,
+            QueueLimits::of(9),
             NonZeroUsize::MIN,
             Duration::from_secs(3600),
             3,

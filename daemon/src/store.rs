@@ -31,6 +31,7 @@ pub(crate) use self::job::{
 };
 pub(crate) use self::memory::Memory;
 pub(crate) use self::outbox::{Address, Claim, Delivery, Verdict};
+pub(crate) use self::queue::QueueLimits;
 #[cfg(feature = "sqlite")]
 pub(crate) use self::sqlite::{OpenError, Sqlite};
 use super::owner::Owner;

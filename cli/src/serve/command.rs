@@ -99,6 +99,10 @@ pub(crate) struct Serve {
     /// The maximum number of queued jobs; further submissions are rejected with 429
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     max_queue: usize,
+    /// The maximum number of queued jobs of one token; further submissions are rejected with 429 [default: three quarters of --max-queue if
+    /// there are several tokens]
+    #[arg(long, value_name = "N")]
+    max_queue_per_token: Option<usize>,
     /// The maximum number of jobs of one model that run in a row while jobs of other models wait, so that a GPU loads models less
     /// often; 1 is first in, first out
     #[arg(long, default_value_t = 8, value_name = "N")]
@@ -190,6 +194,9 @@ impl Serve {
             .private_webhooks(!self.no_private_webhooks)
             .loopback_webhooks(self.loopback_webhooks)
             .webhooks_at_once(self.webhooks_at_once);
+        if let Some(jobs) = self.max_queue_per_token {
+            builder = builder.max_queue_per_token(jobs);
+        }
         if let Some(webhooks) = self.webhooks_per_host {
             builder = builder.webhooks_per_host(webhooks);
         }

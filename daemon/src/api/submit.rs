@@ -74,9 +74,11 @@ pub(super) async fn submit(
         jobs.submit(new).await
     });
     let submitted = submitted.await?;
+    let too_many = |reason| Rejection::retry_after(StatusCode::TOO_MANY_REQUESTS, reason, "5");
     let submitted = submitted.map_err(|error| match error {
         SubmitError::KeyReused => unprocessable("Idempotency-Key already used with another body"),
-        SubmitError::Full => Rejection::retry_after(StatusCode::TOO_MANY_REQUESTS, "the queue is full", "5"),
+        SubmitError::Full => too_many("the queue is full"),
+        SubmitError::TooManyOfOwner => too_many("the token has too many queued jobs"),
     })?;
     let mut response = json(StatusCode::ACCEPTED, &SubmitResponse { job_id: &submitted.job_id });
     if let Ok(location) = HeaderValue::try_from(format!("/jobs/{}", submitted.job_id)) {
@@ -134,7 +136,7 @@ mod tests {
     use crate::backend::Echo;
     use crate::delivery::{OwnServers, Policy};
     use crate::jobs::Jobs;
-    use crate::store::Memory;
+    use crate::store::{Memory, QueueLimits};
     use crate::streams::Streams;
     use crate::vital::Vital;
 
@@ -158,7 +160,7 @@ mod tests {
     async fn loopback_callback_needs_submission_over_loopback() {
         let streams = Streams::new(1);
         let one = NonZeroUsize::MIN;
-        let store = Memory::new(9, one, Duration::from_secs(60), Arc::clone(&streams));
+        let store = Memory::new(QueueLimits::of(9), one, Duration::from_secs(60), Arc::clone(&streams));
         let app = Arc::new(App {
             jobs: Arc::new(Jobs::new(Box::new(store), streams)),
             backend: Echo::new().into(),

@@ -14,6 +14,7 @@ use crate::backend::Backend;
 use crate::delivery::Roots;
 use crate::delivery::{OwnServers, Policy, RetrySchedule};
 use crate::server::ServerLimits;
+use crate::store::QueueLimits;
 
 /// The options of a [`Builder`], checked.
 pub(super) struct Config {
@@ -41,13 +42,22 @@ pub(super) struct StoreConfig {
     /// In memory if there is none.
     #[cfg(feature = "sqlite")]
     pub(super) path: Option<std::path::PathBuf>,
-    pub(super) max_queue: usize,
+    pub(super) max_queue: QueueLimits,
     pub(super) batch: NonZeroUsize,
     pub(super) keep: Duration,
 }
 
 impl Config {
     pub(super) fn new(builder: Builder) -> Result<Self, Error> {
+        let max_queue = QueueLimits {
+            all: positive("max_queue", builder.max_queue)?.get(),
+            of_owner: match builder.max_queue_per_token {
+                Some(jobs) => positive("max_queue_per_token", jobs)?.get(),
+                // Room for the others.
+                None if builder.tokens.len() > 1 => builder.max_queue - builder.max_queue / 4,
+                None => builder.max_queue,
+            },
+        };
         let webhooks_at_once = permits("webhooks_at_once", builder.webhooks_at_once)?;
         let webhooks_per_host = builder.webhooks_per_host.unwrap_or((webhooks_at_once / 4).max(1));
         let mut own = OwnServers::default();
@@ -91,7 +101,7 @@ impl Config {
             store: StoreConfig {
                 #[cfg(feature = "sqlite")]
                 path: builder.store,
-                max_queue: positive("max_queue", builder.max_queue)?.get(),
+                max_queue,
                 batch: positive("model_batch", builder.model_batch)?,
                 keep: not_zero("keep", builder.keep)?,
             },

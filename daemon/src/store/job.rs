@@ -43,6 +43,8 @@ pub(crate) enum SubmitError {
     KeyReused,
     /// The queue is full.
     Full,
+    /// The owner has as many queued jobs as one may have.
+    TooManyOfOwner,
 }
 
 /// The job that was next in the queue.

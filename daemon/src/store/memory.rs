@@ -13,7 +13,7 @@ use super::outbox::Outbox;
 use super::queue::Queue;
 use super::{
     Address, Cancelled, Claim, Cost, Destinations, JobProgress, MAX_PAGE_BYTES, NewJob, NextJob, Outcome, Page, Query,
-    Store, SubmitError, Submitted, Taken, Transaction, Verdict, output_size,
+    QueueLimits, Store, SubmitError, Submitted, Taken, Transaction, Verdict, output_size,
 };
 use crate::job_spec::JobSpec;
 use crate::owner::Owner;
@@ -23,7 +23,7 @@ use crate::{JobId, JobState, JobStatus};
 /// Stores jobs in memory, under one lock. They are lost when the process ends.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    max_queue: usize,
+    max_queue: QueueLimits,
     /// How long an ended job and its key are stored.
     keep: Duration,
     state: Mutex<MemoryState>,
@@ -86,7 +86,7 @@ impl StoredJob {
 }
 
 impl Memory {
-    pub(crate) fn new(max_queue: usize, batch: NonZeroUsize, keep: Duration, streams: Arc<Streams>) -> Self {
+    pub(crate) fn new(max_queue: QueueLimits, batch: NonZeroUsize, keep: Duration, streams: Arc<Streams>) -> Self {
         let state = MemoryState {
             numbers: 0,
             jobs: HashMap::new(),
@@ -124,8 +124,8 @@ impl Memory {
             }
             return Ok(Submitted { job_id, replayed: true });
         }
-        if state.queue.len() >= self.max_queue {
-            return Err(SubmitError::Full);
+        if let Some(refused) = state.queue.refuses(new.owner, self.max_queue) {
+            return Err(refused);
         }
         Ok(Submitted { job_id: state.add(new, now), replayed: false })
     }
@@ -312,7 +312,7 @@ impl MemoryState {
             key,
             stream,
         };
-        self.queue.push(number, &job.status.model, job_id.clone());
+        self.queue.push(number, &job.status.model, new.owner, job_id.clone());
         if let Some(url) = new.webhook {
             self.outbox.open(job_id.clone(), Address { url, traceparent: new.traceparent });
         }

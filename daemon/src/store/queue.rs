@@ -1,8 +1,11 @@
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroUsize;
 
+use super::SubmitError;
 use super::fenwick_tree::FenwickTree;
 use crate::JobId;
+use crate::owner::Owner;
 
 /// How many slots of closed batches may remain, beyond two for each queued job.
 const SPARE_SLOTS: usize = 64;
@@ -23,6 +26,8 @@ pub(super) struct Queue {
     /// The last batch of each model.
     last: HashMap<Box<str>, usize>,
     queued: HashMap<u64, QueuedJob>,
+    /// How many jobs each owner has among them.
+    of_owners: HashMap<Owner, usize>,
     /// How many jobs are queued in each batch. Its sums give positions without counting.
     sizes: FenwickTree,
 }
@@ -38,7 +43,15 @@ struct Batch {
 #[derive(Debug)]
 struct QueuedJob {
     batch: usize,
+    owner: Owner,
     job_id: JobId,
+}
+
+/// How many jobs may be queued.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct QueueLimits {
+    pub(crate) all: usize,
+    pub(crate) of_owner: usize,
 }
 
 impl Queue {
@@ -49,6 +62,7 @@ impl Queue {
             current: None,
             last: HashMap::new(),
             queued: HashMap::new(),
+            of_owners: HashMap::new(),
             sizes: FenwickTree::default(),
         }
     }
@@ -57,14 +71,27 @@ impl Queue {
         self.queued.len()
     }
 
+    /// Whether there is no room for another job of this owner, and why.
+    pub(super) fn refuses(&self, owner: Owner, limits: QueueLimits) -> Option<SubmitError> {
+        let of_owner = self.of_owners.get(&owner).copied().unwrap_or(0);
+        if self.len() >= limits.all {
+            Some(SubmitError::Full)
+        } else if of_owner >= limits.of_owner {
+            Some(SubmitError::TooManyOfOwner)
+        } else {
+            None
+        }
+    }
+
     /// Adds a job, whose number must be larger than those of all jobs before it.
-    pub(super) fn push(&mut self, number: u64, model: &str, job_id: JobId) {
+    pub(super) fn push(&mut self, number: u64, model: &str, owner: Owner, job_id: JobId) {
         let slot = self.open_batch(model).unwrap_or_else(|| self.new_batch(model));
         let Some(batch) = self.batches.get_mut(&slot) else { return };
         batch.joined += 1;
         batch.numbers.push_back(number);
         self.sizes.increment(slot);
-        self.queued.insert(number, QueuedJob { batch: slot, job_id });
+        *self.of_owners.entry(owner).or_default() += 1;
+        self.queued.insert(number, QueuedJob { batch: slot, owner, job_id });
     }
 
     pub(super) fn pop(&mut self) -> Option<JobId> {
@@ -74,11 +101,11 @@ impl Queue {
         }
         let number = self.batches.get_mut(&slot)?.numbers.pop_front()?;
         self.sizes.decrement(slot);
-        Some(self.queued.remove(&number)?.job_id)
+        Some(self.take_out(number)?.job_id)
     }
 
     pub(super) fn remove(&mut self, number: u64) {
-        let Some(QueuedJob { batch: slot, .. }) = self.queued.remove(&number) else { return };
+        let Some(QueuedJob { batch: slot, .. }) = self.take_out(number) else { return };
         let Some(batch) = self.batches.get_mut(&slot) else { return };
         if let Ok(at) = batch.numbers.binary_search(&number) {
             batch.numbers.remove(at);
@@ -87,6 +114,17 @@ impl Queue {
         if batch.numbers.is_empty() && self.current != Some(slot) {
             self.close_batch(slot);
         }
+    }
+
+    fn take_out(&mut self, number: u64) -> Option<QueuedJob> {
+        let job = self.queued.remove(&number)?;
+        if let Entry::Occupied(mut count) = self.of_owners.entry(job.owner) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        Some(job)
     }
 
     /// The position of a job in the order in which the queued jobs are taken. 1 is next.
@@ -138,6 +176,14 @@ impl Queue {
 }
 
 #[cfg(test)]
+impl QueueLimits {
+    /// One owner may have all.
+    pub(crate) fn of(all: usize) -> Self {
+        Self { all, of_owner: all }
+    }
+}
+
+#[cfg(test)]
 impl Queue {
     /// The queued jobs, sorted by number.
     pub(super) fn contents(&self) -> Vec<(u64, JobId)> {
@@ -156,7 +202,7 @@ mod tests {
     }
 
     fn push(queue: &mut Queue, number: u64, model: &str) {
-        queue.push(number, model, JobId::new(number.to_string()).unwrap());
+        queue.push(number, model, Owner::ANONYMOUS, JobId::new(number.to_string()).unwrap());
     }
 
     fn pop(queue: &mut Queue) -> Option<u64> {
@@ -176,6 +222,29 @@ mod tests {
         queue.remove(4);
         assert_eq!(queue.position(5), Some(4));
         assert_eq!(all(&mut queue), [1, 2, 3, 5, 6, 7, 8, 9]);
+    }
+
+    #[test]
+    fn owner_has_a_limit_of_its_own() {
+        let (mut queue, limits) = (queue(2), QueueLimits { all: 3, of_owner: 2 });
+        let [one, other] = [&b"one"[..], b"other"].map(Owner::from_token);
+        let push = |queue: &mut Queue, number: u64, owner| {
+            let refused = queue.refuses(owner, limits);
+            if refused.is_none() {
+                queue.push(number, "m", owner, JobId::new(number.to_string()).unwrap());
+            }
+            refused
+        };
+        assert_eq!([1, 2].map(|number| push(&mut queue, number, one)), [None, None]);
+        assert_eq!(push(&mut queue, 3, one), Some(SubmitError::TooManyOfOwner));
+        assert_eq!(push(&mut queue, 3, other), None);
+        assert_eq!(push(&mut queue, 4, other), Some(SubmitError::Full));
+        pop(&mut queue);
+        queue.remove(2);
+        assert_eq!([4, 5].map(|number| push(&mut queue, number, one)), [None, None]);
+        assert_eq!(queue.of_owners.len(), 2);
+        assert_eq!(all(&mut queue).len(), 3);
+        assert!(queue.of_owners.is_empty());
     }
 
     #[test]

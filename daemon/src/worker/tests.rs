@@ -10,7 +10,7 @@ use tower::service_fn;
 use super::*;
 use crate::backend::BackendError;
 use crate::owner::Owner;
-use crate::store::{Memory, NewJob};
+use crate::store::{Memory, NewJob, QueueLimits};
 use crate::streams::Streams;
 use crate::{BoxError, ChatResponse, JobState, ModelInfo};
 
@@ -18,7 +18,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 fn context(backend: Backend) -> WorkerContext {
     let streams = Streams::new(1);
-    let store = Memory::new(100, NonZeroUsize::MIN, 24 * HOUR, Arc::clone(&streams));
+    let store = Memory::new(QueueLimits::of(100), NonZeroUsize::MIN, 24 * HOUR, Arc::clone(&streams));
     WorkerContext {
         jobs: Arc::new(Jobs::new(Box::new(store), streams)),
         backend,

@@ -18,6 +18,8 @@ async fn invalid_option_is_rejected_by_name() {
     let tries: &[(Setting, &str)] = &[
         (|builder| builder.workers(0), "invalid workers: must be at least 1"),
         (|builder| builder.max_queue(0), "invalid max_queue: must be at least 1"),
+        (|builder| builder.max_queue_per_token(0), "invalid max_queue_per_token: must be at least 1"),
+        (|builder| builder.body_limit(10).body_budget(19), "invalid body_budget: must be at least twice body_limit"),
         (|builder| builder.webhooks_at_once(0), "invalid webhooks_at_once: must be at least 1"),
         (|builder| builder.webhooks_per_host(0), "invalid webhooks_per_host: must be at least 1"),
         (|builder| builder.body_limit(0), "invalid body_limit: must be at least 1"),

@@ -245,3 +245,44 @@ async fn job_of_removed_token_runs() {
     assert_eq!(By(&daemon, Some("one")).ended(&job).await["state"], "done");
     assert_eq!(daemon.executions(&id(&job)).await, 2);
 }
+
+#[tokio::test]
+async fn one_token_does_not_fill_the_queue() {
+    let folder = tempfile::tempdir().unwrap();
+    let builder = || Daemon::builder().tokens(["one", "two"]).max_queue(4).drain(Duration::ZERO);
+    for builder in [&builder as &dyn Fn() -> Builder, &|| builder().store(folder.path().join("jobs.db"))] {
+        let (gate, backend) = Gate::new();
+        let daemon = builder().backend(backend).start().await.unwrap();
+        let [one, two] = ["one", "two"].map(|token| By(&daemon, Some(token)));
+        // One runs, and three quarters of the queue are those of a token.
+        one.submit().await;
+        gate.begun().await;
+        for _ in 0..3 {
+            one.submit().await;
+        }
+        let refused = one.send("POST", "/jobs", &[], BODY).await;
+        assert_eq!(refused.header("retry-after"), Some("5"));
+        assert_eq!(refused.refused(429), "the token has too many queued jobs");
+        let of_two = two.submit().await;
+        assert_eq!(two.send("POST", "/jobs", &[], BODY).await.refused(429), "the queue is full");
+        assert_eq!(daemon.stats().refused, 2);
+        assert_eq!(two.send("DELETE", &format!("/jobs/{of_two}"), &[], "").await.status, 202);
+        daemon.shutdown().await;
+    }
+    // The jobs in the file count too.
+    let (gate, backend) = Gate::new();
+    let daemon = Daemon::builder()
+        .tokens(["one", "two"])
+        .max_queue_per_token(3)
+        .store(folder.path().join("jobs.db"))
+        .backend(backend)
+        .start()
+        .await
+        .unwrap();
+    gate.begun().await;
+    let one = By(&daemon, Some("one"));
+    assert_eq!(one.send("POST", "/jobs", &[], BODY).await.refused(429), "the token has too many queued jobs");
+    gate.open(1);
+    gate.begun().await;
+    one.submit().await;
+}

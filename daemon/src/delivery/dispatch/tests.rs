@@ -7,7 +7,7 @@ use tower::service_fn;
 
 use super::*;
 use crate::owner::Owner;
-use crate::store::{Memory, NewJob};
+use crate::store::{Memory, NewJob, QueueLimits};
 use crate::streams::Streams;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -22,7 +22,7 @@ async fn submit(jobs: &Jobs, url: &str) {
 #[tokio::test(start_paused = true)]
 async fn events_of_failing_receiver_wait_for_probes_and_keep_their_retries() {
     let (destinations, streams) = (Arc::new(Destinations::new(1)), Streams::new(1));
-    let store = Memory::new(100, NonZeroUsize::MIN, DAY, Arc::clone(&streams));
+    let store = Memory::new(QueueLimits::of(100), NonZeroUsize::MIN, DAY, Arc::clone(&streams));
     store.set_webhook_limits(Arc::clone(&destinations));
     let jobs = Arc::new(Jobs::new(Box::new(store), streams));
     for _ in 0..9 {

@@ -13,7 +13,7 @@ use super::row::{STATUS, column, count, is_damaged, job_id, not_storable, status
 use crate::owner::Owner;
 use crate::store::fresh_id::fresh_id;
 use crate::store::{
-    Cancelled, Cost, Destination, IdempotencyKey, NewJob, NextJob, Outcome, SubmitError, Submitted, Taken,
+    Cancelled, Cost, Destination, IdempotencyKey, NewJob, NextJob, Outcome, QueueLimits, SubmitError, Submitted, Taken,
 };
 use crate::streams::Streams;
 use crate::{JobId, JobState};
@@ -26,7 +26,7 @@ pub(super) const JOB_STATE: &str = "SELECT state FROM jobs WHERE id = ? AND owne
 pub(super) struct Db {
     pub(super) connection: Connection,
     pub(super) index: Arc<Mutex<Index>>,
-    pub(super) max_queue: usize,
+    pub(super) max_queue: QueueLimits,
     pub(super) batch: NonZeroUsize,
     /// Whether the index must be loaded again.
     pub(super) stale: bool,
@@ -79,8 +79,9 @@ impl Db {
             }
             return Ok(Ok(Submitted { job_id, replayed: true }));
         }
-        if self.index().queue.len() >= self.max_queue {
-            return Ok(Err(SubmitError::Full));
+        let refused = self.index().queue.refuses(new.owner, self.max_queue);
+        if let Some(refused) = refused {
+            return Ok(Err(refused));
         }
         let (job_id, number) = (fresh_id(), self.index().next_number());
         let key = new.key.as_ref();
@@ -104,7 +105,7 @@ impl Db {
                 new.submission.event_stream,
             ])?;
         self.record(number)?;
-        self.index().enqueue(number, &new.submission.model, job_id.clone());
+        self.index().enqueue(number, &new.submission.model, new.owner, job_id.clone());
         Ok(Ok(Submitted { job_id, replayed: false }))
     }
 

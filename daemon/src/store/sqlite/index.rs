@@ -8,13 +8,14 @@ use tokio::time::Instant;
 
 use super::db::Db;
 use crate::JobId;
+use crate::owner::Owner;
 use crate::store::Destination;
 use crate::store::destinations::Destinations;
 use crate::store::due_events::{Due, DueEvents};
 use crate::store::queue::Queue;
 
 pub(super) const QUEUED: &str =
-    "SELECT number, id, model FROM jobs WHERE state = 'queued' AND completed_at IS NULL ORDER BY number";
+    "SELECT number, id, model, owner FROM jobs WHERE state = 'queued' AND completed_at IS NULL ORDER BY number";
 
 /// The queue and the due events, by job number. It mirrors the file, so that nothing has to be searched there.
 #[derive(Debug)]
@@ -57,7 +58,7 @@ impl Index {
         let mut rows = queued.query([])?;
         while let Some(row) = rows.next()? {
             let job_id = super::row::job_id(row, 1)?;
-            index.enqueue(row.get(0)?, row.get_ref(2)?.as_str()?, job_id);
+            index.enqueue(row.get(0)?, row.get_ref(2)?.as_str()?, Owner::from_bytes(row.get(3)?), job_id);
         }
         let mut events = connection.prepare("SELECT number, due_at FROM events ORDER BY seq")?;
         let mut rows = events.query([])?;
@@ -81,8 +82,8 @@ impl Index {
         self.numbers
     }
 
-    pub(super) fn enqueue(&mut self, number: i64, model: &str, job_id: JobId) {
-        self.queue.push(key(number), model, job_id);
+    pub(super) fn enqueue(&mut self, number: i64, model: &str, owner: Owner, job_id: JobId) {
+        self.queue.push(key(number), model, owner, job_id);
     }
 
     /// The position of a queued job.

@@ -18,8 +18,8 @@ use super::row::{STATUS, STATUS_WITHOUT_OUTPUT, progress, status};
 use super::thread::{Finished, StoreThread, Task};
 use crate::owner::Owner;
 use crate::store::{
-    Cancelled, Claim, Cost, JobProgress, MAX_PAGE_BYTES, NewJob, NextJob, Outcome, Page, Query, Store, StoreError,
-    SubmitError, Submitted, Taken, Transaction, Verdict, output_size,
+    Cancelled, Claim, Cost, JobProgress, MAX_PAGE_BYTES, NewJob, NextJob, Outcome, Page, Query, QueueLimits, Store,
+    StoreError, SubmitError, Submitted, Taken, Transaction, Verdict, output_size,
 };
 use crate::streams::Streams;
 use crate::vital::Vital;
@@ -42,7 +42,7 @@ impl Sqlite {
     /// Opens a file. Jobs that were running when it was last open are queued again, up to `attempts` attempts.
     pub(crate) fn open(
         path: &Path,
-        max_queue: usize,
+        max_queue: QueueLimits,
         batch: NonZeroUsize,
         keep: Duration,
         attempts: u64,

@@ -6,11 +6,11 @@ use tokio_test::block_on;
 
 use super::support::{BATCH, DAY, new_job, open, take};
 use crate::JobId;
-use crate::store::{Claim, Destination, Destinations, Memory, NewJob, Sqlite, Store, Verdict};
+use crate::store::{Claim, Destination, Destinations, Memory, NewJob, QueueLimits, Sqlite, Store, Verdict};
 use crate::streams::Streams;
 
 fn stores(folder: &tempfile::TempDir, limits: &Arc<Destinations>) -> [Box<dyn Store>; 2] {
-    let (sqlite, memory) = (open(folder), Memory::new(100, BATCH, DAY, Streams::new(1)));
+    let (sqlite, memory) = (open(folder), Memory::new(QueueLimits::of(100), BATCH, DAY, Streams::new(1)));
     block_on(sqlite.set_webhook_limits(Arc::clone(limits))).unwrap();
     memory.set_webhook_limits(Arc::clone(limits));
     [Box::new(sqlite), Box::new(memory)]

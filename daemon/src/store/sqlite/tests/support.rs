@@ -10,7 +10,7 @@ use tokio_test::block_on;
 
 use crate::JobId;
 use crate::owner::Owner;
-use crate::store::{IdempotencyKey, NewJob, NextJob, Outcome, Output, Sqlite, Store, Taken};
+use crate::store::{IdempotencyKey, NewJob, NextJob, Outcome, Output, QueueLimits, Sqlite, Store, Taken};
 use crate::streams::Streams;
 use crate::vital::Vital;
 
@@ -27,7 +27,7 @@ pub(super) fn open(folder: &tempfile::TempDir) -> Sqlite {
 }
 
 pub(super) fn open_with(folder: &tempfile::TempDir, vital: Vital) -> Sqlite {
-    Sqlite::open(&path(folder), 100, BATCH, DAY, 3, Streams::new(1), vital).unwrap()
+    Sqlite::open(&path(folder), QueueLimits::of(100), BATCH, DAY, 3, Streams::new(1), vital).unwrap()
 }
 
 pub(super) fn new_job(key: Option<&str>, text: &str) -> NewJob {
