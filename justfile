@@ -53,6 +53,10 @@ benches:
 bench-report *ARGS:
     cargo bench --bench report -- {{ARGS}}
 
+# Peers that hold connections or memory of a daemon, 5,000 of each kind, and the latency of an honest client beside them. 5 minutes.
+peers *ARGS:
+    cargo bench -p foreman-daemon --bench peers -- {{ARGS}}
+
 # Build with the lowest versions that the manifests allow.
 minimal:
     bash .ci/run minimal

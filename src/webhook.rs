@@ -136,7 +136,7 @@
 //! | 408 | the body was cut off or timed out | `Body` |
 //! | 413 | the body is larger than the limit | `TooLarge` |
 //! | 415 | the body is compressed | `MediaType` |
-//! | 503 | too many connections, or the receiver is closed | `Overload` |
+//! | 503 | too many connections, too many bytes in other bodies, or the receiver is closed | `Overload` |
 //!
 //! All responses have an empty body. A 405 has `Allow`, a 503 has `Retry-After`, and a 408 over HTTP/1 closes the
 //! connection. The causes of a 401 are not distinguished, so that an attacker cannot learn which check failed. For 404,

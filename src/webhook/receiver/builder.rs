@@ -42,11 +42,19 @@ pub(super) struct ReceiverLimits {
     /// In bytes.
     pub(super) max_body: usize,
     pub(super) read_timeout: Duration,
+    /// In bytes, of all bodies. `None` if it follows from the other limit.
+    pub(super) body_budget: Option<usize>,
+}
+
+impl ReceiverLimits {
+    pub(super) fn body_budget(&self) -> usize {
+        self.body_budget.unwrap_or_else(|| self.max_body.saturating_mul(4).max(128 << 20))
+    }
 }
 
 impl Default for ReceiverLimits {
     fn default() -> Self {
-        Self { max_body: 8 << 20, read_timeout: Duration::from_secs(10) }
+        Self { max_body: 8 << 20, read_timeout: Duration::from_secs(10), body_budget: None }
     }
 }
 
@@ -98,6 +106,16 @@ impl WebhookReceiverBuilder {
         self
     }
 
+    /// Sets how many bytes the buffers of all bodies have together that do not arrive at once. The default is 128 MiB, or four times
+    /// [`max_body`](Self::max_body) if that is more.
+    ///
+    /// A body counts twice, since a buffer that grows has room for as much again, so this is at least twice
+    /// [`max_body`](Self::max_body). The receiver refuses a body beyond that with 503 and `Retry-After`.
+    pub fn body_budget(mut self, bytes: usize) -> Self {
+        self.limits.body_budget = Some(bytes);
+        self
+    }
+
     /// Sets the timeout for reading a body, counted from the end of the headers. The default is 10 s.
     ///
     /// The receiver refuses a body that takes longer with 408. A timeout that is too long for the clock to represent,
@@ -126,6 +144,7 @@ impl WebhookReceiverBuilder {
     /// - a secret is empty, or is `whsec_` without valid base64 after it (`webhook_secret`),
     /// - [`secrets`](Self::secrets) was called with an empty list (`webhook_secret`),
     /// - [`max_body`](Self::max_body) or [`read_timeout`](Self::read_timeout) is zero,
+    /// - [`body_budget`](Self::body_budget) is less than twice [`max_body`](Self::max_body),
     /// - [`tolerance`](Self::tolerance) is less than 1 s.
     ///
     /// A receiver without a secret is not an error.
@@ -135,6 +154,9 @@ impl WebhookReceiverBuilder {
         }
         if self.limits.max_body == 0 {
             return Err(Error::invalid("max_body", "must not be zero"));
+        }
+        if self.limits.body_budget.is_some_and(|budget| budget / 2 < self.limits.max_body) {
+            return Err(Error::invalid("body_budget", "must be at least twice max_body"));
         }
         if self.limits.read_timeout.is_zero() {
             return Err(Error::invalid("read_timeout", "must not be zero"));

@@ -75,7 +75,7 @@ where
         let response = match self.project().0.project() {
             StateProjection::Refused(response) => ready!(response.poll(cx)),
             StateProjection::Reading { body, recipient, headers, version, receiver } => {
-                let body = ready!(body.poll(cx));
+                let body = ready!(body.poll(receiver.budget(), cx));
                 if matches!(body, Err(RefusalReason::TooLarge)) {
                     recipient.oversized_event();
                 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use foreman_protocol::http1::ByteBudget;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, Method, Request, Response, Version};
 use http_body::Body;
@@ -40,6 +41,7 @@ struct Inner {
     /// `None` without a secret.
     verifier: Option<Verifier>,
     limits: ReceiverLimits,
+    budget: ByteBudget,
     closed: AtomicBool,
 }
 
@@ -58,7 +60,8 @@ impl WebhookReceiver {
     }
 
     pub(super) fn from_parts(notifier: Notifier, verifier: Option<Verifier>, limits: ReceiverLimits) -> Self {
-        Self(Arc::new(Inner { notifier, verifier, limits, closed: AtomicBool::new(false) }))
+        let budget = ByteBudget::new(limits.body_budget());
+        Self(Arc::new(Inner { notifier, verifier, limits, budget, closed: AtomicBool::new(false) }))
     }
 
     /// Closes the receiver and all its clones, permanently.
@@ -76,6 +79,10 @@ impl WebhookReceiver {
     #[must_use]
     pub fn notifier(&self) -> &Notifier {
         &self.0.notifier
+    }
+
+    pub(super) fn budget(&self) -> &ByteBudget {
+        &self.0.budget
     }
 
     /// Handles one request. Its body must arrive before `deadline` and within the read timeout. `draining`: its server is about to stop.
