@@ -90,8 +90,15 @@ impl Jobs {
         }
     }
 
-    pub(crate) async fn restart(&self, job_id: &JobId, attempt: u64, cost: Cost) -> Result<Option<Taken>, StoreError> {
-        let taken = self.store.restart(job_id, attempt, cost).await?;
+    pub(crate) async fn requeue(&self, job_id: &JobId, attempt: u64, cost: Cost) -> Result<(), StoreError> {
+        self.store.requeue(job_id, attempt, cost).await?;
+        self.changed(job_id);
+        self.work.notify_one();
+        Ok(())
+    }
+
+    pub(crate) async fn restart(&self, job_id: &JobId, attempt: u64) -> Result<Option<Taken>, StoreError> {
+        let taken = self.store.restart(job_id, attempt).await?;
         self.changed(job_id);
         Ok(taken)
     }

@@ -11,7 +11,7 @@ mod activity;
 mod connection;
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ where
         };
         while connections.try_join_next().is_some() {}
         let (stream, peer) = match accepted {
-            Ok((stream, address)) => (stream, address.ip().to_canonical()),
+            Ok((stream, address)) => (stream, peer_of(address.ip())),
             Err(error) if http1::is_connection_error(&error) => continue,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept connections");
@@ -95,6 +95,14 @@ where
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
+}
+
+/// The address that counts as one peer. A host usually has a /64 of IPv6 to itself.
+fn peer_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from(v6.to_bits() & !u128::from(u64::MAX)).into(),
+        v4 => v4,
+    }
 }
 
 /// Evicts connections that wait for a request until there is room for one of `peer`. Returns what that may request. `None` if there is no

@@ -48,9 +48,13 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// Takes the next job for a worker: queued → running. A damaged job fails instead: queued → failed.
     fn take(&self) -> Transaction<'_, Option<NextJob>>;
 
-    /// Starts the next attempt after `attempt` failed, at this cost: running → running. `None` if `attempt` is not the current one, or
-    /// the job has ended.
-    fn restart<'a>(&'a self, job_id: &'a JobId, attempt: u64, cost: Cost) -> Transaction<'a, Option<Taken>>;
+    /// Starts the next attempt after `attempt` failed: running → running. `None` if `attempt` is not the current one, or the job has
+    /// ended.
+    fn restart<'a>(&'a self, job_id: &'a JobId, attempt: u64) -> Transaction<'a, Option<Taken>>;
+
+    /// Queues a job again after `attempt`, behind those of other models: running → queued. Does nothing if `attempt` is not the current
+    /// one, or the job has ended.
+    fn requeue<'a>(&'a self, job_id: &'a JobId, attempt: u64, cost: Cost) -> Transaction<'a, ()>;
 
     /// The daemon stops, and no worker runs any more: running → queued. The attempts that it has interrupted do not count. Does
     /// nothing if the jobs end with the daemon.

@@ -67,8 +67,10 @@ impl WorkerContext {
         let probe = || async {
             let models = self.backend.models.clone().oneshot(ListModels);
             match timeout(PROBE_TIMEOUT, models).await {
-                Ok(models) => models.map(drop),
                 Err(elapsed) => Err(elapsed.into()),
+                Ok(Err(error)) if Unavailable::find(error.as_ref()).is_some() => Err(error),
+                // A server that cannot list its models may run them.
+                Ok(_) => Ok(()),
             }
         };
         self.availability.wait(probe).await;
@@ -100,10 +102,13 @@ async fn run(context: &WorkerContext, first: Taken) {
                 context.availability.worked();
                 (outcome, None)
             }
-            Some(Ended::Transient(error)) => (Outcome::Failed(error), attempts.pause(spent).map(Some)),
+            Some(Ended::Transient(error)) => (Outcome::Failed(error), attempts.pause(spent)),
+            // The job does not wait for its turn at the worker: the backend may be available for other models only.
             Some(Ended::Unavailable { error, retry_after }) => {
                 context.availability.failed(&error, retry_after);
-                (Outcome::Failed(error), Some(None))
+                let requeue = || jobs.requeue(&job_id, attempt, Cost::Free);
+                until_stored(&job_id, "the queued state of a job", closing, requeue).await;
+                return;
             }
         };
         let Some(pause) = pause else {
@@ -111,23 +116,19 @@ async fn run(context: &WorkerContext, first: Taken) {
             until_stored(&job_id, "the outcome of a job", closing, finish).await;
             return;
         };
-        if let Some(pause) = pause {
-            tracing::warn!(%job_id, attempt, ?outcome, ?pause, "attempt failed, retrying");
-        }
-        let resume = async {
-            match pause {
-                Some(pause) => sleep(pause).await,
-                None => context.available().await,
-            }
-        };
+        tracing::warn!(%job_id, attempt, ?outcome, ?pause, "attempt failed, retrying");
         tokio::select! {
             biased;
             () = jobs.abandoned(&job_id, attempt) => return,
-            () = closing.cancelled() => return,
-            () = resume => {}
+            () = closing.cancelled() => {
+                // The attempt has failed, so that it counts, unlike one that the stop interrupts.
+                let requeue = || jobs.requeue(&job_id, attempt, Cost::Counts);
+                until_stored(&job_id, "the queued state of a job", closing, requeue).await;
+                return;
+            }
+            () = sleep(pause) => {}
         }
-        let cost = if pause.is_some() { Cost::Counts } else { Cost::Free };
-        let restart = || jobs.restart(&job_id, attempt, cost);
+        let restart = || jobs.restart(&job_id, attempt);
         let Some(Some(again)) = until_stored(&job_id, "the next attempt of a job", closing, restart).await else {
             return;
         };

@@ -25,8 +25,10 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, Reject
 
 /// `POST /api/embed`
 pub(super) async fn embed(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Response, Rejection> {
-    let (body, _lease) = body::read(request, &app.body_limits).await?;
+    let (body, lease) = body::read(request, &app.body_limits).await?;
     let request: EmbedRequest = body::parse(&body)?;
+    // It may wait for long.
+    drop((body, lease));
     if request.model().is_empty() {
         return Err(Rejection::new(StatusCode::UNPROCESSABLE_ENTITY, "model must not be missing or empty"));
     }

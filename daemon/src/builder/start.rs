@@ -12,6 +12,8 @@ use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use super::Builder;
 use super::config::{Config, StoreConfig};
+#[cfg(feature = "faults")]
+use crate::BoxError;
 use crate::api::{self, App, EmbedLimit};
 use crate::availability::Availability;
 use crate::backend::{Backend, Chat};
@@ -24,7 +26,7 @@ use crate::store::{Destinations, Memory, Store};
 use crate::streams::Streams;
 use crate::vital::Vital;
 use crate::worker::WorkerContext;
-use crate::{BoxError, Error, server, worker};
+use crate::{Error, server, worker};
 
 impl Builder {
     /// Checks the options, opens the store, listens and starts the workers.

@@ -13,6 +13,9 @@ use tokio::time::Instant;
 
 use super::ServerLimits;
 
+/// After so long without progress of its peer a connection makes room for others.
+const STUCK: Duration = Duration::from_secs(1);
+
 /// What a connection is doing, which decides how long it may take. The service and the I/O of the connection report to it.
 #[derive(Debug)]
 pub(super) struct Activity {
@@ -24,8 +27,8 @@ pub(super) struct Activity {
 #[derive(Debug)]
 struct State {
     phase: Phase,
-    /// Since when the peer has read nothing of what is to be written.
-    blocked: Option<Instant>,
+    /// Since when the peer has read nothing of what is to be written, and whether that is long enough to make room.
+    blocked: Option<(Instant, bool)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -52,15 +55,33 @@ impl Activity {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let state = self.state();
         let (since, limit) = match (state.blocked, state.phase) {
-            (Some(since), _) => (since, self.limits.write_timeout),
+            (Some((since, false)), _) => (since, STUCK.min(self.limits.write_timeout)),
+            (Some((since, true)), _) => (since, self.limits.write_timeout),
             (None, Phase::Waiting { since }) => (since, self.limits.header_timeout),
             (None, Phase::Request | Phase::Flushing) => return None,
         };
         since.checked_add(limit)
     }
 
-    pub(super) fn is_waiting(&self) -> bool {
-        matches!(self.state().phase, Phase::Waiting { .. })
+    /// Whether it loses nothing that its peer would read if it makes room.
+    pub(super) fn can_make_room(&self) -> bool {
+        let state = self.state();
+        matches!(state.phase, Phase::Waiting { .. }) || matches!(state.blocked, Some((_, true)))
+    }
+
+    /// The deadline has passed. Returns whether the connection is to be closed. If its peer has read nothing for a while, it is the next to
+    /// make room, and has another deadline.
+    pub(super) fn elapsed(&self) -> bool {
+        let mut state = self.state();
+        match &mut state.blocked {
+            Some((since, stuck @ false)) if since.elapsed() < self.limits.write_timeout => {
+                *stuck = true;
+                drop(state);
+                self.place.wait();
+                false
+            }
+            _ => true,
+        }
     }
 
     /// The head of a request is complete.
@@ -88,9 +109,14 @@ impl Activity {
     fn wrote<T>(&self, written: &Poll<T>) {
         let mut state = self.state();
         match written {
-            Poll::Ready(_) => state.blocked = None,
+            Poll::Ready(_) => {
+                let was_stuck = matches!(state.blocked.take(), Some((_, true)));
+                if was_stuck && !matches!(state.phase, Phase::Waiting { .. }) {
+                    self.place.occupy();
+                }
+            }
             Poll::Pending => {
-                state.blocked.get_or_insert_with(Instant::now);
+                state.blocked.get_or_insert_with(|| (Instant::now(), false));
             }
         }
     }

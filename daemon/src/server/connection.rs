@@ -85,7 +85,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Nodelay> Connection<I> {
                     break;
                 }
                 let is_evicted = evicted.as_mut().poll(cx).is_ready();
-                if is_evicted && activity.is_waiting() {
+                if is_evicted && activity.can_make_room() {
                     return Poll::Ready(None);
                 }
                 if !is_evicted && stopped.as_mut().poll(cx).is_pending() {
@@ -98,7 +98,15 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Nodelay> Connection<I> {
             poll_deadline(&activity, timer.as_mut(), cx).map(|()| None)
         });
         match served.await {
-            Some(Ok(())) => http1::lingering_close(stream).await,
+            Some(Ok(())) => {
+                // It makes room like one that waits for a request.
+                let (mut linger, mut evicted) =
+                    (pin!(http1::lingering_close(stream)), pin!(activity.place().evicted()));
+                poll_fn(
+                    |cx| if evicted.as_mut().poll(cx).is_ready() { Poll::Ready(()) } else { linger.as_mut().poll(cx) },
+                )
+                .await;
+            }
             Some(Err(error)) => tracing::debug!(%error, "connection closed with an error"),
             None => {}
         }
@@ -107,14 +115,15 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Nodelay> Connection<I> {
 
 /// The deadline changes with each request. The timer is set anew only if it would fire too late, or has fired too early.
 fn poll_deadline(activity: &Activity, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
-    let deadline = activity.deadline().unwrap_or_else(far_future);
+    let mut deadline = activity.deadline().unwrap_or_else(far_future);
     if deadline < timer.deadline() {
         timer.as_mut().reset(deadline);
     }
     while timer.as_mut().poll(cx).is_ready() {
-        if deadline <= Instant::now() {
+        if deadline <= Instant::now() && activity.elapsed() {
             return Poll::Ready(());
         }
+        deadline = activity.deadline().unwrap_or_else(far_future);
         timer.as_mut().reset(deadline);
     }
     Poll::Pending

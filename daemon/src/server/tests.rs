@@ -87,3 +87,26 @@ async fn eviction_waits_for_the_response() {
     }
     served.await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn connection_that_lingers_makes_room() {
+    let (mut peer, places, served) = connection();
+    peer.write_all(b"GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n").await.unwrap();
+    peer.read_to_end(&mut Vec::new()).await.unwrap();
+    let start = Instant::now();
+    assert!(places.evict(None));
+    served.await.unwrap();
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+/// Peers with several addresses hold all connections without a token, if such connections do not make room.
+#[tokio::test(start_paused = true)]
+async fn peer_that_reads_nothing_makes_room() {
+    let (mut peer, places, served) = connection();
+    peer.write_all(REQUEST).await.unwrap();
+    tokio::time::sleep(5 * SECOND).await;
+    let start = Instant::now();
+    assert!(places.evict(None));
+    served.await.unwrap();
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}

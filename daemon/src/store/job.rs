@@ -67,7 +67,7 @@ pub(crate) struct Taken {
     pub(crate) submission: Arc<JobSpec>,
 }
 
-/// Whether the attempt that has ended counts against the limit of attempts.
+/// Whether an attempt that has ended counts against the limit of attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cost {
     Counts,

@@ -72,15 +72,13 @@ impl StoredJob {
         JobProgress { state: self.status.state.clone(), attempt: self.status.attempt }
     }
 
-    fn start(&mut self, before: Cost) -> Option<Taken> {
+    fn start(&mut self) -> Option<Taken> {
         let submission = Arc::clone(self.submission.as_ref()?);
         let status = Arc::make_mut(&mut self.status);
         status.state = JobState::Running;
         status.attempt += 1;
         status.started_at = Some(Timestamp::now());
-        if before == Cost::Counts {
-            self.spent += 1;
-        }
+        self.spent += 1;
         Some(Taken { job_id: status.job_id.clone(), attempt: status.attempt, spent: self.spent, submission })
     }
 }
@@ -134,18 +132,30 @@ impl Memory {
         let mut state = self.lock();
         let job_id = state.queue.pop()?;
         let job = state.jobs.get_mut(&job_id)?;
-        let taken = job.start(Cost::Counts)?;
+        let taken = job.start()?;
         state.record(&job_id, Instant::now());
         Some(taken)
     }
 
-    fn restart_now(&self, job_id: &JobId, attempt: u64, cost: Cost) -> Option<Taken> {
+    fn restart_now(&self, job_id: &JobId, attempt: u64) -> Option<Taken> {
         let mut state = self.lock();
         let job = state.jobs.get_mut(job_id)?;
         if !job.progress().is_current(attempt) {
             return None;
         }
-        job.start(cost)
+        job.start()
+    }
+
+    fn requeue_now(&self, job_id: &JobId, attempt: u64, cost: Cost) {
+        let mut state = self.lock();
+        let Some(job) = state.jobs.get_mut(job_id).filter(|job| job.progress().is_current(attempt)) else { return };
+        if cost == Cost::Free {
+            job.spent -= 1;
+        }
+        Arc::make_mut(&mut job.status).state = JobState::Queued;
+        let (number, owner, model) = (job.number, job.owner, job.status.model.clone());
+        state.queue.push_behind(number, &model, owner, job_id.clone());
+        state.record(job_id, Instant::now());
     }
 
     fn finish_now(&self, job_id: &JobId, attempt: u64, outcome: Outcome) -> bool {
@@ -241,8 +251,13 @@ impl Store for Memory {
         completed(self.take_now().map(NextJob::Run))
     }
 
-    fn restart<'a>(&'a self, job_id: &'a JobId, attempt: u64, cost: Cost) -> Transaction<'a, Option<Taken>> {
-        completed(self.restart_now(job_id, attempt, cost))
+    fn restart<'a>(&'a self, job_id: &'a JobId, attempt: u64) -> Transaction<'a, Option<Taken>> {
+        completed(self.restart_now(job_id, attempt))
+    }
+
+    fn requeue<'a>(&'a self, job_id: &'a JobId, attempt: u64, cost: Cost) -> Transaction<'a, ()> {
+        self.requeue_now(job_id, attempt, cost);
+        completed(())
     }
 
     fn interrupt(&self) -> Transaction<'_, ()> {

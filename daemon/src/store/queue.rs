@@ -86,9 +86,22 @@ impl Queue {
     /// Adds a job, whose number must be larger than those of all jobs before it.
     pub(super) fn push(&mut self, number: u64, model: &str, owner: Owner, job_id: JobId) {
         let slot = self.open_batch(model).unwrap_or_else(|| self.new_batch(model));
+        self.add(slot, number, owner, job_id);
+    }
+
+    /// Adds a job that was taken before, behind the batches of other models that are queued now.
+    pub(super) fn push_behind(&mut self, number: u64, model: &str, owner: Owner, job_id: JobId) {
+        let not_current = |slot: &usize| Some(*slot) != self.current;
+        let slot = self.open_batch(model).filter(not_current).unwrap_or_else(|| self.new_batch(model));
+        self.add(slot, number, owner, job_id);
+    }
+
+    fn add(&mut self, slot: usize, number: u64, owner: Owner, job_id: JobId) {
         let Some(batch) = self.batches.get_mut(&slot) else { return };
         batch.joined += 1;
-        batch.numbers.push_back(number);
+        // In order: a job that was taken before has a lower number than those that came after it.
+        let at = batch.numbers.partition_point(|other| *other < number);
+        batch.numbers.insert(at, number);
         self.sizes.increment(slot);
         *self.of_owners.entry(owner).or_default() += 1;
         self.queued.insert(number, QueuedJob { batch: slot, owner, job_id });
@@ -245,6 +258,25 @@ mod tests {
         assert_eq!(queue.of_owners.len(), 2);
         assert_eq!(all(&mut queue).len(), 3);
         assert!(queue.of_owners.is_empty());
+    }
+
+    #[test]
+    fn job_that_is_queued_again_is_behind_other_models() {
+        let mut queue = queue(8);
+        for (number, model) in [(1, "a"), (2, "a"), (3, "b"), (4, "c")] {
+            push(&mut queue, number, model);
+        }
+        let again = |queue: &mut Queue, number: u64| {
+            queue.push_behind(number, "a", Owner::ANONYMOUS, JobId::new(number.to_string()).unwrap());
+        };
+        assert_eq!(pop(&mut queue), Some(1));
+        again(&mut queue, 1);
+        assert_eq!([1, 2, 3, 4].map(|number| queue.position(number)), [4, 1, 2, 3].map(Some));
+        assert_eq!(pop(&mut queue), Some(2));
+        again(&mut queue, 2);
+        push(&mut queue, 5, "a");
+        assert_eq!([1, 2, 3, 4, 5].map(|number| queue.position(number)), [3, 4, 1, 2, 5].map(Some));
+        assert_eq!(all(&mut queue), [3, 4, 1, 2, 5]);
     }
 
     #[test]

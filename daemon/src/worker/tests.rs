@@ -121,3 +121,63 @@ async fn late_job_fails_without_the_backend() {
     assert_eq!(chats.load(Relaxed), 0);
     worker.abort();
 }
+
+async fn state_after(context: &WorkerContext, id: &crate::JobId, time: Duration) -> JobState {
+    let until = Instant::now() + time;
+    while Instant::now() < until {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+    context.jobs.progress(id).await.unwrap().unwrap().state
+}
+
+/// Such as a quota of one model, or a model that does not fit: 429 or 503 for that model alone, for ever.
+#[tokio::test(start_paused = true)]
+async fn model_that_is_never_available_stops_no_other_model() {
+    let chat = service_fn(async |chat: Chat| match chat.model() {
+        "bad" => Err(BackendError::status(StatusCode::TOO_MANY_REQUESTS, None, b"")),
+        _ => Ok(ChatResponse::from_value("ok")?),
+    });
+    let context = context(Backend::new(chat));
+    submit_body(&context.jobs, r#"{"model":"bad"}"#).await;
+    let good = submit_body(&context.jobs, r#"{"model":"good"}"#).await;
+    let worker = tokio::spawn(work(context.clone()));
+    assert_eq!(state_after(&context, &good, 24 * HOUR).await, JobState::Done);
+    worker.abort();
+}
+
+/// Such as a gateway without `GET /v1/models`, or whose list is too large.
+#[tokio::test(start_paused = true)]
+async fn server_that_cannot_list_its_models_is_available_again() {
+    let chats = Arc::new(AtomicU64::new(0));
+    let chat = service_fn(move |_: Chat| {
+        let first = chats.fetch_add(1, Relaxed) == 0;
+        async move {
+            match first {
+                true => Err(BackendError::status(StatusCode::TOO_MANY_REQUESTS, None, b"")),
+                false => Ok(ChatResponse::from_value("ok")?),
+            }
+        }
+    });
+    let models = service_fn(async |_: ListModels| {
+        Err::<Vec<ModelInfo>, _>(BackendError::status(StatusCode::NOT_FOUND, None, b""))
+    });
+    let context = context(Backend::new(chat).models(models));
+    let id = submit(&context.jobs).await;
+    let worker = tokio::spawn(work(context.clone()));
+    assert_eq!(state_after(&context, &id, 24 * HOUR).await, JobState::Done);
+    worker.abort();
+}
+
+/// Unlike an attempt that the stop interrupts.
+#[tokio::test(start_paused = true)]
+async fn failed_attempt_counts_if_the_daemon_stops_in_the_pause_after_it() {
+    let chat = service_fn(async |_: Chat| Err::<ChatResponse, _>(crate::Transient::new("GPU lost")));
+    let context = context(Backend::new(chat));
+    submit(&context.jobs).await;
+    let worker = tokio::spawn(work(context.clone()));
+    advance(Duration::from_millis(500)).await;
+    context.closing.cancel();
+    worker.await.unwrap();
+    let taken = context.jobs.take().await.unwrap().unwrap();
+    assert_eq!((taken.attempt, taken.spent), (2, 2));
+}

@@ -121,17 +121,17 @@ impl Db {
         loop {
             let popped = self.index().queue.pop();
             let Some(job_id) = popped else { return Ok(None) };
-            let Some((number, next)) = self.start(&job_id, Cost::Counts)? else { continue };
+            let Some((number, next)) = self.start(&job_id)? else { continue };
             self.record(number)?;
             return Ok(Some(next));
         }
     }
 
-    pub(super) fn restart(&mut self, job_id: &JobId, attempt: u64, cost: Cost) -> rusqlite::Result<Option<Taken>> {
+    pub(super) fn restart(&mut self, job_id: &JobId, attempt: u64) -> rusqlite::Result<Option<Taken>> {
         if !self.is_current(job_id, attempt)? {
             return Ok(None);
         }
-        match self.start(job_id, cost)? {
+        match self.start(job_id)? {
             Some((_, NextJob::Run(taken))) => Ok(Some(taken)),
             Some((number, NextJob::Damaged(_))) => self.record(number).map(|()| None),
             None => Ok(None),
@@ -139,8 +139,7 @@ impl Db {
     }
 
     /// Starts an attempt of a job that has not ended. Damage must not stop other jobs: a job whose row does not decode fails.
-    fn start(&mut self, job_id: &JobId, before: Cost) -> rusqlite::Result<Option<(i64, NextJob)>> {
-        let counted = u64::from(before == Cost::Counts);
+    fn start(&mut self, job_id: &JobId) -> rusqlite::Result<Option<(i64, NextJob)>> {
         let found = self
             .connection
             .prepare_cached(
@@ -149,7 +148,7 @@ impl Db {
             .query_row([job_id.as_str()], |row| {
                 let taken = count(row, 1).and_then(|attempt| {
                     let attempt = attempt.saturating_add(1);
-                    let spent = count(row, 3)?.saturating_add(counted);
+                    let spent = count(row, 3)?.saturating_add(1);
                     Ok(Taken { job_id: job_id.clone(), attempt, spent, submission: submission(row, 2)? })
                 });
                 Ok((row.get(0)?, taken))
@@ -172,6 +171,22 @@ impl Db {
             }
             Some((_, Err(error))) => Err(error),
         }
+    }
+
+    pub(super) fn requeue(&mut self, job_id: &JobId, attempt: u64, cost: Cost) -> rusqlite::Result<()> {
+        if !self.is_current(job_id, attempt)? {
+            return Ok(());
+        }
+        let refund = i64::from(cost == Cost::Free);
+        let (number, model, owner): (i64, String, [u8; 16]) = self
+            .connection
+            .prepare_cached(
+                "UPDATE jobs SET state = 'queued', spent = max(spent - ?, 0) WHERE id = ? RETURNING number, model, owner",
+            )?
+            .query_row(params![refund, job_id.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        self.record(number)?;
+        self.index().enqueue_behind(number, &model, Owner::from_bytes(owner), job_id.clone());
+        Ok(())
     }
 
     /// Fails a job in any state.

@@ -86,6 +86,10 @@ impl Index {
         self.queue.push(key(number), model, owner, job_id);
     }
 
+    pub(super) fn enqueue_behind(&mut self, number: i64, model: &str, owner: Owner, job_id: JobId) {
+        self.queue.push_behind(key(number), model, owner, job_id);
+    }
+
     /// The position of a queued job.
     pub(super) fn position(&self, number: i64) -> Option<u64> {
         self.queue.position(key(number))

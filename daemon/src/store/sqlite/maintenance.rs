@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::db::Db;
@@ -46,17 +48,18 @@ impl Db {
     pub(super) fn sweep(&mut self) -> rusqlite::Result<usize> {
         let age = i64::try_from(self.keep.as_micros()).unwrap_or(i64::MAX);
         let before = Timestamp::now().as_microsecond().saturating_sub(age);
-        self.connection
-            .prepare_cached(
-                "DELETE FROM events WHERE number IN
-                 (SELECT number FROM jobs WHERE completed_at < ?1 ORDER BY completed_at LIMIT ?2)",
-            )?
-            .execute([before, SWEEP_LIMIT])?;
-        self.connection
-            .prepare_cached(
-                "DELETE FROM jobs WHERE number IN
-                 (SELECT number FROM jobs WHERE completed_at < ?1 ORDER BY completed_at LIMIT ?2)",
-            )?
-            .execute([before, SWEEP_LIMIT])
+        let expired: Vec<i64> = self
+            .connection
+            .prepare_cached("SELECT number FROM jobs WHERE completed_at < ?1 ORDER BY completed_at LIMIT ?2")?
+            .query_map([before, SWEEP_LIMIT], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        let sending = Arc::clone(&self.index().sending);
+        let mut deleted = 0;
+        // A job whose event is being sent is deleted later: who sends it settles it by the job.
+        for number in expired.into_iter().filter(|number| !sending.contains_key(number)) {
+            self.connection.prepare_cached("DELETE FROM events WHERE number = ?")?.execute([number])?;
+            deleted += self.connection.prepare_cached("DELETE FROM jobs WHERE number = ?")?.execute([number])?;
+        }
+        Ok(deleted)
     }
 }

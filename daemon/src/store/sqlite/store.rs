@@ -146,9 +146,14 @@ impl Store for Sqlite {
         Box::pin(self.writer.run(Db::take))
     }
 
-    fn restart<'a>(&'a self, job_id: &'a JobId, attempt: u64, cost: Cost) -> Transaction<'a, Option<Taken>> {
+    fn restart<'a>(&'a self, job_id: &'a JobId, attempt: u64) -> Transaction<'a, Option<Taken>> {
         let job_id = job_id.clone();
-        Box::pin(self.writer.run(move |db| db.restart(&job_id, attempt, cost)))
+        Box::pin(self.writer.run(move |db| db.restart(&job_id, attempt)))
+    }
+
+    fn requeue<'a>(&'a self, job_id: &'a JobId, attempt: u64, cost: Cost) -> Transaction<'a, ()> {
+        let job_id = job_id.clone();
+        Box::pin(self.writer.run(move |db| db.requeue(&job_id, attempt, cost)))
     }
 
     fn interrupt(&self) -> Transaction<'_, ()> {

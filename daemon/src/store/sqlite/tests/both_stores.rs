@@ -90,10 +90,18 @@ fn sqlite_and_memory_agree() {
                             let outcome = if which % 2 == 0 { done() } else { Outcome::Failed("no".to_owned()) };
                             block_on(store.finish(&jobs[place], attempt, outcome)).unwrap().to_string()
                         } else {
-                            let cost = if which % 2 == 0 { Cost::Counts } else { Cost::Free };
-                            let taken = block_on(store.restart(&jobs[place], attempt, cost)).unwrap();
-                            begun = taken.as_ref().map(|taken| (place, taken.attempt));
-                            format!("{begun:?} {:?}", taken.map(|taken| taken.spent))
+                            match which % 3 {
+                                0 => {
+                                    let taken = block_on(store.restart(&jobs[place], attempt)).unwrap();
+                                    begun = taken.as_ref().map(|taken| (place, taken.attempt));
+                                    format!("{begun:?} {:?}", taken.map(|taken| taken.spent))
+                                }
+                                cost => {
+                                    let cost = if cost == 1 { Cost::Counts } else { Cost::Free };
+                                    block_on(store.requeue(&jobs[place], attempt, cost)).unwrap();
+                                    "queued again".to_owned()
+                                }
+                            }
                         }
                     }
                     _ if !jobs.is_empty() => match block_on(store.cancel(owner, &jobs[which % jobs.len()])).unwrap() {

@@ -6,6 +6,7 @@ use tokio_test::block_on;
 
 use super::support::{BATCH, DAY, new_job, open, take};
 use crate::JobId;
+use crate::store::sqlite::db::Db;
 use crate::store::{Claim, Destination, Destinations, Memory, NewJob, QueueLimits, Sqlite, Store, Verdict};
 use crate::streams::Streams;
 
@@ -86,4 +87,23 @@ fn limits_hold_after_a_failed_change() {
     }
     block_on(store.settle(&jobs[0], Verdict::Delivered)).unwrap();
     assert_eq!(claimed(&store), [jobs[1].clone()]);
+}
+
+/// An event may be in flight when its job expires, since retries last longer than a day.
+#[test]
+fn expired_job_gives_its_place_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let store: Sqlite = open(&folder);
+    block_on(store.set_webhook_limits(Arc::new(Destinations::new(1)))).unwrap();
+    let expired = submit(&store, "a", "http://a/");
+    assert_eq!(claimed(&store), std::slice::from_ref(&expired));
+    block_on(store.cancel(crate::owner::Owner::ANONYMOUS, &expired)).unwrap();
+    let expire = "UPDATE jobs SET completed_at = completed_at - 86400000001 WHERE completed_at IS NOT NULL";
+    block_on(store.writer.run(|db| db.connection.execute_batch(expire))).unwrap();
+    let sweep = || block_on(store.writer.run(Db::sweep)).unwrap();
+    assert_eq!(sweep(), 0);
+    block_on(store.settle(&expired, Verdict::Again(tokio::time::Instant::now()))).unwrap();
+    assert_eq!(sweep(), 1);
+    let next = submit(&store, "b", "http://a/");
+    assert_eq!(claimed(&store), [next]);
 }

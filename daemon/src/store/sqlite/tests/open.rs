@@ -90,14 +90,17 @@ fn attempts_that_a_stop_interrupts_do_not_count() {
 }
 
 #[test]
-fn free_restart_does_not_count() {
+fn requeued_attempt_counts_at_its_cost() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     let job_id = submit(&store, "go");
-    take(&store).unwrap();
-    for (attempt, cost, spent) in [(1, Cost::Free, 1), (2, Cost::Counts, 2), (3, Cost::Free, 2)] {
-        let taken = block_on(store.restart(&job_id, attempt, cost)).unwrap().unwrap();
-        assert_eq!((taken.attempt, taken.spent), (attempt + 1, spent));
+    for (attempt, spent, cost) in [(1, 1, Cost::Free), (2, 1, Cost::Counts), (3, 2, Cost::Free), (4, 2, Cost::Counts)] {
+        let taken = take(&store).unwrap();
+        assert_eq!((taken.attempt, taken.spent), (attempt, spent));
+        // Of an earlier attempt.
+        block_on(store.requeue(&job_id, attempt - 1, cost)).unwrap();
+        assert!(take(&store).is_none());
+        block_on(store.requeue(&job_id, attempt, cost)).unwrap();
     }
 }
 

@@ -14,9 +14,7 @@ use super::support::{done, new_job, open};
 use crate::owner::Owner;
 use crate::store::sqlite::db::Db;
 use crate::store::sqlite::index::Index;
-use crate::store::{
-    Cancelled, Claim, Cost, NewJob, NextJob, Sqlite, Store as _, StoreError, Submitted, Taken, Verdict,
-};
+use crate::store::{Cancelled, Claim, NewJob, NextJob, Sqlite, Store as _, StoreError, Submitted, Taken, Verdict};
 use crate::{JobId, JobState};
 
 /// Each write decrements the fuse. At 0 every write fails, until the fuse is set again. A row in `debt` makes the commit fail.
@@ -101,7 +99,7 @@ fn changes<'a>(store: &'a Sqlite, expected: &Expected, random: &mut fastrand::Rn
                 })
             }),
             (4, _, Some((job_id, attempt))) => Box::pin(async move {
-                let reply = store.restart(&job_id, attempt, Cost::Counts).await;
+                let reply = store.restart(&job_id, attempt).await;
                 or_failed(reply, |taken| Reply::Restarted(job_id, attempt, taken))
             }),
             (5, _, Some((job_id, attempt))) => Box::pin(async move {
