@@ -48,6 +48,12 @@ impl Jobs {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn in_memory(options: super::store::StoreOptions) -> Self {
+        let streams = Arc::clone(&options.streams);
+        Self::new(Box::new(super::store::Memory::new(options)), streams)
+    }
+
     /// Runs a change in its own task, so that it completes if the caller is dropped. The store completes the change in any case,
     /// and the notifications that follow it must not be lost.
     pub(crate) async fn run_detached<T: Send + 'static>(
@@ -193,7 +199,6 @@ impl Jobs {
 #[cfg(feature = "sqlite")]
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroUsize;
     use std::path::Path;
     use std::time::Duration;
 
@@ -201,21 +206,12 @@ mod tests {
 
     use super::*;
     use crate::JobState;
-    use crate::store::{QueueLimits, Sqlite};
-    use crate::vital::Vital;
+    use crate::store::{Sqlite, StoreOptions};
 
     fn jobs(file: &Path) -> Arc<Jobs> {
-        let streams = Streams::new(1);
-        let store = Sqlite::open(
-            file,
-            QueueLimits::of(9),
-            NonZeroUsize::MIN,
-            Duration::from_secs(3600),
-            3,
-            Arc::clone(&streams),
-            Vital::default(),
-        )
-        .unwrap();
+        let options = StoreOptions::of_test(9);
+        let streams = Arc::clone(&options.streams);
+        let store = Sqlite::open(file, options).unwrap();
         Arc::new(Jobs::new(Box::new(store), streams))
     }
 

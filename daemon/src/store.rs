@@ -12,6 +12,7 @@ mod fenwick_tree;
 mod fresh_id;
 mod job;
 mod memory;
+mod options;
 mod outbox;
 mod queue;
 #[cfg(feature = "sqlite")]
@@ -30,6 +31,7 @@ pub(crate) use self::job::{
     SubmitError, Submitted, Taken, output_size,
 };
 pub(crate) use self::memory::Memory;
+pub(crate) use self::options::StoreOptions;
 pub(crate) use self::outbox::{Address, Claim, Delivery, Verdict};
 pub(crate) use self::queue::QueueLimits;
 #[cfg(feature = "sqlite")]

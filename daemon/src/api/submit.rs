@@ -123,7 +123,6 @@ fn digest(body: &[u8]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroUsize;
     use std::time::Duration;
 
     use foreman_protocol::http1::ByteBudget;
@@ -136,8 +135,7 @@ mod tests {
     use crate::backend::Echo;
     use crate::delivery::{OwnServers, Policy};
     use crate::jobs::Jobs;
-    use crate::store::{Memory, QueueLimits};
-    use crate::streams::Streams;
+    use crate::store::StoreOptions;
     use crate::vital::Vital;
 
     #[test]
@@ -158,11 +156,8 @@ mod tests {
 
     #[tokio::test]
     async fn loopback_callback_needs_submission_over_loopback() {
-        let streams = Streams::new(1);
-        let one = NonZeroUsize::MIN;
-        let store = Memory::new(QueueLimits::of(9), one, Duration::from_secs(60), Arc::clone(&streams));
         let app = Arc::new(App {
-            jobs: Arc::new(Jobs::new(Box::new(store), streams)),
+            jobs: Arc::new(Jobs::in_memory(StoreOptions::of_test(9))),
             backend: Echo::new().into(),
             tokens: Tokens::new(&[]),
             policy: Policy { hosts: None, private: true, loopback: false, own: OwnServers::default() },

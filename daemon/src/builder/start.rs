@@ -11,7 +11,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use super::Builder;
-use super::config::{Config, StoreConfig};
+use super::config::Config;
 #[cfg(feature = "faults")]
 use crate::BoxError;
 use crate::api::{self, App, EmbedLimit};
@@ -22,7 +22,9 @@ use crate::delivery::{Dispatcher, Signer, WebhookSender};
 use crate::faults::Faults;
 use crate::handle::Daemon;
 use crate::jobs::Jobs;
-use crate::store::{Destinations, Memory, Store};
+use crate::store::{Destinations, Memory, StoreOptions};
+#[cfg(feature = "sqlite")]
+use crate::store::{OpenError, Sqlite, Store};
 use crate::streams::Streams;
 use crate::vital::Vital;
 use crate::worker::WorkerContext;
@@ -60,7 +62,19 @@ impl Builder {
         #[cfg(feature = "faults")]
         let per_host = if faults.is_some() { usize::MAX } else { per_host };
         let destinations = Arc::new(Destinations::new(per_host));
-        let store = open(&config.store, config.attempts.most, &streams, &destinations, &vital).await?;
+        let options = StoreOptions {
+            max_queue: config.store.max_queue,
+            batch: config.store.batch,
+            keep: config.store.keep,
+            attempts: config.attempts.most,
+            streams: Arc::clone(&streams),
+            destinations: Arc::clone(&destinations),
+            vital: vital.clone(),
+        };
+        #[cfg(feature = "sqlite")]
+        let store = open(config.store.path.clone(), options).await?;
+        #[cfg(not(feature = "sqlite"))]
+        let store = Box::new(Memory::new(options));
         let jobs = Arc::new(Jobs::new(store, streams));
         let assembly = Assembly {
             jobs,
@@ -77,34 +91,17 @@ impl Builder {
     }
 }
 
-#[cfg_attr(not(feature = "sqlite"), expect(clippy::unused_async, unused_variables, reason = "only a file is opened"))]
-async fn open(
-    config: &StoreConfig,
-    attempts: u64,
-    streams: &Arc<Streams>,
-    destinations: &Arc<Destinations>,
-    vital: &Vital,
-) -> Result<Box<dyn Store>, Error> {
-    let StoreConfig { max_queue, batch, keep, .. } = *config;
-    #[cfg(feature = "sqlite")]
-    if let Some(path) = config.path.clone() {
-        use crate::store::{OpenError, Sqlite};
-
-        // On a thread of its own, since it waits for the disk.
-        let open = {
-            let (path, streams, vital) = (path.clone(), Arc::clone(streams), vital.clone());
-            move || Sqlite::open(&path, max_queue, batch, keep, attempts, streams, vital)
-        };
-        let opened = tokio::task::spawn_blocking(open).await.unwrap_or_else(|error| Err(OpenError::open(error)));
-        let cannot_open = |error| Error::store(&path, error);
-        let store = opened.map_err(cannot_open)?;
-        let limited = store.set_webhook_limits(Arc::clone(destinations)).await;
-        limited.map_err(|error| cannot_open(OpenError::open(error)))?;
-        return Ok(Box::new(store));
-    }
-    let store = Memory::new(max_queue, batch, keep, Arc::clone(streams));
-    store.set_webhook_limits(Arc::clone(destinations));
-    Ok(Box::new(store))
+/// Opens the store in a file, or in memory without a path.
+#[cfg(feature = "sqlite")]
+async fn open(path: Option<std::path::PathBuf>, options: StoreOptions) -> Result<Box<dyn Store>, Error> {
+    let Some(path) = path else { return Ok(Box::new(Memory::new(options))) };
+    // On a thread of its own, since it waits for the disk.
+    let open = {
+        let path = path.clone();
+        move || Sqlite::open(&path, options)
+    };
+    let opened = tokio::task::spawn_blocking(open).await.unwrap_or_else(|error| Err(OpenError::open(error)));
+    Ok(Box::new(opened.map_err(|error| Error::store(&path, error))?))
 }
 
 /// Everything between the sockets and the store.

@@ -98,15 +98,13 @@ mod tests {
     use super::*;
     use crate::faults::Times;
     use crate::owner::Owner;
-    use crate::store::{Claim, Memory, NewJob, QueueLimits};
+    use crate::store::{Claim, NewJob, StoreOptions};
 
     const HOUR: Duration = Duration::from_secs(3600);
 
     /// A queued job and its first event.
     async fn queued() -> (Jobs, Delivery) {
-        let streams = crate::streams::Streams::new(1);
-        let store = Memory::new(QueueLimits::of(1), std::num::NonZeroUsize::MIN, HOUR, std::sync::Arc::clone(&streams));
-        let jobs = Jobs::new(Box::new(store), streams);
+        let jobs = Jobs::in_memory(StoreOptions::of_test(1));
         let submission = serde_json::from_str(r#"{"model":"m"}"#).unwrap();
         let webhook = Some("http://127.0.0.1:1".parse().unwrap());
         let new =

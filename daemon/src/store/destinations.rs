@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
@@ -42,11 +42,6 @@ pub(super) struct Passage {
 impl Destinations {
     pub(crate) fn new(at_once: usize) -> Self {
         Self { at_once, breakers: Mutex::default() }
-    }
-
-    /// Without a limit of attempts in flight.
-    pub(super) fn unlimited() -> Arc<Self> {
-        Arc::new(Self::new(usize::MAX))
     }
 
     /// Records the result of an attempt that began at `began`: whether the receiver works. Call it before the outcome of the

@@ -74,11 +74,6 @@ impl<K: Clone + Eq + Hash> DueEvents<K> {
         Self { limits, jobs: HashMap::new(), queues: HashMap::new(), next: BTreeMap::new(), tickets: 0 }
     }
 
-    /// Replaces the limits. Call it before the first claim.
-    pub(super) fn set_limits(&mut self, limits: Arc<Destinations>) {
-        self.limits = limits;
-    }
-
     /// Schedules the first event of a job. Does nothing if one is waiting or being sent, since a job's events are sent one at a
     /// time.
     pub(super) fn schedule(&mut self, job: K, destination: Option<Destination>, at: Instant) {
@@ -193,11 +188,6 @@ impl<K: Clone + Eq + Hash> DueEvents<K> {
 /// For a store that reads an event to know its destination.
 #[cfg(feature = "sqlite")]
 impl<K: Clone + Eq + Hash> DueEvents<K> {
-    /// Empty, with the same limits.
-    pub(super) fn cleared(&self) -> Self {
-        Self::new(Arc::clone(&self.limits))
-    }
-
     /// When the next event may be sent.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.next.first_key_value().map(|((at, _), _)| *at)

@@ -1,7 +1,6 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::ready;
-use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,8 +11,8 @@ use super::fresh_id::fresh_id;
 use super::outbox::Outbox;
 use super::queue::Queue;
 use super::{
-    Address, Cancelled, Claim, Cost, Destinations, JobProgress, MAX_PAGE_BYTES, NewJob, NextJob, Outcome, Page, Query,
-    QueueLimits, Store, SubmitError, Submitted, Taken, Transaction, Verdict, output_size,
+    Address, Cancelled, Claim, Cost, JobProgress, MAX_PAGE_BYTES, NewJob, NextJob, Outcome, Page, Query, Store,
+    StoreOptions, SubmitError, Submitted, Taken, Transaction, Verdict, output_size,
 };
 use crate::job_spec::JobSpec;
 use crate::owner::Owner;
@@ -23,9 +22,7 @@ use crate::{JobId, JobState, JobStatus};
 /// Stores jobs in memory, under one lock. They are lost when the process ends.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    max_queue: QueueLimits,
-    /// How long an ended job and its key are stored.
-    keep: Duration,
+    options: StoreOptions,
     state: Mutex<MemoryState>,
 }
 
@@ -84,28 +81,23 @@ impl StoredJob {
 }
 
 impl Memory {
-    pub(crate) fn new(max_queue: QueueLimits, batch: NonZeroUsize, keep: Duration, streams: Arc<Streams>) -> Self {
+    pub(crate) fn new(options: StoreOptions) -> Self {
         let state = MemoryState {
             numbers: 0,
             jobs: HashMap::new(),
             owners: HashMap::new(),
-            queue: Queue::new(batch),
+            queue: Queue::new(options.batch),
             ended: VecDeque::new(),
-            outbox: Outbox::new(),
-            streams,
+            outbox: Outbox::new(Arc::clone(&options.destinations)),
+            streams: Arc::clone(&options.streams),
         };
-        Self { max_queue, keep, state: Mutex::new(state) }
-    }
-
-    /// Sets the limits of webhooks. Call it before the first claim.
-    pub(crate) fn set_webhook_limits(&self, limits: Arc<Destinations>) {
-        self.lock().outbox.set_limits(limits);
+        Self { options, state: Mutex::new(state) }
     }
 
     fn submit_now(&self, new: NewJob) -> Result<Submitted, SubmitError> {
         let now = Instant::now();
         let mut state = self.lock();
-        state.remove_expired(now, self.keep);
+        state.remove_expired(now, self.options.keep);
         if let Some(key) = &new.key
             && let Some(used) = state.owners.get(&new.owner).and_then(|owned| owned.keys.get(&key.text))
         {
@@ -122,7 +114,7 @@ impl Memory {
             }
             return Ok(Submitted { job_id, replayed: true });
         }
-        if let Some(refused) = state.queue.refuses(new.owner, self.max_queue) {
+        if let Some(refused) = state.queue.refuses(new.owner, self.options.max_queue) {
             return Err(refused);
         }
         Ok(Submitted { job_id: state.add(new, now), replayed: false })

@@ -77,12 +77,8 @@ pub(crate) enum Verdict {
 }
 
 impl Outbox {
-    pub(super) fn new() -> Self {
-        Self { jobs: HashMap::new(), due: DueEvents::new(Destinations::unlimited()) }
-    }
-
-    pub(super) fn set_limits(&mut self, limits: Arc<Destinations>) {
-        self.due.set_limits(limits);
+    pub(super) fn new(limits: Arc<Destinations>) -> Self {
+        Self { jobs: HashMap::new(), due: DueEvents::new(limits) }
     }
 
     pub(super) fn open(&mut self, job_id: JobId, to: Address) {

@@ -189,14 +189,6 @@ impl Queue {
 }
 
 #[cfg(test)]
-impl QueueLimits {
-    /// One owner may have all.
-    pub(crate) fn of(all: usize) -> Self {
-        Self { all, of_owner: all }
-    }
-}
-
-#[cfg(test)]
 impl Queue {
     /// The queued jobs, sorted by number.
     pub(super) fn contents(&self) -> Vec<(u64, JobId)> {

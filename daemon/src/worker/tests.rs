@@ -1,6 +1,5 @@
 //! Jobs in memory, on paused time.
 
-use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use http::StatusCode;
@@ -10,17 +9,14 @@ use tower::service_fn;
 use super::*;
 use crate::backend::BackendError;
 use crate::owner::Owner;
-use crate::store::{Memory, NewJob, QueueLimits};
-use crate::streams::Streams;
+use crate::store::{NewJob, StoreOptions};
 use crate::{BoxError, ChatResponse, JobState, ModelInfo};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn context(backend: Backend) -> WorkerContext {
-    let streams = Streams::new(1);
-    let store = Memory::new(QueueLimits::of(100), NonZeroUsize::MIN, 24 * HOUR, Arc::clone(&streams));
     WorkerContext {
-        jobs: Arc::new(Jobs::new(Box::new(store), streams)),
+        jobs: Arc::new(Jobs::in_memory(StoreOptions::of_test(100))),
         backend,
         availability: Arc::default(),
         attempts: Attempts { most: 3, pause: Duration::from_secs(1) },

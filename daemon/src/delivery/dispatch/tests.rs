@@ -1,4 +1,3 @@
-use std::num::NonZeroUsize;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -7,8 +6,7 @@ use tower::service_fn;
 
 use super::*;
 use crate::owner::Owner;
-use crate::store::{Memory, NewJob, QueueLimits};
-use crate::streams::Streams;
+use crate::store::{NewJob, StoreOptions};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -21,10 +19,9 @@ async fn submit(jobs: &Jobs, url: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn events_of_failing_receiver_wait_for_probes_and_keep_their_retries() {
-    let (destinations, streams) = (Arc::new(Destinations::new(1)), Streams::new(1));
-    let store = Memory::new(QueueLimits::of(100), NonZeroUsize::MIN, DAY, Arc::clone(&streams));
-    store.set_webhook_limits(Arc::clone(&destinations));
-    let jobs = Arc::new(Jobs::new(Box::new(store), streams));
+    let destinations = Arc::new(Destinations::new(1));
+    let options = StoreOptions { destinations: Arc::clone(&destinations), ..StoreOptions::of_test(100) };
+    let jobs = Arc::new(Jobs::in_memory(options));
     for _ in 0..9 {
         submit(&jobs, "http://broken/").await;
     }

@@ -1,6 +1,4 @@
-use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -13,9 +11,8 @@ use super::row::{STATUS, column, count, is_damaged, job_id, not_storable, status
 use crate::owner::Owner;
 use crate::store::fresh_id::fresh_id;
 use crate::store::{
-    Cancelled, Cost, Destination, IdempotencyKey, NewJob, NextJob, Outcome, QueueLimits, SubmitError, Submitted, Taken,
+    Cancelled, Cost, Destination, IdempotencyKey, NewJob, NextJob, Outcome, StoreOptions, SubmitError, Submitted, Taken,
 };
-use crate::streams::Streams;
 use crate::{JobId, JobState};
 
 pub(super) const JOB_BY_KEY: &str = "SELECT id, digest FROM jobs WHERE key = ? AND owner = ?";
@@ -26,13 +23,9 @@ pub(super) const JOB_STATE: &str = "SELECT state FROM jobs WHERE id = ? AND owne
 pub(super) struct Db {
     pub(super) connection: Connection,
     pub(super) index: Arc<Mutex<Index>>,
-    pub(super) max_queue: QueueLimits,
-    pub(super) batch: NonZeroUsize,
+    pub(super) options: StoreOptions,
     /// Whether the index must be loaded again.
     pub(super) stale: bool,
-    /// How long an ended job and its key are stored.
-    pub(super) keep: Duration,
-    pub(super) streams: Arc<Streams>,
     /// The jobs whose state has changed in the open transaction.
     pub(super) changed: Vec<i64>,
 }
@@ -79,7 +72,7 @@ impl Db {
             }
             return Ok(Ok(Submitted { job_id, replayed: true }));
         }
-        let refused = self.index().queue.refuses(new.owner, self.max_queue);
+        let refused = self.index().queue.refuses(new.owner, self.options.max_queue);
         if let Some(refused) = refused {
             return Ok(Err(refused));
         }

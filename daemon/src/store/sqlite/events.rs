@@ -9,24 +9,12 @@ use tokio::time::Instant;
 
 use super::db::Db;
 use super::row::{COLUMNS, STATUS, count, damaged, is_damaged, status, time};
-use super::store::Sqlite;
 use crate::store::due_events::Due;
-use crate::store::{Address, Claim, Delivery, Destination, Destinations, StoreError, Verdict};
+use crate::store::{Address, Claim, Delivery, Destination, Verdict};
 use crate::{JobId, JobState};
 
 /// Selects the row of a job's first event.
 const FIRST: &str = "seq = (SELECT min(seq) FROM events WHERE number = ?1)";
-
-impl Sqlite {
-    /// Sets the limits of webhooks. Await it before the first claim.
-    pub(crate) async fn set_webhook_limits(&self, limits: Arc<Destinations>) -> Result<(), StoreError> {
-        let set = |db: &mut Db| {
-            db.index().set_limits(limits);
-            Ok(())
-        };
-        self.writer.run(set).await
-    }
-}
 
 /// The outbox in the file.
 impl Db {

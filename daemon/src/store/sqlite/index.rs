@@ -1,5 +1,4 @@
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +8,9 @@ use tokio::time::Instant;
 use super::db::Db;
 use crate::JobId;
 use crate::owner::Owner;
-use crate::store::Destination;
-use crate::store::destinations::Destinations;
 use crate::store::due_events::{Due, DueEvents};
 use crate::store::queue::Queue;
+use crate::store::{Destination, StoreOptions};
 
 pub(super) const QUEUED: &str =
     "SELECT number, id, model, owner FROM jobs WHERE state = 'queued' AND completed_at IS NULL ORDER BY number";
@@ -30,10 +28,10 @@ pub(super) struct Index {
 }
 
 impl Index {
-    pub(super) fn new(batch: NonZeroUsize) -> Self {
+    pub(super) fn new(options: &StoreOptions) -> Self {
         Self {
-            queue: Queue::new(batch),
-            due: DueEvents::new(Destinations::unlimited()),
+            queue: Queue::new(options.batch),
+            due: DueEvents::new(Arc::clone(&options.destinations)),
             sending: Arc::default(),
             numbers: 0,
         }
@@ -42,13 +40,9 @@ impl Index {
     /// Loads the index from the file. `sending` is not in the file. Batches are formed again, so that the oldest queued job is
     /// next. Destinations that the index knew before need not be read again.
     pub(super) fn load(db: &Db, sending: Arc<HashMap<i64, Destination>>) -> rusqlite::Result<Self> {
-        let (mut index, connection) = (Self::new(db.batch), &db.connection);
+        let (mut index, connection) = (Self::new(&db.options), &db.connection);
         let (now, wall) = (Instant::now(), Timestamp::now());
-        let known = {
-            let before = db.index();
-            index.due = before.due.cleared();
-            before.due.destinations()
-        };
+        let known = db.index().due.destinations();
         for (number, destination) in &*sending {
             index.due.resume(*number, destination.clone(), now);
         }
@@ -97,11 +91,6 @@ impl Index {
 
     pub(super) fn dequeue(&mut self, number: i64) {
         self.queue.remove(key(number));
-    }
-
-    /// Sets the limits of webhooks. Call it before the first claim.
-    pub(super) fn set_limits(&mut self, limits: Arc<Destinations>) {
-        self.due.set_limits(limits);
     }
 
     /// Schedules the first event of a job, unless one is waiting or being sent.

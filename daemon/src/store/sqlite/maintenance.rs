@@ -13,15 +13,15 @@ pub(super) const RUNNING: &str =
 
 /// Recovery at the start, and removal of expired jobs.
 impl Db {
-    /// After a crash: jobs that were running are queued again, or fail if they have had `attempts` attempts.
-    pub(super) fn recover(&mut self, attempts: u64) -> rusqlite::Result<()> {
+    /// After a crash: jobs that were running are queued again, or fail if that was their last attempt.
+    pub(super) fn recover(&mut self) -> rusqlite::Result<()> {
         let running: Vec<(i64, u64, u64)> = self
             .connection
             .prepare(RUNNING)?
             .query_map([], |row| Ok((row.get(0)?, count(row, 1)?, count(row, 2)?)))?
             .collect::<rusqlite::Result<_>>()?;
         for (number, attempt, spent) in running {
-            if spent < attempts {
+            if spent < self.options.attempts {
                 self.connection.execute("UPDATE jobs SET state = 'queued' WHERE number = ?", [number])?;
             } else {
                 self.fail(number, &format!("daemon stopped during attempt {attempt}, the last one"))?;
@@ -46,7 +46,7 @@ impl Db {
 
     /// Deletes some expired jobs, with their keys and their remaining events.
     pub(super) fn sweep(&mut self) -> rusqlite::Result<usize> {
-        let age = i64::try_from(self.keep.as_micros()).unwrap_or(i64::MAX);
+        let age = i64::try_from(self.options.keep.as_micros()).unwrap_or(i64::MAX);
         let before = Timestamp::now().as_microsecond().saturating_sub(age);
         let expired: Vec<i64> = self
             .connection

@@ -1,8 +1,6 @@
 use std::future::ready;
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, params, params_from_iter};
@@ -18,11 +16,9 @@ use super::row::{STATUS, STATUS_WITHOUT_OUTPUT, progress, status};
 use super::thread::{Finished, StoreThread, Task};
 use crate::owner::Owner;
 use crate::store::{
-    Cancelled, Claim, Cost, JobProgress, MAX_PAGE_BYTES, NewJob, NextJob, Outcome, Page, Query, QueueLimits, Store,
-    StoreError, SubmitError, Submitted, Taken, Transaction, Verdict, output_size,
+    Cancelled, Claim, Cost, JobProgress, MAX_PAGE_BYTES, NewJob, NextJob, Outcome, Page, Query, Store, StoreError,
+    StoreOptions, SubmitError, Submitted, Taken, Transaction, Verdict, output_size,
 };
-use crate::streams::Streams;
-use crate::vital::Vital;
 use crate::{JobId, JobStatus};
 
 /// Stores jobs in a SQLite file.
@@ -39,29 +35,14 @@ impl Sqlite {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens a file. Jobs that were running when it was last open are queued again, up to `attempts` attempts.
-    pub(crate) fn open(
-        path: &Path,
-        max_queue: QueueLimits,
-        batch: NonZeroUsize,
-        keep: Duration,
-        attempts: u64,
-        streams: Arc<Streams>,
-        vital: Vital,
-    ) -> Result<Self, OpenError> {
+    /// Opens a file. Jobs that were running when it was last open are queued again, unless that was their last attempt.
+    pub(crate) fn open(path: &Path, options: StoreOptions) -> Result<Self, OpenError> {
         let opened = open(path)?;
-        let index = Arc::new(Mutex::new(Index::new(batch)));
-        let mut db = Db {
-            connection: opened.writer,
-            index: Arc::clone(&index),
-            max_queue,
-            batch,
-            stale: false,
-            keep,
-            streams,
-            changed: Vec::new(),
-        };
-        recover(&mut db, attempts).map_err(open_error)?;
+        let vital = options.vital.clone();
+        let index = Arc::new(Mutex::new(Index::new(&options)));
+        let mut db =
+            Db { connection: opened.writer, index: Arc::clone(&index), stale: false, options, changed: Vec::new() };
+        recover(&mut db).map_err(open_error)?;
         let lock = opened.lock;
         let writer = StoreThread::start("foreman-writer", vital.clone(), move |tasks| {
             let written = group::write(db, &tasks);
@@ -75,9 +56,9 @@ impl Sqlite {
 }
 
 /// Prepares file and index for a daemon. If it fails, the file is unchanged.
-fn recover(db: &mut Db, attempts: u64) -> rusqlite::Result<()> {
+fn recover(db: &mut Db) -> rusqlite::Result<()> {
     db.connection.execute_batch("BEGIN IMMEDIATE")?;
-    db.recover(attempts)?;
+    db.recover()?;
     db.connection.execute_batch("COMMIT")?;
     // No stream can be open yet.
     db.changed.clear();

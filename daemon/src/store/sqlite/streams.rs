@@ -11,7 +11,7 @@ impl Db {
     /// A stream that is opened after this reads nothing older than the transaction by a poll. If it was opened before, it has the event.
     /// A job that has changed twice has one event, of its last state.
     pub(super) fn publish(&mut self) {
-        if self.streams.are_unused() {
+        if self.options.streams.are_unused() {
             return;
         }
         let mut published = HashSet::new();
@@ -21,7 +21,9 @@ impl Db {
         last.retain(|number| published.insert(*number));
         for number in last.into_iter().rev() {
             match self.change(number) {
-                Ok(Some(Change { owner, stream, status })) => self.streams.publish(owner, stream.as_deref(), &status),
+                Ok(Some(Change { owner, stream, status })) => {
+                    self.options.streams.publish(owner, stream.as_deref(), &status);
+                }
                 Ok(None) => {}
                 // The job ends for its clients by a poll.
                 Err(error) => tracing::warn!(number, %error, "no event on the event streams: the row cannot be read"),
@@ -34,7 +36,7 @@ impl Db {
         let mut found = self.connection.prepare_cached("SELECT owner, event_stream FROM jobs WHERE number = ?")?;
         let (owner, stream): (_, Option<String>) = found.query_row([number], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let owner = Owner::from_bytes(owner);
-        if !self.streams.are_read(owner, stream.as_deref()) {
+        if !self.options.streams.are_read(owner, stream.as_deref()) {
             return Ok(None);
         }
         let sql = format!("SELECT {STATUS} FROM jobs WHERE number = ?");

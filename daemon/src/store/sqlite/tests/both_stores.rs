@@ -4,11 +4,9 @@ use std::sync::Arc;
 
 use tokio_test::block_on;
 
-use super::support::{BATCH, DAY, done, new_job_of, path, take};
+use super::support::{done, new_job_of, open_with, options, take};
 use crate::owner::Owner;
-use crate::store::{Cancelled, Cost, Memory, NewJob, Outcome, Query, QueueLimits, Sqlite, Store};
-use crate::streams::Streams;
-use crate::vital::Vital;
+use crate::store::{Cancelled, Cost, Memory, NewJob, Outcome, Query, Store};
 use crate::{JobId, JobState, JobStatus};
 
 /// All that the store returns to the owner, without ids and times, which differ between stores.
@@ -47,10 +45,7 @@ fn sqlite_and_memory_agree() {
     for seed in 0..10 {
         let mut random = fastrand::Rng::with_seed(seed);
         let folder = tempfile::tempdir().unwrap();
-        let (sqlite, memory) = (
-            Sqlite::open(&path(&folder), QueueLimits::of(6), BATCH, DAY, 3, Streams::new(1), Vital::default()).unwrap(),
-            Memory::new(QueueLimits::of(6), BATCH, DAY, Streams::new(1)),
-        );
+        let (sqlite, memory) = (open_with(&folder, options(6)), Memory::new(options(6)));
         let stores: [&dyn Store; 2] = [&sqlite, &memory];
         let mut jobs: [Vec<JobId>; 2] = [Vec::new(), Vec::new()];
         let mut owner_of = Vec::new();

@@ -2,12 +2,13 @@
 
 use tokio_test::block_on;
 
-use super::support::{done_with, execute_sql, new_job, open, open_with, path, submit, submit_with_webhook, take};
+use super::support::{
+    done_with, execute_sql, new_job, open, open_with, options, path, submit, submit_with_webhook, take,
+};
 use crate::JobState;
 use crate::owner::Owner;
 use crate::store::sqlite::db::Db;
 use crate::store::{Claim, NextJob, Store as _, Verdict};
-use crate::vital::Vital;
 
 #[test]
 fn damaged_job_fails_and_others_run() {
@@ -93,8 +94,9 @@ fn corrupt_page_ends_the_store() {
     corrupt(&folder);
 
     let before = std::fs::read(path(&folder)).unwrap();
-    let vital = Vital::default();
-    let store = open_with(&folder, vital.clone());
+    let options = options(100);
+    let vital = options.vital.clone();
+    let store = open_with(&folder, options);
     assert_eq!(vital.reason(), None);
     assert_eq!(block_on(store.take()).unwrap_err().to_string(), "store file damaged");
     let reason = block_on(vital.failed());
@@ -117,8 +119,9 @@ fn corrupt_page_of_a_result_ends_the_store() {
     drop(store);
     corrupt(&folder);
 
-    let vital = Vital::default();
-    let store = open_with(&folder, vital.clone());
+    let options = options(100);
+    let vital = options.vital.clone();
+    let store = open_with(&folder, options);
     let error = block_on(store.status(Owner::ANONYMOUS, &job_id)).unwrap_err();
     assert_eq!(error.to_string(), "store file damaged");
     assert!(block_on(vital.failed()).starts_with("store file damaged: "));

@@ -4,17 +4,19 @@ use std::sync::Arc;
 
 use tokio_test::block_on;
 
-use super::support::{BATCH, DAY, new_job, open, take};
+use super::support::{new_job, open_with, options, take};
 use crate::JobId;
 use crate::store::sqlite::db::Db;
-use crate::store::{Claim, Destination, Destinations, Memory, NewJob, QueueLimits, Sqlite, Store, Verdict};
-use crate::streams::Streams;
+use crate::store::{Claim, Destination, Destinations, Memory, NewJob, Sqlite, Store, StoreOptions, Verdict};
 
 fn stores(folder: &tempfile::TempDir, limits: &Arc<Destinations>) -> [Box<dyn Store>; 2] {
-    let (sqlite, memory) = (open(folder), Memory::new(QueueLimits::of(100), BATCH, DAY, Streams::new(1)));
-    block_on(sqlite.set_webhook_limits(Arc::clone(limits))).unwrap();
-    memory.set_webhook_limits(Arc::clone(limits));
-    [Box::new(sqlite), Box::new(memory)]
+    let limited = StoreOptions { destinations: Arc::clone(limits), ..options(100) };
+    [Box::new(open_with(folder, limited.clone())), Box::new(Memory::new(limited))]
+}
+
+/// One webhook at a time for each destination.
+fn one_at_once(folder: &tempfile::TempDir) -> Sqlite {
+    open_with(folder, StoreOptions { destinations: Arc::new(Destinations::new(1)), ..options(100) })
 }
 
 fn submit(store: &dyn Store, key: &str, url: &str) -> JobId {
@@ -71,8 +73,7 @@ fn events_of_open_breaker_wait_without_attempts() {
 #[test]
 fn limits_hold_after_a_failed_change() {
     let folder = tempfile::tempdir().unwrap();
-    let store: Sqlite = open(&folder);
-    block_on(store.set_webhook_limits(Arc::new(Destinations::new(1)))).unwrap();
+    let store = one_at_once(&folder);
     let jobs: Vec<_> = (0..3).map(|job| submit(&store, &format!("a{job}"), "http://a/")).collect();
     assert_eq!(claimed(&store), [jobs[0].clone()]);
     for fail in [true, false] {
@@ -93,8 +94,7 @@ fn limits_hold_after_a_failed_change() {
 #[test]
 fn expired_job_gives_its_place_back() {
     let folder = tempfile::tempdir().unwrap();
-    let store: Sqlite = open(&folder);
-    block_on(store.set_webhook_limits(Arc::new(Destinations::new(1)))).unwrap();
+    let store = one_at_once(&folder);
     let expired = submit(&store, "a", "http://a/");
     assert_eq!(claimed(&store), std::slice::from_ref(&expired));
     block_on(store.cancel(crate::owner::Owner::ANONYMOUS, &expired)).unwrap();

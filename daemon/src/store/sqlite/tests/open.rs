@@ -5,14 +5,12 @@ use std::path::Path;
 use rusqlite::Connection;
 use tokio_test::block_on;
 
-use super::support::{BATCH, DAY, done, new_job, open, path, submit, take};
+use super::support::{done, new_job, open, options, path, submit, take};
 use crate::JobState;
 use crate::failure::failure;
 use crate::owner::Owner;
 use crate::store::sqlite::db::Db;
-use crate::store::{Cost, QueueLimits, Sqlite, Store as _};
-use crate::streams::Streams;
-use crate::vital::Vital;
+use crate::store::{Cost, Sqlite, Store as _};
 
 fn open_error(folder: &tempfile::TempDir) -> String {
     open_error_at(&path(folder))
@@ -20,7 +18,7 @@ fn open_error(folder: &tempfile::TempDir) -> String {
 
 /// The message of the daemon's error for this file, which the message calls `PATH`.
 fn open_error_at(path: &Path) -> String {
-    let error = Sqlite::open(path, QueueLimits::of(100), BATCH, DAY, 3, Streams::new(1), Vital::default()).unwrap_err();
+    let error = Sqlite::open(path, options(100)).unwrap_err();
     let error = crate::Error::store(Path::new("PATH"), error);
     assert!(error.is_store() && !error.is_invalid_config() && !error.is_listen(), "{error}");
     failure(&error)

@@ -2,7 +2,6 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use bytes::Bytes;
 use rusqlite::Connection;
@@ -10,24 +9,23 @@ use tokio_test::block_on;
 
 use crate::JobId;
 use crate::owner::Owner;
-use crate::store::{IdempotencyKey, NewJob, NextJob, Outcome, Output, QueueLimits, Sqlite, Store, Taken};
-use crate::streams::Streams;
-use crate::vital::Vital;
-
-/// Small, so that jobs fill several batches.
-pub(super) const BATCH: NonZeroUsize = NonZeroUsize::new(2).unwrap();
-pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+use crate::store::{IdempotencyKey, NewJob, NextJob, Outcome, Output, Sqlite, Store, StoreOptions, Taken};
 
 pub(super) fn path(folder: &tempfile::TempDir) -> PathBuf {
     folder.path().join("jobs.db")
 }
 
 pub(super) fn open(folder: &tempfile::TempDir) -> Sqlite {
-    open_with(folder, Vital::default())
+    open_with(folder, options(100))
 }
 
-pub(super) fn open_with(folder: &tempfile::TempDir, vital: Vital) -> Sqlite {
-    Sqlite::open(&path(folder), QueueLimits::of(100), BATCH, DAY, 3, Streams::new(1), vital).unwrap()
+pub(super) fn open_with(folder: &tempfile::TempDir, options: StoreOptions) -> Sqlite {
+    Sqlite::open(&path(folder), options).unwrap()
+}
+
+/// Batches are small, so that jobs fill several of them.
+pub(super) fn options(max_queue: usize) -> StoreOptions {
+    StoreOptions { batch: NonZeroUsize::new(2).unwrap(), ..StoreOptions::of_test(max_queue) }
 }
 
 pub(super) fn new_job(key: Option<&str>, text: &str) -> NewJob {

@@ -1,0 +1,41 @@
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Destinations, QueueLimits};
+use crate::streams::Streams;
+use crate::vital::Vital;
+
+/// What a store is opened with: its limits, and what it shares with the rest of the daemon.
+#[derive(Debug, Clone)]
+pub(crate) struct StoreOptions {
+    pub(crate) max_queue: QueueLimits,
+    /// How many queued jobs of one model run in a row while jobs of other models wait.
+    pub(crate) batch: NonZeroUsize,
+    /// How long an ended job and its key are stored.
+    pub(crate) keep: Duration,
+    /// How many attempts of a job may count.
+    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "jobs in memory end with the daemon"))]
+    pub(crate) attempts: u64,
+    pub(crate) streams: Arc<Streams>,
+    /// The limits of webhooks.
+    pub(crate) destinations: Arc<Destinations>,
+    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "memory does not fail"))]
+    pub(crate) vital: Vital,
+}
+
+#[cfg(test)]
+impl StoreOptions {
+    /// A queue of so many jobs in batches of one, which are stored for a day and have three attempts. Webhooks have no limits.
+    pub(crate) fn of_test(max_queue: usize) -> Self {
+        Self {
+            max_queue: QueueLimits { all: max_queue, of_owner: max_queue },
+            batch: NonZeroUsize::MIN,
+            keep: Duration::from_secs(24 * 60 * 60),
+            attempts: 3,
+            streams: Streams::new(1),
+            destinations: Arc::new(Destinations::new(usize::MAX)),
+            vital: Vital::default(),
+        }
+    }
+}
