@@ -27,8 +27,8 @@ pub(crate) use self::destination::Destination;
 pub(crate) use self::destinations::{BreakerChange, Destinations};
 pub(crate) use self::error::StoreError;
 pub(crate) use self::job::{
-    Cancelled, Cost, IdempotencyKey, JobProgress, MAX_PAGE_BYTES, NewJob, NextJob, Outcome, Output, Page, Query,
-    SubmitError, Submitted, Taken, output_size,
+    Cancelled, Cost, IdempotencyKey, JobProgress, NewJob, NextJob, Outcome, Output, Page, Query, SubmitError,
+    Submitted, Taken,
 };
 pub(crate) use self::memory::Memory;
 pub(crate) use self::options::StoreOptions;

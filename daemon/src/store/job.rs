@@ -125,15 +125,7 @@ pub(crate) struct Query {
 }
 
 /// The largest page with results, in bytes of results and artifacts. A job that has more is on a page of its own.
-pub(crate) const MAX_PAGE_BYTES: usize = 16 << 20;
-
-/// About how many bytes the result and the artifacts take.
-pub(crate) fn output_size(status: &JobStatus) -> usize {
-    let result = status.result.as_ref().map_or(0, |result| result.get().len());
-    // As base64.
-    let of = |artifact: &Artifact| usize::try_from(artifact.size).unwrap_or(usize::MAX).saturating_mul(4) / 3;
-    status.artifacts.iter().map(of).fold(result, usize::saturating_add)
-}
+const MAX_PAGE_BYTES: usize = 16 << 20;
 
 /// A page of jobs, newest first.
 #[derive(Debug)]
@@ -141,4 +133,33 @@ pub(crate) struct Page {
     pub(crate) jobs: Vec<Arc<JobStatus>>,
     /// [`Query::before`] of the next page, if there is one.
     pub(crate) next: Option<u64>,
+}
+
+impl Page {
+    /// The first of the jobs that were found, as many as the query asks for.
+    pub(crate) fn of<E>(
+        query: &Query,
+        found: impl Iterator<Item = Result<(u64, Arc<JobStatus>), E>>,
+    ) -> Result<Self, E> {
+        let (mut page, mut last, mut bytes) = (Self { jobs: Vec::new(), next: None }, None, 0_usize);
+        for job in found {
+            let (number, status) = job?;
+            bytes = bytes.saturating_add(output_size(&status));
+            if page.jobs.len() == query.limit || (bytes > MAX_PAGE_BYTES && last.is_some()) {
+                page.next = last;
+                break;
+            }
+            page.jobs.push(status);
+            last = Some(number);
+        }
+        Ok(page)
+    }
+}
+
+/// About how many bytes the result and the artifacts take.
+fn output_size(status: &JobStatus) -> usize {
+    let result = status.result.as_ref().map_or(0, |result| result.get().len());
+    // As base64.
+    let of = |artifact: &Artifact| usize::try_from(artifact.size).unwrap_or(usize::MAX).saturating_mul(4) / 3;
+    status.artifacts.iter().map(of).fold(result, usize::saturating_add)
 }

@@ -1,5 +1,6 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::convert::Infallible;
 use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,8 +12,8 @@ use super::fresh_id::fresh_id;
 use super::outbox::Outbox;
 use super::queue::Queue;
 use super::{
-    Address, Cancelled, Claim, Cost, JobProgress, MAX_PAGE_BYTES, NewJob, NextJob, Outcome, Page, Query, Store,
-    StoreOptions, SubmitError, Submitted, Taken, Transaction, Verdict, output_size,
+    Address, Cancelled, Claim, Cost, JobProgress, NewJob, NextJob, Outcome, Page, Query, Store, StoreOptions,
+    SubmitError, Submitted, Taken, Transaction, Verdict,
 };
 use crate::job_spec::JobSpec;
 use crate::owner::Owner;
@@ -204,16 +205,9 @@ impl Memory {
             .flatten()
             .filter_map(|(number, job_id)| Some((*number, state.jobs.get(job_id)?)))
             .filter(|(_, job)| query.state.as_ref().is_none_or(|state| *state == job.status.state));
-        let (mut jobs, mut next, mut bytes) = (Vec::new(), None, 0);
-        for (number, job) in found {
-            bytes = if query.results { output_size(&job.status).saturating_add(bytes) } else { 0 };
-            if jobs.len() == query.limit || (bytes > MAX_PAGE_BYTES && !jobs.is_empty()) {
-                return Page { jobs, next };
-            }
-            jobs.push(if query.results { state.status(job) } else { state.status_without_output(job) });
-            next = Some(number);
-        }
-        Page { jobs, next: None }
+        let status = |job| if query.results { state.status(job) } else { state.status_without_output(job) };
+        let Ok(page) = Page::of(query, found.map(|(number, job)| Ok::<_, Infallible>((number, status(job)))));
+        page
     }
 
     fn claim_now(&self) -> Claim {

@@ -16,8 +16,8 @@ use super::row::{STATUS, STATUS_WITHOUT_OUTPUT, progress, status};
 use super::thread::{Finished, StoreThread, Task};
 use crate::owner::Owner;
 use crate::store::{
-    Cancelled, Claim, Cost, JobProgress, MAX_PAGE_BYTES, NewJob, NextJob, Outcome, Page, Query, Store, StoreError,
-    StoreOptions, SubmitError, Submitted, Taken, Transaction, Verdict, output_size,
+    Cancelled, Claim, Cost, JobProgress, NewJob, NextJob, Outcome, Page, Query, Store, StoreError, StoreOptions,
+    SubmitError, Submitted, Taken, Transaction, Verdict,
 };
 use crate::{JobId, JobStatus};
 
@@ -101,17 +101,12 @@ fn page(connection: &Connection, index: &Mutex<Index>, query: &Query) -> rusqlit
     let mut values = vec![Value::Blob(query.owner.as_bytes().to_vec()), Value::Integer(before)];
     values.extend(query.state.iter().map(|state| Value::Text(state.as_str().to_owned())));
     let mut found = connection.prepare_cached(&sql)?;
-    let (mut jobs, mut next, mut bytes) = (Vec::new(), None, 0);
-    for row in found.query_map(params_from_iter(values), status)? {
-        let (number, status) = with_position(index, row?);
-        bytes = output_size(&status).saturating_add(bytes);
-        if jobs.len() == query.limit || (bytes > MAX_PAGE_BYTES && !jobs.is_empty()) {
-            return Ok(Page { jobs, next });
-        }
-        jobs.push(status);
-        next = Some(number.unsigned_abs());
-    }
-    Ok(Page { jobs, next: None })
+    let found = found.query_map(params_from_iter(values), status)?;
+    let with_position = |row| {
+        let (number, status) = with_position(index, row);
+        (number.unsigned_abs(), status)
+    };
+    Page::of(query, found.map(|row| row.map(with_position)))
 }
 
 impl Store for Sqlite {
