@@ -112,6 +112,7 @@ mod streams;
 #[cfg(feature = "tls")]
 mod tls;
 mod until_stored;
+mod url_parts;
 mod vital;
 mod worker;
 

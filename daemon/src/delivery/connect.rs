@@ -13,9 +13,10 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tower::Service;
 
-use super::policy::{OWN, port};
+use super::policy::OWN;
 use super::{OwnServers, Policy};
 use crate::BoxError;
+use crate::url_parts::port;
 
 /// The timeout for connecting to one address.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

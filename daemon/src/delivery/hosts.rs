@@ -4,6 +4,7 @@ use ipnet::IpNet;
 
 use super::address::embedded;
 use crate::Error;
+use crate::url_parts::normalized_host;
 
 /// The longest host name and the longest label, in bytes (RFC 1035).
 const MAX_NAME: usize = 253;
@@ -85,7 +86,7 @@ impl WebhookHosts {
 
     /// Whether the list has a host name.
     pub(super) fn name(&self, host: &str) -> bool {
-        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        let host = normalized_host(host);
         self.names.iter().any(|name| match name {
             Name::Host(name) => host == *name,
             Name::Below(suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_str()),
@@ -108,11 +109,10 @@ fn parse(entry: &str) -> Result<Entry, String> {
     if entry.contains(':') {
         return Err("must not have a port".to_owned());
     }
-    let lower = entry.to_ascii_lowercase();
-    let lower = lower.strip_suffix('.').unwrap_or(&lower);
-    match lower.strip_prefix("*.") {
+    let host = normalized_host(entry);
+    match host.strip_prefix("*.") {
         Some(name) => check(name).map(|()| Entry::Name(Name::Below(format!(".{name}")))),
-        None => check(lower).map(|()| Entry::Name(Name::Host(lower.to_owned()))),
+        None => check(&host).map(|()| Entry::Name(Name::Host(host))),
     }
 }
 

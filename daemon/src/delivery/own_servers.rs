@@ -6,6 +6,7 @@ use tokio::net::lookup_host;
 use super::address::embedded;
 use super::ip_literal::parse_ip_literal;
 use crate::BaseUrl;
+use crate::url_parts::normalized_host;
 
 /// The servers that never get a webhook: the daemon itself, and the model servers of its backend. A callback URL would otherwise
 /// send requests to them in the name of the daemon.
@@ -29,7 +30,7 @@ enum Host {
 impl OwnServers {
     pub(crate) fn add_url(&mut self, url: &BaseUrl) {
         let host = url.host().trim_matches(['[', ']']);
-        let host = parse_ip_literal(host).map_or_else(|| Host::Name(normalized(host)), Host::Address);
+        let host = parse_ip_literal(host).map_or_else(|| Host::Name(normalized_host(host)), Host::Address);
         self.0.push(OwnServer { host, port: url.port() });
     }
 
@@ -39,7 +40,7 @@ impl OwnServers {
 
     /// Whether a name is that of a server.
     pub(super) fn has_name(&self, host: &str, port: u16) -> bool {
-        let host = normalized(host);
+        let host = normalized_host(host);
         self.with_port(port).any(|server| matches!(server, Host::Name(name) if *name == host))
     }
 
@@ -69,10 +70,6 @@ impl OwnServers {
     fn with_port(&self, port: u16) -> impl Iterator<Item = &Host> {
         self.0.iter().filter(move |server| server.port == port).map(|server| &server.host)
     }
-}
-
-fn normalized(host: &str) -> String {
-    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
 /// Whether two addresses are the same in any spelling, or both of this machine.

@@ -7,6 +7,7 @@ use super::ip_literal::parse_ip_literal;
 use super::{OwnServers, WebhookHosts};
 use crate::InvalidValue;
 use crate::peer::Peer;
+use crate::url_parts::port;
 
 const UNLISTED: &str = "not among the allowed hosts";
 const LOOPBACK: &str = "loopback, and not submitted over loopback";
@@ -78,11 +79,6 @@ impl Policy {
         }
         Ok(())
     }
-}
-
-/// The port of a callback URL.
-pub(super) fn port(url: &Uri) -> u16 {
-    url.port_u16().unwrap_or(if url.scheme_str() == Some("https") { 443 } else { 80 })
 }
 
 /// Whether a name is `localhost` or below it, and so never that of another machine (RFC 6761).
@@ -169,6 +165,7 @@ mod tests {
             assert_eq!(rejected.err(), reason, "{url} by {policy:?}");
         }
     }
+
     #[test]
     fn loopback_is_for_local_submitters_unless_allowed() {
         let strict = policy();

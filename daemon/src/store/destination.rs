@@ -3,6 +3,8 @@ use std::sync::Arc;
 
 use http::Uri;
 
+use crate::url_parts::{normalized_host, port};
+
 /// How much of a host counts, in bytes. No name is longer (RFC 1035). It bounds the memory of each destination.
 const MAX_HOST: usize = 255;
 
@@ -12,11 +14,9 @@ pub(crate) struct Destination(Arc<str>);
 
 impl Destination {
     pub(crate) fn of(url: &Uri) -> Self {
-        let (scheme, port) = if url.scheme_str() == Some("https") { ("https", 443) } else { ("http", 80) };
-        let host = url.host().unwrap_or_default().to_ascii_lowercase();
-        let host = host.strip_suffix('.').unwrap_or(&host);
-        let host = host.get(..MAX_HOST).unwrap_or(host);
-        Self(format!("{scheme}://{host}:{}", url.port_u16().unwrap_or(port)).into())
+        let host = normalized_host(url.host().unwrap_or_default());
+        let host = host.get(..MAX_HOST).unwrap_or(&host);
+        Self(format!("{}://{host}:{}", url.scheme_str().unwrap_or("http"), port(url)).into())
     }
 }
 
