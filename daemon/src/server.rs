@@ -124,11 +124,13 @@ async fn make_room(
         connections.len() < limits.connections.saturating_add(reserve.0)
             && places.of_peer(peer) < limits.connections_of_peer.saturating_add(reserve.1)
     };
-    match () {
-        () if within((0, 0)) => Some(Scope::All),
-        // One peer does not take all of the reserve either.
-        () if within((RESERVED, RESERVED / 2)) => Some(Scope::Health),
-        () => None,
+    if within((0, 0)) {
+        Some(Scope::All)
+    // One peer does not take all of the reserve either.
+    } else if within((RESERVED, RESERVED / 2)) {
+        Some(Scope::Health)
+    } else {
+        None
     }
 }
 

@@ -22,13 +22,11 @@ pub(super) async fn poll(
 ) -> Result<Response, Rejection> {
     let JobPath(job_id) = job;
     // Long polls never take the last connections. Without a permit, it is an ordinary poll.
-    let hold = app.holds.try_acquire().ok();
-    let wait = prefer::wait(&headers).filter(|_| hold.is_some()).map(|wait| wait.min(app.max_hold));
-    let status = match wait {
-        Some(wait) => long_poll(&app, owner, &job_id, &headers, wait).await?,
-        None => app.jobs.status(owner, &job_id).await?,
+    let hold = prefer::wait(&headers).and_then(|wait| Some((wait.min(app.max_hold), app.holds.try_acquire().ok()?)));
+    let (wait, status) = match hold {
+        Some((wait, _permit)) => (Some(wait), long_poll(&app, owner, &job_id, &headers, wait).await?),
+        None => (None, app.jobs.status(owner, &job_id).await?),
     };
-    drop(hold);
     let status = status.ok_or_else(Rejection::unknown_job)?;
     app.jobs.counters.polls.add();
     let mut response = json(StatusCode::OK, &*status);
