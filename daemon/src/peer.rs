@@ -1,4 +1,4 @@
-use tokio::net::TcpStream;
+use std::net::IpAddr;
 
 /// The peer of a connection, as an extension of its requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,8 +9,8 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
-    pub(crate) fn of(stream: &TcpStream) -> Self {
-        let is_local = stream.peer_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
-        if is_local { Self::Local } else { Self::Remote }
+    /// `address`: in canonical form.
+    pub(crate) fn at(address: IpAddr) -> Self {
+        if address.is_loopback() { Self::Local } else { Self::Remote }
     }
 }

@@ -10,7 +10,6 @@
 mod activity;
 mod connection;
 
-use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +19,8 @@ use axum::response::Response;
 use foreman_protocol::http1::{self, Places};
 use http::Request;
 use hyper::body::Incoming;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower::{Layer as _, Service};
 
@@ -33,15 +31,8 @@ use crate::peer::Peer;
 /// The pause after `accept` has failed for want of resources, such as file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// How long an evicted connection has to end before another is evicted.
-const EVICTION: Duration = Duration::from_millis(10);
-
 /// How many connections there may be above the limit, for health checks and metrics.
 const RESERVED: usize = 16;
-
-/// The response to a connection over all limits. Its request is not read.
-const OVERLOADED: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ServerLimits {
@@ -73,8 +64,8 @@ where
             accepted = listener.accept() => accepted,
         };
         while connections.try_join_next().is_some() {}
-        let (stream, peer) = match accepted {
-            Ok((stream, address)) => (stream, peer_of(address.ip())),
+        let (stream, address) = match accepted {
+            Ok((stream, address)) => (stream, address.ip().to_canonical()),
             Err(error) if http1::is_connection_error(&error) => continue,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept connections");
@@ -84,12 +75,14 @@ where
                 continue;
             }
         };
-        let room = make_room(&mut connections, &places, peer, limits).await;
-        let Some(scope) = room else {
-            refuse(stream);
+        let peer = network(address);
+        let Some(scope) = make_room(&mut connections, &places, peer, limits).await else {
+            if let Err(error) = http1::refuse(stream) {
+                tracing::debug!(%error, "cannot refuse a connection");
+            }
             continue;
         };
-        let service = Extension(Peer::of(&stream)).layer(service.clone());
+        let service = Extension(Peer::at(address)).layer(service.clone());
         let connection = Connection { stream, place: places.place(Some(peer)), limits, scope };
         connections.spawn(connection.serve(service, closing.clone()));
     }
@@ -98,8 +91,8 @@ where
 }
 
 /// The address that counts as one peer. A host usually has a /64 of IPv6 to itself.
-fn peer_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
+fn network(address: IpAddr) -> IpAddr {
+    match address {
         IpAddr::V6(v6) => Ipv6Addr::from(v6.to_bits() & !u128::from(u64::MAX)).into(),
         v4 => v4,
     }
@@ -113,13 +106,8 @@ async fn make_room(
     peer: IpAddr,
     limits: ServerLimits,
 ) -> Option<Scope> {
-    while places.of_peer(peer) >= limits.connections_of_peer && places.evict(Some(peer)) {
-        // It ends as soon as it is scheduled, unless its request was complete at that moment.
-        let _ = timeout(EVICTION, connections.join_next()).await;
-    }
-    while connections.len() >= limits.connections && places.evict(None) {
-        let _ = timeout(EVICTION, connections.join_next()).await;
-    }
+    places.make_room(connections, Some(peer), |_| places.of_peer(peer) >= limits.connections_of_peer).await;
+    places.make_room(connections, None, |connections| connections.len() >= limits.connections).await;
     let within = |reserve: (usize, usize)| {
         connections.len() < limits.connections.saturating_add(reserve.0)
             && places.of_peer(peer) < limits.connections_of_peer.saturating_add(reserve.1)
@@ -131,20 +119,6 @@ async fn make_room(
         Some(Scope::Health)
     } else {
         None
-    }
-}
-
-/// Without waiting for the peer.
-fn refuse(stream: TcpStream) {
-    // `try_write` of tokio fails until the runtime has reported the socket as writable. A new socket is writable.
-    let written = stream.into_std().and_then(|mut stream| {
-        io::Write::write(&mut stream, OVERLOADED)?;
-        stream.shutdown(std::net::Shutdown::Write)?;
-        // Closing a socket with unread bytes resets the connection, and the peer could lose the response.
-        io::Read::read(&mut stream, &mut [0; 4096])
-    });
-    if let Err(error) = written {
-        tracing::debug!(%error, "cannot refuse a connection");
     }
 }
 

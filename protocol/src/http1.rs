@@ -1,7 +1,9 @@
 //! Code that the client's webhook listener and the daemon's HTTP/1 server share.
 
+mod activity;
 mod body_bytes;
 mod byte_budget;
+mod overload;
 mod places;
 
 use std::future::poll_fn;
@@ -13,8 +15,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
+pub use self::activity::{ConnectionActivity, Watched, deadline_timer, poll_deadline};
 pub use self::body_bytes::BodyBytes;
 pub use self::byte_budget::{ByteBudget, ByteLease};
+pub use self::overload::{OVERLOADED, refuse};
 pub use self::places::{Place, Places};
 
 /// How long [`lingering_close`] waits for the peer: 1 second.

@@ -1,22 +1,21 @@
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use axum::body::Body;
 use axum::response::Response;
-use foreman_protocol::http1::{self, Place};
+use foreman_protocol::http1::{Place, Watched, deadline_timer, poll_deadline};
 use http::{HeaderValue, Request, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt as _};
 
 use super::ServerLimits;
-use super::activity::{Activity, Watched, WatchedBody, far_future};
+use super::activity::{Activity, WatchedBody};
 use crate::BoxError;
 
 /// The buffer of a connection, in bytes. It is also the limit of a request's head.
@@ -55,7 +54,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Nodelay> Connection<I> {
         let Self { mut stream, place, limits, scope } = self;
         stream.set_nodelay();
         let activity = Activity::new(place, limits);
-        let watched = Watched { io: &mut stream, activity: Arc::clone(&activity) };
+        let watched = Watched::new(&mut stream, Arc::clone(&activity));
         let reported = Arc::clone(&activity);
         let service = service_fn(move |request: Request<Incoming>| {
             reported.request();
@@ -74,7 +73,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Nodelay> Connection<I> {
             .serve_connection(TokioIo::new(watched), service);
         let mut connection = pin!(connection);
         let (mut evicted, mut stopped) = (pin!(activity.place().evicted()), pin!(closing.cancelled()));
-        let mut timer = pin!(sleep_until(activity.deadline().unwrap_or_else(far_future)));
+        let mut timer = pin!(deadline_timer(&*activity));
         let mut closes = false;
         let served = poll_fn(|cx| {
             loop {
@@ -95,38 +94,14 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Nodelay> Connection<I> {
                 connection.as_mut().graceful_shutdown();
                 closes = true;
             }
-            poll_deadline(&activity, timer.as_mut(), cx).map(|()| None)
+            poll_deadline(&*activity, timer.as_mut(), cx).map(|()| None)
         });
         match served.await {
-            Some(Ok(())) => {
-                // It makes room like one that waits for a request.
-                let (mut linger, mut evicted) =
-                    (pin!(http1::lingering_close(stream)), pin!(activity.place().evicted()));
-                poll_fn(
-                    |cx| if evicted.as_mut().poll(cx).is_ready() { Poll::Ready(()) } else { linger.as_mut().poll(cx) },
-                )
-                .await;
-            }
+            Some(Ok(())) => activity.place().lingering_close(stream).await,
             Some(Err(error)) => tracing::debug!(%error, "connection closed with an error"),
             None => {}
         }
     }
-}
-
-/// The deadline changes with each request. The timer is set anew only if it would fire too late, or has fired too early.
-fn poll_deadline(activity: &Activity, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
-    let mut deadline = activity.deadline().unwrap_or_else(far_future);
-    if deadline < timer.deadline() {
-        timer.as_mut().reset(deadline);
-    }
-    while timer.as_mut().poll(cx).is_ready() {
-        if deadline <= Instant::now() && activity.elapsed() {
-            return Poll::Ready(());
-        }
-        deadline = activity.deadline().unwrap_or_else(far_future);
-        timer.as_mut().reset(deadline);
-    }
-    Poll::Pending
 }
 
 fn overloaded() -> Response {

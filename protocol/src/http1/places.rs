@@ -1,10 +1,22 @@
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
 
 use slab::Slab;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+
+use super::lingering_close;
+
+/// How long an evicted connection has to end before another is evicted.
+const EVICTION: Duration = Duration::from_millis(10);
 
 /// The connections that wait for a request, in the order in which they began to wait.
 ///
@@ -80,6 +92,23 @@ impl Places {
         }
     }
 
+    /// Evicts connections, of this peer or of all, while `is_full`. They are among the tasks in `connections`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future may leave a connection evicted.
+    pub async fn make_room(
+        &self,
+        connections: &mut JoinSet<()>,
+        peer: Option<IpAddr>,
+        is_full: impl Fn(&JoinSet<()>) -> bool,
+    ) {
+        while is_full(connections) && self.evict(peer) {
+            // It ends as soon as it is scheduled, unless its request was complete at that moment.
+            let _ = timeout(EVICTION, connections.join_next()).await;
+        }
+    }
+
     fn slots(&self) -> MutexGuard<'_, Slab<Arc<Slot>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -114,6 +143,13 @@ impl Place {
     pub async fn evicted(&self) {
         self.slot.evicted.cancelled().await;
     }
+
+    /// Closes the connection by [`lingering_close`], or at once if it is evicted: it makes room like one that waits for a request.
+    pub async fn lingering_close<I: AsyncRead + AsyncWrite + Unpin>(&self, io: I) {
+        let (mut closed, mut evicted) = (pin!(lingering_close(io)), pin!(self.evicted()));
+        poll_fn(|cx| if evicted.as_mut().poll(cx).is_ready() { Poll::Ready(()) } else { closed.as_mut().poll(cx) })
+            .await;
+    }
 }
 
 impl Drop for Place {
@@ -126,10 +162,6 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    fn evicted(place: &Place) -> bool {
-        place.is_evicted()
-    }
-
     #[test]
     fn longest_wait_is_evicted_first() {
         let places = Arc::<Places>::default();
@@ -138,12 +170,12 @@ mod tests {
         second.occupy();
         second.wait();
         assert!(places.evict(None));
-        assert_eq!([&first, &second, &third].map(evicted), [false, false, true]);
+        assert_eq!([&first, &second, &third].map(Place::is_evicted), [false, false, true]);
         assert!(places.evict(None));
-        assert_eq!([&first, &second, &third].map(evicted), [false, true, true]);
+        assert_eq!([&first, &second, &third].map(Place::is_evicted), [false, true, true]);
         assert!(!places.evict(None), "the first one has a request");
         first.wait();
-        assert!(places.evict(None) && evicted(&first));
+        assert!(places.evict(None) && first.is_evicted());
     }
 
     #[test]
@@ -153,7 +185,7 @@ mod tests {
         let [first, second, third] = [one, other, other].map(|peer| places.place(Some(peer)));
         assert_eq!([one, other, [10, 0, 0, 3].into()].map(|peer| places.of_peer(peer)), [1, 2, 0]);
         assert!(places.evict(Some(other)) && !places.evict(Some([10, 0, 0, 3].into())));
-        assert_eq!([&first, &second, &third].map(evicted), [false, true, false]);
+        assert_eq!([&first, &second, &third].map(Place::is_evicted), [false, true, false]);
         drop(second);
         assert_eq!(places.of_peer(other), 1);
     }

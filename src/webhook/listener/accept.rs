@@ -1,12 +1,11 @@
 use std::future::poll_fn;
-use std::io::{self, Read as _, Write as _};
-use std::net::Shutdown;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use foreman_protocol::http1::{Places, is_connection_error};
+use foreman_protocol::http1::{self, Places, is_connection_error};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -19,15 +18,8 @@ use super::handle::stopped;
 use crate::source::RefusalReason;
 use crate::webhook::WebhookReceiver;
 
-/// The response to a connection over the limit. Its request is ignored.
-pub(super) const OVERLOADED: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-
 /// The initial and the maximum backoff after the system failed to accept a connection.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
-
-/// How long an evicted connection has to end before another is evicted.
-const EVICTION: Duration = Duration::from_millis(10);
 
 /// A source of connections: a socket, or a script in tests.
 pub(super) trait Accept: Send + 'static {
@@ -35,7 +27,7 @@ pub(super) trait Accept: Send + 'static {
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Io>>;
 
-    /// Sends [`OVERLOADED`] and closes the connection, without waiting.
+    /// Sends [`OVERLOADED`](http1::OVERLOADED) and closes the connection, without waiting.
     fn refuse(io: Self::Io);
 }
 
@@ -51,13 +43,9 @@ impl Accept for TcpListener {
     }
 
     fn refuse(stream: TcpStream) {
-        // `try_write` of tokio fails until the runtime has reported the socket as writable. A new socket is writable, so a
-        // non-blocking write to the std socket succeeds at once.
-        let Ok(mut stream) = stream.into_std() else { return };
-        let _ = stream.write(OVERLOADED);
-        let _ = stream.shutdown(Shutdown::Write);
-        // Closing a socket with unread bytes resets the connection, and the peer could lose the response.
-        let _ = stream.read(&mut [0; 4096]);
+        if let Err(error) = http1::refuse(stream) {
+            tracing::debug!(error = &error as &dyn std::error::Error, "cannot refuse a webhook connection");
+        }
     }
 }
 
@@ -79,9 +67,9 @@ pub(super) async fn accept_loop<A: Accept>(
         });
         let Some(accepted) = next.await else { break };
         while connections.try_join_next().is_some() {}
-        while accepted.is_ok() && connections.len() >= limits.max_connections && places.evict(None) {
-            // The evicted one ends as soon as it is scheduled, unless its request was complete at that moment.
-            let _ = timeout(EVICTION, connections.join_next()).await;
+        if accepted.is_ok() {
+            let is_full = |connections: &JoinSet<()>| connections.len() >= limits.max_connections;
+            places.make_room(&mut connections, None, is_full).await;
         }
         match accepted {
             Ok(io) if connections.len() < limits.max_connections => {

@@ -1,19 +1,12 @@
-use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
 
-use foreman_protocol::http1::Place;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use foreman_protocol::http1::{ConnectionActivity, Place};
 use tokio::time::Instant;
 
 use super::builder::ListenerLimits;
 use super::connection::RESPONSE_TIMEOUT;
 
-/// What a connection is doing, which decides how long it may take. The service and the I/O of the connection report to it.
-///
-/// hyper has one timeout for an idle connection and for the head of a request. An idle connection may wait for minutes, and a head may
-/// not, so the timeouts are here.
+/// What a connection is doing. An idle one may wait for minutes, and one whose head has begun may not.
 #[derive(Debug)]
 pub(super) struct Activity {
     phase: Mutex<Phase>,
@@ -38,27 +31,8 @@ impl Activity {
         Arc::new(Self { phase: Mutex::new(Phase::Head { since: Instant::now(), begun: false }), place, limits })
     }
 
-    /// Completes when the connection has to make room for another.
-    pub(super) async fn evicted(&self) {
-        self.place.evicted().await;
-    }
-
-    pub(super) fn is_evicted(&self) -> bool {
-        self.place.is_evicted()
-    }
-
-    /// When the connection is closed, unless something happens until then.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        let limits = &self.limits;
-        let (since, limit) = match *self.lock() {
-            Phase::Idle { since } => (since, limits.idle_timeout),
-            Phase::Head { since, .. } => (since, limits.header_timeout),
-            // The receiver responds with 408 at the deadline. The rest is for a peer that does not read the response.
-            Phase::Request { since } | Phase::Response { since } => {
-                (since, limits.request_timeout.saturating_add(RESPONSE_TIMEOUT))
-            }
-        };
-        since.checked_add(limit)
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Whether a request is being handled, or its response is being written.
@@ -91,7 +65,25 @@ impl Activity {
         }
     }
 
-    /// Bytes have come.
+    fn lock(&self) -> std::sync::MutexGuard<'_, Phase> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ConnectionActivity for Activity {
+    fn deadline(&self) -> Option<Instant> {
+        let limits = &self.limits;
+        let (since, limit) = match *self.lock() {
+            Phase::Idle { since } => (since, limits.idle_timeout),
+            Phase::Head { since, .. } => (since, limits.header_timeout),
+            // The receiver responds with 408 at the deadline. The rest is for a peer that does not read the response.
+            Phase::Request { since } | Phase::Response { since } => {
+                (since, limits.request_timeout.saturating_add(RESPONSE_TIMEOUT))
+            }
+        };
+        since.checked_add(limit)
+    }
+
     fn read(&self) {
         let mut phase = self.lock();
         match &mut *phase {
@@ -101,7 +93,6 @@ impl Activity {
         }
     }
 
-    /// Everything that hyper has written is sent.
     fn flushed(&self) {
         let mut phase = self.lock();
         if let Phase::Response { .. } = *phase {
@@ -109,54 +100,5 @@ impl Activity {
             drop(phase);
             self.place.wait();
         }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Phase> {
-        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The I/O of a connection, which reports to its [`Activity`].
-pub(super) struct Watched<'a, I> {
-    pub(super) io: &'a mut I,
-    pub(super) activity: Arc<Activity>,
-}
-
-impl<I: AsyncRead + Unpin> AsyncRead for Watched<'_, I> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = ready!(Pin::new(&mut *self.io).poll_read(cx, buffer));
-        if buffer.filled().len() > before {
-            self.activity.read();
-        }
-        Poll::Ready(read)
-    }
-}
-
-impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<'_, I> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.io).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut *self.io).poll_flush(cx))?;
-        self.activity.flushed();
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.io).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.io).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
     }
 }

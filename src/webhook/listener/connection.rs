@@ -1,11 +1,11 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use foreman_protocol::http1::{self, Place};
+use foreman_protocol::http1::{Place, Watched, deadline_timer, poll_deadline};
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Empty;
@@ -14,9 +14,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
 
-use super::activity::{Activity, Watched};
+use super::activity::Activity;
 use super::builder::ListenerLimits;
 use super::handle::stopped;
 use crate::webhook::WebhookReceiver;
@@ -58,7 +57,7 @@ pub(super) async fn serve_connection<I>(
             response
         }
     });
-    let watched = Watched { io: &mut io, activity: Arc::clone(&activity) };
+    let watched = Watched::new(&mut io, Arc::clone(&activity));
     // Without a timer of hyper: the activity has the timeouts.
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.max_buf_size(limits.max_buffer);
@@ -66,19 +65,20 @@ pub(super) async fn serve_connection<I>(
         builder.max_headers(limits.max_headers);
     }
     let mut connection = pin!(builder.serve_connection(TokioIo::new(watched), service));
-    let mut evicted = pin!(activity.evicted());
+    let mut evicted = pin!(activity.place().evicted());
     let mut stopped = pin!(stopped(stop));
     let (mut closing, mut registered) = (false, None::<Waker>);
-    let mut timer = pin!(sleep_until(activity.deadline().unwrap_or_else(far_future)));
+    let mut timer = pin!(deadline_timer(&*activity));
     let served = poll_fn(|cx| {
         loop {
             // Before the stop, since the bytes of a request may be in the socket.
             if let Poll::Ready(served) = connection.as_mut().poll(cx) {
                 return Poll::Ready(Some(served));
             }
-            // Once registered, the waker of the task stays so. Then it is enough to look at what has changed, which costs less for each
-            // event than to poll two futures.
-            let (stop_requested, is_evicted) = (!matches!(draining.has_changed(), Ok(false)), activity.is_evicted());
+            // Both futures keep the waker that they were polled with. Looking at what they wait for costs less for each event than
+            // polling them.
+            let (stop_requested, is_evicted) =
+                (!matches!(draining.has_changed(), Ok(false)), activity.place().is_evicted());
             if !registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
                 registered = Some(cx.waker().clone());
                 let stops = !stop_requested && stopped.as_mut().poll(cx).is_ready();
@@ -97,7 +97,7 @@ pub(super) async fn serve_connection<I>(
             connection.as_mut().graceful_shutdown();
             closing = true;
         }
-        poll_deadline(&activity, timer.as_mut(), cx).map(|()| None)
+        poll_deadline(&*activity, timer.as_mut(), cx).map(|()| None)
     });
     match served.await {
         Some(Ok(())) => {}
@@ -105,37 +105,11 @@ pub(super) async fn serve_connection<I>(
         // There is no response that the peer could lose, or it does not read it.
         None => return,
     }
-    // It makes room like one that waits for a request.
-    let (mut linger, mut evicted) = (pin!(http1::lingering_close(io)), pin!(activity.evicted()));
-    poll_fn(|cx| if evicted.as_mut().poll(cx).is_ready() { Poll::Ready(()) } else { linger.as_mut().poll(cx) }).await;
-}
-
-/// The deadline changes with each request. The timer is set anew only if it would fire too late, or has fired too early.
-fn poll_deadline(
-    activity: &Activity,
-    mut timer: std::pin::Pin<&mut tokio::time::Sleep>,
-    cx: &mut Context<'_>,
-) -> Poll<()> {
-    let deadline = activity.deadline().unwrap_or_else(far_future);
-    if deadline < timer.deadline() {
-        timer.as_mut().reset(deadline);
-    }
-    while timer.as_mut().poll(cx).is_ready() {
-        if deadline <= Instant::now() {
-            return Poll::Ready(());
-        }
-        timer.as_mut().reset(deadline);
-    }
-    Poll::Pending
+    activity.place().lingering_close(io).await;
 }
 
 fn too_many_headers() -> Response<Empty<Bytes>> {
     let mut response = Response::new(Empty::new());
     *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
     response
-}
-
-/// For a timeout beyond the clock's range, which never elapses.
-fn far_future() -> Instant {
-    Instant::now() + Duration::from_secs(365 * 24 * 60 * 60)
 }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use foreman_protocol::http1::Places;
+use foreman_protocol::http1::{OVERLOADED, Places};
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::accept::{Accept, OVERLOADED, accept_loop};
+use super::accept::{Accept, accept_loop};
 use super::builder::ListenerLimits;
 use super::connection::serve_connection;
 use super::*;
