@@ -18,8 +18,8 @@ mod router;
 mod submit;
 
 pub(super) use self::auth::Tokens;
+pub(super) use self::body::BodyLimits;
 use self::body::json;
-pub(super) use self::body::{BodyLimits, GROWTH};
 pub(super) use self::embed_limit::EmbedLimit;
 pub(super) use self::host::AllowedHosts;
 use self::job_path::JobPath;

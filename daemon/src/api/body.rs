@@ -14,15 +14,12 @@ use super::Rejection;
 /// The time limit for receiving a body. hyper has a timeout for headers only.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A buffer that grows has room for as much again.
-pub(crate) const GROWTH: usize = 2;
-
 /// How large bodies may be.
 #[derive(Debug, Clone)]
 pub(crate) struct BodyLimits {
     /// Of one body, in bytes.
     pub(crate) body: usize,
-    /// Of all bodies from their first byte until they are stored, with the room for more that a growing buffer has.
+    /// Of the memory of all bodies, from their first byte until they are stored.
     pub(crate) all: ByteBudget,
 }
 
@@ -49,7 +46,7 @@ async fn collect(mut body: Body, limits: &BodyLimits) -> Result<(Bytes, ByteLeas
         if data.len() > limits.body - bytes.len() {
             return Err(too_large(limits.body));
         }
-        if !lease.grow(data.len().saturating_mul(GROWTH)) {
+        if !lease.grow(BodyBytes::memory(data.len())) {
             let overloaded = "too many bytes in the bodies of other requests";
             return Err(Rejection::retry_after(StatusCode::SERVICE_UNAVAILABLE, overloaded, "1"));
         }

@@ -1,13 +1,13 @@
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
-use foreman_protocol::http1::ByteBudget;
+use foreman_protocol::http1::{BodyBytes, ByteBudget};
 use foreman_protocol::webhook::Secret;
 use tokio::sync::Semaphore;
 
 use super::{Builder, LONGEST};
 use crate::Error;
-use crate::api::{AllowedHosts, BodyLimits, GROWTH, Tokens};
+use crate::api::{AllowedHosts, BodyLimits, Tokens};
 use crate::attempts::Attempts;
 use crate::backend::Backend;
 #[cfg(feature = "tls")]
@@ -121,7 +121,7 @@ fn tokens(tokens: &[String]) -> Result<Tokens, Error> {
 
 fn body_limits(body: usize, all: usize) -> Result<BodyLimits, Error> {
     let body = positive("body_limit", body)?.get();
-    if all < body.saturating_mul(GROWTH) {
+    if all < BodyBytes::memory(body) {
         return Err(Error::config("body_budget", "must be at least twice body_limit"));
     }
     Ok(BodyLimits { body, all: ByteBudget::new(all) })

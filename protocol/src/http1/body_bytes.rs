@@ -15,6 +15,12 @@ impl BodyBytes {
         self.first.len() + self.all.len()
     }
 
+    /// How much memory a body of so many bytes may take, in bytes: a buffer that grows has room for as much again.
+    #[must_use]
+    pub fn memory(bytes: usize) -> usize {
+        bytes.saturating_mul(2)
+    }
+
     /// Whether there is no data so far.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -30,9 +30,6 @@ pub(super) struct ReadBody<B> {
     lease: Option<ByteLease>,
 }
 
-/// A buffer that grows has room for as much again.
-const GROWTH: usize = 2;
-
 impl<B> ReadBody<B> {
     pub(super) fn new(body: B, limit: usize, timeout: Duration, deadline: Option<Instant>) -> Self {
         Self { body, bytes: BodyBytes::default(), limit, timeout, deadline, timer: None, lease: None }
@@ -62,7 +59,7 @@ where
                         return Poll::Ready(Err(RefusalReason::TooLarge));
                     }
                     if let Some(lease) = this.lease
-                        && !lease.grow(data.remaining().saturating_mul(GROWTH))
+                        && !lease.grow(BodyBytes::memory(data.remaining()))
                     {
                         return Poll::Ready(Err(RefusalReason::Overload));
                     }
@@ -72,7 +69,7 @@ where
         }
         if this.lease.is_none() {
             let mut lease = budget.lease();
-            if !lease.grow(this.bytes.len().saturating_mul(GROWTH)) {
+            if !lease.grow(BodyBytes::memory(this.bytes.len())) {
                 return Poll::Ready(Err(RefusalReason::Overload));
             }
             *this.lease = Some(lease);

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use foreman_protocol::http1::BodyBytes;
 use foreman_protocol::webhook::Secret;
 
 use super::WebhookReceiver;
@@ -155,7 +156,7 @@ impl WebhookReceiverBuilder {
         if self.limits.max_body == 0 {
             return Err(Error::invalid("max_body", "must not be zero"));
         }
-        if self.limits.body_budget.is_some_and(|budget| budget / 2 < self.limits.max_body) {
+        if self.limits.body_budget.is_some_and(|budget| budget < BodyBytes::memory(self.limits.max_body)) {
             return Err(Error::invalid("body_budget", "must be at least twice max_body"));
         }
         if self.limits.read_timeout.is_zero() {
