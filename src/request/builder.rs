@@ -151,18 +151,14 @@ impl SubmitRequestBuilder {
     }
 
     /// The form of the response: `"json"`, or a JSON schema. Any JSON, sent byte for byte if it is a [`RawValue`].
-    pub fn format(mut self, format: &(impl Serialize + ?Sized)) -> Self {
-        let format = self.raw("format", format);
-        self.set_field("format", format);
-        self
+    pub fn format(self, format: &(impl Serialize + ?Sized)) -> Self {
+        self.with_field("format", "format", format)
     }
 
     /// How long the model server keeps the model loaded after the job: a number of seconds, or a text such as `"5m"`. A negative
     /// one keeps it loaded, and zero unloads it at once. Any JSON, sent byte for byte if it is a [`RawValue`].
-    pub fn keep_alive(mut self, keep_alive: &(impl Serialize + ?Sized)) -> Self {
-        let keep_alive = self.raw("keep_alive", keep_alive);
-        self.set_field("keep_alive", keep_alive);
-        self
+    pub fn keep_alive(self, keep_alive: &(impl Serialize + ?Sized)) -> Self {
+        self.with_field("keep_alive", "keep_alive", keep_alive)
     }
 
     /// Sets a further field of Ollama's chat request, such as `logprobs`: any JSON, sent byte for byte if it is a [`RawValue`]. A
@@ -196,9 +192,7 @@ impl SubmitRequestBuilder {
             self.invalid.get_or_insert(error);
             return self;
         }
-        let value = self.raw("request", value);
-        self.set_field(name, value);
-        self
+        self.with_field(name, "request", value)
     }
 
     /// What happens to the job when it is abandoned; the policy of the client unless set. It is not sent.
@@ -247,11 +241,19 @@ impl SubmitRequestBuilder {
         SubmitRequest::from_body(self.body, self.options)
     }
 
-    fn set_field(&mut self, name: impl Into<String>, value: Option<Box<RawValue>>) {
-        match value {
-            Some(value) => drop(self.body.fields.insert(name.into(), value)),
-            None => drop(self.body.fields.remove(&name.into())),
-        }
+    /// Sets one of the further fields. `in_errors`: its name in the error for a value that is not JSON.
+    fn with_field(
+        mut self,
+        name: impl Into<String>,
+        in_errors: &'static str,
+        value: &(impl Serialize + ?Sized),
+    ) -> Self {
+        let name = name.into();
+        match self.raw(in_errors, value) {
+            Some(value) => self.body.fields.insert(name, value),
+            None => self.body.fields.remove(&name),
+        };
+        self
     }
 
     /// The JSON text, or `None` for `null`, which is the same as absent.
