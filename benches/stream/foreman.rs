@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use foreman_client::BoxError;
 use foreman_daemon::{Backend, Chat, ChatResponse, Daemon};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval};
 use tower::service_fn;
 
 use super::WAITING;
 use super::support::SECRET;
-use super::support::process::{FINISH, pin};
+use super::support::process::{finish_orders, pin};
 
 const WORKERS: usize = 8;
 
@@ -21,16 +21,7 @@ const PACE: Duration = Duration::from_millis(4);
 pub(super) fn main() -> Result<(), BoxError> {
     pin(1);
     let ends = Arc::new(Semaphore::new(0));
-    let (order, mut orders) = mpsc::unbounded_channel();
-    std::thread::spawn(move || {
-        for line in std::io::stdin().lines().map_while(Result::ok) {
-            if line == FINISH && order.send(()).is_err() {
-                break;
-            }
-        }
-        // The parent has gone if its end of the pipe is closed.
-        std::process::exit(0);
-    });
+    let mut orders = finish_orders();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let folder = tempfile::tempdir()?;

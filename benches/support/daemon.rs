@@ -16,11 +16,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
 use super::SECRET;
-use super::process::{DaemonOptions, FINISH, pin};
+use super::process::{DaemonOptions, finish_orders, pin};
 
 /// The answer of a model, some 1.5 KB with the rest of the job.
 const CONTENT_BYTES: usize = 1_200;
@@ -67,16 +67,7 @@ pub(crate) fn main() -> Result<(), BoxError> {
             "sky ".repeat(CONTENT_BYTES / 4)
         ),
     }));
-    let (order, mut orders) = mpsc::unbounded_channel();
-    std::thread::spawn(move || {
-        for line in std::io::stdin().lines().map_while(Result::ok) {
-            if line == FINISH && order.send(()).is_err() {
-                break;
-            }
-        }
-        // The parent has gone if its end of the pipe is closed.
-        std::process::exit(0);
-    });
+    let mut orders = finish_orders();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let finisher = daemon.clone();

@@ -5,9 +5,10 @@ use std::time::Duration;
 use foreman_client::BoxError;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 /// The order to the daemon to end all jobs that are held.
-pub(crate) const FINISH: &str = "finish";
+const FINISH: &str = "finish";
 
 /// What the daemon does with a job.
 #[derive(Debug, Clone, Copy)]
@@ -100,6 +101,21 @@ impl Drop for DaemonProcess {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The orders that the parent process gives the daemon by [`DaemonProcess::finish`]. The daemon ends with its parent.
+pub(crate) fn finish_orders() -> UnboundedReceiver<()> {
+    let (order, orders) = unbounded_channel();
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            if line == FINISH && order.send(()).is_err() {
+                break;
+            }
+        }
+        // The parent has gone if its end of the pipe is closed.
+        std::process::exit(0);
+    });
+    orders
 }
 
 /// Runs this thread, and those that it starts, on one processor. Without permission, or on a machine with one, nothing changes.

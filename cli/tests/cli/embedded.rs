@@ -1,6 +1,4 @@
-use axum::routing::{get, post};
-
-use crate::support::{foreman, run, serve};
+use crate::support::{foreman, ollama, run, serve};
 
 #[tokio::test]
 async fn submit_without_daemon_uses_echo_backend() {
@@ -13,11 +11,7 @@ async fn submit_without_daemon_uses_echo_backend() {
 
 #[tokio::test]
 async fn submit_without_daemon_uses_reachable_ollama() {
-    let chat = r#"{"model":"m","message":{"role":"assistant","content":"it is"},"done":true}"#;
-    let ollama = axum::Router::new()
-        .route("/api/tags", get(async || r#"{"models":[]}"#))
-        .route("/api/chat", post(async move || format!("{chat}\n")));
-    let address = serve(ollama).await.to_string();
+    let address = serve(ollama()).await.to_string();
 
     let mut command = foreman(&["submit", "--embedded", "--model", "m", "Is it?"]);
     // The flag overrides the variable.

@@ -1,11 +1,10 @@
 //! The daemon with a low limit of open files.
 
-use axum::routing::{get, post};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
 use crate::daemon_process::DaemonProcess;
-use crate::support::{foreman_after, serve};
+use crate::support::{foreman_after, ollama, serve};
 
 /// A connection that stays open between requests.
 struct Connection(BufReader<TcpStream>);
@@ -42,11 +41,7 @@ impl Connection {
 
 #[tokio::test]
 async fn idle_peers_leave_files_for_jobs() {
-    let chat = r#"{"model":"m","message":{"role":"assistant","content":"it is"},"done":true}"#;
-    let ollama = axum::Router::new()
-        .route("/api/tags", get(async || r#"{"models":[]}"#))
-        .route("/api/chat", post(async move || format!("{chat}\n")));
-    let backend = format!("ollama=http://{}", serve(ollama).await);
+    let backend = format!("ollama=http://{}", serve(ollama()).await);
     let args = ["serve", "--listen", "127.0.0.1:0", "--backend", &backend];
     let daemon = DaemonProcess::spawn(foreman_after("ulimit -n 256", &args)).await;
 

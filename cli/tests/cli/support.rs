@@ -106,6 +106,14 @@ pub(crate) fn closed_pipe() -> Stdio {
     writer.into()
 }
 
+/// A double of Ollama that responds to each chat with `it is`.
+pub(crate) fn ollama() -> axum::Router {
+    let chat = r#"{"model":"m","message":{"role":"assistant","content":"it is"},"done":true}"#;
+    axum::Router::new()
+        .route("/api/tags", axum::routing::get(async || r#"{"models":[]}"#))
+        .route("/api/chat", axum::routing::post(async move || format!("{chat}\n")))
+}
+
 /// A pipe that is full, and nobody reads it while the reader is not dropped.
 #[cfg(unix)]
 pub(crate) fn full_pipe() -> (std::io::PipeReader, Stdio) {
