@@ -40,25 +40,35 @@ pub(super) async fn work(context: WorkerContext) {
             () = context.available() => {}
             () = closing.cancelled() => return,
         }
-        let mut queued = pin!(jobs.work.notified());
-        // Registered before the queue is read: a job that is queued in between wakes this worker, and each of two such jobs
-        // wakes a worker of its own.
-        queued.as_mut().enable();
-        match jobs.take().await {
-            Ok(Some(taken)) => run(&context, taken).await,
-            Ok(None) => tokio::select! {
-                () = queued => {}
+        // While it runs a job, it must not be registered for another one: that would wake no worker.
+        if let Some(taken) = next_job(&context).await {
+            run(&context, taken).await;
+        }
+    }
+}
+
+/// Takes the next job. Without one, it waits until there may be one, or until `closing` is cancelled.
+async fn next_job(context: &WorkerContext) -> Option<Taken> {
+    let WorkerContext { jobs, closing, .. } = context;
+    let mut queued = pin!(jobs.work.notified());
+    // Registered before the queue is read: a job that is queued in between wakes this worker, and each of two such jobs wakes a
+    // worker of its own.
+    queued.as_mut().enable();
+    match jobs.take().await {
+        Ok(Some(taken)) => return Some(taken),
+        Ok(None) => tokio::select! {
+            () = queued => {}
+            () = closing.cancelled() => {}
+        },
+        Err(error) => {
+            tracing::error!(%error, "cannot take a job from the store");
+            tokio::select! {
+                () = sleep(STORE_RETRY) => {}
                 () = closing.cancelled() => {}
-            },
-            Err(error) => {
-                tracing::error!(%error, "cannot take a job from the store");
-                tokio::select! {
-                    () = sleep(STORE_RETRY) => {}
-                    () = closing.cancelled() => {}
-                }
             }
         }
     }
+    None
 }
 
 impl WorkerContext {

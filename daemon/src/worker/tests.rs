@@ -177,3 +177,24 @@ async fn failed_attempt_counts_if_the_daemon_stops_in_the_pause_after_it() {
     let taken = context.jobs.take().await.unwrap().unwrap();
     assert_eq!((taken.attempt, taken.spent), (2, 2));
 }
+
+/// The worker of the long job has asked for one before the idle worker did.
+#[tokio::test(start_paused = true)]
+async fn idle_worker_takes_the_next_job_while_others_run() {
+    let chat = service_fn(async |chat: Chat| {
+        let minutes: u64 = chat.model().parse().unwrap();
+        tokio::time::sleep(Duration::from_secs(60 * minutes)).await;
+        ChatResponse::from_value("ok")
+    });
+    let context = context(Backend::new(chat));
+    let workers = [(); 2].map(|()| tokio::spawn(work(context.clone())));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for body in [r#"{"model":"1"}"#, r#"{"model":"100"}"#] {
+        submit_body(&context.jobs, body).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let next = submit_body(&context.jobs, r#"{"model":"0"}"#).await;
+    assert_eq!(state_after(&context, &next, Duration::from_secs(20)).await, JobState::Done);
+    workers.iter().for_each(tokio::task::JoinHandle::abort);
+}
