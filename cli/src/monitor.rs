@@ -11,7 +11,7 @@ use crate::exit::Failure;
 use crate::progress::Progress;
 use crate::resume_command::ResumeCommand;
 use crate::signal::SignalListener;
-use crate::{interrupt, output};
+use crate::{escape, interrupt, output};
 
 /// The pause between two polls for the spinner.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ impl Monitor<'_> {
         let mut interrupts = SignalListener::interrupt()?;
         let progress = Progress::start();
         let (mut accepted, mut result) = (pin!(accepted), pin!(result));
-        let (mut job_id, mut accepted_done) = (None, false);
+        let (mut job_id, mut accepted_done, mut last_error) = (None, false, None);
         let ended = loop {
             tokio::select! {
                 biased;
@@ -59,7 +59,7 @@ impl Monitor<'_> {
                     };
                     return Err(interrupt::detach_or_cancel(self, job_id.as_ref(), cancel, &mut interrupts).await);
                 }
-                () = self.update(job_id.as_ref(), &progress) => {}
+                () = self.update(job_id.as_ref(), &progress, &mut last_error) => {}
             }
         };
         drop(progress);
@@ -75,13 +75,21 @@ impl Monitor<'_> {
         Ok(ended?)
     }
 
-    /// Polls the job and updates the spinner, if it is visible. Does not return.
-    async fn update(&self, job_id: Option<&JobId>, progress: &Progress) {
+    /// Polls the job and updates the spinner, if it is visible. Reports why an attempt failed. Does not return.
+    async fn update(&self, job_id: Option<&JobId>, progress: &Progress, last_error: &mut Option<String>) {
         let Some(job_id) = job_id.filter(|_| progress.is_visible()) else { return pending().await };
         loop {
             // An error is not final here: the wait has its own retries.
             match self.client.status(job_id).await {
-                Ok(status) => progress.show_status(&status),
+                Ok(status) => {
+                    progress.show_status(&status);
+                    if let Some(error) =
+                        status.last_error.as_deref().filter(|error| last_error.as_deref() != Some(*error))
+                    {
+                        progress.note(&format!("foreman: an attempt failed: {}", escape::single_line(error)));
+                        *last_error = status.last_error;
+                    }
+                }
                 Err(_) => progress.show_no_response(),
             }
             sleep(POLL_INTERVAL).await;

@@ -4,6 +4,7 @@ mod backend_check;
 mod command;
 mod log;
 mod open_files;
+mod queue_args;
 mod store_location;
 
 pub(crate) use self::command::Serve;

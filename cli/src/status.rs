@@ -56,6 +56,7 @@ fn lines(status: &JobStatus) -> String {
         ("completed", time(status.completed_at)),
         ("attempt", (status.attempt > 0).then(|| status.attempt.to_string())),
         ("error", status.error.clone()),
+        ("last error", status.last_error.clone()),
     ];
     let present = fields.into_iter().filter_map(|(name, value)| Some((name, value?)));
     present.map(|(name, value)| format!("{name:<10} {}\n", escape::single_line(&value))).collect()
@@ -72,5 +73,8 @@ mod tests {
         let mut status = JobStatus::new(JobId::new("7").unwrap(), JobState::from("odd\u{1b}c"));
         status.error = Some("no\nstate      done".to_owned());
         assert_eq!(lines(&status), "job        7\nstate      odd\\u{1b}c\nerror      no\\nstate      done\n");
+        let mut status = JobStatus::new(JobId::new("7").unwrap(), JobState::Running);
+        status.last_error = Some("connection refused".to_owned());
+        assert_eq!(lines(&status), "job        7\nstate      running\nlast error connection refused\n");
     }
 }

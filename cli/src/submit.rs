@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use foreman_client::{Client, ClientBuilder, SubmitRequest};
+use foreman_client::{Client, ClientBuilder, SubmitRequest, SubmitRequestBuilder};
 use jiff::SignedDuration;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -41,8 +41,14 @@ pub(crate) struct Submit {
     /// How long the model server keeps the model loaded after the job: a number of seconds, or a duration such as 10m; -1 is forever
     #[arg(long, value_name = "SECONDS|DURATION", value_parser = keep_alive, allow_hyphen_values = true)]
     keep_alive: Option<Value>,
+    /// The place among the jobs of the same token, from -100 to 100; higher is first [default: 0]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i8).range(-100..=100), allow_hyphen_values = true)]
+    priority: Option<i8>,
+    /// How long the job may wait in the queue, such as 90s or 10m; a job that has not started by then fails [default: no limit]
+    #[arg(long, value_parser = duration::parse, value_name = "DURATION")]
+    ttl: Option<Duration>,
     /// Read the whole request from a JSON file, or from stdin with `-`; fields: model, messages, and those of Ollama's chat request
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "system", "options", "format", "keep_alive", "prompt"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "system", "options", "format", "keep_alive", "priority", "ttl", "prompt"])]
     request: Option<PathBuf>,
     /// Use no webhooks, for a daemon that cannot reach this machine
     #[arg(long)]
@@ -75,6 +81,8 @@ impl Submit {
                     Some(file) => builder.format(&schema(&file)?),
                 };
                 let builder = self.keep_alive.iter().fold(builder, |builder, time| builder.keep_alive(time));
+                let builder = self.priority.into_iter().fold(builder, SubmitRequestBuilder::priority);
+                let builder = self.ttl.into_iter().fold(builder, SubmitRequestBuilder::ttl);
                 builder.user(input::argument("the prompt", prompt.unwrap_or_default()).await?).build()?
             }
         };

@@ -15,6 +15,7 @@ mod poll;
 mod prefer;
 mod rejection;
 mod router;
+mod submission_rates;
 mod submit;
 
 pub(super) use self::auth::Tokens;
@@ -25,3 +26,4 @@ pub(super) use self::host::AllowedHosts;
 use self::job_path::JobPath;
 use self::rejection::Rejection;
 pub(super) use self::router::{App, router};
+pub(super) use self::submission_rates::SubmissionRates;

@@ -35,6 +35,9 @@ pub struct Builder {
     embeds_at_once: usize,
     max_queue: usize,
     max_queue_per_token: Option<usize>,
+    max_running_per_token: Option<usize>,
+    max_submissions_per_token: Option<u32>,
+    memory_budget: usize,
     model_batch: usize,
     max_long_poll: Duration,
     body_limit: usize,
@@ -73,6 +76,9 @@ impl Default for Builder {
             embeds_at_once: 1,
             max_queue: 10_000,
             max_queue_per_token: None,
+            max_running_per_token: None,
+            max_submissions_per_token: None,
+            memory_budget: 1024 * 1024 * 1024,
             model_batch: 8,
             max_long_poll: Duration::from_secs(60),
             body_limit: 16 * 1024 * 1024,
@@ -210,9 +216,31 @@ impl Builder {
         self
     }
 
-    /// Sets the number of queued jobs of one model that run in a row while jobs of other models wait. Batches keep a machine with
-    /// one GPU from loading its models in turn; see [the order of jobs](crate#the-order-of-jobs). With 1, jobs run first in,
-    /// first out. Default: 8.
+    /// Sets the largest number of jobs of one token that run concurrently. Its other jobs stay queued, and those of other tokens run
+    /// before them. Default: as many as there are [workers](Self::workers).
+    pub fn max_running_per_token(mut self, jobs: usize) -> Self {
+        self.max_running_per_token = Some(jobs);
+        self
+    }
+
+    /// Sets how many submissions one token may send in a second, all of which may come at once. Any other gets a 429 with
+    /// `Retry-After`. Submissions that are rejected or repeat an earlier one count. Default: no limit.
+    pub fn max_submissions_per_token(mut self, per_second: u32) -> Self {
+        self.max_submissions_per_token = Some(per_second);
+        self
+    }
+
+    /// Sets how many bytes the submissions of queued and running jobs have together with the results and artifacts of ended ones, in a
+    /// daemon without a [file](Self::store). Submissions beyond that get a 429 until jobs [are deleted](Self::keep). The results of
+    /// jobs that run at that time are still stored. Default: 1 GiB.
+    pub fn memory_budget(mut self, bytes: usize) -> Self {
+        self.memory_budget = bytes;
+        self
+    }
+
+    /// Sets the number of queued jobs of one model that run in a row while jobs of other models, or of other tokens, wait. Batches
+    /// keep a machine with one GPU from loading its models in turn; see [the order of jobs](crate#the-order-of-jobs). With 1, the
+    /// jobs of one token run first in, first out. Default: 8.
     pub fn model_batch(mut self, jobs: usize) -> Self {
         self.model_batch = jobs;
         self

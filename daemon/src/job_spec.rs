@@ -3,7 +3,7 @@ use std::fmt;
 
 use http::Uri;
 use http::uri::Authority;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -25,6 +25,9 @@ pub struct JobSpec {
     pub(crate) event_stream: Option<String>,
     /// The job must have started by then.
     pub(crate) deadline: Option<Timestamp>,
+    /// The job must have started within that time.
+    pub(crate) ttl: Option<SignedDuration>,
+    pub(crate) priority: i8,
     /// All other fields.
     pub(crate) fields: BTreeMap<String, Box<RawValue>>,
 }
@@ -78,9 +81,11 @@ impl JobSpec {
         self.fields.iter().map(|(name, value)| (name.as_str(), &**value))
     }
 
-    /// Whether the deadline has passed.
-    pub(crate) fn is_late(&self, now: Timestamp) -> bool {
-        self.deadline.is_some_and(|deadline| deadline < now)
+    /// By when a job that was accepted at that time must have been started: the earlier of `deadline` and the end of `ttl`.
+    pub(crate) fn start_by(&self, accepted: Timestamp) -> Option<Timestamp> {
+        // A time that is too far away never comes.
+        let end = self.ttl.and_then(|ttl| accepted.checked_add(ttl).ok());
+        [self.deadline, end].into_iter().flatten().min()
     }
 
     /// The checked callback URL: absolute, `http` or `https`, with a host, without user and password.
@@ -143,10 +148,8 @@ impl<'de> Visitor<'de> for JobSpecVisitor {
                 "deadline" => {
                     spec.deadline = map.next_value::<Option<String>>()?.as_deref().map(deadline).transpose()?;
                 }
-                // Ollama would ignore it, and the client would believe that it has an effect.
-                "priority" | "ttl" => {
-                    return Err(A::Error::custom(format_args!("field `{name}` is reserved")));
-                }
+                "ttl" => spec.ttl = map.next_value::<Option<_>>()?.map(ttl).transpose()?,
+                "priority" => spec.priority = map.next_value::<Option<_>>()?.map_or(Ok(0), priority)?,
                 _ => {
                     if let Some(value) = map.next_value()? {
                         spec.fields.insert(name.clone(), value);
@@ -163,6 +166,20 @@ fn deadline<E: serde::de::Error>(text: &str) -> Result<Timestamp, E> {
     text.parse().map_err(|_| {
         E::custom("invalid deadline: must be a time in RFC 3339 with an offset, such as 2026-01-02T03:04:05Z")
     })
+}
+
+fn ttl<E: serde::de::Error>(seconds: f64) -> Result<SignedDuration, E> {
+    SignedDuration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(SignedDuration::is_positive)
+        .ok_or_else(|| E::custom("invalid ttl: must be a number of seconds above 0"))
+}
+
+fn priority<E: serde::de::Error>(priority: i64) -> Result<i8, E> {
+    i8::try_from(priority)
+        .ok()
+        .filter(|priority| (-100..=100).contains(priority))
+        .ok_or_else(|| E::custom("invalid priority: must be an integer from -100 to 100"))
 }
 
 /// Whether the text after the host is empty or a valid port. `http` parses an invalid port as no port.
@@ -183,11 +200,38 @@ mod tests {
     }
 
     #[test]
-    fn submission_is_late_after_its_deadline() {
-        let late = |json, second| submission(json).is_late(Timestamp::from_second(second).unwrap());
-        let deadline = r#"{"model":"m","deadline":"1970-01-01T01:00:00+01:00"}"#;
-        assert_eq!([-1, 0, 1].map(|second| late(deadline, second)), [false, false, true]);
-        assert!(!late(r#"{"model":"m"}"#, i64::from(i32::MAX)));
+    fn job_start_by_the_earlier_of_deadline_and_ttl() {
+        let time = |second| Timestamp::from_second(second).unwrap();
+        for (fields, expiry) in [
+            ("", None),
+            (r#","deadline":null,"ttl":null"#, None),
+            (r#","deadline":"1970-01-01T01:00:10+01:00""#, Some(time(10))),
+            (r#","ttl":20"#, Some(time(25))),
+            (r#","ttl":1e15"#, None),
+            (r#","deadline":"1970-01-01T00:00:10Z","ttl":5.0"#, Some(time(10))),
+            (r#","deadline":"1970-01-01T00:00:10Z","ttl":4"#, Some(time(9))),
+        ] {
+            assert_eq!(submission(&format!(r#"{{"model":"m"{fields}}}"#)).start_by(time(5)), expiry, "{fields}");
+        }
+    }
+
+    #[test]
+    fn limits_out_of_range_are_refused_by_name() {
+        for (field, error) in [
+            (r#""ttl":0"#, "invalid ttl: must be a number of seconds above 0"),
+            (r#""ttl":-1"#, "invalid ttl: must be a number of seconds above 0"),
+            (r#""ttl":1e300"#, "invalid ttl: must be a number of seconds above 0"),
+            (r#""ttl":"1h""#, "invalid type: string \"1h\", expected f64"),
+            (r#""priority":101"#, "invalid priority: must be an integer from -100 to 100"),
+            (r#""priority":-101"#, "invalid priority: must be an integer from -100 to 100"),
+            (r#""priority":1.5"#, "invalid type: floating point `1.5`, expected i64"),
+            (r#""deadline":"tomorrow""#, "invalid deadline: must be a time in RFC 3339"),
+        ] {
+            let refused = serde_json::from_str::<JobSpec>(&format!(r#"{{"model":"m",{field}}}"#)).unwrap_err();
+            assert!(refused.to_string().starts_with(error), "{field}: {refused}");
+        }
+        let [low, high] = [-100, 100].map(|priority| format!(r#"{{"model":"m","priority":{priority}}}"#));
+        assert_eq!((submission(&low).priority, submission(&high).priority), (-100, 100));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
@@ -9,8 +10,8 @@ use super::owner::Owner;
 use super::signals::{Signals, Watch};
 use super::stats::{Counters, Stats};
 use super::store::{
-    Cancelled, Claim, Cost, JobProgress, NewJob, NextJob, Outcome, Page, Query, Store, StoreError, SubmitError,
-    Submitted, Taken, Verdict,
+    Cancelled, Claim, Cost, JobProgress, NewJob, NextJob, Outcome, Overdue, Page, Query, Store, StoreError,
+    SubmitError, Submitted, Taken, Verdict,
 };
 use super::streams::Streams;
 use crate::{JobId, JobStatus};
@@ -24,6 +25,8 @@ pub(crate) struct Jobs {
     signals: Signals,
     /// Wakes a worker: a job may be queued.
     pub(crate) work: Notify,
+    /// Wakes the task that fails overdue jobs: one may have an earlier deadline than it knows.
+    pub(crate) deadlines: Notify,
     /// Wakes the dispatcher: an event may be due.
     pub(crate) event_due: Notify,
     pub(crate) counters: Counters,
@@ -41,6 +44,7 @@ impl Jobs {
             streams,
             signals: Signals::default(),
             work: Notify::new(),
+            deadlines: Notify::new(),
             event_due: Notify::new(),
             counters: Counters::default(),
             running: Gauge::default(),
@@ -64,6 +68,7 @@ impl Jobs {
     }
 
     pub(crate) async fn submit(&self, new: NewJob) -> Result<Result<Submitted, SubmitError>, StoreError> {
+        let has_deadline = new.start_by.is_some();
         let submitted = self.store.submit(new).await?;
         match &submitted {
             Ok(job) if job.replayed => self.counters.replayed.add(),
@@ -72,9 +77,14 @@ impl Jobs {
                 self.counters.accepted.add();
                 self.event_due.notify_one();
                 self.work.notify_one();
+                if has_deadline {
+                    self.deadlines.notify_one();
+                }
             }
-            Err(SubmitError::Full | SubmitError::TooManyOfOwner) => self.counters.refused.add(),
             Err(SubmitError::KeyReused) => {}
+            Err(SubmitError::Full | SubmitError::TooManyOfOwner | SubmitError::MemoryFull) => {
+                self.counters.refused.add();
+            }
         }
         Ok(submitted)
     }
@@ -96,17 +106,35 @@ impl Jobs {
         }
     }
 
-    pub(crate) async fn requeue(&self, job_id: &JobId, attempt: u64, cost: Cost) -> Result<(), StoreError> {
-        self.store.requeue(job_id, attempt, cost).await?;
+    pub(crate) async fn requeue(
+        &self,
+        job_id: &JobId,
+        attempt: u64,
+        cost: Cost,
+        error: &str,
+    ) -> Result<(), StoreError> {
+        self.store.requeue(job_id, attempt, cost, error).await?;
         self.changed(job_id);
         self.work.notify_one();
+        self.deadlines.notify_one();
         Ok(())
     }
 
-    pub(crate) async fn restart(&self, job_id: &JobId, attempt: u64) -> Result<Option<Taken>, StoreError> {
-        let taken = self.store.restart(job_id, attempt).await?;
+    pub(crate) async fn restart(&self, job_id: &JobId, attempt: u64, error: &str) -> Result<Option<Taken>, StoreError> {
+        let taken = self.store.restart(job_id, attempt, error).await?;
         self.changed(job_id);
         Ok(taken)
+    }
+
+    /// Fails the queued jobs whose time has passed. Returns when the next one will.
+    pub(crate) async fn fail_overdue(&self) -> Result<Option<Timestamp>, StoreError> {
+        let Overdue { jobs, next } = self.store.fail_overdue().await?;
+        for job_id in jobs {
+            tracing::info!(%job_id, "job failed: not started by its deadline");
+            self.counters.deadline_missed.add();
+            self.changed(&job_id);
+        }
+        Ok(next)
     }
 
     /// The daemon stops, and no worker runs any more.
@@ -216,10 +244,7 @@ mod tests {
     }
 
     async fn submit(jobs: Arc<Jobs>) -> Result<Submitted, StoreError> {
-        let submission = serde_json::from_str(r#"{"model":"m"}"#).unwrap();
-        let body = r#"{"model":"m"}"#.into();
-        let new = NewJob { owner: Owner::ANONYMOUS, submission, body, webhook: None, traceparent: None, key: None };
-        jobs.submit(new).await.map(Result::unwrap)
+        jobs.submit(NewJob::of_test(r#"{"model":"m"}"#)).await.map(Result::unwrap)
     }
 
     /// Starts a change, drops its future while the file is locked, then unlocks the file.

@@ -42,6 +42,11 @@
 //! * Jobs of one model never overtake each other.
 //! * Two models whose jobs alternate are switched once per 8 jobs.
 //!
+//! That is the order of the jobs of one token with one `priority`. Jobs with a higher priority go before the others of their token.
+//! Tokens take turns, whatever their priorities: in its turn, a token runs one batch. So a token that submits 10,000 jobs delays each
+//! of the others by one batch a turn. A token that runs as many jobs as one may ([`Builder::max_running_per_token`]) leaves its turn to
+//! the others.
+//!
 //! All workers share one order and take from one batch, so that a GPU that runs several jobs runs them on one model. Jobs of two
 //! models run together only where two batches meet.
 //!
@@ -53,7 +58,8 @@
 //! Without a token, requests need no authentication, and all jobs are visible to everyone on this machine: the daemon listens on
 //! loopback addresses only, unless [`Builder::allow_anonymous`] opens it to the network. With tokens ([`Builder::token`],
 //! [`Builder::tokens`]), a job is visible only to the token that submitted it. To other tokens it is 404. Idempotency keys and
-//! lists are separate for each token. All tokens share the queue, its positions, the models and the counters of `GET /metrics`.
+//! lists are separate for each token. All tokens share the queue, its positions, the models and the counters of `GET /metrics`. Limits
+//! for each token: [`Builder::max_queue_per_token`], [`Builder::max_running_per_token`] and [`Builder::max_submissions_per_token`].
 //!
 //! The owner of a job is a digest of its token, separate from the digest used for authentication; the file contains no usable
 //! credential. A short token can be guessed from the digest, so tokens should be long and random. A job whose token was removed
@@ -91,6 +97,7 @@ mod attempts;
 mod availability;
 mod backend;
 mod builder;
+mod deadlines;
 mod delivery;
 mod error;
 mod failure;

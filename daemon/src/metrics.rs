@@ -29,6 +29,7 @@ pub(super) fn text(stats: &Stats, load: Load) -> Result<String, fmt::Error> {
         ("refused", "Submissions rejected because the queue was full", stats.refused),
         ("executions", "Attempts: calls of the backend for a chat", stats.executions),
         ("cancelled", "Cancelled jobs", stats.cancelled),
+        ("deadline_missed", "Jobs not started by their deadline", stats.deadline_missed),
         ("polls", "Successful status responses", stats.polls),
         ("webhook_attempts", "Webhook attempts, retries included", stats.webhook_attempts),
         ("webhooks_delivered", "Webhooks acknowledged with a 2xx", stats.webhooks_delivered),
@@ -66,6 +67,7 @@ mod tests {
             webhooks_given_up: u64::MAX,
             stream_events: 9,
             stream_resets: 10,
+            deadline_missed: 11,
         };
         let load = Load { queued: 10, running: u64::MAX, event_streams: 11, backend_available: false };
         let text = text(&stats, load).unwrap();
@@ -78,6 +80,7 @@ mod tests {
                 "foreman_refused_total 3",
                 "foreman_executions_total 4",
                 "foreman_cancelled_total 5",
+                "foreman_deadline_missed_total 11",
                 "foreman_polls_total 6",
                 "foreman_webhook_attempts_total 7",
                 "foreman_webhooks_delivered_total 8",

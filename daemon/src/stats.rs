@@ -14,6 +14,8 @@ pub struct Stats {
     pub executions: u64,
     /// Jobs that were cancelled.
     pub cancelled: u64,
+    /// Jobs that failed because they had not started by their deadline.
+    pub deadline_missed: u64,
     /// Successful responses to `GET /jobs/{id}`.
     pub polls: u64,
     /// Webhook attempts, retries included.
@@ -35,6 +37,7 @@ pub(crate) struct Counters {
     pub(crate) refused: Counter,
     pub(crate) executions: Counter,
     pub(crate) cancelled: Counter,
+    pub(crate) deadline_missed: Counter,
     pub(crate) polls: Counter,
     pub(crate) webhook_attempts: Counter,
     pub(crate) webhooks_delivered: Counter,
@@ -62,6 +65,7 @@ impl Counters {
             refused: self.refused.get(),
             executions: self.executions.get(),
             cancelled: self.cancelled.get(),
+            deadline_missed: self.deadline_missed.get(),
             polls: self.polls.get(),
             webhook_attempts: self.webhook_attempts.get(),
             webhooks_delivered: self.webhooks_delivered.get(),

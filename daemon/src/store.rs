@@ -3,6 +3,7 @@
 //! Each method of [`Store`] is one transaction. When it returns, its changes are durable, as far as the store is. A store does
 //! not depend on tasks, sockets or backends, so that another store implements these methods and nothing else.
 
+mod batches;
 mod breaker;
 mod destination;
 mod destinations;
@@ -27,7 +28,7 @@ pub(crate) use self::destination::Destination;
 pub(crate) use self::destinations::{BreakerChange, Destinations};
 pub(crate) use self::error::StoreError;
 pub(crate) use self::job::{
-    Cancelled, Cost, IdempotencyKey, JobProgress, NewJob, NextJob, Outcome, Output, Page, Query, SubmitError,
+    Cancelled, Cost, IdempotencyKey, JobProgress, NewJob, NextJob, Outcome, Output, Overdue, Page, Query, SubmitError,
     Submitted, Taken,
 };
 pub(crate) use self::memory::Memory;
@@ -50,13 +51,16 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// Takes the next job for a worker: queued → running. A damaged job fails instead: queued → failed.
     fn take(&self) -> Transaction<'_, Option<NextJob>>;
 
-    /// Starts the next attempt after `attempt` failed: running → running. `None` if `attempt` is not the current one, or the job has
-    /// ended.
-    fn restart<'a>(&'a self, job_id: &'a JobId, attempt: u64) -> Transaction<'a, Option<Taken>>;
+    /// Starts the next attempt after `attempt` failed with this error: running → running. `None` if `attempt` is not the current one,
+    /// or the job has ended.
+    fn restart<'a>(&'a self, job_id: &'a JobId, attempt: u64, error: &'a str) -> Transaction<'a, Option<Taken>>;
 
-    /// Queues a job again after `attempt`, behind those of other models: running → queued. Does nothing if `attempt` is not the current
-    /// one, or the job has ended.
-    fn requeue<'a>(&'a self, job_id: &'a JobId, attempt: u64, cost: Cost) -> Transaction<'a, ()>;
+    /// Queues a job again after `attempt` failed with this error, after those of its owner's other models: running → queued. Does
+    /// nothing if `attempt` is not the current one, or the job has ended.
+    fn requeue<'a>(&'a self, job_id: &'a JobId, attempt: u64, cost: Cost, error: &'a str) -> Transaction<'a, ()>;
+
+    /// Fails the queued jobs that have never been started and whose time has passed: queued → failed, with the error `deadline`.
+    fn fail_overdue(&self) -> Transaction<'_, Overdue>;
 
     /// The daemon stops, and no worker runs any more: running → queued. The attempts that it has interrupted do not count. Does
     /// nothing if the jobs end with the daemon.

@@ -95,8 +95,7 @@ async fn run(context: &WorkerContext, first: Taken) {
     let mut taken = first;
     loop {
         let (job_id, attempt, spent) = (taken.job_id.clone(), taken.attempt, taken.spent);
-        // One that the backend was not available for has not run yet.
-        if spent <= 1 && taken.submission.is_late(Timestamp::now()) {
+        if taken.start_by.is_some_and(|start_by| start_by < Timestamp::now()) {
             let finish = || jobs.finish(&job_id, attempt, Outcome::Failed("deadline".to_owned()));
             until_stored(&job_id, "the outcome of a job", closing, finish).await;
             return;
@@ -106,39 +105,41 @@ async fn run(context: &WorkerContext, first: Taken) {
             .catch_unwind()
             .await;
         let panicked = || Some(Ended::Final(Outcome::Failed("the backend panicked when it was dropped".to_owned())));
-        let (outcome, pause) = match ended.unwrap_or_else(|_| panicked()) {
+        let (error, pause) = match ended.unwrap_or_else(|_| panicked()) {
             None => return,
             Some(Ended::Final(outcome)) => {
                 context.availability.worked();
-                (outcome, None)
+                let finish = || jobs.finish(&job_id, attempt, outcome.clone());
+                until_stored(&job_id, "the outcome of a job", closing, finish).await;
+                return;
             }
-            Some(Ended::Transient(error)) => (Outcome::Failed(error), attempts.pause(spent)),
+            Some(Ended::Transient(error)) => (error, attempts.pause(spent)),
             // The job does not wait for its turn at the worker: the backend may be available for other models only.
             Some(Ended::Unavailable { error, retry_after }) => {
                 context.availability.failed(&error, retry_after);
-                let requeue = || jobs.requeue(&job_id, attempt, Cost::Free);
+                let requeue = || jobs.requeue(&job_id, attempt, Cost::Free, &error);
                 until_stored(&job_id, "the queued state of a job", closing, requeue).await;
                 return;
             }
         };
         let Some(pause) = pause else {
-            let finish = || jobs.finish(&job_id, attempt, outcome.clone());
+            let finish = || jobs.finish(&job_id, attempt, Outcome::Failed(error.clone()));
             until_stored(&job_id, "the outcome of a job", closing, finish).await;
             return;
         };
-        tracing::warn!(%job_id, attempt, ?outcome, ?pause, "attempt failed, retrying");
+        tracing::warn!(%job_id, attempt, error, ?pause, "attempt failed, retrying");
         tokio::select! {
             biased;
             () = jobs.abandoned(&job_id, attempt) => return,
             () = closing.cancelled() => {
                 // The attempt has failed, so that it counts, unlike one that the stop interrupts.
-                let requeue = || jobs.requeue(&job_id, attempt, Cost::Counts);
+                let requeue = || jobs.requeue(&job_id, attempt, Cost::Counts, &error);
                 until_stored(&job_id, "the queued state of a job", closing, requeue).await;
                 return;
             }
             () = sleep(pause) => {}
         }
-        let restart = || jobs.restart(&job_id, attempt);
+        let restart = || jobs.restart(&job_id, attempt, &error);
         let Some(Some(again)) = until_stored(&job_id, "the next attempt of a job", closing, restart).await else {
             return;
         };

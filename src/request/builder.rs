@@ -161,6 +161,20 @@ impl SubmitRequestBuilder {
         self.with_field("keep_alive", "keep_alive", keep_alive)
     }
 
+    /// The place of the job among those of the same token, from -100 to 100: the daemon runs jobs with a higher one first. 0 unless set.
+    /// Sent as `priority`, an extension of `foreman-daemon`, which other daemons ignore.
+    pub fn priority(self, priority: i8) -> Self {
+        self.with_field("priority", "priority", &priority)
+    }
+
+    /// How long the job may wait in the daemon's queue, from its acceptance. A job that has not started by then fails with the error
+    /// `deadline`. No limit unless set. Sent as `ttl` in seconds, an extension of `foreman-daemon`, which other daemons ignore.
+    ///
+    /// Unlike the [`deadline`](Self::deadline) of the wait, it ends the job, and not the wait for it.
+    pub fn ttl(self, ttl: Duration) -> Self {
+        self.with_field("ttl", "ttl", &ttl.as_secs_f64())
+    }
+
     /// Sets a further field of Ollama's chat request, such as `logprobs`: any JSON, sent byte for byte if it is a [`RawValue`]. A
     /// field that was set before, that has a method here, or that the client sets itself (`state_webhook_url`, `event_stream`) is
     /// reported by [`build`](Self::build). A daemon refuses a field that its model server does not have.

@@ -78,6 +78,7 @@ impl<S: Service<SubmitRequest>, P: Service<GetJob>> Step<S, P> {
 }
 
 /// What came of a step.
+#[expect(clippy::large_enum_variant, reason = "moved once; a box would be an allocation for each poll")]
 pub(super) enum StepOutcome {
     Sent(Result<Accepted, Error>),
     Polled(Result<JobStatus, Error>),

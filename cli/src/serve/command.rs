@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use super::backend_check::check_backend;
 use super::log::DaemonLog;
 use super::open_files;
+use super::queue_args::QueueArgs;
 use super::store_location::StoreLocation;
 use crate::backend::{BackendLimits, BackendSpec};
 use crate::credentials::{self, WebhookSecretArgs};
@@ -92,27 +93,13 @@ pub(crate) struct Serve {
     /// The number of requests for embeddings that run at once, beside the jobs; 16 more wait, and any other is rejected with 429
     #[arg(long, default_value_t = 1, value_name = "N")]
     embeds_at_once: usize,
-    /// The maximum number of open connections; at the limit, the one that has waited longest for a request makes room. It is reduced if the limit of open files (ulimit -n), which is raised
-    /// to its maximum, does not leave 64 files, and one for each worker and webhook, for the rest
+    /// The maximum number of open connections; at the limit, the one that has waited longest for a request makes room. The limit of
+    /// open files (ulimit -n) is raised to its maximum; if it does not leave 64 files for the rest, and one for each worker and webhook,
+    /// there are fewer connections
     #[arg(long, default_value_t = 1024, value_name = "N")]
     max_connections: usize,
-    /// The maximum number of queued jobs; further submissions are rejected with 429
-    #[arg(long, default_value_t = 10_000, value_name = "N")]
-    max_queue: usize,
-    /// The maximum number of queued jobs of one token; further submissions are rejected with 429 [default: three quarters of --max-queue if
-    /// there are several tokens]
-    #[arg(long, value_name = "N")]
-    max_queue_per_token: Option<usize>,
-    /// The maximum number of jobs of one model that run in a row while jobs of other models wait, so that a GPU loads models less
-    /// often; 1 is first in, first out
-    #[arg(long, default_value_t = 8, value_name = "N")]
-    model_batch: usize,
-    /// The maximum number of attempts to run a job; a job is retried after a transient failure and after a crash. Attempts do not count if the backend was unavailable or the daemon was stopped
-    #[arg(long, default_value_t = 3, value_name = "N")]
-    attempts: u64,
-    /// How long jobs and their idempotency keys are kept after a job has ended, such as 30m or 24h
-    #[arg(long, default_value = "24h", value_parser = duration::parse, value_name = "DURATION")]
-    keep: Duration,
+    #[command(flatten)]
+    queue: QueueArgs,
     /// How long running jobs may continue after a signal to stop, such as 5s or 1m
     #[arg(long, default_value = "5s", value_parser = duration::parse, value_name = "DURATION")]
     drain: Duration,
@@ -186,17 +173,11 @@ impl Serve {
             .backend(self.backend.build(key, &self.backend_limits)?)
             .workers(self.workers)
             .embeds_at_once(self.embeds_at_once)
-            .max_queue(self.max_queue)
-            .model_batch(self.model_batch)
-            .attempts(self.attempts)
-            .keep(self.keep)
             .drain(self.drain)
             .private_webhooks(!self.no_private_webhooks)
             .loopback_webhooks(self.loopback_webhooks)
             .webhooks_at_once(self.webhooks_at_once);
-        if let Some(jobs) = self.max_queue_per_token {
-            builder = builder.max_queue_per_token(jobs);
-        }
+        builder = self.queue.apply(builder);
         if let Some(webhooks) = self.webhooks_per_host {
             builder = builder.webhooks_per_host(webhooks);
         }

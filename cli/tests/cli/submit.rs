@@ -92,6 +92,17 @@ async fn format_and_keep_alive_are_sent() {
 }
 
 #[tokio::test]
+async fn ttl_and_priority_are_sent() {
+    let daemon = TestDaemon::new(|builder| builder).await;
+    let outcome = daemon.run(&["submit", "--model", "m", "--ttl", "5m", "--priority", "-7", "hi"]).await;
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let outcome = daemon.run(&["submit", "--model", "m", "--ttl", "0s", "hi"]).await;
+    assert!(outcome.stderr.contains("invalid ttl: must be a number of seconds above 0"), "{outcome:?}");
+    let outcome = daemon.run(&["submit", "--model", "m", "--priority", "101", "hi"]).await;
+    assert!(outcome.code == Some(2) && outcome.stderr.contains("101 is not in -100..=100"), "{outcome:?}");
+}
+
+#[tokio::test]
 async fn json_is_whole_result_in_one_line() {
     let daemon = TestDaemon::new(|builder| builder).await;
     let outcome = daemon.run(&["submit", "--polling", "--model", "m", "--json", "hi"]).await;

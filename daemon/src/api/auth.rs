@@ -4,7 +4,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 
@@ -49,7 +49,7 @@ pub(super) async fn check(
 ) -> Result<Response, Rejection> {
     let owner = app.tokens.owner(bearer(request.headers())).ok_or_else(|| {
         Rejection::new(StatusCode::UNAUTHORIZED, "missing or unknown bearer token")
-            .with(header::WWW_AUTHENTICATE, "Bearer")
+            .with(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     })?;
     request.extensions_mut().insert(owner);
     Ok(next.run(request).await)

@@ -33,7 +33,7 @@ pub(super) async fn read(request: Request<Body>, limits: &BodyLimits) -> Result<
     let body = tokio::time::timeout(BODY_TIMEOUT, collect(request.into_body(), limits)).await;
     body.unwrap_or_else(|_| {
         let timeout = Rejection::new(StatusCode::REQUEST_TIMEOUT, "timeout while reading the body");
-        Err(timeout.with(header::CONNECTION, "close"))
+        Err(timeout.with(header::CONNECTION, HeaderValue::from_static("close")))
     })
 }
 
@@ -48,7 +48,7 @@ async fn collect(mut body: Body, limits: &BodyLimits) -> Result<(Bytes, ByteLeas
         }
         if !lease.grow(BodyBytes::memory(data.len())) {
             let overloaded = "too many bytes in the bodies of other requests";
-            return Err(Rejection::retry_after(StatusCode::SERVICE_UNAVAILABLE, overloaded, "1"));
+            return Err(Rejection::retry_after(StatusCode::SERVICE_UNAVAILABLE, overloaded, 1));
         }
         bytes.push(data);
     }

@@ -36,7 +36,7 @@ pub(super) async fn embed(State(app): State<Arc<App>>, request: Request<Body>) -
         return Err(Rejection::new(StatusCode::NOT_IMPLEMENTED, "the backend does not support embeddings"));
     };
     let Some(_permit) = app.embed_limit.acquire().await else {
-        return Err(Rejection::retry_after(StatusCode::TOO_MANY_REQUESTS, "the queue for embeddings is full", "5"));
+        return Err(Rejection::retry_after(StatusCode::TOO_MANY_REQUESTS, "the queue for embeddings is full", 5));
     };
     let response = embed.oneshot(request).await.map_err(|error| bad_gateway(&error))?;
     Ok(json(StatusCode::OK, &response))

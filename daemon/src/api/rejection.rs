@@ -30,13 +30,13 @@ impl Rejection {
         Self::new(StatusCode::NOT_FOUND, "job not found")
     }
 
-    pub(super) fn with(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.header = Some((name, HeaderValue::from_static(value)));
+    pub(super) fn with(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
+        self.header = Some((name, value.into()));
         self
     }
 
     /// A rejection with `Retry-After`.
-    pub(super) fn retry_after(status: StatusCode, reason: &'static str, seconds: &'static str) -> Self {
+    pub(super) fn retry_after(status: StatusCode, reason: impl Into<Cow<'static, str>>, seconds: u64) -> Self {
         Self::new(status, reason).with(header::RETRY_AFTER, seconds)
     }
 }
@@ -45,7 +45,7 @@ impl Rejection {
 impl From<StoreError> for Rejection {
     fn from(error: StoreError) -> Self {
         tracing::error!(error = %failure(&error), "store failure");
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).with(header::RETRY_AFTER, "10")
+        Self::retry_after(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), 10)
     }
 }
 

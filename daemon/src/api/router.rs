@@ -8,8 +8,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AllowedHosts, BodyLimits, EmbedLimit, Rejection, Tokens, auth, cancel, events, health, host, list, metrics, models,
-    poll, submit,
+    AllowedHosts, BodyLimits, EmbedLimit, Rejection, SubmissionRates, Tokens, auth, cancel, events, health, host, list,
+    metrics, models, poll, submit,
 };
 use crate::availability::Availability;
 use crate::backend::Backend;
@@ -27,6 +27,7 @@ pub(crate) struct App {
     pub(crate) hosts: AllowedHosts,
     /// Which hosts webhooks may be sent to.
     pub(crate) policy: Policy,
+    pub(crate) submission_rates: SubmissionRates,
     pub(crate) body_limits: BodyLimits,
     /// The longest long poll.
     pub(crate) max_hold: Duration,

@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
@@ -39,6 +40,9 @@ pub(super) async fn submit(
     Extension(owner): Extension<Owner>,
     request: Request<Body>,
 ) -> Result<Response, Rejection> {
+    app.submission_rates.check(owner).map_err(|seconds| {
+        Rejection::retry_after(StatusCode::TOO_MANY_REQUESTS, "the token submits too many jobs a second", seconds)
+    })?;
     let key = single(request.headers(), &IDEMPOTENCY_KEY)?;
     if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > MAX_KEY) {
         return Err(Rejection::new(StatusCode::BAD_REQUEST, "Idempotency-Key must have 1 to 255 bytes"));
@@ -64,21 +68,23 @@ pub(super) async fn submit(
     (app.backend.check)(&submission).map_err(refused)?;
     let idempotency_key = key.as_ref().map(|key| IdempotencyKey { text: key.as_bytes().into(), digest: digest(&body) });
     if app.closing.is_cancelled() {
-        return Err(Rejection::retry_after(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping", "5"));
+        return Err(Rejection::retry_after(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping", 5));
     }
-    let (jobs, new) =
-        (Arc::clone(&app.jobs), NewJob { owner, submission, body, webhook, traceparent, key: idempotency_key });
+    let (priority, start_by) = (submission.priority, submission.start_by(Timestamp::now()));
+    let new = NewJob { owner, submission, body, webhook, traceparent, priority, start_by, key: idempotency_key };
+    let jobs = Arc::clone(&app.jobs);
     let submitted = app.jobs.run_detached(async move {
         // Until the body is stored.
         let _lease = lease;
         jobs.submit(new).await
     });
     let submitted = submitted.await?;
-    let too_many = |reason| Rejection::retry_after(StatusCode::TOO_MANY_REQUESTS, reason, "5");
+    let too_many = |reason| Rejection::retry_after(StatusCode::TOO_MANY_REQUESTS, reason, 5);
     let submitted = submitted.map_err(|error| match error {
         SubmitError::KeyReused => unprocessable("Idempotency-Key already used with another body"),
         SubmitError::Full => too_many("the queue is full"),
         SubmitError::TooManyOfOwner => too_many("the token has too many queued jobs"),
+        SubmitError::MemoryFull => too_many("the jobs in memory have as many bytes as they may"),
     })?;
     let mut response = json(StatusCode::ACCEPTED, &SubmitResponse { job_id: &submitted.job_id });
     if let Ok(location) = HeaderValue::try_from(format!("/jobs/{}", submitted.job_id)) {
@@ -131,7 +137,7 @@ mod tests {
     use tower::ServiceExt as _;
 
     use super::*;
-    use crate::api::{AllowedHosts, BodyLimits, EmbedLimit, Tokens, router};
+    use crate::api::{AllowedHosts, BodyLimits, EmbedLimit, SubmissionRates, Tokens, router};
     use crate::backend::Echo;
     use crate::delivery::{OwnServers, Policy};
     use crate::jobs::Jobs;
@@ -161,6 +167,7 @@ mod tests {
             backend: Echo::new().into(),
             tokens: Tokens::new(&[]),
             policy: Policy { hosts: None, private: true, loopback: false, own: OwnServers::default() },
+            submission_rates: SubmissionRates::new(None),
             body_limits: BodyLimits { body: 1024, all: ByteBudget::new(1024) },
             embed_limit: EmbedLimit::new(1),
             hosts: AllowedHosts::Any,

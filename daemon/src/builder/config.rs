@@ -1,4 +1,4 @@
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 use foreman_protocol::http1::{BodyBytes, ByteBudget};
@@ -31,6 +31,8 @@ pub(super) struct Config {
     pub(super) embeds_at_once: usize,
     pub(super) attempts: Attempts,
     pub(super) max_long_poll: Duration,
+    /// In a second.
+    pub(super) submissions_of_owner: Option<NonZeroU32>,
     pub(super) body_limits: BodyLimits,
     pub(super) limits: ServerLimits,
     pub(super) drain: Duration,
@@ -43,6 +45,7 @@ pub(super) struct StoreConfig {
     #[cfg(feature = "sqlite")]
     pub(super) path: Option<std::path::PathBuf>,
     pub(super) max_queue: QueueLimits,
+    pub(super) memory_budget: usize,
     pub(super) batch: NonZeroUsize,
     pub(super) keep: Duration,
 }
@@ -56,6 +59,10 @@ impl Config {
                 // Room for the others.
                 None if builder.tokens.len() > 1 => builder.max_queue - builder.max_queue / 4,
                 None => builder.max_queue,
+            },
+            running_of_owner: match builder.max_running_per_token {
+                Some(jobs) => positive("max_running_per_token", jobs)?.get(),
+                None => usize::MAX,
             },
         };
         let webhooks_at_once = permits("webhooks_at_once", builder.webhooks_at_once)?;
@@ -86,6 +93,13 @@ impl Config {
                 pause: builder.attempt_pause.min(LONGEST),
             },
             max_long_poll: Duration::from_secs(builder.max_long_poll.min(LONGEST).as_secs()),
+            submissions_of_owner: match builder.max_submissions_per_token {
+                Some(per_second) => Some(
+                    NonZeroU32::new(per_second)
+                        .ok_or_else(|| Error::config("max_submissions_per_token", "must be at least 1"))?,
+                ),
+                None => None,
+            },
             body_limits: body_limits(builder.body_limit, builder.body_budget)?,
             limits: ServerLimits {
                 connections: positive("max_connections", builder.max_connections)?.get(),
@@ -102,6 +116,7 @@ impl Config {
                 #[cfg(feature = "sqlite")]
                 path: builder.store,
                 max_queue,
+                memory_budget: positive("memory_budget", builder.memory_budget)?.get(),
                 batch: positive("model_batch", builder.model_batch)?,
                 keep: not_zero("keep", builder.keep)?,
             },

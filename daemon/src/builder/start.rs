@@ -14,9 +14,10 @@ use super::Builder;
 use super::config::Config;
 #[cfg(feature = "faults")]
 use crate::BoxError;
-use crate::api::{self, App, EmbedLimit};
+use crate::api::{self, App, EmbedLimit, SubmissionRates};
 use crate::availability::Availability;
 use crate::backend::{Backend, Chat};
+use crate::deadlines::fail_overdue_jobs;
 use crate::delivery::{Dispatcher, Signer, WebhookSender};
 #[cfg(feature = "faults")]
 use crate::faults::Faults;
@@ -64,6 +65,7 @@ impl Builder {
         let destinations = Arc::new(Destinations::new(per_host));
         let options = StoreOptions {
             max_queue: config.store.max_queue,
+            memory_budget: config.store.memory_budget,
             batch: config.store.batch,
             keep: config.store.keep,
             attempts: config.attempts.most,
@@ -127,6 +129,7 @@ impl Assembly {
         let mut io = JoinSet::new();
         self.start_server(&mut io, listener);
         self.start_delivery(&mut io);
+        self.start_deadlines(&mut io);
         Daemon {
             jobs: self.jobs,
             address,
@@ -168,6 +171,7 @@ impl Assembly {
             tokens: self.config.tokens.clone(),
             hosts: self.config.hosts,
             policy: self.config.policy.clone(),
+            submission_rates: SubmissionRates::new(self.config.submissions_of_owner),
             body_limits: self.config.body_limits.clone(),
             max_hold: self.config.max_long_poll,
             holds: Semaphore::new(self.config.limits.connections.saturating_mul(3).min(Semaphore::MAX_PERMITS) / 8),
@@ -184,6 +188,14 @@ impl Assembly {
         );
         let serve = server::serve(listener, service, self.config.limits, self.closing.clone());
         io.spawn(self.vital.clone().guard("server", serve));
+    }
+
+    fn start_deadlines(&self, io: &mut JoinSet<()>) {
+        let (deadlines, closing) = (fail_overdue_jobs(Arc::clone(&self.jobs)), self.closing.clone());
+        let deadlines = async move {
+            let _ = closing.run_until_cancelled(deadlines).await;
+        };
+        io.spawn(self.vital.clone().guard("deadlines of jobs", deadlines));
     }
 
     fn start_delivery(&self, io: &mut JoinSet<()>) {

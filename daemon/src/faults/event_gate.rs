@@ -105,10 +105,8 @@ mod tests {
     /// A queued job and its first event.
     async fn queued() -> (Jobs, Delivery) {
         let jobs = Jobs::in_memory(StoreOptions::of_test(1));
-        let submission = serde_json::from_str(r#"{"model":"m"}"#).unwrap();
         let webhook = Some("http://127.0.0.1:1".parse().unwrap());
-        let new =
-            NewJob { owner: Owner::ANONYMOUS, submission, body: "".into(), webhook, traceparent: None, key: None };
+        let new = NewJob { webhook, ..NewJob::of_test(r#"{"model":"m"}"#) };
         jobs.submit(new).await.unwrap().unwrap();
         let Claim::Now(delivery) = jobs.claim().await.unwrap() else { panic!("no event") };
         (jobs, delivery)

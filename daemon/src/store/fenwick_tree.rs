@@ -35,6 +35,23 @@ impl FenwickTree {
         sum
     }
 
+    /// The smallest index before which the counts add up to `sum`, or the length if there is none.
+    pub(super) fn index_of_sum(&self, sum: usize) -> usize {
+        let (mut index, mut rest) = (0, sum);
+        let mut step = self.len().checked_ilog2().map_or(0, |log| 1_usize << log);
+        while step > 0 {
+            // The entry covers the counts from `index` to `index + step`.
+            if let Some(covered) = self.sums.get(index + step - 1)
+                && *covered < rest
+            {
+                rest -= covered;
+                index += step;
+            }
+            step /= 2;
+        }
+        if rest == 0 { 0 } else { (index + 1).min(self.len()) }
+    }
+
     fn change(&mut self, index: usize, change: impl Fn(&mut usize)) {
         let mut at = index;
         while let Some(sum) = self.sums.get_mut(at) {
@@ -71,6 +88,11 @@ mod tests {
             for index in 0..=counts.len() {
                 assert_eq!(tree.prefix_sum(index), counts[..index].iter().sum::<usize>(), "{index} after step {step}");
             }
+            for sum in 0..=counts.iter().sum::<usize>() {
+                let index = (0..=counts.len()).find(|index| counts[..*index].iter().sum::<usize>() >= sum);
+                assert_eq!(Some(tree.index_of_sum(sum)), index, "{sum} after step {step}");
+            }
+            assert_eq!(tree.index_of_sum(usize::MAX), counts.len());
         }
     }
 }

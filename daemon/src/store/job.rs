@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, Uri};
+use jiff::Timestamp;
 use serde_json::value::RawValue;
 
 use crate::job_spec::JobSpec;
@@ -14,11 +15,31 @@ pub(crate) struct NewJob {
     pub(crate) owner: Owner,
     pub(crate) submission: JobSpec,
     /// The body that `submission` was parsed from.
-    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "only SQLite stores it"))]
     pub(crate) body: Bytes,
     pub(crate) webhook: Option<Uri>,
     pub(crate) traceparent: Option<HeaderValue>,
+    /// Jobs of the owner with a higher one are first.
+    pub(crate) priority: i8,
+    /// When it fails if it has not been started by then.
+    pub(crate) start_by: Option<Timestamp>,
     pub(crate) key: Option<IdempotencyKey>,
+}
+
+#[cfg(test)]
+impl NewJob {
+    /// A submission with this body and without a key, of nobody in particular.
+    pub(crate) fn of_test(body: &str) -> Self {
+        Self {
+            owner: Owner::ANONYMOUS,
+            submission: serde_json::from_str(body).unwrap(),
+            body: Bytes::copy_from_slice(body.as_bytes()),
+            webhook: None,
+            traceparent: None,
+            priority: 0,
+            start_by: None,
+            key: None,
+        }
+    }
 }
 
 /// An idempotency key and the SHA-256 of the conversation: the request body without its callback URL and event stream.
@@ -45,6 +66,8 @@ pub(crate) enum SubmitError {
     Full,
     /// The owner has as many queued jobs as one may have.
     TooManyOfOwner,
+    /// The jobs in memory have as many bytes as they may.
+    MemoryFull,
 }
 
 /// The job that was next in the queue.
@@ -64,6 +87,8 @@ pub(crate) struct Taken {
     pub(crate) attempt: u64,
     /// How many attempts count so far, with this one.
     pub(crate) spent: u64,
+    /// When the job fails if it has not been started by then. `None` once an attempt has counted.
+    pub(crate) start_by: Option<Timestamp>,
     pub(crate) submission: Arc<JobSpec>,
 }
 
@@ -72,6 +97,14 @@ pub(crate) struct Taken {
 pub(crate) enum Cost {
     Counts,
     Free,
+}
+
+/// The jobs that have failed because their time has passed.
+#[derive(Debug)]
+pub(crate) struct Overdue {
+    pub(crate) jobs: Vec<JobId>,
+    /// When the next one will.
+    pub(crate) next: Option<Timestamp>,
 }
 
 /// The state of a job and its current attempt.
@@ -157,7 +190,7 @@ impl Page {
 }
 
 /// About how many bytes the result and the artifacts take.
-fn output_size(status: &JobStatus) -> usize {
+pub(super) fn output_size(status: &JobStatus) -> usize {
     let result = status.result.as_ref().map_or(0, |result| result.get().len());
     // As base64.
     let of = |artifact: &Artifact| usize::try_from(artifact.size).unwrap_or(usize::MAX).saturating_mul(4) / 3;

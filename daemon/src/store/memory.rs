@@ -1,23 +1,20 @@
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod state;
+mod stored_job;
+
 use std::convert::Infallible;
 use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::fresh_id::fresh_id;
-use super::outbox::Outbox;
-use super::queue::Queue;
+use self::state::MemoryState;
+use self::stored_job::StoredJob;
 use super::{
-    Address, Cancelled, Claim, Cost, JobProgress, NewJob, NextJob, Outcome, Page, Query, Store, StoreOptions,
+    Address, Cancelled, Claim, Cost, JobProgress, NewJob, NextJob, Outcome, Overdue, Page, Query, Store, StoreOptions,
     SubmitError, Submitted, Taken, Transaction, Verdict,
 };
-use crate::job_spec::JobSpec;
 use crate::owner::Owner;
-use crate::streams::Streams;
 use crate::{JobId, JobState, JobStatus};
 
 /// Stores jobs in memory, under one lock. They are lost when the process ends.
@@ -27,71 +24,9 @@ pub(crate) struct Memory {
     state: Mutex<MemoryState>,
 }
 
-#[derive(Debug)]
-struct MemoryState {
-    numbers: u64,
-    jobs: HashMap<JobId, StoredJob>,
-    owners: HashMap<Owner, OwnerJobs>,
-    queue: Queue,
-    ended: VecDeque<(Instant, JobId)>,
-    outbox: Outbox,
-    streams: Arc<Streams>,
-}
-
-/// The jobs and keys of one owner.
-#[derive(Debug, Default)]
-struct OwnerJobs {
-    order: BTreeMap<u64, JobId>,
-    keys: HashMap<Box<[u8]>, UsedKey>,
-}
-
-#[derive(Debug)]
-struct StoredJob {
-    number: u64,
-    owner: Owner,
-    status: Arc<JobStatus>,
-    /// How many attempts count.
-    spent: u64,
-    /// `None` once the job has ended.
-    submission: Option<Arc<JobSpec>>,
-    key: Option<Box<[u8]>>,
-    /// The name of the event stream.
-    stream: Option<Box<str>>,
-}
-
-#[derive(Debug)]
-struct UsedKey {
-    digest: [u8; 32],
-    job_id: JobId,
-}
-
-impl StoredJob {
-    fn progress(&self) -> JobProgress {
-        JobProgress { state: self.status.state.clone(), attempt: self.status.attempt }
-    }
-
-    fn start(&mut self) -> Option<Taken> {
-        let submission = Arc::clone(self.submission.as_ref()?);
-        let status = Arc::make_mut(&mut self.status);
-        status.state = JobState::Running;
-        status.attempt += 1;
-        status.started_at = Some(Timestamp::now());
-        self.spent += 1;
-        Some(Taken { job_id: status.job_id.clone(), attempt: status.attempt, spent: self.spent, submission })
-    }
-}
-
 impl Memory {
     pub(crate) fn new(options: StoreOptions) -> Self {
-        let state = MemoryState {
-            numbers: 0,
-            jobs: HashMap::new(),
-            owners: HashMap::new(),
-            queue: Queue::new(options.batch),
-            ended: VecDeque::new(),
-            outbox: Outbox::new(Arc::clone(&options.destinations)),
-            streams: Arc::clone(&options.streams),
-        };
+        let state = MemoryState::new(&options);
         Self { options, state: Mutex::new(state) }
     }
 
@@ -115,39 +50,45 @@ impl Memory {
             }
             return Ok(Submitted { job_id, replayed: true });
         }
-        if let Some(refused) = state.queue.refuses(new.owner, self.options.max_queue) {
+        if let Some(refused) = state.queue.refuses(new.owner) {
             return Err(refused);
+        }
+        if state.bytes.saturating_add(new.body.len()) > self.options.memory_budget {
+            return Err(SubmitError::MemoryFull);
         }
         Ok(Submitted { job_id: state.add(new, now), replayed: false })
     }
 
     fn take_now(&self) -> Option<Taken> {
         let mut state = self.lock();
-        let job_id = state.queue.pop()?;
+        let (_, job_id) = state.queue.pop()?;
         let job = state.jobs.get_mut(&job_id)?;
         let taken = job.start()?;
         state.record(&job_id, Instant::now());
         Some(taken)
     }
 
-    fn restart_now(&self, job_id: &JobId, attempt: u64) -> Option<Taken> {
+    fn restart_now(&self, job_id: &JobId, attempt: u64, error: &str) -> Option<Taken> {
         let mut state = self.lock();
         let job = state.jobs.get_mut(job_id)?;
         if !job.progress().is_current(attempt) {
             return None;
         }
+        Arc::make_mut(&mut job.status).last_error = Some(error.to_owned());
         job.start()
     }
 
-    fn requeue_now(&self, job_id: &JobId, attempt: u64, cost: Cost) {
+    fn requeue_now(&self, job_id: &JobId, attempt: u64, cost: Cost, error: &str) {
         let mut state = self.lock();
         let Some(job) = state.jobs.get_mut(job_id).filter(|job| job.progress().is_current(attempt)) else { return };
         if cost == Cost::Free {
             job.spent -= 1;
         }
-        Arc::make_mut(&mut job.status).state = JobState::Queued;
-        let (number, owner, model) = (job.number, job.owner, job.status.model.clone());
-        state.queue.push_behind(number, &model, owner, job_id.clone());
+        let status = Arc::make_mut(&mut job.status);
+        status.state = JobState::Queued;
+        status.last_error = Some(error.to_owned());
+        let (number, model, queued) = (job.number, status.model.clone(), job.queued());
+        state.queue.push_behind(number, &model, queued);
         state.record(job_id, Instant::now());
     }
 
@@ -175,16 +116,21 @@ impl Memory {
 
     fn cancel_now(&self, owner: Owner, job_id: &JobId) -> Cancelled {
         let mut state = self.lock();
-        let Some(job) = state.jobs.get_mut(job_id).filter(|job| job.owner == owner) else { return Cancelled::Unknown };
+        let Some(job) = state.jobs.get(job_id).filter(|job| job.owner == owner) else { return Cancelled::Unknown };
         if job.status.state.is_terminal() {
             return Cancelled::Terminal(job.status.state.clone());
         }
-        let number = job.number;
-        let status = Arc::make_mut(&mut job.status);
-        status.state = JobState::Failed;
-        status.error = Some("cancelled".to_owned());
-        state.queue.remove(number);
-        state.end(job_id).map_or(Cancelled::Unknown, Cancelled::Ended)
+        state.fail(job_id, "cancelled").map_or(Cancelled::Unknown, Cancelled::Ended)
+    }
+
+    fn fail_overdue_now(&self) -> Overdue {
+        let (mut state, now) = (self.lock(), Timestamp::now());
+        let mut jobs = Vec::new();
+        while let Some(job_id) = state.queue.overdue(now) {
+            state.fail(&job_id, "deadline");
+            jobs.push(job_id);
+        }
+        Overdue { jobs, next: state.queue.next_deadline() }
     }
 
     fn status_now(&self, owner: Owner, job_id: &JobId) -> Option<Arc<JobStatus>> {
@@ -237,13 +183,17 @@ impl Store for Memory {
         completed(self.take_now().map(NextJob::Run))
     }
 
-    fn restart<'a>(&'a self, job_id: &'a JobId, attempt: u64) -> Transaction<'a, Option<Taken>> {
-        completed(self.restart_now(job_id, attempt))
+    fn restart<'a>(&'a self, job_id: &'a JobId, attempt: u64, error: &'a str) -> Transaction<'a, Option<Taken>> {
+        completed(self.restart_now(job_id, attempt, error))
     }
 
-    fn requeue<'a>(&'a self, job_id: &'a JobId, attempt: u64, cost: Cost) -> Transaction<'a, ()> {
-        self.requeue_now(job_id, attempt, cost);
+    fn requeue<'a>(&'a self, job_id: &'a JobId, attempt: u64, cost: Cost, error: &'a str) -> Transaction<'a, ()> {
+        self.requeue_now(job_id, attempt, cost, error);
         completed(())
+    }
+
+    fn fail_overdue(&self) -> Transaction<'_, Overdue> {
+        completed(self.fail_overdue_now())
     }
 
     fn interrupt(&self) -> Transaction<'_, ()> {
@@ -285,95 +235,5 @@ impl Store for Memory {
     fn settle<'a>(&'a self, job_id: &'a JobId, verdict: Verdict) -> Transaction<'a, ()> {
         self.settle_now(job_id, &verdict);
         completed(())
-    }
-}
-
-impl MemoryState {
-    fn add(&mut self, new: NewJob, now: Instant) -> JobId {
-        let job_id = fresh_id();
-        self.numbers += 1;
-        let number = self.numbers;
-        let mut status = JobStatus::new(job_id.clone(), JobState::Queued);
-        status.model.clone_from(&new.submission.model);
-        status.created_at = Some(Timestamp::now());
-        let owned = self.owners.entry(new.owner).or_default();
-        owned.order.insert(number, job_id.clone());
-        let key = new.key.map(|key| {
-            owned.keys.insert(key.text.clone(), UsedKey { digest: key.digest, job_id: job_id.clone() });
-            key.text
-        });
-        let mut submission = new.submission;
-        let stream = submission.event_stream.take().map(Into::into);
-        let job = StoredJob {
-            number,
-            owner: new.owner,
-            status: Arc::new(status),
-            spent: 0,
-            submission: Some(Arc::new(submission)),
-            key,
-            stream,
-        };
-        self.queue.push(number, &job.status.model, new.owner, job_id.clone());
-        if let Some(url) = new.webhook {
-            self.outbox.open(job_id.clone(), Address { url, traceparent: new.traceparent });
-        }
-        self.jobs.insert(job_id.clone(), job);
-        self.record(&job_id, now);
-        job_id
-    }
-
-    /// Completes a job whose final state is set.
-    fn end(&mut self, job_id: &JobId) -> Option<Arc<JobStatus>> {
-        let now = Instant::now();
-        let job = self.jobs.get_mut(job_id)?;
-        job.submission = None;
-        Arc::make_mut(&mut job.status).completed_at = Some(Timestamp::now());
-        let status = Arc::clone(&job.status);
-        self.record(job_id, now);
-        self.ended.push_back((now, job_id.clone()));
-        Some(status)
-    }
-
-    /// Records the events of a state.
-    fn record(&mut self, job_id: &JobId, now: Instant) {
-        let Some(job) = self.jobs.get(job_id) else { return };
-        let status = self.status(job);
-        self.streams.publish(job.owner, job.stream.as_deref(), &status);
-        self.outbox.record(&status, now);
-    }
-
-    /// The status with the position in the queue.
-    fn status(&self, job: &StoredJob) -> Arc<JobStatus> {
-        let Some(position) = self.queue.position(job.number) else { return Arc::clone(&job.status) };
-        let mut status = JobStatus::clone(&job.status);
-        status.position = Some(position);
-        Arc::new(status)
-    }
-
-    /// The same without the result and the artifacts, which may be large.
-    fn status_without_output(&self, job: &StoredJob) -> Arc<JobStatus> {
-        let JobStatus { job_id, state, model, created_at, started_at, completed_at, attempt, error, .. } = &*job.status;
-        let mut status = JobStatus::new(job_id.clone(), state.clone());
-        (status.model, status.error) = (model.clone(), error.clone());
-        (status.created_at, status.started_at, status.completed_at) = (*created_at, *started_at, *completed_at);
-        (status.attempt, status.position) = (*attempt, self.queue.position(job.number));
-        Arc::new(status)
-    }
-
-    /// Removes the jobs that ended longer ago than `keep`, with their keys.
-    fn remove_expired(&mut self, now: Instant, keep: Duration) {
-        while self.ended.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) > keep) {
-            let Some((_, job_id)) = self.ended.pop_front() else { return };
-            self.outbox.close(&job_id);
-            let Some(job) = self.jobs.remove(&job_id) else { continue };
-            let Entry::Occupied(mut owned) = self.owners.entry(job.owner) else { continue };
-            owned.get_mut().order.remove(&job.number);
-            if let Some(key) = job.key {
-                owned.get_mut().keys.remove(&key);
-            }
-            if owned.get().order.is_empty() {
-                owned.remove();
-            }
-        }
     }
 }

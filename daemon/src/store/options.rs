@@ -10,6 +10,8 @@ use crate::vital::Vital;
 #[derive(Debug, Clone)]
 pub(crate) struct StoreOptions {
     pub(crate) max_queue: QueueLimits,
+    /// How many bytes the submissions and outputs of jobs in memory may have together.
+    pub(crate) memory_budget: usize,
     /// How many queued jobs of one model run in a row while jobs of other models wait.
     pub(crate) batch: NonZeroUsize,
     /// How long an ended job and its key are stored.
@@ -29,7 +31,8 @@ impl StoreOptions {
     /// A queue of so many jobs in batches of one, which are stored for a day and have three attempts. Webhooks have no limits.
     pub(crate) fn of_test(max_queue: usize) -> Self {
         Self {
-            max_queue: QueueLimits { all: max_queue, of_owner: max_queue },
+            max_queue: QueueLimits { all: max_queue, of_owner: max_queue, running_of_owner: usize::MAX },
+            memory_budget: usize::MAX,
             batch: NonZeroUsize::MIN,
             keep: Duration::from_secs(24 * 60 * 60),
             attempts: 3,

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use foreman_daemon::BoxError;
 use foreman_daemon::{Backend, Builder, Chat, ChatResponse, Daemon, Transient};
+use tokio::sync::Notify;
 use tower::service_fn;
 
-use super::raw::{delete, ended, submit};
+use super::raw::{delete, ended, status, submit};
 use crate::eventually::eventually;
 use crate::gate::Gate;
 
@@ -89,6 +90,35 @@ async fn job_can_be_cancelled_between_attempts() {
     let next = submit(&daemon, "go").await;
     eventually("run", || runs.load(Ordering::Relaxed) != 1).await;
     assert_eq!(delete(&daemon, &format!("/jobs/{next}")).await.status, 202);
+}
+
+#[tokio::test]
+async fn status_has_the_error_of_the_latest_attempt_until_the_job_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    for builder in [without_pause(), without_pause().store(folder.path().join("jobs.db"))] {
+        let (second, end) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (begun, ends) = (Arc::clone(&second), Arc::clone(&end));
+        let backend = Backend::new(service_fn(move |chat: Chat| {
+            let (begun, ends) = (Arc::clone(&begun), Arc::clone(&ends));
+            async move {
+                if chat.attempt() == 1 {
+                    return Err(BoxError::from(Transient::new("connection refused")));
+                }
+                begun.notify_one();
+                ends.notified().await;
+                Ok(ChatResponse::from_value("ok")?)
+            }
+        }));
+        let daemon = builder.backend(backend).start().await.unwrap();
+        let id = submit(&daemon, "go").await;
+        second.notified().await;
+        let running = status(&daemon, &id).await;
+        assert_eq!((&running["attempt"], &running["error"]), (&2.into(), &serde_json::Value::Null));
+        assert_eq!(running["last_error"], "transient failure: connection refused");
+        end.notify_one();
+        let done = ended(&daemon, &id).await;
+        assert_eq!((&done["state"], done.get("last_error")), (&"done".into(), None));
+    }
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod connections;
 mod curl;
 mod events;
 mod eventually;
+mod fairness;
 mod faults;
 mod gate;
 mod lifecycle;

@@ -14,25 +14,25 @@ const KEY: &str = "Idempotency-Key: 3f0b6e9c";
 
 /// Sends requests with a token, or without one.
 #[derive(Clone, Copy)]
-struct By<'a>(&'a Daemon, Option<&'a str>);
+pub(crate) struct By<'a>(pub(crate) &'a Daemon, pub(crate) Option<&'a str>);
 
 impl By<'_> {
-    async fn send(self, method: &str, path: &str, headers: &[&str], body: &str) -> RawResponse {
+    pub(crate) async fn send(self, method: &str, path: &str, headers: &[&str], body: &str) -> RawResponse {
         let authorization = self.1.map(|token| format!("Authorization: Bearer {token}"));
         let headers: Vec<&str> =
             headers.iter().copied().chain(authorization.as_deref()).chain(["Content-Type: application/json"]).collect();
         exchange(self.0, request(method, path, &headers, body)).await
     }
 
-    async fn get(self, path: &str) -> RawResponse {
+    pub(crate) async fn get(self, path: &str) -> RawResponse {
         self.send("GET", path, &[], "").await
     }
 
-    async fn submit(self) -> String {
+    pub(crate) async fn submit(self) -> String {
         accepted(&self.send("POST", "/jobs", &[], BODY).await)
     }
 
-    async fn state(self, job: &str) -> String {
+    pub(crate) async fn state(self, job: &str) -> String {
         let response = self.get(&format!("/jobs/{job}")).await;
         assert_eq!(response.status, 200, "{response:?}");
         response.json()["state"].as_str().unwrap().to_owned()

@@ -23,7 +23,8 @@ async fn invalid_submission_bodies() {
         (r#"{"model":"m","format":"json","format":null}"#, 422, "duplicate field `format`"),
         (r#"{"model":"m","deadline":"soon"}"#, 422, "invalid deadline: must be a time in RFC 3339"),
         (r#"{"model":"m","deadline":"2026-01-02T03:04:05"}"#, 422, "invalid deadline: must be a time in RFC 3339"),
-        (r#"{"model":"m","priority":1}"#, 422, "field `priority` is reserved"),
+        (r#"{"model":"m","priority":101}"#, 422, "invalid priority: must be an integer from -100 to 100"),
+        (r#"{"model":"m","ttl":0}"#, 422, "invalid ttl: must be a number of seconds above 0"),
         (r#"{"model":"m","state_webhook_url":"/hook"}"#, 422, "invalid state_webhook_url: must be an absolute"),
         (r#"{"model":"m","state_webhook_url":"ftp://h/"}"#, 422, "invalid state_webhook_url: must be an absolute"),
         (

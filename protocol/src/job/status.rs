@@ -43,6 +43,9 @@ pub struct JobStatus {
     /// `artifacts`: the files that the job produced in addition to its result; empty if absent.
     #[serde(default, deserialize_with = "lenient_elements")]
     pub artifacts: Vec<Artifact>,
+    /// `last_error`: why the latest attempt that ended without a result did, of a job in state `queued` or `running`. Daemons may omit it.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
     /// `position`: the place in the queue of a job in state `queued`, where 1 is next. Daemons may omit it.
     #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub position: Option<u64>,
@@ -63,6 +66,7 @@ impl JobStatus {
             result: None,
             error: None,
             artifacts: Vec::new(),
+            last_error: None,
             position: None,
         }
     }

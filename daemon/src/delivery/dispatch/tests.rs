@@ -5,15 +5,12 @@ use http::StatusCode;
 use tower::service_fn;
 
 use super::*;
-use crate::owner::Owner;
 use crate::store::{NewJob, StoreOptions};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 async fn submit(jobs: &Jobs, url: &str) {
-    let submission = serde_json::from_str(r#"{"model":"m"}"#).unwrap();
-    let webhook = Some(url.parse().unwrap());
-    let new = NewJob { owner: Owner::ANONYMOUS, submission, body: "".into(), webhook, traceparent: None, key: None };
+    let new = NewJob { webhook: Some(url.parse().unwrap()), ..NewJob::of_test(r#"{"model":"m"}"#) };
     jobs.submit(new).await.unwrap().unwrap();
 }
 

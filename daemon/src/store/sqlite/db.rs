@@ -7,11 +7,13 @@ use uuid::Uuid;
 
 use super::index::Index;
 use super::key_column::key_column;
-use super::row::{STATUS, column, count, is_damaged, job_id, not_storable, status, submission};
+use super::row::{QUEUED, STATUS, column, count, is_damaged, job_id, not_storable, queued, status, submission, time};
 use crate::owner::Owner;
 use crate::store::fresh_id::fresh_id;
+use crate::store::queue::QueuedJob;
 use crate::store::{
-    Cancelled, Cost, Destination, IdempotencyKey, NewJob, NextJob, Outcome, StoreOptions, SubmitError, Submitted, Taken,
+    Cancelled, Cost, Destination, IdempotencyKey, NewJob, NextJob, Outcome, Overdue, StoreOptions, SubmitError,
+    Submitted, Taken,
 };
 use crate::{JobId, JobState};
 
@@ -72,7 +74,7 @@ impl Db {
             }
             return Ok(Ok(Submitted { job_id, replayed: true }));
         }
-        let refused = self.index().queue.refuses(new.owner, self.options.max_queue);
+        let refused = self.index().queue.refuses(new.owner);
         if let Some(refused) = refused {
             return Ok(Err(refused));
         }
@@ -81,8 +83,9 @@ impl Db {
         self.connection
             .prepare_cached(
                 "INSERT INTO jobs
-                 (number, id, owner, state, model, created_at, body, webhook, traceparent, key, digest, event_stream)
-                 VALUES (?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?)",
+                 (number, id, owner, state, model, created_at, body, webhook, traceparent, key, digest, event_stream,
+                  priority, start_by)
+                 VALUES (?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?
             .execute(params![
                 number,
@@ -96,9 +99,13 @@ impl Db {
                 key.map(|key| key_column(&key.text)),
                 key.map(|key| key.digest),
                 new.submission.event_stream,
+                new.priority,
+                new.start_by.map(Timestamp::as_microsecond),
             ])?;
         self.record(number)?;
-        self.index().enqueue(number, &new.submission.model, new.owner, job_id.clone());
+        let (owner, priority, start_by) = (new.owner, new.priority, new.start_by);
+        let job = QueuedJob { owner, priority, start_by, job_id: job_id.clone() };
+        self.index().enqueue(number, &new.submission.model, job);
         Ok(Ok(Submitted { job_id, replayed: false }))
     }
 
@@ -113,36 +120,44 @@ impl Db {
     pub(super) fn take(&mut self) -> rusqlite::Result<Option<NextJob>> {
         loop {
             let popped = self.index().queue.pop();
-            let Some(job_id) = popped else { return Ok(None) };
-            let Some((number, next)) = self.start(&job_id)? else { continue };
+            let Some((popped, job_id)) = popped else { return Ok(None) };
+            let Some((number, next)) = self.start(&job_id, None)? else {
+                // It is not in the file any more.
+                self.index().queue.ended(popped);
+                continue;
+            };
             self.record(number)?;
             return Ok(Some(next));
         }
     }
 
-    pub(super) fn restart(&mut self, job_id: &JobId, attempt: u64) -> rusqlite::Result<Option<Taken>> {
+    pub(super) fn restart(&mut self, job_id: &JobId, attempt: u64, error: &str) -> rusqlite::Result<Option<Taken>> {
         if !self.is_current(job_id, attempt)? {
             return Ok(None);
         }
-        match self.start(job_id)? {
+        match self.start(job_id, Some(error))? {
             Some((_, NextJob::Run(taken))) => Ok(Some(taken)),
             Some((number, NextJob::Damaged(_))) => self.record(number).map(|()| None),
             None => Ok(None),
         }
     }
 
-    /// Starts an attempt of a job that has not ended. Damage must not stop other jobs: a job whose row does not decode fails.
-    fn start(&mut self, job_id: &JobId) -> rusqlite::Result<Option<(i64, NextJob)>> {
+    /// Starts an attempt of a job that has not ended. `error`: why the one before failed, if that is not stored yet.
+    ///
+    /// Damage must not stop other jobs: a job whose row does not decode fails.
+    fn start(&mut self, job_id: &JobId, error: Option<&str>) -> rusqlite::Result<Option<(i64, NextJob)>> {
         let found = self
             .connection
             .prepare_cached(
-                "SELECT number, attempt, body, spent FROM jobs WHERE id = ? AND state IN ('queued', 'running')",
+                "SELECT number, attempt, body, spent, CASE WHEN spent = 0 THEN start_by END
+                 FROM jobs WHERE id = ? AND state IN ('queued', 'running')",
             )?
             .query_row([job_id.as_str()], |row| {
                 let taken = count(row, 1).and_then(|attempt| {
                     let attempt = attempt.saturating_add(1);
                     let spent = count(row, 3)?.saturating_add(1);
-                    Ok(Taken { job_id: job_id.clone(), attempt, spent, submission: submission(row, 2)? })
+                    let (submission, start_by) = (submission(row, 2)?, time(row, 4)?);
+                    Ok(Taken { job_id: job_id.clone(), attempt, spent, start_by, submission })
                 });
                 Ok((row.get(0)?, taken))
             })
@@ -152,9 +167,10 @@ impl Db {
             Some((number, Ok(taken))) => {
                 self.connection
                     .prepare_cached(
-                        "UPDATE jobs SET state = 'running', attempt = attempt + 1, spent = ?, started_at = ? WHERE number = ?",
+                        "UPDATE jobs SET state = 'running', attempt = attempt + 1, spent = ?, started_at = ?,
+                         error = coalesce(?, error) WHERE number = ?",
                     )?
-                    .execute(params![column(taken.spent), Timestamp::now().as_microsecond(), number])?;
+                    .execute(params![column(taken.spent), Timestamp::now().as_microsecond(), error, number])?;
                 Ok(Some((number, NextJob::Run(taken))))
             }
             Some((number, Err(error))) if is_damaged(&error) => {
@@ -166,24 +182,45 @@ impl Db {
         }
     }
 
-    pub(super) fn requeue(&mut self, job_id: &JobId, attempt: u64, cost: Cost) -> rusqlite::Result<()> {
+    pub(super) fn requeue(&mut self, job_id: &JobId, attempt: u64, cost: Cost, error: &str) -> rusqlite::Result<()> {
         if !self.is_current(job_id, attempt)? {
             return Ok(());
         }
         let refund = i64::from(cost == Cost::Free);
-        let (number, model, owner): (i64, String, [u8; 16]) = self
+        let (number, (model, job)) = self
             .connection
-            .prepare_cached(
-                "UPDATE jobs SET state = 'queued', spent = max(spent - ?, 0) WHERE id = ? RETURNING number, model, owner",
-            )?
-            .query_row(params![refund, job_id.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            .prepare_cached(&format!(
+                "UPDATE jobs SET state = 'queued', spent = max(spent - ?, 0), error = ?
+                 WHERE id = ? RETURNING number, {QUEUED}"
+            ))?
+            .query_row(params![refund, error, job_id.as_str()], |row| {
+                Ok((row.get(0)?, queued(row, job_id.clone(), 1)?))
+            })?;
         self.record(number)?;
-        self.index().enqueue_behind(number, &model, Owner::from_bytes(owner), job_id.clone());
+        self.index().enqueue_behind(number, &model, job);
         Ok(())
+    }
+
+    /// Fails the queued jobs whose time has passed.
+    pub(super) fn fail_overdue(&mut self) -> rusqlite::Result<Overdue> {
+        let (now, mut jobs) = (Timestamp::now(), Vec::new());
+        loop {
+            let overdue = self.index().queue.overdue(now);
+            let Some(job_id) = overdue else { break };
+            let number: i64 = self
+                .connection
+                .prepare_cached("SELECT number FROM jobs WHERE id = ?")?
+                .query_row([job_id.as_str()], |row| row.get(0))?;
+            self.fail(number, "deadline")?;
+            self.record(number)?;
+            jobs.push(job_id);
+        }
+        Ok(Overdue { jobs, next: self.index().queue.next_deadline() })
     }
 
     /// Fails a job in any state.
     pub(super) fn fail(&self, number: i64, error: &str) -> rusqlite::Result<()> {
+        self.index().ended(number);
         self.connection
             .prepare_cached(
                 "UPDATE jobs SET state = 'failed', error = ?, completed_at = ?, body = NULL WHERE number = ?",
@@ -220,6 +257,7 @@ impl Db {
                 params![state.as_str(), result, error, artifacts, Timestamp::now().as_microsecond(), job_id.as_str()],
                 |row| row.get(0),
             )?;
+        self.index().ended(number);
         self.record(number)?;
         Ok(true)
     }
@@ -234,7 +272,7 @@ impl Db {
             .query_row(params![Timestamp::now().as_microsecond(), job_id.as_str(), owner.as_bytes()], status)
             .optional()?;
         if let Some((number, status)) = cancelled {
-            self.index().dequeue(number);
+            self.index().ended(number);
             self.record(number)?;
             return Ok(Cancelled::Ended(Arc::new(status)));
         }

@@ -6,14 +6,16 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::db::Db;
-use crate::JobId;
+use super::row::{QUEUED, job_id, queued as queued_job};
 use crate::owner::Owner;
 use crate::store::due_events::{Due, DueEvents};
-use crate::store::queue::Queue;
+use crate::store::queue::{Queue, QueuedJob};
 use crate::store::{Destination, StoreOptions};
 
-pub(super) const QUEUED: &str =
-    "SELECT number, id, model, owner FROM jobs WHERE state = 'queued' AND completed_at IS NULL ORDER BY number";
+/// The jobs that have not ended, in a state.
+pub(super) fn open_jobs_sql(columns: &str) -> String {
+    format!("SELECT {columns} FROM jobs WHERE state = ? AND completed_at IS NULL ORDER BY number")
+}
 
 /// The queue and the due events, by job number. It mirrors the file, so that nothing has to be searched there.
 #[derive(Debug)]
@@ -30,7 +32,7 @@ pub(super) struct Index {
 impl Index {
     pub(super) fn new(options: &StoreOptions) -> Self {
         Self {
-            queue: Queue::new(options.batch),
+            queue: Queue::new(options.batch, options.max_queue),
             due: DueEvents::new(Arc::clone(&options.destinations)),
             sending: Arc::default(),
             numbers: 0,
@@ -48,11 +50,16 @@ impl Index {
         }
         index.sending = sending;
         index.numbers = connection.query_row("SELECT coalesce(max(number), 0) FROM jobs", [], |row| row.get(0))?;
-        let mut queued = connection.prepare(QUEUED)?;
-        let mut rows = queued.query([])?;
+        let mut queued = connection.prepare(&open_jobs_sql(&format!("number, id, {QUEUED}")))?;
+        let mut rows = queued.query(["queued"])?;
         while let Some(row) = rows.next()? {
-            let job_id = super::row::job_id(row, 1)?;
-            index.enqueue(row.get(0)?, row.get_ref(2)?.as_str()?, Owner::from_bytes(row.get(3)?), job_id);
+            let (model, job) = queued_job(row, job_id(row, 1)?, 2)?;
+            index.queue.push(key(row.get(0)?), &model, job);
+        }
+        let mut running = connection.prepare(&open_jobs_sql("number, owner"))?;
+        let mut rows = running.query(["running"])?;
+        while let Some(row) = rows.next()? {
+            index.queue.run(key(row.get(0)?), Owner::from_bytes(row.get(1)?));
         }
         let mut events = connection.prepare("SELECT number, due_at FROM events ORDER BY seq")?;
         let mut rows = events.query([])?;
@@ -76,12 +83,12 @@ impl Index {
         self.numbers
     }
 
-    pub(super) fn enqueue(&mut self, number: i64, model: &str, owner: Owner, job_id: JobId) {
-        self.queue.push(key(number), model, owner, job_id);
+    pub(super) fn enqueue(&mut self, number: i64, model: &str, job: QueuedJob) {
+        self.queue.push(key(number), model, job);
     }
 
-    pub(super) fn enqueue_behind(&mut self, number: i64, model: &str, owner: Owner, job_id: JobId) {
-        self.queue.push_behind(key(number), model, owner, job_id);
+    pub(super) fn enqueue_behind(&mut self, number: i64, model: &str, job: QueuedJob) {
+        self.queue.push_behind(key(number), model, job);
     }
 
     /// The position of a queued job.
@@ -89,8 +96,10 @@ impl Index {
         self.queue.position(key(number))
     }
 
-    pub(super) fn dequeue(&mut self, number: i64) {
+    /// A job has ended, queued or running.
+    pub(super) fn ended(&mut self, number: i64) {
         self.queue.remove(key(number));
+        self.queue.ended(key(number));
     }
 
     /// Schedules the first event of a job, unless one is waiting or being sent.
@@ -132,18 +141,26 @@ impl Index {
     }
 }
 
+/// What an index contains, sorted.
+#[cfg(test)]
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Contents {
+    queued: Vec<(u64, crate::JobId)>,
+    running: Vec<u64>,
+    /// The jobs with an event that waits.
+    due: Vec<i64>,
+    /// The jobs whose event is being sent.
+    pub(super) sending: Vec<i64>,
+}
+
 #[cfg(test)]
 impl Index {
-    /// The queued jobs, the jobs with a waiting event, and the jobs whose event is being sent.
-    pub(super) fn contents(&self) -> (Vec<(u64, JobId)>, Vec<i64>, Vec<i64>) {
-        let sorted = |numbers: Vec<i64>| {
-            let mut numbers = numbers;
-            numbers.sort_unstable();
-            numbers
-        };
-        let due = sorted(self.due.waiting());
-        assert_eq!(due.len() + self.sending.len(), self.due.len());
-        (self.queue.contents(), due, sorted(self.sending.keys().copied().collect()))
+    pub(super) fn contents(&self) -> Contents {
+        let (mut due, mut sending) = (self.due.waiting(), self.sending.keys().copied().collect::<Vec<_>>());
+        due.sort_unstable();
+        sending.sort_unstable();
+        assert_eq!(due.len() + sending.len(), self.due.len());
+        Contents { queued: self.queue.contents(), running: self.queue.running(), due, sending }
     }
 }
 

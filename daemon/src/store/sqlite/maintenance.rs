@@ -1,15 +1,14 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use rusqlite::params;
 
 use super::db::Db;
+use super::index::open_jobs_sql;
 use super::row::count;
 
 /// How many expired jobs one sweep deletes. It bounds how long a sweep delays other changes.
 const SWEEP_LIMIT: i64 = 500;
-
-pub(super) const RUNNING: &str =
-    "SELECT number, attempt, spent FROM jobs WHERE state = 'running' AND completed_at IS NULL ORDER BY number";
 
 /// Recovery at the start, and removal of expired jobs.
 impl Db {
@@ -17,12 +16,14 @@ impl Db {
     pub(super) fn recover(&mut self) -> rusqlite::Result<()> {
         let running: Vec<(i64, u64, u64)> = self
             .connection
-            .prepare(RUNNING)?
-            .query_map([], |row| Ok((row.get(0)?, count(row, 1)?, count(row, 2)?)))?
+            .prepare(&open_jobs_sql("number, attempt, spent"))?
+            .query_map(["running"], |row| Ok((row.get(0)?, count(row, 1)?, count(row, 2)?)))?
             .collect::<rusqlite::Result<_>>()?;
         for (number, attempt, spent) in running {
             if spent < self.options.attempts {
-                self.connection.execute("UPDATE jobs SET state = 'queued' WHERE number = ?", [number])?;
+                let error = format!("daemon stopped during attempt {attempt}");
+                self.connection
+                    .execute("UPDATE jobs SET state = 'queued', error = ? WHERE number = ?", params![error, number])?;
             } else {
                 self.fail(number, &format!("daemon stopped during attempt {attempt}, the last one"))?;
             }
@@ -35,7 +36,11 @@ impl Db {
     pub(super) fn interrupt(&mut self) -> rusqlite::Result<()> {
         let running: Vec<i64> = self
             .connection
-            .prepare("UPDATE jobs SET state = 'queued', spent = max(spent - 1, 0) WHERE state = 'running' AND completed_at IS NULL RETURNING number")?
+            .prepare(
+                "UPDATE jobs
+                 SET state = 'queued', spent = max(spent - 1, 0), error = 'daemon stopped during attempt ' || attempt
+                 WHERE state = 'running' AND completed_at IS NULL RETURNING number",
+            )?
             .query_map([], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?;
         for number in running {

@@ -34,7 +34,9 @@ const TABLES: &str = "
         traceparent BLOB,
         key BLOB,
         digest BLOB,
-        event_stream TEXT
+        event_stream TEXT,
+        priority INTEGER NOT NULL DEFAULT 0,
+        start_by INTEGER
     ) STRICT;
     CREATE INDEX jobs_by_owner ON jobs (owner, number);
     CREATE INDEX jobs_by_owner_and_state ON jobs (owner, state, number);
@@ -61,9 +63,15 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_LOG: i64 = 64 << 20;
 
 /// What turns the tables of each version into those of the next, from version 1 on.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "ALTER TABLE jobs ADD COLUMN event_stream TEXT;",
     "ALTER TABLE jobs ADD COLUMN spent INTEGER NOT NULL DEFAULT 0; UPDATE jobs SET spent = attempt;",
+    // The deadline was in the submission only.
+    "ALTER TABLE jobs ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE jobs ADD COLUMN start_by INTEGER;
+     UPDATE jobs
+     SET start_by = CAST(unixepoch(json_extract(CAST(body AS TEXT), '$.deadline'), 'subsec') * 1000000 AS INTEGER)
+     WHERE completed_at IS NULL AND body IS NOT NULL AND json_valid(CAST(body AS TEXT));",
 ];
 
 /// The open file, locked against other daemons.

@@ -6,7 +6,9 @@ use rusqlite::{Row, ToSql};
 use serde_json::value::RawValue;
 
 use crate::job_spec::JobSpec;
+use crate::owner::Owner;
 use crate::store::JobProgress;
+use crate::store::queue::QueuedJob;
 use crate::{BoxError, JobId, JobState, JobStatus};
 
 /// The columns that [`status`] reads, in order.
@@ -16,6 +18,9 @@ pub(super) const STATUS: &str =
 /// The same without the result and the artifacts, which may be large.
 pub(super) const STATUS_WITHOUT_OUTPUT: &str =
     "number, id, state, model, created_at, started_at, completed_at, attempt, NULL, error, NULL";
+
+/// The columns that [`queued`] reads, in order. The deadline of a job that has been started does not matter.
+pub(super) const QUEUED: &str = "model, owner, priority, CASE WHEN spent = 0 THEN start_by END";
 
 /// How many columns [`STATUS`] has.
 pub(super) const COLUMNS: usize = 11;
@@ -30,7 +35,9 @@ pub(super) fn status(row: &Row<'_>) -> rusqlite::Result<(i64, JobStatus)> {
     status.attempt = count(row, 7)?;
     let result: Option<String> = row.get(8)?;
     status.result = result.map(RawValue::from_string).transpose().map_err(|error| damaged(8, error))?;
-    status.error = row.get(9)?;
+    // The column has the error of the last attempt until the job ends.
+    let error = row.get(9)?;
+    *if status.state.is_terminal() { &mut status.error } else { &mut status.last_error } = error;
     let artifacts: Option<String> = row.get(10)?;
     if let Some(artifacts) = artifacts {
         status.artifacts = serde_json::from_str(&artifacts).map_err(|error| damaged(10, error))?;
@@ -57,6 +64,13 @@ pub(super) fn job_id(row: &Row<'_>, column: usize) -> rusqlite::Result<JobId> {
 pub(super) fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     let count: i64 = row.get(column)?;
     u64::try_from(count).map_err(|error| damaged(column, error))
+}
+
+/// Reads what the queue has to know of a job, from four columns from `column` on: `model`, `owner`, `priority` and its deadline.
+pub(super) fn queued(row: &Row<'_>, job_id: JobId, column: usize) -> rusqlite::Result<(String, QueuedJob)> {
+    let owner = Owner::from_bytes(row.get(column + 1)?);
+    let (priority, start_by) = (row.get(column + 2)?, time(row, column + 3)?);
+    Ok((row.get(column)?, QueuedJob { owner, priority, start_by, job_id }))
 }
 
 /// Reads a time, in microseconds since 1970.

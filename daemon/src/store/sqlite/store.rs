@@ -2,6 +2,7 @@ use std::future::ready;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, params, params_from_iter};
 
@@ -16,8 +17,8 @@ use super::row::{STATUS, STATUS_WITHOUT_OUTPUT, progress, status};
 use super::thread::{Finished, StoreThread, Task};
 use crate::owner::Owner;
 use crate::store::{
-    Cancelled, Claim, Cost, JobProgress, NewJob, NextJob, Outcome, Page, Query, Store, StoreError, StoreOptions,
-    SubmitError, Submitted, Taken, Transaction, Verdict,
+    Cancelled, Claim, Cost, JobProgress, NewJob, NextJob, Outcome, Overdue, Page, Query, Store, StoreError,
+    StoreOptions, SubmitError, Submitted, Taken, Transaction, Verdict,
 };
 use crate::{JobId, JobStatus};
 
@@ -122,14 +123,21 @@ impl Store for Sqlite {
         Box::pin(self.writer.run(Db::take))
     }
 
-    fn restart<'a>(&'a self, job_id: &'a JobId, attempt: u64) -> Transaction<'a, Option<Taken>> {
-        let job_id = job_id.clone();
-        Box::pin(self.writer.run(move |db| db.restart(&job_id, attempt)))
+    fn restart<'a>(&'a self, job_id: &'a JobId, attempt: u64, error: &'a str) -> Transaction<'a, Option<Taken>> {
+        let (job_id, error) = (job_id.clone(), error.to_owned());
+        Box::pin(self.writer.run(move |db| db.restart(&job_id, attempt, &error)))
     }
 
-    fn requeue<'a>(&'a self, job_id: &'a JobId, attempt: u64, cost: Cost) -> Transaction<'a, ()> {
-        let job_id = job_id.clone();
-        Box::pin(self.writer.run(move |db| db.requeue(&job_id, attempt, cost)))
+    fn requeue<'a>(&'a self, job_id: &'a JobId, attempt: u64, cost: Cost, error: &'a str) -> Transaction<'a, ()> {
+        let (job_id, error) = (job_id.clone(), error.to_owned());
+        Box::pin(self.writer.run(move |db| db.requeue(&job_id, attempt, cost, &error)))
+    }
+
+    fn fail_overdue(&self) -> Transaction<'_, Overdue> {
+        match self.index().queue.next_deadline() {
+            Some(at) if at < Timestamp::now() => Box::pin(self.writer.run(Db::fail_overdue)),
+            next => Box::pin(ready(Ok(Overdue { jobs: Vec::new(), next }))),
+        }
     }
 
     fn interrupt(&self) -> Transaction<'_, ()> {

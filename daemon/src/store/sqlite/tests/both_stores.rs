@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio_test::block_on;
 
 use super::support::{done, new_job_of, open_with, options, take};
@@ -17,8 +18,8 @@ fn observe(store: &dyn Store, owner: Owner, jobs: &[JobId]) -> Vec<String> {
             let result = status.result.as_ref().map(|result| result.get().to_owned());
             let times = (status.started_at.is_some(), status.completed_at.is_some());
             format!(
-                "{:?} {} {:?} {:?} {:?} {times:?}",
-                status.state, status.attempt, status.position, result, status.error
+                "{:?} {} {:?} {:?} {:?} {:?} {times:?}",
+                status.state, status.attempt, status.position, result, status.error, status.last_error
             )
         })
     });
@@ -45,22 +46,31 @@ fn sqlite_and_memory_agree() {
     for seed in 0..10 {
         let mut random = fastrand::Rng::with_seed(seed);
         let folder = tempfile::tempdir().unwrap();
-        let (sqlite, memory) = (open_with(&folder, options(6)), Memory::new(options(6)));
+        let mut limits = options(6);
+        limits.max_queue.running_of_owner = 2;
+        let (sqlite, memory) = (open_with(&folder, limits.clone()), Memory::new(limits));
         let stores: [&dyn Store; 2] = [&sqlite, &memory];
         let mut jobs: [Vec<JobId>; 2] = [Vec::new(), Vec::new()];
         let mut owner_of = Vec::new();
         let mut runs: Vec<(usize, u64)> = Vec::new();
         for step in 0..60 {
-            let (which, roll, text) = (random.usize(..100), random.u8(..6), "x".repeat(random.usize(1..3)));
+            let (which, roll, text) = (random.usize(..100), random.u8(..7), "x".repeat(random.usize(1..3)));
             let owner = owners[random.usize(..2)];
             let key = random.bool().then(|| format!("key {}", random.u8(..5)));
             let model = ["a", "b", "c"][random.usize(..3)];
+            let priority = random.i8(-1..2);
+            let start_by = (random.u8(..4) == 0).then_some(Timestamp::UNIX_EPOCH);
             let mut results = Vec::new();
             let mut begun = None;
             for (store, jobs) in stores.iter().zip(&mut jobs) {
                 results.push(match roll {
-                    0 | 1 => match block_on(store.submit(NewJob { owner, ..new_job_of(model, key.as_deref(), &text) }))
-                        .unwrap()
+                    0 | 1 => match block_on(store.submit(NewJob {
+                        owner,
+                        priority,
+                        start_by,
+                        ..new_job_of(model, key.as_deref(), &text)
+                    }))
+                    .unwrap()
                     {
                         Ok(submitted) => {
                             if !submitted.replayed {
@@ -75,7 +85,7 @@ fn sqlite_and_memory_agree() {
                         Some(taken) => {
                             let place = jobs.iter().position(|job_id| *job_id == taken.job_id).unwrap();
                             begun = Some((place, taken.attempt));
-                            format!("{begun:?} {}", taken.submission.messages[0].as_json())
+                            format!("{begun:?} {:?} {}", taken.start_by, taken.submission.messages[0].as_json())
                         }
                         None => "nothing".to_owned(),
                     },
@@ -87,17 +97,22 @@ fn sqlite_and_memory_agree() {
                         } else {
                             match which % 3 {
                                 0 => {
-                                    let taken = block_on(store.restart(&jobs[place], attempt)).unwrap();
+                                    let taken = block_on(store.restart(&jobs[place], attempt, &text)).unwrap();
                                     begun = taken.as_ref().map(|taken| (place, taken.attempt));
                                     format!("{begun:?} {:?}", taken.map(|taken| taken.spent))
                                 }
                                 cost => {
                                     let cost = if cost == 1 { Cost::Counts } else { Cost::Free };
-                                    block_on(store.requeue(&jobs[place], attempt, cost)).unwrap();
+                                    block_on(store.requeue(&jobs[place], attempt, cost, &text)).unwrap();
                                     "queued again".to_owned()
                                 }
                             }
                         }
+                    }
+                    6 => {
+                        let overdue = block_on(store.fail_overdue()).unwrap();
+                        let place = |job_id: &JobId| jobs.iter().position(|other| other == job_id).unwrap();
+                        format!("{:?} {:?}", overdue.jobs.iter().map(place).collect::<Vec<_>>(), overdue.next)
                     }
                     _ if !jobs.is_empty() => match block_on(store.cancel(owner, &jobs[which % jobs.len()])).unwrap() {
                         Cancelled::Ended(status) => format!("{:?} {:?}", status.state, status.error),

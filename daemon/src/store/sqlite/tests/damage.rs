@@ -65,7 +65,7 @@ fn job_damaged_while_running_is_not_retried() {
     take(&store).unwrap();
     let damage = |db: &mut Db| db.connection.execute_batch("UPDATE jobs SET body = x'7b'");
     block_on(store.writer.run(damage)).unwrap();
-    assert!(block_on(store.restart(&bad, 1)).unwrap().is_none());
+    assert!(block_on(store.restart(&bad, 1, "no")).unwrap().is_none());
     let status = block_on(store.status(Owner::ANONYMOUS, &bad)).unwrap().unwrap();
     assert_eq!((&status.state, status.attempt), (&JobState::Failed, 1));
 }

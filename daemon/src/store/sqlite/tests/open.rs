@@ -5,12 +5,15 @@ use std::path::Path;
 use rusqlite::Connection;
 use tokio_test::block_on;
 
-use super::support::{done, new_job, open, options, path, submit, take};
+use super::support::{done, execute_sql, new_job, open, options, path, submit, take};
 use crate::JobState;
 use crate::failure::failure;
 use crate::owner::Owner;
 use crate::store::sqlite::db::Db;
-use crate::store::{Cost, Sqlite, Store as _};
+use crate::store::{Cost, NewJob, Sqlite, Store as _};
+
+/// Takes the columns away that version 4 has added.
+const WITHOUT_LIMITS: &str = "ALTER TABLE jobs DROP COLUMN priority; ALTER TABLE jobs DROP COLUMN start_by;";
 
 fn open_error(folder: &tempfile::TempDir) -> String {
     open_error_at(&path(folder))
@@ -40,7 +43,7 @@ fn foreign_file_is_refused_and_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     drop(open(&folder));
     Connection::open(path(&folder)).unwrap().execute_batch("PRAGMA user_version = 7").unwrap();
-    assert_eq!(open_error(&folder), "store PATH has format version 7, which is newer than 3");
+    assert_eq!(open_error(&folder), "store PATH has format version 7, which is newer than 4");
 
     let folder = tempfile::tempdir().unwrap();
     let first = open(&folder);
@@ -54,15 +57,17 @@ fn foreign_file_is_refused_and_unchanged() {
 #[test]
 fn files_of_older_versions_are_migrated() {
     for older in [
+        "PRAGMA user_version = 3",
         "ALTER TABLE jobs DROP COLUMN spent; PRAGMA user_version = 2",
         "ALTER TABLE jobs DROP COLUMN spent; ALTER TABLE jobs DROP COLUMN event_stream; PRAGMA user_version = 1",
     ] {
+        let older = format!("{WITHOUT_LIMITS} {older}");
         let folder = tempfile::tempdir().unwrap();
         let store = open(&folder);
         let (running, queued) = (submit(&store, "running"), submit(&store, "queued"));
         take(&store).unwrap();
         drop(store);
-        Connection::open(path(&folder)).unwrap().execute_batch(older).unwrap();
+        Connection::open(path(&folder)).unwrap().execute_batch(&older).unwrap();
         for _ in 0..2 {
             let store = open(&folder);
             assert!(block_on(store.status(Owner::ANONYMOUS, &queued)).unwrap().is_some());
@@ -72,6 +77,23 @@ fn files_of_older_versions_are_migrated() {
         assert_eq!((&taken.job_id, taken.attempt, taken.spent), (&running, 2, 2));
         assert_eq!(take(&store).unwrap().job_id, queued);
     }
+}
+
+/// Version 3 had the deadline in the submission only.
+#[test]
+fn deadline_of_older_version_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let body = |deadline: &str| format!(r#"{{"model":"m","deadline":{deadline}}}"#);
+    let submit = |body: String| block_on(store.submit(NewJob::of_test(&body))).unwrap().unwrap().job_id;
+    let ids = ["\"1970-01-01T01:00:00.25+01:00\"", "null", "\"9000-01-01T00:00:00Z\""].map(body).map(submit);
+    drop(store);
+    execute_sql(&folder, &format!("{WITHOUT_LIMITS} PRAGMA user_version = 3"));
+    let store = open(&folder);
+    let overdue = block_on(store.fail_overdue()).unwrap();
+    assert_eq!((overdue.jobs, overdue.next), (vec![ids[0].clone()], Some("9000-01-01T00:00:00Z".parse().unwrap())));
+    let taken = take(&store).unwrap();
+    assert_eq!((&taken.job_id, taken.start_by), (&ids[1], None));
 }
 
 #[test]
@@ -96,9 +118,9 @@ fn requeued_attempt_counts_at_its_cost() {
         let taken = take(&store).unwrap();
         assert_eq!((taken.attempt, taken.spent), (attempt, spent));
         // Of an earlier attempt.
-        block_on(store.requeue(&job_id, attempt - 1, cost)).unwrap();
+        block_on(store.requeue(&job_id, attempt - 1, cost, "no")).unwrap();
         assert!(take(&store).is_none());
-        block_on(store.requeue(&job_id, attempt, cost)).unwrap();
+        block_on(store.requeue(&job_id, attempt, cost, "no")).unwrap();
     }
 }
 

@@ -8,7 +8,7 @@ use super::support::{new_job, open, path};
 use crate::JobState;
 use crate::owner::Owner;
 use crate::store::Query;
-use crate::store::sqlite::{db, index, maintenance, store};
+use crate::store::sqlite::{db, index, store};
 
 /// A page of one owner costs the same however many jobs others have, and a start reads only jobs that have not ended.
 #[test]
@@ -23,8 +23,7 @@ fn frequent_queries_use_an_index() {
             page(Some(JobState::Done)),
             "SEARCH jobs USING INDEX jobs_by_owner_and_state (owner=? AND state=? AND number<?)",
         ),
-        (maintenance::RUNNING.to_owned(), "SEARCH jobs USING INDEX jobs_open (state=?)"),
-        (index::QUEUED.to_owned(), "SEARCH jobs USING INDEX jobs_open (state=?)"),
+        (index::open_jobs_sql("number, id, model, owner"), "SEARCH jobs USING INDEX jobs_open (state=?)"),
         (db::JOB_BY_KEY.to_owned(), "SEARCH jobs USING INDEX jobs_by_key (key=?)"),
         (db::JOB_STATE.to_owned(), "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)"),
     ] {

@@ -99,7 +99,7 @@ fn changes<'a>(store: &'a Sqlite, expected: &Expected, random: &mut fastrand::Rn
                 })
             }),
             (4, _, Some((job_id, attempt))) => Box::pin(async move {
-                let reply = store.restart(&job_id, attempt).await;
+                let reply = store.restart(&job_id, attempt, "no").await;
                 or_failed(reply, |taken| Reply::Restarted(job_id, attempt, taken))
             }),
             (5, _, Some((job_id, attempt))) => Box::pin(async move {
@@ -218,7 +218,7 @@ impl Expected {
         let (index, file, jobs) = block_on(contents).unwrap();
         assert_eq!(index, file, "{when}");
         assert_eq!(usize::try_from(jobs).unwrap(), self.jobs.len(), "{when}");
-        assert_eq!(index.2.len(), self.jobs.values().filter(|job| job.sending).count(), "{when}");
+        assert_eq!(index.sending.len(), self.jobs.values().filter(|job| job.sending).count(), "{when}");
         for (job_id, job) in &self.jobs {
             let status = block_on(store.status(Owner::ANONYMOUS, job_id)).unwrap().unwrap();
             assert_eq!((&status.state, status.attempt), (&job.state, job.attempt), "{when}");

@@ -3,12 +3,10 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use bytes::Bytes;
 use rusqlite::Connection;
 use tokio_test::block_on;
 
 use crate::JobId;
-use crate::owner::Owner;
 use crate::store::{IdempotencyKey, NewJob, NextJob, Outcome, Output, Sqlite, Store, StoreOptions, Taken};
 
 pub(super) fn path(folder: &tempfile::TempDir) -> PathBuf {
@@ -33,16 +31,9 @@ pub(super) fn new_job(key: Option<&str>, text: &str) -> NewJob {
 }
 
 pub(super) fn new_job_of(model: &str, key: Option<&str>, text: &str) -> NewJob {
-    let body = Bytes::from(format!(r#"{{"model":"{model}","messages":[{{"content":"{text}"}}]}}"#));
+    let body = format!(r#"{{"model":"{model}","messages":[{{"content":"{text}"}}]}}"#);
     let key = key.map(|key| IdempotencyKey { text: key.as_bytes().into(), digest: [text.len().to_le_bytes()[0]; 32] });
-    NewJob {
-        owner: Owner::ANONYMOUS,
-        submission: serde_json::from_slice(&body).unwrap(),
-        body,
-        webhook: None,
-        traceparent: None,
-        key,
-    }
+    NewJob { key, ..NewJob::of_test(&body) }
 }
 
 pub(super) fn submit(store: &dyn Store, text: &str) -> JobId {

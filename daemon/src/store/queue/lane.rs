@@ -1,0 +1,86 @@
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+
+use crate::store::batches::{Batches, Place};
+
+/// The queued jobs of one owner: batches for each priority.
+#[derive(Debug)]
+pub(super) struct Lane {
+    /// Owners with a smaller one have their next turn earlier.
+    pub(super) turn: u64,
+    max_batch: NonZeroUsize,
+    /// The highest priority first. Only the current one may be empty.
+    priorities: BTreeMap<Reverse<i8>, Batches>,
+    /// The priority that was taken from last.
+    current: Option<i8>,
+}
+
+impl Lane {
+    pub(super) fn new(turn: u64, max_batch: NonZeroUsize) -> Self {
+        Self { turn, max_batch, priorities: BTreeMap::new(), current: None }
+    }
+
+    /// How many jobs there are.
+    pub(super) fn len(&self) -> usize {
+        self.priorities.values().map(Batches::len).sum()
+    }
+
+    /// The jobs of a priority, to add one.
+    pub(super) fn priority(&mut self, priority: i8) -> &mut Batches {
+        let max_batch = self.max_batch;
+        self.priorities.entry(Reverse(priority)).or_insert_with(|| Batches::new(max_batch))
+    }
+
+    /// Whether the next job continues the batch that was taken from last.
+    pub(super) fn continues(&self) -> bool {
+        let first = self.priorities.iter().find(|(_, batches)| batches.len() > 0);
+        first.is_some_and(|(Reverse(priority), batches)| self.current == Some(*priority) && batches.continues())
+    }
+
+    /// Takes the next job.
+    pub(super) fn pop(&mut self) -> Option<u64> {
+        let (Reverse(priority), batches) = self.priorities.iter_mut().find(|(_, batches)| batches.len() > 0)?;
+        self.current = Some(*priority);
+        batches.pop()
+    }
+
+    /// Ends the turn of the owner.
+    pub(super) fn end_turn(&mut self) {
+        let Some(priority) = self.current.take() else { return };
+        if let Some(batches) = self.priorities.get_mut(&Reverse(priority)) {
+            batches.end_turn();
+            if batches.len() == 0 {
+                self.priorities.remove(&Reverse(priority));
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, number: u64, priority: i8) {
+        let Some(batches) = self.priorities.get_mut(&Reverse(priority)) else { return };
+        batches.remove(number);
+        if batches.len() == 0 && self.current != Some(priority) {
+            self.priorities.remove(&Reverse(priority));
+        }
+    }
+
+    /// The place of a job in the order in which the jobs of this owner are taken.
+    pub(super) fn place(&self, number: u64, priority: i8) -> Option<Place> {
+        let place = self.priorities.get(&Reverse(priority))?.place(number)?;
+        let higher = self.priorities.range(..Reverse(priority)).map(|(_, batches)| batches);
+        Some(higher.fold(place, |place, batches| Place {
+            batches: place.batches + batches.filled(),
+            jobs: place.jobs + batches.len(),
+        }))
+    }
+
+    /// How many jobs the first batches have, so many of them.
+    pub(super) fn jobs_in_first(&self, batches: usize) -> usize {
+        let (mut rest, mut jobs) = (batches, 0);
+        for batches in self.priorities.values() {
+            jobs += batches.jobs_in_first(rest);
+            rest = rest.saturating_sub(batches.filled());
+        }
+        jobs
+    }
+}
