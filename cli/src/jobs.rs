@@ -76,7 +76,7 @@ fn row(job: &JobStatus) -> [String; 6] {
         job.position.map(|position| position.to_string()).unwrap_or_default(),
         escape::single_line(&job.model),
         created.map(|at| at.to_string()).unwrap_or_default(),
-        job.error.as_deref().map(truncate).unwrap_or_default(),
+        job.error.as_ref().or(job.last_error.as_ref()).map(|error| truncate(error)).unwrap_or_default(),
     ]
 }
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use foreman_client::{BoxError, Message};
 use foreman_daemon::{Backend, Chat, ChatResponse};
 use serde_json::Value;
@@ -93,11 +95,18 @@ async fn format_and_keep_alive_are_sent() {
 
 #[tokio::test]
 async fn ttl_and_priority_are_sent() {
-    let daemon = TestDaemon::new(|builder| builder).await;
-    let outcome = daemon.run(&["submit", "--model", "m", "--ttl", "5m", "--priority", "-7", "hi"]).await;
-    assert_eq!(outcome.code, Some(0), "{outcome:?}");
-    let outcome = daemon.run(&["submit", "--model", "m", "--ttl", "0s", "hi"]).await;
-    assert!(outcome.stderr.contains("invalid ttl: must be a number of seconds above 0"), "{outcome:?}");
+    let never = service_fn(|_: Chat| std::future::pending::<Result<ChatResponse, BoxError>>());
+    let daemon = TestDaemon::new(|builder| builder.backend(Backend::new(never)).drain(Duration::ZERO)).await;
+    // The only worker has the first job.
+    for priority in ["0", "-7", "7"] {
+        daemon.run(&["submit", "--model", "m", "--detach", "--priority", priority, "hi"]).await;
+    }
+    let outcome = daemon.run(&["submit", "--model", "m", "--ttl", "10ms", "hi"]).await;
+    assert!(outcome.code == Some(1) && outcome.stderr.contains(": deadline"), "{outcome:?}");
+    let queued = daemon.run(&["jobs", "--state", "queued", "--json"]).await.stdout;
+    let position = |line| serde_json::from_str::<Value>(line).unwrap()["position"].as_u64();
+    // Newest first.
+    assert_eq!(queued.lines().map(position).collect::<Vec<_>>(), [Some(1), Some(2)], "{queued}");
     let outcome = daemon.run(&["submit", "--model", "m", "--priority", "101", "hi"]).await;
     assert!(outcome.code == Some(2) && outcome.stderr.contains("101 is not in -100..=100"), "{outcome:?}");
 }
