@@ -33,7 +33,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Takes queued jobs and runs them one at a time, until `closing` is cancelled.
 pub(super) async fn work(context: WorkerContext) {
-    let WorkerContext { jobs, closing, .. } = &context;
+    let WorkerContext { closing, .. } = &context;
     while !closing.is_cancelled() {
         // Jobs stay queued while the backend is unavailable.
         tokio::select! {
