@@ -1,12 +1,14 @@
+use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use http::Uri;
-use http::uri::Authority;
 use jiff::{SignedDuration, Timestamp};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use url::{ParseError, Url};
 
 use crate::{InvalidValue, Message};
 
@@ -88,29 +90,42 @@ impl JobSpec {
         [self.deadline, end].into_iter().flatten().min()
     }
 
-    /// The checked callback URL: absolute, `http` or `https`, with a host, without user and password.
+    /// The checked callback URL, in its normal form: absolute, `http` or `https`, with a host, without user, password and fragment.
     pub(crate) fn webhook(&self) -> Result<Option<Uri>, InvalidValue> {
-        let invalid = |reason: &'static str| Err(InvalidValue::new("state_webhook_url", reason));
-        let Some(url) = &self.state_webhook_url else { return Ok(None) };
-        let Ok(uri) = url.parse::<Uri>() else { return invalid("is not a URL") };
-        match (uri.scheme_str(), uri.authority()) {
-            (Some("http" | "https"), Some(authority)) if authority.as_str().contains('@') => {
-                invalid("must not contain a user or password")
-            }
-            (Some("http" | "https"), Some(authority)) if !has_port(authority) => {
-                invalid("must have a port from 1 to 65535, or none")
-            }
-            (Some("http"), Some(authority)) if !authority.host().is_empty() => Ok(Some(uri)),
-            (Some("https"), Some(authority)) if !authority.host().is_empty() => {
-                if cfg!(feature = "tls") {
-                    Ok(Some(uri))
-                } else {
-                    invalid("is https, but this daemon has no TLS (feature `tls`)")
-                }
-            }
-            _ => invalid("must be an absolute http or https URL"),
-        }
+        let Some(text) = &self.state_webhook_url else { return Ok(None) };
+        callback_url(text).map(Some).map_err(|reason| InvalidValue::new("state_webhook_url", reason))
     }
+}
+
+/// Parses the URL as browsers do, so that the host that is checked is the host that is connected to. Unlike browsers it repairs nothing.
+fn callback_url(text: &str) -> Result<Uri, Cow<'static, str>> {
+    let violation = Cell::new(None);
+    let note = |found| violation.set(violation.get().or(Some(found)));
+    let parsed = Url::options().syntax_violation_callback(Some(&note)).parse(text);
+    let mut url = match parsed {
+        Ok(url) => url,
+        Err(ParseError::RelativeUrlWithoutBase) => return Err("must be an absolute http or https URL".into()),
+        Err(ParseError::InvalidPort) => return Err("must have a port from 1 to 65535, or none".into()),
+        Err(error) => return Err(error.to_string().into()),
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not contain a user or password".into());
+    }
+    if let Some(violation) = violation.get() {
+        return Err(violation.description().into());
+    }
+    match url.scheme() {
+        "https" if !cfg!(feature = "tls") => {
+            return Err("is https, but this daemon has no TLS (feature `tls`)".into());
+        }
+        "http" | "https" => {}
+        _ => return Err("must be an absolute http or https URL".into()),
+    }
+    if url.port() == Some(0) {
+        return Err("must have a port from 1 to 65535, or none".into());
+    }
+    url.set_fragment(None);
+    url.as_str().parse().map_err(|_| "is not a URL".into())
 }
 
 /// Not derived: `flatten` does not preserve the bytes of the further fields, and without it a field that is not known could be given
@@ -182,15 +197,6 @@ fn priority<E: serde::de::Error>(priority: i64) -> Result<i8, E> {
         .ok_or_else(|| E::custom("invalid priority: must be an integer from -100 to 100"))
 }
 
-/// Whether the text after the host is empty or a valid port. `http` parses an invalid port as no port.
-fn has_port(authority: &Authority) -> bool {
-    match authority.as_str().strip_prefix(authority.host()) {
-        Some("" | ":") => true,
-        Some(_) => authority.port_u16().is_some_and(|port| port > 0),
-        None => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,29 +242,47 @@ mod tests {
 
     #[test]
     fn callback_url_is_absolute_http_without_user() {
-        for url in ["http://h/p?q=1", "http://[::1]:80/", "http://127.0.0.1:1/x"] {
-            let submission = submission(&format!(r#"{{"model":"m","state_webhook_url":"{url}"}}"#));
-            assert_eq!(submission.webhook().unwrap().unwrap().to_string(), url);
+        for (url, normal) in [
+            ("http://h/p?q=1", "http://h/p?q=1"),
+            ("http://[::1]:80/", "http://[::1]/"),
+            ("http://127.0.0.1:1/x", "http://127.0.0.1:1/x"),
+            ("http://h:", "http://h/"),
+            ("HTTP://H.Example:8080/a/../B#c", "http://h.example:8080/B"),
+            ("http://0x7f.1/", "http://127.0.0.1/"),
+            ("http://bücher.example/", "http://xn--bcher-kva.example/"),
+        ] {
+            assert_eq!(callback_url(url).unwrap().to_string(), normal);
         }
-        for url in ["", "/p", "h", "ftp://h/", "http://", "http:///p", "http://u:p@h/", "http://h h/", "*"] {
-            let submission = submission(&format!(r#"{{"model":"m","state_webhook_url":"{url}"}}"#));
-            let error = submission.webhook().unwrap_err().to_string();
-            assert!(error.starts_with("invalid state_webhook_url: "), "{url}: {error}");
+        for (url, reason) in [
+            ("", "must be an absolute http or https URL"),
+            ("/p", "must be an absolute http or https URL"),
+            ("h", "must be an absolute http or https URL"),
+            ("*", "must be an absolute http or https URL"),
+            ("ftp://h/", "must be an absolute http or https URL"),
+            ("http://", "empty host"),
+            ("http:///p", "expected //"),
+            ("http:h/p", "expected //"),
+            ("http:\\\\h", "expected //"),
+            (" http://h/", "leading or trailing control or space character are ignored in URLs"),
+            ("http://h/\n", "leading or trailing control or space character are ignored in URLs"),
+            ("http://u:p@h/", "must not contain a user or password"),
+            ("http://h h/", "invalid international domain name"),
+            ("http://1.2.3.4.5/", "invalid IPv4 address"),
+            ("http://[fe80::1%25eth0]/", "invalid IPv6 address"),
+        ] {
+            assert_eq!(callback_url(url).unwrap_err(), reason, "{url}");
         }
-        assert_eq!(submission(r#"{"model":"m","state_webhook_url":null}"#).webhook().unwrap(), None);
+        let submission = submission(r#"{"model":"m","state_webhook_url":null}"#);
+        assert_eq!(submission.webhook().unwrap(), None);
     }
 
     #[test]
     fn invalid_port_is_not_default_port() {
-        let webhook = |url| submission(&format!(r#"{{"model":"m","state_webhook_url":"{url}"}}"#)).webhook();
-        for url in ["http://h:1/", "http://h:/", "http://[::1]:65535/", "http://[::1]"] {
-            assert!(webhook(url).unwrap().is_some(), "{url}");
+        for url in ["http://h:0/", "http://h:65536/", "http://h:x/", "http://[::1]:x"] {
+            assert_eq!(callback_url(url).unwrap_err(), "must have a port from 1 to 65535, or none", "{url}");
         }
-        for url in
-            ["http://h:0/", "http://h:65536/", "http://h:x/", "http://[::1]x/", "http://[::1]80/", "http://[::1]:x"]
-        {
-            let error = webhook(url).unwrap_err().to_string();
-            assert_eq!(error, "invalid state_webhook_url: must have a port from 1 to 65535, or none", "{url}");
+        for url in ["http://[::1]x/", "http://[::1]80/"] {
+            callback_url(url).unwrap_err();
         }
     }
 }

