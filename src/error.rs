@@ -6,8 +6,9 @@
 //! # As an HTTP response (feature `axum08`)
 //!
 //! `IntoResponse` returns problem details (RFC 9457, `application/problem+json`) with the members `job_id`, `idempotency_key`,
-//! `last_state` and `may_be_running`, and the header `foreman-job-id`. They contain neither the address of the daemon nor the sources of the error. The extensions of the
-//! response contain the `Error` itself, so that a middleware can log it; see the module `axum08`.
+//! `last_state` and `may_be_running`, and the header `foreman-job-id`. They contain neither the address of the daemon nor the
+//! sources of the error. The extensions of the response contain the `Error` itself, so that a middleware can log it; see the
+//! module `axum08`.
 //!
 //! | error | status | `Retry-After` |
 //! |---|---|---|

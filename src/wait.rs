@@ -1,9 +1,9 @@
 //! Waiting is a layer: [`WaitLayer`] turns a service that submits into one that resolves to the finished job.
 //!
-//! A daemon that accepts a job with `202` leaves the rest to its client: where the result comes from, what a lost response means, when
-//! to give up. [`Wait<S, P>`](Wait) decides that over two services: `S` submits, and `P` polls. It is a
-//! `Service<SubmitRequest, Response = JobResult>`, and its future is [`JobWait`]. [`Attach`] is a
-//! `Service<JobId, Response = JobResult>` for a job that was submitted before. [`Client::jobs`](crate::Client::jobs) returns one that is built already.
+//! A daemon that accepts a job with `202` leaves the rest to its client: where the result comes from, what a lost response means,
+//! when to give up. [`Wait<S, P>`](Wait) decides that over two services: `S` submits, and `P` polls. It is a
+//! `Service<SubmitRequest, Response = JobResult>`, and its future is [`JobWait`]. [`Attach`] is a `Service<JobId, Response =
+//! JobResult>` for a job that was submitted before. [`Client::jobs`](crate::Client::jobs) returns one that is built already.
 //!
 //! ```text
 //!  HTTP client ─► Api<T> ───────► WaitLayer ───────────────► the caller's stack
@@ -24,7 +24,8 @@
 //!   [`SubmitRequest::submission`](crate::SubmitRequest::submission) is a handle that returns it as soon as it is known.
 //! - **It can be dropped.** Waits on clones of the request go on. When the last of them is gone, the callback token is freed and the
 //!   [`DropPolicy`](crate::DropPolicy) applies.
-//! - **A transient fault does not end it.** All polls may fail for [`failure_budget`](WaitLayerBuilder::failure_budget). 401 and 403 end it at once, and 404 after a short grace.
+//! - **A transient fault does not end it.** All polls may fail for [`failure_budget`](WaitLayerBuilder::failure_budget). 401 and
+//!   403 end it at once, and 404 after a short grace.
 //! - **Completion beats the deadline.** At the [`deadline`](WaitLayerBuilder::deadline) it polls once more. The deadline is the
 //!   submission's: it counts from the first call, and a retry does not start it anew.
 //!

@@ -108,9 +108,9 @@
 //! # Wire format
 //!
 //! The daemon sends a `POST` to the callback URL for each state change of a job. The callback URL is the field
-//! `state_webhook_url` of the submission (`POST /jobs`). It consists of the public URL, `/` and the callback token,
-//! which is 48 lower-case hexadecimal digits: a random id of 64 bits, and 128 bits of its HMAC-SHA256. The body is the JSON that `GET /jobs/{id}` returns, a
-//! [`JobStatus`](crate::JobStatus).
+//! `state_webhook_url` of the submission (`POST /jobs`). It consists of the public URL, `/` and the callback token, which is 48
+//! lower-case hexadecimal digits: a random id of 64 bits, and 128 bits of its HMAC-SHA256. The body is the JSON that `GET
+//! /jobs/{id}` returns, a [`JobStatus`](crate::JobStatus).
 //!
 //! | header | defined by | value |
 //! |---|---|---|

@@ -1,7 +1,7 @@
 //! A webhook event through the receiver as a service (find the wait, verify, parse, wake) beside HMAC and serde alone, on the same bytes.
 //!
-//! `cargo bench --bench event`; `-- --quick` is a smoke run. Each event belongs to a wait of its own of the default client, over a daemon in
-//! memory, which is not measured. The results are freed on neither side, since the receiver passes them on. Batches
+//! `cargo bench --bench event`; `-- --quick` is a smoke run. Each event belongs to a wait of its own of the default client, over
+//! a daemon in memory, which is not measured. The results are freed on neither side, since the receiver passes them on. Batches
 //! alternate, and the figures are medians of the processor time.
 #![expect(clippy::expect_used, reason = "a bench that cannot continue should end")]
 

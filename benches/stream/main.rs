@@ -1,8 +1,9 @@
 //! How soon a wait ends by the event stream, beside a wait that ends by webhook, and what many waits without an inbound port cost.
 //!
-//! `cargo bench --bench stream` starts the daemon of this workspace as a process of its own, with a file and default settings. 10,000 jobs wait at
-//! the same time, and 3,000 of them end one after the other, 4 ms apart. The latency of each is the time from its `completed_at` to the end of its
-//! wait, by the clock that both processes have in common. `-- --quick` is a smoke run with a twentieth of the jobs.
+//! `cargo bench --bench stream` starts the daemon of this workspace as a process of its own, with a file and default settings.
+//! 10,000 jobs wait at the same time, and 3,000 of them end one after the other, 4 ms apart. The latency of each is the time from
+//! its `completed_at` to the end of its wait, by the clock that both processes have in common. `-- --quick` is a smoke run with a
+//! twentieth of the jobs.
 #![expect(clippy::expect_used, reason = "a bench that cannot continue should end")]
 
 mod foreman;

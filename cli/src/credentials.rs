@@ -4,17 +4,17 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::exit::Failure;
 use crate::input;
-use crate::secret::Secret;
 
 /// The bearer token for requests to the daemon.
 #[derive(Debug, Args)]
 pub(crate) struct TokenArgs {
     /// The bearer token [default: none]. Other users of this machine can read it; prefer --token-file or FOREMAN_TOKEN
     #[arg(long, value_name = "TOKEN")]
-    token: Option<Secret>,
+    token: Option<SecretString>,
     /// A file with the bearer token. Overrides FOREMAN_TOKEN and FOREMAN_TOKEN_FILE
     #[arg(long, value_name = "FILE", conflicts_with = "token")]
     token_file: Option<PathBuf>,
@@ -37,7 +37,7 @@ pub(crate) struct WebhookSecretArgs {
     /// The secret that signs webhooks, the same for the daemon and its clients [default: unsigned webhooks]. Other users of this
     /// machine can read it; prefer --webhook-secret-file or FOREMAN_WEBHOOK_SECRET
     #[arg(long, value_name = "SECRET")]
-    webhook_secret: Option<Secret>,
+    webhook_secret: Option<SecretString>,
     /// A file with the secret that signs webhooks. Overrides FOREMAN_WEBHOOK_SECRET and FOREMAN_WEBHOOK_SECRET_FILE
     #[arg(long, value_name = "FILE", conflicts_with = "webhook_secret")]
     webhook_secret_file: Option<PathBuf>,
@@ -51,12 +51,12 @@ impl WebhookSecretArgs {
 
 /// Reads one secret. Precedence: flag, file, `variable`, the file that `{variable}_FILE` names.
 pub(crate) fn read_one(
-    flag: Option<Secret>,
+    flag: Option<SecretString>,
     file: Option<PathBuf>,
     variable: &'static str,
 ) -> Result<Option<String>, Failure> {
     if let Some(secret) = flag {
-        return Ok(Some(secret.reveal()));
+        return Ok(Some(secret.expose_secret().to_owned()));
     }
     if let Some(file) = file {
         return single_line(&file).map(Some);
@@ -69,11 +69,11 @@ pub(crate) fn read_one(
 
 /// Reads any number of secrets: those of flags and file together, or else those of the environment, as in [`read_one`].
 pub(crate) fn read_many(
-    flags: Vec<Secret>,
+    flags: &[SecretString],
     file: Option<PathBuf>,
     variable: &'static str,
 ) -> Result<Vec<String>, Failure> {
-    let mut all: Vec<_> = flags.into_iter().map(Secret::reveal).collect();
+    let mut all: Vec<_> = flags.iter().map(|flag| flag.expose_secret().to_owned()).collect();
     if let Some(file) = file {
         all.extend(non_empty_lines(&file)?);
     }
@@ -156,8 +156,8 @@ mod tests {
     #[test]
     fn flags_and_file_are_combined() {
         let file = file_with("two\n");
-        let flags = vec!["one".parse().unwrap()];
-        assert_eq!(read_many(flags, Some(file.path().into()), "FOREMAN_TEST_UNSET").unwrap(), ["one", "two"]);
-        assert_eq!(read_many(Vec::new(), None, "FOREMAN_TEST_UNSET").unwrap(), [""; 0]);
+        let flags = ["one".into()];
+        assert_eq!(read_many(&flags, Some(file.path().into()), "FOREMAN_TEST_UNSET").unwrap(), ["one", "two"]);
+        assert_eq!(read_many(&[], None, "FOREMAN_TEST_UNSET").unwrap(), [""; 0]);
     }
 }

@@ -25,7 +25,6 @@ mod output;
 mod progress;
 mod result_output;
 mod resume_command;
-mod secret;
 mod serve;
 mod signal;
 mod status;

@@ -5,9 +5,9 @@
 //! cargo bench -p foreman-daemon --bench peers -- --quick  # 200 peers, 3 s each: a smoke run
 //! ```
 //!
-//! The daemon is a process of its own with default settings. The peers come from ten addresses. An honest client, on a thread of its own,
-//! makes one request after the other, each on a new connection. The table has its latency beside that without peers, in the same run. All share
-//! the processors of one machine, so that the latency contains what the peers themselves take.
+//! The daemon is a process of its own with default settings. The peers come from ten addresses. An honest client, on a thread of
+//! its own, makes one request after the other, each on a new connection. The table has its latency beside that without peers, in
+//! the same run. All share the processors of one machine, so that the latency contains what the peers themselves take.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and stops if it fails")]
 
 use std::io::{BufRead as _, BufReader, Read as _};

@@ -16,8 +16,8 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 
 /// Whether the backend can run jobs.
 ///
-/// An outage concerns all jobs. Without this, each of them would be started once to fail. All workers wait for its end, and one of them at a
-/// time probes the backend.
+/// An outage concerns all jobs. Without this, each of them would be started once to fail. All workers wait for its end, and one
+/// of them at a time probes the backend.
 #[derive(Debug, Default)]
 pub(crate) struct Availability {
     state: Mutex<State>,

@@ -332,10 +332,10 @@ impl Builder {
         self
     }
 
-    /// Sets whether every submitter may have webhooks sent to loopback addresses (127.0.0.0/8, `::1`) and `localhost`, and by every
-    /// name. If not, only a submission that came over loopback may; others get a 422. A submission over a proxy on the same machine
-    /// comes over loopback. Any other name that resolves to a loopback address gets no event unless
-    /// [it is listed](Self::allow_webhook_hosts). Default: false.
+    /// Sets whether webhooks may go to loopback addresses (127.0.0.0/8, `::1`) for every submitter, and by every name that resolves
+    /// to one. Otherwise only a submission that came over loopback may name a loopback address or `localhost`; any other gets a 422.
+    /// Another name that resolves to a loopback address gets no event then, unless [it is listed](Self::allow_webhook_hosts). A
+    /// submission over a proxy on the same machine comes over loopback. Default: false.
     ///
     /// Webhooks are never sent to the daemon itself, nor to the [servers of its backend](Backend::server).
     pub fn loopback_webhooks(mut self, everyone: bool) -> Self {

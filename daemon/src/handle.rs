@@ -104,7 +104,8 @@ impl Daemon {
     /// 1. The daemon accepts no connections and starts no jobs. Submissions on open connections get a 503.
     /// 2. Running jobs have the [drain timeout](Builder::drain) to end, and long polls of them stay open. Jobs that run longer
     ///    are aborted.
-    /// 3. Long polls get their responses, event streams end, and the webhooks that are due are sent, for at most one second. The rest is aborted.
+    /// 3. Long polls get their responses, event streams end, and the webhooks that are due are sent, for at most one second. The
+    ///    rest is aborted.
     ///
     /// Jobs that are queued or running are lost, unless the daemon has a [file](Builder::store). There they are queued again, and the
     /// attempts that were aborted do not count. The file can be opened again once this returns.

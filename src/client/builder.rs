@@ -137,8 +137,8 @@ impl ClientBuilder {
         self
     }
 
-    /// The timeout of the final poll at the deadline. Unless set, it is a tenth of the deadline, at least 100 ms and at most 1 s. A wait ends
-    /// at most that long after its deadline.
+    /// The timeout of the final poll at the deadline. Unless set, it is a tenth of the deadline, at least 100 ms and at most 1 s.
+    /// A wait ends at most that long after its deadline.
     pub fn final_poll_timeout(mut self, limit: Duration) -> Self {
         self.final_poll_timeout = Some(limit);
         self

@@ -7,8 +7,8 @@ use super::Error;
 use super::class::ErrorClass;
 use crate::JobId;
 
-/// The header with the id of the job: in the response that a [`JobResult`](crate::JobResult) is, and in the response that an [`Error`] is if the job is
-/// known.
+/// The header with the id of the job: in the response that a [`JobResult`](crate::JobResult) is, and in the response that an
+/// [`Error`] is if the job is known.
 pub const JOB_ID: HeaderName = HeaderName::from_static("foreman-job-id");
 
 /// Problem details (RFC 9457): the standard members, then our own.

@@ -29,14 +29,15 @@
 //! At the deadline the client polls once more, so that a job that finished in time is not lost. If it has not, the wait ends with
 //! [`Error::is_deadline`](crate::Error::is_deadline) and the job id.
 //!
-//! A deadline belongs to the submission. It counts from the first call of the client, over all retries and clones. A caller that asked for
-//! 30 s gets an answer after 30 s, or after 31 s from a daemon that does not respond: the last poll takes a tenth of the deadline at most,
-//! and never more than 1 s ([`final_poll_timeout`](crate::ClientBuilder::final_poll_timeout)). No pause of a retry is longer. A deadline that
-//! passes before the daemon has accepted anything does not hide why: the error is the last refusal. With a deadline that has passed already,
-//! nothing is submitted. To wait longer, attach to the job by its id: that is a wait with a deadline of its own.
+//! A deadline belongs to the submission. It counts from the first call of the client, over all retries and clones. A caller that
+//! asked for 30 s gets an answer after 30 s, or after 31 s from a daemon that does not respond: the last poll takes a tenth of
+//! the deadline at most, and never more than 1 s ([`final_poll_timeout`](crate::ClientBuilder::final_poll_timeout)). No pause of
+//! a retry is longer. A deadline that passes before the daemon has accepted anything does not hide why: the error is the last
+//! refusal. With a deadline that has passed already, nothing is submitted. To wait longer, attach to the job by its id: that is a
+//! wait with a deadline of its own.
 //!
-//! The time that a request queues in layers above the client does not count: a `ConcurrencyLimit`, a `RateLimit` or a `Buffer` hold it before
-//! the client is called. Shed load there, or put a `Timeout` above them.
+//! The time that a request queues in layers above the client does not count: a `ConcurrencyLimit`, a `RateLimit` or a `Buffer`
+//! hold it before the client is called. Shed load there, or put a `Timeout` above them.
 //!
 //! Prefer a deadline to a `Timeout` layer. Where only a `Timeout` will do, put a
 //! [`JobErrorsLayer`](crate::wait::JobErrorsLayer) above it, so that its error has the job.

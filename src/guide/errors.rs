@@ -46,10 +46,10 @@
 //!
 //! # Answering your own callers
 //!
-//! With the feature `axum08`, an `Error` is a response: problem details with the job id and `Retry-After`. With the feature `tonic014`, it
-//! converts to a `Status` with the same facts in its metadata. The tables are in [`error`](mod@crate::error). Neither contains the address of
-//! the daemon or the causes. The extensions of the response and the source of the `Status` have the error for a middleware that logs it;
-//! the docs of the modules `axum08` and `tonic014` show one.
+//! With the feature `axum08`, an `Error` is a response: problem details with the job id and `Retry-After`. With the feature
+//! `tonic014`, it converts to a `Status` with the same facts in its metadata. The tables are in [`error`](mod@crate::error).
+//! Neither contains the address of the daemon or the causes. The extensions of the response and the source of the `Status` have
+//! the error for a middleware that logs it; the docs of the modules `axum08` and `tonic014` show one.
 //!
 //! # An error of a layer
 //!

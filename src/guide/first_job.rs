@@ -48,7 +48,7 @@
 //! # Artifacts
 //!
 //! A job may produce files in addition to its result. Their names come from the daemon, so do not join them to a path:
-//! [`JobResult::save_artifacts`](crate::JobResult::save_artifacts) saves them below a directory, whatever their names are.
+//! With the feature `artifact-files`, `JobResult::save_artifacts` saves them below a directory, whatever their names are.
 //!
 //! # Later, or in another process
 //!

@@ -129,8 +129,9 @@
 //!
 //! # How soon a state comes
 //!
-//! While webhooks work, or the event stream is open, a state comes when the daemon reports it. Otherwise it comes with a poll, and a state that
-//! lasts less than the interval between polls may not be seen at all.
+//! While webhooks work, or the event stream is open, a state comes when the daemon reports it. Otherwise it comes with a poll,
+//! and a state that lasts less than the interval between polls may not be seen at all.
 //!
-//! The `queued` state has the position at that moment. A later position comes with a poll only. Polls are rare while webhooks work, while the
-//! event stream is open, and while the daemon holds a long poll. For a live position call [`Client::status`](crate::Client::status) on a timer.
+//! The `queued` state has the position at that moment. A later position comes with a poll only. Polls are rare while webhooks
+//! work, while the event stream is open, and while the daemon holds a long poll. For a live position call
+//! [`Client::status`](crate::Client::status) on a timer.

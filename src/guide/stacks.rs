@@ -210,7 +210,7 @@
 //!   [`renew`](crate::SubmitRequest::renew) after an error that is not the failure of the job. Both run jobs twice.
 //! - Do not build a new [`SubmitRequest`](crate::SubmitRequest) for each attempt: it is a new submission. Build it once and clone it.
 //! - Do not put a `Timeout` *inside* that is shorter than the daemon takes to return `202`: each timeout is a lost response.
-//! - Do not put a `ConcurrencyLimit` *outside* without `LoadShed` or a `Timeout` above it: callers queue without limit. A deadline begins when
-//!   the client is called, and so after the queue.
+//! - Do not put a `ConcurrencyLimit` *outside* without `LoadShed` or a `Timeout` above it: callers queue without limit. A
+//!   deadline begins when the client is called, and so after the queue.
 //! - Do not set tower's `rate_limit` to zero, which panics, or its `concurrency_limit`, which then waits for ever. This crate refuses a
 //!   zero in its own options with an error that names the option.

@@ -15,10 +15,10 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The client then binds nothing. From a daemon with event streams (`GET /events`) it reads the events of all jobs that it submits by one
-//! outgoing connection, and a result comes as soon as by a webhook. While that stream is open, such a job is polled every five minutes only.
-//! A job of another process, attached to by its id, is polled. The stream is silent for at most 15 s at a time. A proxy between client and
-//! daemon that holds it back costs speed only: the jobs are polled.
+//! The client then binds nothing. From a daemon with event streams (`GET /events`) it reads the events of all jobs that it
+//! submits by one outgoing connection, and a result comes as soon as by a webhook. While that stream is open, such a job is
+//! polled every five minutes only. A job of another process, attached to by its id, is polled. The stream is silent for at most
+//! 15 s at a time. A proxy between client and daemon that holds it back costs speed only: the jobs are polled.
 //!
 //! [`WaitStats::finished_by_event_stream`](crate::wait::WaitStats::finished_by_event_stream) shows that it works: it grows, and `polls` does
 //! not.
@@ -69,7 +69,8 @@
 //!
 //! The last segment of a callback URL is a random token, which identifies the submission and is known only to its daemon. With a
 //! secret, an event must also be signed, and then a terminal event is the result. Without a secret an event is a hint: the client
-//! polls at once. An event of the event stream is the result, because it comes by a request of the client. Polls continue underneath, every 30 s while webhooks work, so that a lost event delays a result and never loses it.
+//! polls at once. An event of the event stream is the result, because it comes by a request of the client. Polls continue
+//! underneath, every 30 s while webhooks work, so that a lost event delays a result and never loses it.
 //!
 //! [`Client::stats`](crate::Client::stats) counts the sources and each refused request by its reason. `rescued` counts
 //! the jobs whose webhook has not come within 5 s of the poll that found their end: webhooks get lost on their way.

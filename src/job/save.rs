@@ -1,8 +1,13 @@
 //! Saves artifacts, whose names come from the daemon and are not to be trusted.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, Read as _, Write as _};
 use std::path::{Component, Path, PathBuf};
+
+use cap_fs_ext::{DirExt as _, FollowSymlinks, OpenOptionsFollowExt as _};
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, OpenOptions};
 
 use super::{Artifact, JobResult, SaveArtifactError};
 use crate::job::save_error::Reason;
@@ -17,6 +22,7 @@ pub struct SavedArtifact {
     pub existed: bool,
 }
 
+#[cfg_attr(docsrs, doc(cfg(feature = "artifact-files")))]
 impl JobResult {
     /// Saves every artifact below `directory`, which is created if it does not exist. Returns one result for each artifact, in their
     /// order: a failure does not prevent the others from being saved. See [`save_artifact`] for the rules.
@@ -70,9 +76,10 @@ impl JobResult {
 ///
 /// It writes files and blocks meanwhile. In async code, call it in [`spawn_blocking`](tokio::task::spawn_blocking).
 ///
-/// # What not to do
+/// # Security
 ///
-/// Do not save in a directory to which somebody else may write: links are looked for before the file is created.
+/// Every path is opened relative to `directory` (crate `cap-std`), so that somebody else who can write to it cannot lead the
+/// artifact out of it by a link. They can replace what was saved, as in every directory.
 pub fn save_artifact(artifact: &Artifact, directory: impl AsRef<Path>) -> Result<SavedArtifact, SaveArtifactError> {
     save(artifact, directory.as_ref()).map_err(|reason| SaveArtifactError::new(artifact, reason))
 }
@@ -82,61 +89,71 @@ fn save(artifact: &Artifact, directory: &Path) -> Result<SavedArtifact, Reason> 
     let data = artifact.data().map_err(Reason::Data)?;
     let data = data.ok_or_else(|| Reason::NoData { url: artifact.url.clone() })?;
     fs::create_dir_all(directory).map_err(|error| Reason::io(directory, error))?;
-    let parent = create_parents(directory, &name)?;
-    let path = directory.join(name);
-    match write_new(&parent, &path, &data) {
+    let root = Dir::open_ambient_dir(directory, ambient_authority()).map_err(|error| Reason::io(directory, error))?;
+    let parent = create_parents(root, directory, &name)?;
+    let file = name.file_name().ok_or(Reason::Name)?;
+    let path = directory.join(&name);
+    match write_new(&parent, file, &data) {
         Ok(()) => Ok(SavedArtifact { path, existed: false }),
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(Reason::io(&path, error)),
-        Err(_) if has_content(&path, &data) => Ok(SavedArtifact { path, existed: true }),
+        Err(_) if has_content(&parent, file, &data) => Ok(SavedArtifact { path, existed: true }),
         Err(_) => Err(Reason::Exists(path)),
     }
 }
 
-/// Creates the subdirectories of `directory` that `name` has, and returns the last. Symbolic links among them are refused: they may
-/// point outside of it.
-fn create_parents(directory: &Path, name: &Path) -> Result<PathBuf, Reason> {
-    let mut path = directory.to_owned();
+/// Creates the subdirectories of `root` that `name` has, and opens the last. Symbolic links among them are refused: they may point
+/// outside of it. Each is opened relative to the one before, so that none can be replaced by a link meanwhile.
+fn create_parents(root: Dir, directory: &Path, name: &Path) -> Result<Dir, Reason> {
+    let (mut parent, mut path) = (root, directory.to_owned());
     for part in name.parent().into_iter().flatten() {
         path.push(part);
-        match fs::create_dir(&path) {
+        match parent.create_dir(part) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             created => created.map_err(|error| Reason::io(&path, error))?,
         }
-        if !fs::symlink_metadata(&path).map_err(|error| Reason::io(&path, error))?.is_dir() {
+        if !parent.symlink_metadata(part).map_err(|error| Reason::io(&path, error))?.is_dir() {
             return Err(Reason::NotADirectory(path));
         }
+        parent = parent.open_dir_nofollow(part).map_err(|error| Reason::io(&path, error))?;
     }
-    Ok(path)
+    Ok(parent)
 }
 
-/// Whether the path is a regular file with this content. Other files, such as pipes, are not read: they may never end.
-fn has_content(path: &Path, data: &[u8]) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && usize::try_from(found.len()) == Ok(data.len()))
-        && fs::read(path).is_ok_and(|content| content == data)
+/// Whether there is a regular file with this content. Other files, such as pipes, are not read: they may never end.
+fn has_content(parent: &Dir, name: &OsStr, data: &[u8]) -> bool {
+    let is_file = || Some(parent.symlink_metadata(name).ok()?.is_file());
+    let read = || {
+        let file = parent.open_with(name, OpenOptions::new().read(true).follow(FollowSymlinks::No)).ok()?;
+        let mut content = Vec::new();
+        // One byte more shows that it is longer.
+        file.take(data.len() as u64 + 1).read_to_end(&mut content).ok()?;
+        Some(content == data)
+    };
+    is_file() == Some(true) && read() == Some(true)
 }
 
-/// Writes a file under another name, and then gives it the name `path`, which must not exist.
-fn write_new(parent: &Path, path: &Path, data: &[u8]) -> io::Result<()> {
-    if fs::symlink_metadata(path).is_ok() {
+/// Writes a file under another name, and then gives it its name, which must not exist.
+fn write_new(parent: &Dir, name: &OsStr, data: &[u8]) -> io::Result<()> {
+    if parent.symlink_metadata(name).is_ok() {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
-    let partial = parent.join(format!(".foreman-{:016x}", fastrand::u64(..)));
-    write_in_place(&partial, data)?;
+    let partial = format!(".foreman-{:016x}", fastrand::u64(..));
+    write_in_place(parent, OsStr::new(&partial), data)?;
     // Unlike a rename, it never replaces a file.
-    let linked = fs::hard_link(&partial, path);
-    _ = fs::remove_file(&partial);
+    let linked = parent.hard_link(&partial, parent, name);
+    _ = parent.remove_file(&partial);
     match linked {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => write_in_place(path, data),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => write_in_place(parent, name, data),
         linked => linked,
     }
 }
 
 /// Creates a file. If writing fails, the file is removed.
-fn write_in_place(path: &Path, data: &[u8]) -> io::Result<()> {
-    let mut file = File::options().write(true).create_new(true).open(path)?;
+fn write_in_place(parent: &Dir, name: &OsStr, data: &[u8]) -> io::Result<()> {
+    let mut file = parent.open_with(name, OpenOptions::new().write(true).create_new(true))?;
     let written = file.write_all(data);
     if written.is_err() {
-        _ = fs::remove_file(path);
+        _ = parent.remove_file(name);
     }
     written
 }

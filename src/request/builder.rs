@@ -218,10 +218,11 @@ impl SubmitRequestBuilder {
     /// The idempotency key (`Idempotency-Key` on the wire); a new UUID unless set. A daemon that supports keys returns the same job for
     /// the same key and conversation.
     ///
-    /// Set it to submit safely a second time after a crash, with a key that was stored before the first time, and to pass on the key of a
-    /// caller. If the job exists already, `foreman-daemon` sends its further events to the wait that submitted last; other daemons may not.
-    /// So a wait with such a key polls by the age of the job until it sees an event. If a later submission takes the events away, the wait
-    /// finds the end by its next poll, also while the event stream is open, up to [`slow_interval`](crate::source::PollPolicyBuilder::slow_interval) (30 s) later.
+    /// Set it to submit safely a second time after a crash, with a key that was stored before the first time, and to pass on the
+    /// key of a caller. If the job exists already, `foreman-daemon` sends its further events to the wait that submitted last;
+    /// other daemons may not. So a wait with such a key polls by the age of the job until it sees an event. If a later submission
+    /// takes the events away, the wait finds the end by its next poll, also while the event stream is open, up to
+    /// [`slow_interval`](crate::source::PollPolicyBuilder::slow_interval) (30 s) later.
     pub fn idempotency_key(mut self, key: impl AsRef<str>) -> Self {
         match key.as_ref().parse() {
             Ok(key) => self.options.key = Some(key),

@@ -73,8 +73,8 @@ pub(crate) trait WaitOwner: fmt::Debug + Send + Sync {
         None
     }
 
-    /// The last holder of a submission was dropped while its job was not known for sure. The owner becomes the last holder. When it drops the
-    /// submission, that is released and not lost again. Called from a drop: must not block or panic.
+    /// The last holder of a submission was dropped while its job was not known for sure. The owner becomes the last holder. When
+    /// it drops the submission, that is released and not lost again. Called from a drop: must not block or panic.
     fn lost(self: Arc<Self>, _: LostSubmission) {}
 
     /// The submission is abandoned, or its registration was not needed. Called from a drop: must not block or panic.

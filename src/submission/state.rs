@@ -148,8 +148,8 @@ impl SubmissionState {
         self.sending == SendState::Fresh
     }
 
-    /// Whether it may have arrived at a daemon, or may still be sent by a wait. `None` before the first wait: a service without a wait may send
-    /// it.
+    /// Whether it may have arrived at a daemon, or may still be sent by a wait. `None` before the first wait: a service without a
+    /// wait may send it.
     pub(crate) fn may_be_at_daemon(&self) -> Option<bool> {
         if self.is_fresh() && !self.waited_for { None } else { Some(!self.is_fresh() || !self.has_no_wait()) }
     }

@@ -127,9 +127,10 @@ impl<P> WaitLayerBuilder<P> {
     /// 4 s, each twice the one before and up to half longer. `Retry-After` with 429 or 503 pauses all cancels of the service, for at most
     /// 60 s and up to a tenth longer. After the last attempt the cancel counts as failed.
     ///
-    /// If the last request or wait is dropped during the submission, or after its response was lost, the id of the job is not known.
-    /// Then the submission is sent again to a daemon that supports idempotency keys, which returns the id, and the job is cancelled. It obeys
-    /// the pauses of submissions, and delays no cancel. At another daemon the job goes on, and counts as a failed cancel.
+    /// If the last request or wait is dropped during the submission, or after its response was lost, the id of the job is not
+    /// known. Then the submission is sent again to a daemon that supports idempotency keys, which returns the id, and the job is
+    /// cancelled. It obeys the pauses of submissions, and delays no cancel. At another daemon the job goes on, and counts as a
+    /// failed cancel.
     pub fn on_drop<C>(mut self, policy: DropPolicy, service: C) -> Self
     where
         C: Clone + Send + 'static,
@@ -145,11 +146,11 @@ impl<P> WaitLayerBuilder<P> {
     /// Reads the event stream of the daemon (`GET /events`), for processes that webhooks do not reach: `.event_stream(api.clone())`. Off
     /// unless set; [`Client`](crate::Client) sets it.
     ///
-    /// It is used while webhooks are not known to arrive: without [`webhooks`](Self::webhooks), before the first one has come, and after one
-    /// was missed. One stream serves all waits, and the submissions of these waits carry its random name (`event_stream` on the wire). While
-    /// it is open, an event ends the wait of its job, and a job is polled every tenth
-    /// [`slow_interval`](crate::source::PollPolicyBuilder::slow_interval) only, or every one if the caller has set its key. When it is not
-    /// open, or an event may be missing, the waits poll by the [`poll_policy`](Self::poll_policy).
+    /// It is used while webhooks are not known to arrive: without [`webhooks`](Self::webhooks), before the first one has come,
+    /// and after one was missed. One stream serves all waits, and the submissions of these waits carry its random name
+    /// (`event_stream` on the wire). While it is open, an event ends the wait of its job, and a job is polled every tenth
+    /// [`slow_interval`](crate::source::PollPolicyBuilder::slow_interval) only, or every one if the caller has set its key. When
+    /// it is not open, or an event may be missing, the waits poll by the [`poll_policy`](Self::poll_policy).
     ///
     /// | | |
     /// |---|---|
@@ -197,8 +198,8 @@ impl<P> WaitLayerBuilder<P> {
         self
     }
 
-    /// The timeout of the final poll at the deadline, counted from that poll. Unless set, it is a tenth of the deadline, at least 100 ms and at
-    /// most 1 s. A wait ends at most that long after its deadline.
+    /// The timeout of the final poll at the deadline, counted from that poll. Unless set, it is a tenth of the deadline, at least
+    /// 100 ms and at most 1 s. A wait ends at most that long after its deadline.
     pub fn final_poll_timeout(mut self, limit: Duration) -> Self {
         self.settings.limits.final_poll_timeout = Some(limit);
         self

@@ -14,14 +14,15 @@ use crate::{BoxError, Error, JobId, JobResult, SubmitRequest};
 
 /// The service of [`WaitLayer`](super::WaitLayer): a `Service<SubmitRequest>` that submits, waits, and resolves to the finished job.
 ///
-/// It is ready when `S` is. [`attach`](Wait::attach) is the service for jobs that were submitted before. Clones share the statistics, the limits of polls, and what is known of the daemon.
+/// It is ready when `S` is. [`attach`](Wait::attach) is the service for jobs that were submitted before. Clones share the
+/// statistics, the limits of polls, and what is known of the daemon.
 #[derive(Clone)]
 pub struct Wait<S, P> {
     submit: S,
     polls: P,
     deadline: Option<Duration>,
-    /// It was called, or the service that it was cloned from. `tower::retry` asks such a clone whether it is ready between two calls with one
-    /// request: its failure does not show that nothing was sent.
+    /// It was called, or the service that it was cloned from. `tower::retry` asks such a clone whether it is ready between two
+    /// calls with one request: its failure does not show that nothing was sent.
     called: bool,
     shared: Arc<Shared>,
 }

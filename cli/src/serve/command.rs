@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use foreman_daemon::{Builder, Daemon, WebhookHosts};
+use secrecy::SecretString;
 use tokio::task::JoinSet;
 
 use super::backend_check::check_backend;
@@ -16,7 +17,6 @@ use crate::backend::{BackendLimits, BackendSpec};
 use crate::credentials::{self, WebhookSecretArgs};
 use crate::exit::Failure;
 use crate::logging::LogFormat;
-use crate::secret::Secret;
 use crate::signal::SignalListener;
 use crate::{duration, environment, output};
 
@@ -55,7 +55,7 @@ pub(crate) struct Serve {
     /// A bearer token that clients may use; may be repeated. Other users of this machine can read it; prefer --token-file or
     /// FOREMAN_TOKEN. [default: clients need no token, and only loopback addresses can be listened on]
     #[arg(long = "token", value_name = "TOKEN")]
-    tokens: Vec<Secret>,
+    tokens: Vec<SecretString>,
     /// A file with bearer tokens that clients may use, one per line. Overrides FOREMAN_TOKEN and FOREMAN_TOKEN_FILE
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -115,7 +115,7 @@ impl Serve {
         let in_memory = self.store == StoreLocation::Memory;
         // Before the start, so that an early signal stops the daemon in the same way.
         let mut stop_signals = StopSignals::listen()?;
-        let tokens = credentials::read_many(std::mem::take(&mut self.tokens), self.token_file.take(), "FOREMAN_TOKEN")?;
+        let tokens = credentials::read_many(&self.tokens, self.token_file.take(), "FOREMAN_TOKEN")?;
         let is_public = tokens.is_empty() && !self.listen.ip().to_canonical().is_loopback();
         if is_public && !self.allow_anonymous {
             return Err(Failure::Usage(format!(

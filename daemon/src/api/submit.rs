@@ -109,7 +109,8 @@ fn single(headers: &HeaderMap, name: &HeaderName) -> Result<Option<HeaderValue>,
     Ok(first)
 }
 
-/// The digest of a body without its callback URL and event stream: a client that was restarted submits the same conversation from another address.
+/// The digest of a body without its callback URL and event stream: a client that was restarted submits the same conversation from
+/// another address.
 fn digest(body: &[u8]) -> [u8; 32] {
     let Ok(mut fields) = serde_json::from_slice::<BTreeMap<Cow<'_, str>, &RawValue>>(body) else {
         return Sha256::digest(body).into();

@@ -6,10 +6,10 @@ use crate::BoxError;
 
 /// The backend cannot run jobs at present: it cannot be reached, it is starting, or it has too much to do.
 ///
-/// A backend wraps such errors. The job that met one is queued again, behind those of other models, and the attempt does not count against
-/// [`Builder::attempts`](crate::Builder::attempts). Until the backend is available no job is started. The daemon lists its models to find
-/// out, after 1 s at first and then in pauses that double up to 1 min. Only if that fails with such an error too, or takes 10 s, the backend
-/// is still unavailable.
+/// A backend wraps such errors. The job that met one is queued again, behind those of other models, and the attempt does not
+/// count against [`Builder::attempts`](crate::Builder::attempts). Until the backend is available no job is started. The daemon
+/// lists its models to find out, after 1 s at first and then in pauses that double up to 1 min. Only if that fails with such an
+/// error too, or takes 10 s, the backend is still unavailable.
 ///
 /// ```
 /// use std::error::Error as _;

@@ -40,8 +40,8 @@ where
     S: Service<Webhook, Response = DeliveryOutcome, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
-    /// `destinations` are the limits of the store. `permits` are those of the concurrency limit in `service`. An outcome takes one too while it is stored, so that a full
-    /// disk stops new attempts, and outcomes do not pile up in memory.
+    /// `destinations` are the limits of the store. `permits` are those of the concurrency limit in `service`. An outcome takes
+    /// one too while it is stored, so that a full disk stops new attempts, and outcomes do not pile up in memory.
     pub(crate) fn new(
         jobs: Arc<Jobs>,
         signer: Signer,

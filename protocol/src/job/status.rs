@@ -8,9 +8,9 @@ use crate::json::{lenient, lenient_elements};
 /// The status of a job: the response to `GET /jobs/{id}`, the body of a webhook, and an element of `jobs` in the response to
 /// `GET /jobs`.
 ///
-/// The wire format is foreman's own (`foreman_daemon::http_api`). Only `job_id` and `state` are required. A `null`, and a value of
-/// another type, is read as an absent field: it must not make the result of a finished job unreadable. Unknown fields are ignored. A time on the wire is an RFC 3339 string with any offset and up to nanosecond
-/// precision.
+/// The wire format is foreman's own (`foreman_daemon::http_api`). Only `job_id` and `state` are required. A `null`, and a value
+/// of another type, is read as an absent field: it must not make the result of a finished job unreadable. Unknown fields are
+/// ignored. A time on the wire is an RFC 3339 string with any offset and up to nanosecond precision.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct JobStatus {

@@ -75,8 +75,8 @@ impl WebhookListenerBuilder {
         Self { receiver, limits: ListenerLimits::default() }
     }
 
-    /// Sets the timeout for the headers of a request, counted from its first byte, and for the first request of a connection from when it is
-    /// accepted. The default is 5 s.
+    /// Sets the timeout for the headers of a request, counted from its first byte, and for the first request of a connection from
+    /// when it is accepted. The default is 5 s.
     ///
     /// When it elapses, the connection is closed without a response.
     pub fn header_timeout(mut self, timeout: Duration) -> Self {

@@ -8,8 +8,9 @@ use crate::{BoxError, Chat, ChatResponse, EmbedRequest, EmbedResponse, InvalidVa
 
 /// A backend that runs chats on an [Ollama](https://ollama.com) server, over Ollama's own API.
 ///
-/// A submission is sent to `POST /api/chat` byte for byte, with all fields that are not the daemon's own, and always streamed: the pauses between parts show whether a model
-/// has stalled or is only slow. The parts are joined to one result. Models and embeddings are the server's.
+/// A submission is sent to `POST /api/chat` byte for byte, with all fields that are not the daemon's own, and always streamed:
+/// the pauses between parts show whether a model has stalled or is only slow. The parts are joined to one result. Models and
+/// embeddings are the server's.
 ///
 /// [`ModelBackend`] says which failures are transient. tower's layers limit how many requests are in flight:
 ///

@@ -37,10 +37,11 @@ use crate::{BoxError, Chat, ChatResponse, EmbedRequest, EmbedResponse, InvalidVa
 /// | `prompt_eval_count`, `eval_count` | `usage` |
 ///
 /// Any other field and any other option is refused with 422 at submission, because the response would be another one without it.
-/// Accepted without effect are the options for how a server runs a model (`num_ctx`, `num_keep`, `num_batch`, `num_gpu`, `main_gpu`,
-/// `num_thread`, `use_mmap`, `use_mlock`, `low_vram`, `f16_kv`, `numa`), a `num_predict` below one, a `keep_alive` of zero or less,
-/// and other fields of messages. A server ignores or refuses the fields of other servers. The backend measures the durations: `prompt_eval_duration` is the
-/// time until the first part of the response. Embeddings ignore `options` and `keep_alive`.
+/// Accepted without effect are the options for how a server runs a model (`num_ctx`, `num_keep`, `num_batch`, `num_gpu`,
+/// `main_gpu`, `num_thread`, `use_mmap`, `use_mlock`, `low_vram`, `f16_kv`, `numa`), a `num_predict` below one, a `keep_alive` of
+/// zero or less, and other fields of messages. A server ignores or refuses the fields of other servers. The backend measures the
+/// durations: `prompt_eval_duration` is the time until the first part of the response. Embeddings ignore `options` and
+/// `keep_alive`.
 ///
 /// [`ModelBackend`] says which failures are transient, and [`Ollama`](crate::Ollama) shows how to limit the requests in flight.
 ///
