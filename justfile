@@ -57,6 +57,11 @@ bench-report *ARGS:
 peers *ARGS:
     cargo bench -p foreman-daemon --bench peers -- {{ARGS}}
 
+# `foreman serve` under load while its backend, a webhook receiver, the reader of its log, its store and its disk fail in turn, and while
+# it is restarted and killed: every accepted job must end once, with its result. 4 minutes; `just bad-hour --quick` takes 30 s.
+bad-hour *ARGS:
+    cargo bench -p foreman --bench bad_hour -- {{ARGS}}
+
 # Build with the lowest versions that the manifests allow.
 minimal:
     bash .ci/run minimal
