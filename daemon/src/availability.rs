@@ -20,6 +20,8 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 /// of them at a time probes the backend.
 #[derive(Debug, Default)]
 pub(crate) struct Availability {
+    /// The name of the backend, for the log.
+    name: Box<str>,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -45,6 +47,10 @@ struct Outage {
 struct Probe<'a>(&'a Availability);
 
 impl Availability {
+    pub(crate) fn new(name: &str) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+
     /// Why the backend is unavailable, if it is.
     pub(crate) fn outage(&self) -> Option<String> {
         self.state().outage.as_ref().map(|outage| outage.reason.clone())
@@ -61,7 +67,7 @@ impl Availability {
         let probe_at = now + state.next_pause(retry_after);
         state.outage = Some(Outage { reason: reason.to_owned(), since: now, probe_at, probing: false });
         drop(state);
-        tracing::warn!(reason, "backend unavailable; jobs wait until it is available");
+        tracing::warn!(backend = %self.name, reason, "backend unavailable; jobs wait until it is available");
     }
 
     /// An attempt shows that it runs jobs.
@@ -119,7 +125,7 @@ impl Availability {
 
     fn end(&self) {
         let Some(outage) = self.state().outage.take() else { return };
-        tracing::info!(after = ?outage.since.elapsed(), "backend available again");
+        tracing::info!(backend = %self.name, after = ?outage.since.elapsed(), "backend available again");
         self.changed.notify_waiters();
     }
 

@@ -47,7 +47,9 @@ pub struct Builder {
     write_timeout: Duration,
     header_timeout: Duration,
     drain: Duration,
-    backend: Backend,
+    backends: Vec<Backend>,
+    accept_unlisted_models: bool,
+    model_refresh: Duration,
     #[cfg(feature = "sqlite")]
     store: Option<PathBuf>,
     keep: Duration,
@@ -88,7 +90,9 @@ impl Default for Builder {
             write_timeout: Duration::from_secs(30),
             header_timeout: Duration::from_secs(30),
             drain: Duration::from_secs(5),
-            backend: Echo::new().into(),
+            backends: vec![Echo::new().into()],
+            accept_unlisted_models: false,
+            model_refresh: Duration::from_secs(60),
             #[cfg(feature = "sqlite")]
             store: None,
             keep: Duration::from_secs(24 * 60 * 60),
@@ -186,11 +190,32 @@ impl Builder {
 impl Builder {
     /// Sets the backend that runs the jobs. Default: [`Echo`].
     pub fn backend(mut self, backend: impl Into<Backend>) -> Self {
-        self.backend = backend.into();
+        self.backends = vec![backend.into()];
         self
     }
 
-    /// Sets the number of workers, which is the number of jobs that run concurrently. Default: 1.
+    /// Sets several backends, each with a [name](Backend::name) and, if it differs, its [number of workers](Backend::workers). A job goes to
+    /// a backend that lists its model; see [several backends](crate#several-backends).
+    pub fn backends(mut self, backends: impl IntoIterator<Item = Backend>) -> Self {
+        self.backends = backends.into_iter().collect();
+        self
+    }
+
+    /// Sets whether a daemon with several backends accepts jobs whose model none of them lists. Such a job waits until one does.
+    /// Otherwise its submission gets a 422. Default: false.
+    pub fn accept_unlisted_models(mut self, accept: bool) -> Self {
+        self.accept_unlisted_models = accept;
+        self
+    }
+
+    /// Sets the pause between two requests for the models of a backend, of a daemon with several. A submission whose model none of
+    /// them lists makes the daemon ask at once, once a second at most. Default: 60 s.
+    pub fn model_refresh(mut self, pause: Duration) -> Self {
+        self.model_refresh = pause;
+        self
+    }
+
+    /// Sets the number of workers of each backend, which is the number of jobs that it runs concurrently. Default: 1.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
@@ -374,7 +399,7 @@ impl fmt::Debug for Builder {
             .field("webhook_secret", &self.webhook_secret.as_ref().map(|_| ".."))
             .field("workers", &self.workers)
             .field("max_queue", &self.max_queue)
-            .field("backend", &self.backend)
+            .field("backends", &self.backends)
             .finish_non_exhaustive()
     }
 }

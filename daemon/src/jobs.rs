@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio_util::task::TaskTracker;
 
 use super::gauge::Gauge;
@@ -11,7 +12,7 @@ use super::signals::{Signals, Watch};
 use super::stats::{Counters, Stats};
 use super::store::{
     Cancelled, Claim, Cost, JobProgress, NewJob, NextJob, Outcome, Overdue, Page, Query, Store, StoreError,
-    SubmitError, Submitted, Taken, Verdict,
+    SubmitError, Submitted, Taken, Verdict, Wanted,
 };
 use super::streams::Streams;
 use crate::{JobId, JobStatus};
@@ -23,8 +24,8 @@ pub(crate) struct Jobs {
     /// Fed by the store.
     pub(crate) streams: Arc<Streams>,
     signals: Signals,
-    /// Wakes a worker: a job may be queued.
-    pub(crate) work: Notify,
+    /// Wakes a worker of each backend: a job may be queued.
+    work: Box<[Notify]>,
     /// Wakes the task that fails overdue jobs: one may have an earlier deadline than it knows.
     pub(crate) deadlines: Notify,
     /// Wakes the dispatcher: an event may be due.
@@ -37,13 +38,13 @@ pub(crate) struct Jobs {
 }
 
 impl Jobs {
-    /// `streams`: the ones that the store feeds.
-    pub(crate) fn new(store: Box<dyn Store>, streams: Arc<Streams>) -> Self {
+    /// `streams`: the ones that the store feeds. `backends`: how many there are.
+    pub(crate) fn new(store: Box<dyn Store>, streams: Arc<Streams>, backends: usize) -> Self {
         Self {
             store,
             streams,
             signals: Signals::default(),
-            work: Notify::new(),
+            work: (0..backends).map(|_| Notify::new()).collect(),
             deadlines: Notify::new(),
             event_due: Notify::new(),
             counters: Counters::default(),
@@ -55,7 +56,7 @@ impl Jobs {
     #[cfg(test)]
     pub(crate) fn in_memory(options: super::store::StoreOptions) -> Self {
         let streams = Arc::clone(&options.streams);
-        Self::new(Box::new(super::store::Memory::new(options)), streams)
+        Self::new(Box::new(super::store::Memory::new(options)), streams, 1)
     }
 
     /// Runs a change in its own task, so that it completes if the caller is dropped. The store completes the change in any case,
@@ -76,7 +77,7 @@ impl Jobs {
                 tracing::debug!(job_id = %job.job_id, "job queued");
                 self.counters.accepted.add();
                 self.event_due.notify_one();
-                self.work.notify_one();
+                self.wake_workers();
                 if has_deadline {
                     self.deadlines.notify_one();
                 }
@@ -89,9 +90,19 @@ impl Jobs {
         Ok(submitted)
     }
 
-    pub(crate) async fn take(&self) -> Result<Option<Taken>, StoreError> {
+    /// Wakes a worker of each backend, since not all of them may have the model of a job.
+    pub(crate) fn wake_workers(&self) {
+        self.work.iter().for_each(Notify::notify_one);
+    }
+
+    /// Completes when a job may be queued for this backend.
+    pub(crate) fn work(&self, backend: usize) -> Notified<'_> {
+        self.work[backend].notified()
+    }
+
+    pub(crate) async fn take(&self, wanted: &Wanted) -> Result<Option<Taken>, StoreError> {
         loop {
-            match self.store.take().await? {
+            match self.store.take(wanted.clone()).await? {
                 None => return Ok(None),
                 Some(NextJob::Run(taken)) => {
                     tracing::debug!(job_id = %taken.job_id, attempt = taken.attempt, "attempt started");
@@ -115,7 +126,7 @@ impl Jobs {
     ) -> Result<(), StoreError> {
         self.store.requeue(job_id, attempt, cost, error).await?;
         self.changed(job_id);
-        self.work.notify_one();
+        self.wake_workers();
         self.deadlines.notify_one();
         Ok(())
     }
@@ -153,13 +164,17 @@ impl Jobs {
                 Some(error) => tracing::info!(%job_id, attempt, error, "job failed"),
             }
             self.changed(job_id);
+            // Its owner may run another job, which the backend of this worker may not have.
+            if self.work.len() > 1 {
+                self.wake_workers();
+            }
         }
         Ok(())
     }
 
     pub(crate) async fn cancel(&self, owner: Owner, job_id: &JobId) -> Result<Cancelled, StoreError> {
         // The index did not have this job while the cancellation was pending, so a worker may have found no job.
-        let cancelled = self.store.cancel(owner, job_id).await.inspect_err(|_| self.work.notify_one())?;
+        let cancelled = self.store.cancel(owner, job_id).await.inspect_err(|_| self.wake_workers())?;
         if let Cancelled::Ended(_) = &cancelled {
             tracing::info!(%job_id, "job cancelled");
             self.counters.cancelled.add();
@@ -240,7 +255,7 @@ mod tests {
         let options = StoreOptions::of_test(9);
         let streams = Arc::clone(&options.streams);
         let store = Sqlite::open(file, options).unwrap();
-        Arc::new(Jobs::new(Box::new(store), streams))
+        Arc::new(Jobs::new(Box::new(store), streams, 1))
     }
 
     async fn submit(jobs: Arc<Jobs>) -> Result<Submitted, StoreError> {
@@ -273,9 +288,9 @@ mod tests {
         let file = folder.path().join("jobs.db");
         let jobs = jobs(&file);
         start_and_drop(&file, &jobs, submit(Arc::clone(&jobs))).await;
-        woken("a worker", jobs.work.notified()).await;
+        woken("a worker", jobs.work(0)).await;
         woken("the dispatcher", jobs.event_due.notified()).await;
-        assert!(jobs.take().await.unwrap().is_some());
+        assert!(jobs.take(&Wanted::any()).await.unwrap().is_some());
         assert_eq!(jobs.counters.snapshot().accepted, 1);
     }
 
@@ -285,7 +300,7 @@ mod tests {
         let file = folder.path().join("jobs.db");
         let jobs = jobs(&file);
         let job_id = submit(Arc::clone(&jobs)).await.unwrap().job_id;
-        jobs.take().await.unwrap().unwrap();
+        jobs.take(&Wanted::any()).await.unwrap().unwrap();
         let mut watch = jobs.watch(&job_id);
         let (shared, cancelled) = (Arc::clone(&jobs), job_id.clone());
         start_and_drop(&file, &jobs, async move { shared.cancel(Owner::ANONYMOUS, &cancelled).await }).await;
@@ -299,11 +314,11 @@ mod tests {
         let file = folder.path().join("jobs.db");
         let jobs = jobs(&file);
         let job_id = submit(Arc::clone(&jobs)).await.unwrap().job_id;
-        jobs.work.notified().await;
+        jobs.work(0).await;
         let sql = "CREATE TRIGGER full BEFORE UPDATE ON jobs BEGIN SELECT RAISE(ABORT, 'full'); END";
         Connection::open(&file).unwrap().execute_batch(sql).unwrap();
         jobs.cancel(Owner::ANONYMOUS, &job_id).await.unwrap_err();
-        woken("a worker", jobs.work.notified()).await;
+        woken("a worker", jobs.work(0)).await;
         assert_eq!(jobs.queued(), 1);
     }
 }

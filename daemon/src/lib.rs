@@ -96,6 +96,7 @@ mod api;
 mod attempts;
 mod availability;
 mod backend;
+mod backends;
 mod builder;
 mod deadlines;
 mod delivery;

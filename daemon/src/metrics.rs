@@ -2,7 +2,8 @@ use std::fmt;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
 use super::stats::Stats;
@@ -11,17 +12,28 @@ use super::stats::Stats;
 pub(super) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The current number of jobs by state.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Load {
     pub(super) queued: u64,
     /// Jobs that a worker has, including those that wait between two attempts.
     pub(super) running: u64,
     pub(super) event_streams: u64,
-    pub(super) backend_available: bool,
+    pub(super) backends: Vec<BackendLoad>,
+}
+
+/// The state of one backend.
+#[derive(Debug)]
+pub(super) struct BackendLoad {
+    pub(super) name: String,
+    pub(super) is_available: bool,
+    /// As [`Load::running`].
+    pub(super) running: u64,
+    /// `None` before it has listed them.
+    pub(super) models: Option<usize>,
 }
 
 /// Encodes counters and gauges as OpenMetrics. Each field of [`Stats`] is a counter of the same name.
-pub(super) fn text(stats: &Stats, load: Load) -> Result<String, fmt::Error> {
+pub(super) fn text(stats: &Stats, load: &Load) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("foreman");
     for (name, help, count) in [
         ("accepted", "Submissions that created a job", stats.accepted),
@@ -42,11 +54,28 @@ pub(super) fn text(stats: &Stats, load: Load) -> Result<String, fmt::Error> {
     registry.register("queued_jobs", "Jobs in the queue", ConstGauge::new(load.queued));
     registry.register("running_jobs", "Jobs that a worker has", ConstGauge::new(load.running));
     registry.register("event_streams", "Open event streams", ConstGauge::new(load.event_streams));
-    let available = u64::from(load.backend_available);
-    registry.register("backend_available", "1 unless jobs wait for the backend", ConstGauge::new(available));
+    let (available, running, models) = (Labelled::default(), Labelled::default(), Labelled::default());
+    for backend in &load.backends {
+        let labels = vec![("backend", backend.name.clone())];
+        available.get_or_create(&labels).set(i64::from(backend.is_available));
+        running.get_or_create(&labels).set(count(backend.running));
+        if let Some(known) = backend.models {
+            models.get_or_create(&labels).set(count(known));
+        }
+    }
+    registry.register("backend_available", "1 unless jobs wait for the backend", available);
+    registry.register("backend_running_jobs", "Jobs that a worker of the backend has", running);
+    registry.register("backend_models", "Models that the backend lists", models);
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
+}
+
+/// A gauge for each backend.
+type Labelled = Family<Vec<(&'static str, String)>, Gauge>;
+
+fn count(count: impl TryInto<i64>) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -69,8 +98,10 @@ mod tests {
             stream_resets: 10,
             deadline_missed: 11,
         };
-        let load = Load { queued: 10, running: u64::MAX, event_streams: 11, backend_available: false };
-        let text = text(&stats, load).unwrap();
+        let backend =
+            BackendLoad { name: "gpu\"1".to_owned(), is_available: false, running: u64::MAX, models: Some(7) };
+        let load = Load { queued: 10, running: u64::MAX, event_streams: 11, backends: vec![backend] };
+        let text = text(&stats, &load).unwrap();
         let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
         assert_eq!(
             samples,
@@ -90,7 +121,9 @@ mod tests {
                 "foreman_queued_jobs 10",
                 "foreman_running_jobs 18446744073709551615",
                 "foreman_event_streams 11",
-                "foreman_backend_available 0",
+                "foreman_backend_available{backend=\"gpu\\\"1\"} 0",
+                "foreman_backend_running_jobs{backend=\"gpu\\\"1\"} 9223372036854775807",
+                "foreman_backend_models{backend=\"gpu\\\"1\"} 7",
             ]
         );
         assert!(text.contains("# TYPE foreman_queued_jobs gauge\n"), "{text}");

@@ -18,6 +18,7 @@ mod outbox;
 mod queue;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod wanted;
 
 use std::fmt;
 use std::future::Future;
@@ -37,6 +38,7 @@ pub(crate) use self::outbox::{Address, Claim, Delivery, Verdict};
 pub(crate) use self::queue::QueueLimits;
 #[cfg(feature = "sqlite")]
 pub(crate) use self::sqlite::{OpenError, Sqlite};
+pub(crate) use self::wanted::{ModelNames, Wanted};
 use super::owner::Owner;
 use crate::{JobId, JobStatus};
 
@@ -48,8 +50,8 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// Adds a job to the queue, with its key and its first event. If its owner has used the key before, returns that job.
     fn submit(&self, new: NewJob) -> Transaction<'_, Result<Submitted, SubmitError>>;
 
-    /// Takes the next job for a worker: queued → running. A damaged job fails instead: queued → failed.
-    fn take(&self) -> Transaction<'_, Option<NextJob>>;
+    /// Takes the next job that a worker wants: queued → running. A damaged job fails instead: queued → failed.
+    fn take(&self, wanted: Wanted) -> Transaction<'_, Option<NextJob>>;
 
     /// Starts the next attempt after `attempt` failed with this error: running → running. `None` if `attempt` is not the current one,
     /// or the job has ended.

@@ -10,20 +10,19 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::attempts::Attempts;
-use super::availability::Availability;
-use super::backend::{Backend, Chat, ListModels, Unavailable, is_transient};
+use super::backend::{Backend, Chat, Unavailable, is_transient};
+use super::backends::Member;
 use super::failure::failure;
 use super::jobs::Jobs;
 use super::store::{Cost, Outcome, Output, Taken};
 use super::until_stored::{STORE_RETRY, until_stored};
 use super::vital::panic_message;
 
-/// What all workers share.
+/// What all workers of a backend share.
 #[derive(Debug, Clone)]
 pub(super) struct WorkerContext {
     pub(super) jobs: Arc<Jobs>,
-    pub(super) backend: Backend,
-    pub(super) availability: Arc<Availability>,
+    pub(super) member: Arc<Member>,
     pub(super) attempts: Attempts,
     pub(super) closing: CancellationToken,
 }
@@ -49,12 +48,12 @@ pub(super) async fn work(context: WorkerContext) {
 
 /// Takes the next job. Without one, it waits until there may be one, or until `closing` is cancelled.
 async fn next_job(context: &WorkerContext) -> Option<Taken> {
-    let WorkerContext { jobs, closing, .. } = context;
-    let mut queued = pin!(jobs.work.notified());
+    let WorkerContext { jobs, member, closing, .. } = context;
+    let mut queued = pin!(jobs.work(member.index));
     // Registered before the queue is read: a job that is queued in between wakes this worker, and each of two such jobs wakes a
     // worker of its own.
     queued.as_mut().enable();
-    match jobs.take().await {
+    match jobs.take(&member.wanted()).await {
         Ok(Some(taken)) => return Some(taken),
         Ok(None) => tokio::select! {
             () = queued => {}
@@ -75,23 +74,22 @@ impl WorkerContext {
     /// Waits until the backend is available.
     async fn available(&self) {
         let probe = || async {
-            let models = self.backend.models.clone().oneshot(ListModels);
-            match timeout(PROBE_TIMEOUT, models).await {
+            match timeout(PROBE_TIMEOUT, self.member.list_models()).await {
                 Err(elapsed) => Err(elapsed.into()),
                 Ok(Err(error)) if Unavailable::find(error.as_ref()).is_some() => Err(error),
                 // A server that cannot list its models may run them.
                 Ok(_) => Ok(()),
             }
         };
-        self.availability.wait(probe).await;
+        self.member.availability.wait(probe).await;
     }
 }
 
 /// Runs a job to its end. After a transient failure it waits and runs the job again, and takes no other job meanwhile: a model
 /// server that fails for one job often fails for the next.
 async fn run(context: &WorkerContext, first: Taken) {
-    let WorkerContext { jobs, backend, attempts, closing, .. } = context;
-    let _running = jobs.running.increment();
+    let WorkerContext { jobs, member, attempts, closing } = context;
+    let _running = (jobs.running.increment(), member.running.increment());
     let mut taken = first;
     loop {
         let (job_id, attempt, spent) = (taken.job_id.clone(), taken.attempt, taken.spent);
@@ -101,14 +99,15 @@ async fn run(context: &WorkerContext, first: Taken) {
             return;
         }
         // Dropping the backend's future runs the backend's code too, which may panic.
-        let ended = AssertUnwindSafe(attempt_once(jobs, backend, Chat::new(job_id.clone(), attempt, taken.submission)))
-            .catch_unwind()
-            .await;
+        let ended =
+            AssertUnwindSafe(attempt_once(jobs, &member.backend, Chat::new(job_id.clone(), attempt, taken.submission)))
+                .catch_unwind()
+                .await;
         let panicked = || Some(Ended::Final(Outcome::Failed("the backend panicked when it was dropped".to_owned())));
         let (error, pause) = match ended.unwrap_or_else(|_| panicked()) {
             None => return,
             Some(Ended::Final(outcome)) => {
-                context.availability.worked();
+                member.availability.worked();
                 let finish = || jobs.finish(&job_id, attempt, outcome.clone());
                 until_stored(&job_id, "the outcome of a job", closing, finish).await;
                 return;
@@ -116,7 +115,7 @@ async fn run(context: &WorkerContext, first: Taken) {
             Some(Ended::Transient(error)) => (error, attempts.pause(spent)),
             // The job does not wait for its turn at the worker: the backend may be available for other models only.
             Some(Ended::Unavailable { error, retry_after }) => {
-                context.availability.failed(&error, retry_after);
+                member.availability.failed(&error, retry_after);
                 let requeue = || jobs.requeue(&job_id, attempt, Cost::Free, &error);
                 until_stored(&job_id, "the queued state of a job", closing, requeue).await;
                 return;

@@ -32,6 +32,9 @@ pub struct ModelInfo {
     /// `details`: further properties of the model, byte for byte as received.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Box<RawValue>>,
+    /// `backends`: the names of the backends that have the model, of a daemon with several.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Vec::is_empty")]
+    pub backends: Vec<String>,
 }
 
 impl ModelInfo {

@@ -40,7 +40,7 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
         ("failed", app.vital.reason().is_some()),
         ("stopping", app.closing.is_cancelled()),
         ("store", !matches!(stored, Ok(Ok(())))),
-        ("backend", app.availability.outage().is_some()),
+        ("backend", app.backends.are_unavailable()),
     ]
     .into_iter()
     .filter_map(|(problem, is_present)| is_present.then_some(problem))

@@ -5,15 +5,21 @@ use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, StatusCode, header};
 
 use super::{App, Rejection};
-use crate::metrics::{Load, MEDIA_TYPE, text};
+use crate::metrics::{BackendLoad, Load, MEDIA_TYPE, text};
 
 /// `GET /metrics`
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Rejection> {
     let jobs = &app.jobs;
     let event_streams = jobs.streams.open_streams() as u64;
-    let backend_available = app.availability.outage().is_none();
-    let load = Load { queued: jobs.queued() as u64, running: jobs.running.get(), event_streams, backend_available };
-    let text = text(&jobs.stats(), load)
+    let backends = app.backends.members().iter().map(|member| BackendLoad {
+        name: member.name.to_string(),
+        is_available: member.availability.outage().is_none(),
+        running: member.running.get(),
+        models: member.model_count(),
+    });
+    let load =
+        Load { queued: jobs.queued() as u64, running: jobs.running.get(), event_streams, backends: backends.collect() };
+    let text = text(&jobs.stats(), &load)
         .map_err(|_| Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "cannot encode the metrics"))?;
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], text).into_response())
 }

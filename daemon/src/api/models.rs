@@ -8,7 +8,8 @@ use serde::Serialize;
 use tower::ServiceExt as _;
 
 use super::{App, Rejection, body, json};
-use crate::backend::ListModels;
+use crate::backend::Unavailable;
+use crate::backends::Member;
 use crate::failure::failure;
 use crate::{BoxError, EmbedRequest, ModelInfo};
 
@@ -19,7 +20,7 @@ struct ModelList {
 
 /// `GET /api/tags`
 pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, Rejection> {
-    let models = app.backend.models.clone().oneshot(ListModels).await.map_err(|error| bad_gateway(&error))?;
+    let models = app.backends.list_models().await.map_err(|error| bad_gateway(&error))?;
     Ok(json(StatusCode::OK, &ModelList { models }))
 }
 
@@ -32,14 +33,34 @@ pub(super) async fn embed(State(app): State<Arc<App>>, request: Request<Body>) -
     if request.model().is_empty() {
         return Err(Rejection::new(StatusCode::UNPROCESSABLE_ENTITY, "model must not be missing or empty"));
     }
-    let Some(embed) = app.backend.embed.clone() else {
-        return Err(Rejection::new(StatusCode::NOT_IMPLEMENTED, "the backend does not support embeddings"));
-    };
-    let Some(_permit) = app.embed_limit.acquire().await else {
-        return Err(Rejection::retry_after(StatusCode::TOO_MANY_REQUESTS, "the queue for embeddings is full", 5));
-    };
-    let response = embed.oneshot(request).await.map_err(|error| bad_gateway(&error))?;
-    Ok(json(StatusCode::OK, &response))
+    let with_model = app.backends.with_model(request.model()).await;
+    if with_model.is_empty() {
+        let reason = format!("no backend has the model {}", request.model());
+        return Err(Rejection::new(StatusCode::UNPROCESSABLE_ENTITY, reason));
+    }
+    let mut outage = None;
+    for member in in_order(&with_model) {
+        let Some(embed) = member.backend.embed.clone() else { continue };
+        let Some(_permit) = member.embed_limit.acquire().await else {
+            return Err(Rejection::retry_after(StatusCode::TOO_MANY_REQUESTS, "the queue for embeddings is full", 5));
+        };
+        match embed.oneshot(request.clone()).await {
+            Ok(response) => return Ok(json(StatusCode::OK, &response)),
+            // Another one may be available.
+            Err(error) if Unavailable::find(error.as_ref()).is_some() => outage = Some(error),
+            Err(error) => return Err(bad_gateway(&error)),
+        }
+    }
+    match outage {
+        Some(error) => Err(bad_gateway(&error)),
+        None => Err(Rejection::new(StatusCode::NOT_IMPLEMENTED, "the backend does not support embeddings")),
+    }
+}
+
+/// Those that run jobs at present are first.
+fn in_order(members: &[Arc<Member>]) -> impl Iterator<Item = &Arc<Member>> {
+    let (out, available): (Vec<_>, Vec<_>) = members.iter().partition(|member| member.availability.outage().is_some());
+    available.into_iter().chain(out)
 }
 
 fn bad_gateway(error: &BoxError) -> Rejection {

@@ -8,11 +8,10 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AllowedHosts, BodyLimits, EmbedLimit, Rejection, SubmissionRates, Tokens, auth, cancel, events, health, host, list,
-    metrics, models, poll, submit,
+    AllowedHosts, BodyLimits, Rejection, SubmissionRates, Tokens, auth, cancel, events, health, host, list, metrics,
+    models, poll, submit,
 };
-use crate::availability::Availability;
-use crate::backend::Backend;
+use crate::backends::Backends;
 use crate::delivery::Policy;
 use crate::jobs::Jobs;
 use crate::vital::Vital;
@@ -21,8 +20,7 @@ use crate::vital::Vital;
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) jobs: Arc<Jobs>,
-    pub(crate) backend: Backend,
-    pub(crate) embed_limit: EmbedLimit,
+    pub(crate) backends: Arc<Backends>,
     pub(crate) tokens: Tokens,
     pub(crate) hosts: AllowedHosts,
     /// Which hosts webhooks may be sent to.
@@ -38,7 +36,6 @@ pub(crate) struct App {
     /// Cancelled when no job can change any more. It ends long polls and event streams.
     pub(crate) ended: CancellationToken,
     pub(crate) vital: Vital,
-    pub(crate) availability: Arc<Availability>,
 }
 
 /// The daemon's API.

@@ -65,7 +65,11 @@ pub(super) async fn submit(
     if let Some(name) = &submission.event_stream {
         check_name("event_stream", name).map_err(refused)?;
     }
-    (app.backend.check)(&submission).map_err(refused)?;
+    let Some(members) = app.backends.for_submission(&submission.model).await else {
+        return Err(unprocessable(format!("no backend has the model {}", submission.model)));
+    };
+    // Each of them may get the job.
+    members.iter().try_for_each(|member| (member.backend.check)(&submission)).map_err(refused)?;
     let idempotency_key = key.as_ref().map(|key| IdempotencyKey { text: key.as_bytes().into(), digest: digest(&body) });
     if app.closing.is_cancelled() {
         return Err(Rejection::retry_after(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping", 5));
@@ -130,6 +134,7 @@ fn digest(body: &[u8]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
     use std::time::Duration;
 
     use foreman_protocol::http1::ByteBudget;
@@ -138,8 +143,9 @@ mod tests {
     use tower::ServiceExt as _;
 
     use super::*;
-    use crate::api::{AllowedHosts, BodyLimits, EmbedLimit, SubmissionRates, Tokens, router};
+    use crate::api::{AllowedHosts, BodyLimits, SubmissionRates, Tokens, router};
     use crate::backend::Echo;
+    use crate::backends::{Backends, Member};
     use crate::delivery::{OwnServers, Policy};
     use crate::jobs::Jobs;
     use crate::store::StoreOptions;
@@ -163,21 +169,20 @@ mod tests {
 
     #[tokio::test]
     async fn loopback_callback_needs_submission_over_loopback() {
+        let echo = Member::new(0, "echo", Echo::new().into(), NonZeroUsize::MIN, 1, false);
         let app = Arc::new(App {
             jobs: Arc::new(Jobs::in_memory(StoreOptions::of_test(9))),
-            backend: Echo::new().into(),
+            backends: Arc::new(Backends::new(vec![Arc::new(echo)], false)),
             tokens: Tokens::new(&[]),
             policy: Policy { hosts: None, private: true, loopback: false, own: OwnServers::default() },
             submission_rates: SubmissionRates::new(None),
             body_limits: BodyLimits { body: 1024, all: ByteBudget::new(1024) },
-            embed_limit: EmbedLimit::new(1),
             hosts: AllowedHosts::Any,
             max_hold: Duration::ZERO,
             holds: Semaphore::new(0),
             closing: CancellationToken::new(),
             ended: CancellationToken::new(),
             vital: Vital::default(),
-            availability: Arc::default(),
         });
         for (peer, host, status) in [
             (Some(Peer::Local), "127.0.0.1", 202),

@@ -56,6 +56,8 @@ pub struct Backend {
     pub(crate) check: Check,
     /// The servers that it calls.
     pub(crate) servers: Vec<BaseUrl>,
+    pub(crate) name: Option<String>,
+    pub(crate) workers: Option<usize>,
 }
 
 impl Backend {
@@ -69,7 +71,15 @@ impl Backend {
     {
         let models = service_fn(async |_: ListModels| Ok::<_, BoxError>(Vec::new()));
         let check = Arc::new(|_: &JobSpec| Ok(()));
-        Self { chat: erased(chat), models: erased(models), embed: None, check, servers: Vec::new() }
+        Self {
+            chat: erased(chat),
+            models: erased(models),
+            embed: None,
+            check,
+            servers: Vec::new(),
+            name: None,
+            workers: None,
+        }
     }
 
     /// A backend from one service for chats, models and embeddings.
@@ -138,6 +148,21 @@ impl Backend {
     #[must_use]
     pub fn check(mut self, check: impl Fn(&JobSpec) -> Result<(), InvalidValue> + Send + Sync + 'static) -> Self {
         self.check = Arc::new(check);
+        self
+    }
+
+    /// Sets the name of this backend, by which logs, metrics and the list of models refer to it: 1 to 64 ASCII letters, digits, `-`, `_`
+    /// and `.`, which [`Builder::start`](crate::Builder::start) checks. Default: `default`.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sets how many jobs this backend runs concurrently. Default: [`Builder::workers`](crate::Builder::workers).
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
         self
     }
 

@@ -27,7 +27,6 @@ pub(super) struct Config {
     pub(super) roots: Roots,
     pub(super) webhooks_at_once: usize,
     pub(super) webhooks_per_host: usize,
-    pub(super) workers: NonZeroUsize,
     pub(super) embeds_at_once: usize,
     pub(super) attempts: Attempts,
     pub(super) max_long_poll: Duration,
@@ -36,8 +35,17 @@ pub(super) struct Config {
     pub(super) body_limits: BodyLimits,
     pub(super) limits: ServerLimits,
     pub(super) drain: Duration,
-    pub(super) backend: Backend,
+    pub(super) backends: Vec<BackendConfig>,
+    pub(super) accept_unlisted_models: bool,
+    pub(super) model_refresh: Duration,
     pub(super) store: StoreConfig,
+}
+
+/// A backend with a name that no other has.
+pub(super) struct BackendConfig {
+    pub(super) name: String,
+    pub(super) workers: NonZeroUsize,
+    pub(super) backend: Backend,
 }
 
 pub(super) struct StoreConfig {
@@ -67,8 +75,9 @@ impl Config {
         };
         let webhooks_at_once = permits("webhooks_at_once", builder.webhooks_at_once)?;
         let webhooks_per_host = builder.webhooks_per_host.unwrap_or((webhooks_at_once / 4).max(1));
+        let backends = backends(builder.backends.clone(), positive("workers", builder.workers)?)?;
         let mut own = OwnServers::default();
-        builder.backend.servers.iter().for_each(|url| own.add_url(url));
+        builder.backends.iter().flat_map(|backend| &backend.servers).for_each(|url| own.add_url(url));
         Ok(Self {
             tokens: tokens(&builder.tokens)?,
             hosts: hosts(&builder)?,
@@ -84,7 +93,6 @@ impl Config {
             roots: builder.webhook_roots.as_deref().map_or_else(|| Ok(Roots::none()), Roots::from_pem)?,
             webhooks_at_once,
             webhooks_per_host: positive("webhooks_per_host", webhooks_per_host)?.get(),
-            workers: positive("workers", builder.workers)?,
             embeds_at_once: permits("embeds_at_once", builder.embeds_at_once)?,
             attempts: Attempts {
                 most: NonZeroU64::new(builder.attempts)
@@ -111,7 +119,9 @@ impl Config {
                 write_timeout: not_zero("write_timeout", builder.write_timeout)?.min(LONGEST),
             },
             drain: builder.drain.min(LONGEST),
-            backend: builder.backend,
+            backends,
+            accept_unlisted_models: builder.accept_unlisted_models,
+            model_refresh: not_zero("model_refresh", builder.model_refresh)?.min(LONGEST),
             store: StoreConfig {
                 #[cfg(feature = "sqlite")]
                 path: builder.store,
@@ -122,6 +132,27 @@ impl Config {
             },
         })
     }
+}
+
+fn backends(backends: Vec<Backend>, workers: NonZeroUsize) -> Result<Vec<BackendConfig>, Error> {
+    const NAME: &str = "must have a name of 1 to 64 ASCII letters, digits, `-`, `_` and `.` each";
+    let mut checked = Vec::<BackendConfig>::new();
+    for backend in backends {
+        let name = backend.name.clone().unwrap_or_else(|| "default".to_owned());
+        let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if !(1..=64).contains(&name.len()) || !name.bytes().all(is_valid) {
+            return Err(Error::config("backends", NAME));
+        }
+        if checked.iter().any(|other| other.name == name) {
+            return Err(Error::config("backends", format!("two of them have the name `{name}`")));
+        }
+        let workers = backend.workers.map_or(Ok(workers), |workers| positive("workers", workers))?;
+        checked.push(BackendConfig { name, workers, backend });
+    }
+    if checked.is_empty() {
+        return Err(Error::config("backends", "must not be empty"));
+    }
+    Ok(checked)
 }
 
 fn tokens(tokens: &[String]) -> Result<Tokens, Error> {

@@ -11,12 +11,12 @@ use tower::util::BoxCloneSyncService;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use super::Builder;
-use super::config::Config;
+use super::config::{BackendConfig, Config};
 #[cfg(feature = "faults")]
 use crate::BoxError;
-use crate::api::{self, App, EmbedLimit, SubmissionRates};
-use crate::availability::Availability;
+use crate::api::{self, App, SubmissionRates};
 use crate::backend::{Backend, Chat};
+use crate::backends::{Backends, Member, refresh_models};
 use crate::deadlines::fail_overdue_jobs;
 use crate::delivery::{Dispatcher, Signer, WebhookSender};
 #[cfg(feature = "faults")]
@@ -77,12 +77,18 @@ impl Builder {
         let store = open(config.store.path.clone(), options).await?;
         #[cfg(not(feature = "sqlite"))]
         let store = Box::new(Memory::new(options));
-        let jobs = Arc::new(Jobs::new(store, streams));
+        let jobs = Arc::new(Jobs::new(store, streams, config.backends.len()));
+        let backends = members(
+            &mut config,
+            &jobs,
+            #[cfg(feature = "faults")]
+            faults.as_ref(),
+        );
         let assembly = Assembly {
             jobs,
             config,
             vital,
-            availability: Arc::default(),
+            backends,
             destinations,
             closing: CancellationToken::new(),
             ended: CancellationToken::new(),
@@ -91,6 +97,25 @@ impl Builder {
         };
         Ok(assembly.run(listener, address))
     }
+}
+
+/// The backends, whose attempts are counted and, in tests, fail.
+fn members(config: &mut Config, jobs: &Arc<Jobs>, #[cfg(feature = "faults")] faults: Option<&Faults>) -> Arc<Backends> {
+    let configured = std::mem::take(&mut config.backends);
+    let are_several = configured.len() > 1;
+    let member = |(index, BackendConfig { name, workers, backend }): (usize, BackendConfig)| {
+        let (jobs, chat) = (Arc::clone(jobs), backend.chat.clone());
+        let chat = service_fn(move |request: Chat| {
+            jobs.counters.executions.add();
+            chat.clone().oneshot(request)
+        });
+        #[cfg(feature = "faults")]
+        let chat = layered(faults.map(Faults::job_layer), chat);
+        let backend = Backend { chat: BoxCloneSyncService::new(chat), ..backend };
+        Arc::new(Member::new(index, &name, backend, workers, config.embeds_at_once, are_several))
+    };
+    let members = configured.into_iter().enumerate().map(member).collect();
+    Arc::new(Backends::new(members, config.accept_unlisted_models))
 }
 
 /// Opens the store in a file, or in memory without a path.
@@ -111,7 +136,7 @@ struct Assembly {
     jobs: Arc<Jobs>,
     config: Config,
     vital: Vital,
-    availability: Arc<Availability>,
+    backends: Arc<Backends>,
     /// The limits of webhooks, shared with the store.
     destinations: Arc<Destinations>,
     /// No new jobs from here on.
@@ -125,8 +150,8 @@ struct Assembly {
 impl Assembly {
     fn run(self, listener: TcpListener, address: SocketAddr) -> Daemon {
         let mut workers = JoinSet::new();
-        self.start_workers(&mut workers);
         let mut io = JoinSet::new();
+        self.start_workers(&mut workers, &mut io);
         self.start_server(&mut io, listener);
         self.start_delivery(&mut io);
         self.start_deadlines(&mut io);
@@ -142,32 +167,44 @@ impl Assembly {
         }
     }
 
-    fn start_workers(&self, workers: &mut JoinSet<()>) {
-        let (jobs, chat) = (Arc::clone(&self.jobs), self.config.backend.chat.clone());
-        let chat = service_fn(move |request: Chat| {
-            jobs.counters.executions.add();
-            chat.clone().oneshot(request)
-        });
-        #[cfg(feature = "faults")]
-        let chat = layered(self.faults.as_ref().map(Faults::job_layer), chat);
-        let backend = Backend { chat: BoxCloneSyncService::new(chat), ..self.config.backend.clone() };
-        let context = WorkerContext {
-            jobs: Arc::clone(&self.jobs),
-            backend,
-            availability: Arc::clone(&self.availability),
-            attempts: self.config.attempts,
-            closing: self.closing.clone(),
-        };
-        for _ in 0..self.config.workers.get() {
-            workers.spawn(self.vital.clone().guard("worker", worker::work(context.clone())));
+    /// Starts the workers of each backend, and the tasks that refresh the lists of models.
+    fn start_workers(&self, workers: &mut JoinSet<()>, io: &mut JoinSet<()>) {
+        for member in self.backends.members() {
+            let context = WorkerContext {
+                jobs: Arc::clone(&self.jobs),
+                member: Arc::clone(member),
+                attempts: self.config.attempts,
+                closing: self.closing.clone(),
+            };
+            for _ in 0..member.workers.get() {
+                workers.spawn(self.vital.clone().guard("worker", worker::work(context.clone())));
+            }
+            if self.backends.are_several() {
+                let (backends, pause) = (Arc::clone(&self.backends), self.config.model_refresh);
+                let refresh = refresh_models(backends, member.index, pause, Arc::clone(&self.jobs));
+                self.spawn_until_closing(io, "list of models", refresh);
+            }
         }
+    }
+
+    /// The task ends when the daemon stops.
+    fn spawn_until_closing(
+        &self,
+        io: &mut JoinSet<()>,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let closing = self.closing.clone();
+        let task = async move {
+            _ = closing.run_until_cancelled(task).await;
+        };
+        io.spawn(self.vital.clone().guard(name, task));
     }
 
     fn start_server(&self, io: &mut JoinSet<()>, listener: TcpListener) {
         let app = App {
             jobs: Arc::clone(&self.jobs),
-            backend: self.config.backend.clone(),
-            embed_limit: EmbedLimit::new(self.config.embeds_at_once),
+            backends: Arc::clone(&self.backends),
             tokens: self.config.tokens.clone(),
             hosts: self.config.hosts,
             policy: self.config.policy.clone(),
@@ -178,7 +215,6 @@ impl Assembly {
             closing: self.closing.clone(),
             ended: self.ended.clone(),
             vital: self.vital.clone(),
-            availability: Arc::clone(&self.availability),
         };
         let service = api::router(Arc::new(app));
         #[cfg(feature = "faults")]
@@ -191,11 +227,7 @@ impl Assembly {
     }
 
     fn start_deadlines(&self, io: &mut JoinSet<()>) {
-        let (deadlines, closing) = (fail_overdue_jobs(Arc::clone(&self.jobs)), self.closing.clone());
-        let deadlines = async move {
-            let _ = closing.run_until_cancelled(deadlines).await;
-        };
-        io.spawn(self.vital.clone().guard("deadlines of jobs", deadlines));
+        self.spawn_until_closing(io, "deadlines of jobs", fail_overdue_jobs(Arc::clone(&self.jobs)));
     }
 
     fn start_delivery(&self, io: &mut JoinSet<()>) {

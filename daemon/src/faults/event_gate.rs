@@ -156,7 +156,7 @@ mod tests {
         assert_pending!(opened.poll());
         tokio::time::advance(HOUR).await;
         assert_pending!(opened.poll());
-        jobs.take().await.unwrap().unwrap();
+        jobs.take(&crate::store::Wanted::any()).await.unwrap().unwrap();
         assert!(opened.is_woken());
         assert_ready_eq!(opened.poll(), Opened::AfterNext);
         assert_eq!(faults.seen().reordered_events, 1);

@@ -1,6 +1,7 @@
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::num::NonZeroUsize;
 
+use super::Wanted;
 use super::fenwick_tree::FenwickTree;
 
 /// How many slots of closed batches may remain, beyond two for each queued job.
@@ -15,10 +16,12 @@ const SPARE_SLOTS: usize = 64;
 pub(super) struct Batches {
     /// The largest batch, in jobs.
     max_batch: NonZeroUsize,
-    /// By their slots in `sizes`. Only the current batch may be empty.
+    /// By their slots in `sizes`. Only a current batch may be empty.
     batches: BTreeMap<usize, Batch>,
-    /// The batch that was taken from last, which is the first one. Its model is loaded.
-    current: Option<usize>,
+    /// The batch that each backend has taken from last. It has the model loaded.
+    current: BTreeMap<usize, usize>,
+    /// The batches of each model that are not empty.
+    by_model: HashMap<Box<str>, BTreeSet<usize>>,
     /// The last batch of each model.
     last: HashMap<Box<str>, usize>,
     /// The batch of each job, by its number.
@@ -51,7 +54,8 @@ impl Batches {
         Self {
             max_batch,
             batches: BTreeMap::new(),
-            current: None,
+            current: BTreeMap::new(),
+            by_model: HashMap::new(),
             last: HashMap::new(),
             slots: HashMap::new(),
             sizes: FenwickTree::default(),
@@ -77,8 +81,8 @@ impl Batches {
 
     /// Adds a job that was taken before, behind the batches of other models that are queued now.
     pub(super) fn push_behind(&mut self, number: u64, model: &str) {
-        let not_current = |slot: &usize| Some(*slot) != self.current;
-        let slot = self.open_batch(model).filter(not_current).unwrap_or_else(|| self.new_batch(model));
+        let slot = self.open_batch(model).filter(|slot| !self.is_current(*slot));
+        let slot = slot.unwrap_or_else(|| self.new_batch(model));
         self.add(slot, number);
     }
 
@@ -91,20 +95,34 @@ impl Batches {
         self.sizes.increment(slot);
         if batch.numbers.len() == 1 {
             self.filled.increment(slot);
+            self.by_model.entry(batch.model.clone()).or_default().insert(slot);
         }
         self.slots.insert(number, slot);
     }
 
-    /// Whether the next job continues the batch that was taken from last.
-    pub(super) fn continues(&self) -> bool {
-        self.current.is_some() && self.first() == self.current
+    /// Whether there is a job that is wanted.
+    pub(super) fn has(&self, wanted: &Wanted) -> bool {
+        match wanted.models {
+            None => self.len() > 0,
+            Some(_) => self.by_model.keys().any(|model| wanted.accepts(model)),
+        }
     }
 
-    /// Takes the next job.
-    pub(super) fn pop(&mut self) -> Option<u64> {
-        let slot = self.first()?;
-        if let Some(before) = self.current.replace(slot).filter(|before| *before != slot) {
-            self.close_batch(before);
+    /// Whether the next job continues the batch that this backend has taken from last.
+    pub(super) fn continues(&self, wanted: &Wanted) -> bool {
+        self.current_with_jobs(wanted).is_some()
+    }
+
+    /// Whether a backend has taken from a batch that has jobs left.
+    pub(super) fn is_in_progress(&self) -> bool {
+        self.current.values().any(|slot| self.has_jobs(*slot))
+    }
+
+    /// Takes the next job that is wanted.
+    pub(super) fn pop(&mut self, wanted: &Wanted) -> Option<u64> {
+        let slot = self.first(wanted)?;
+        if let Some(before) = self.current.insert(wanted.backend, slot).filter(|before| *before != slot) {
+            self.close_if_empty(before);
         }
         let number = self.batches.get_mut(&slot)?.numbers.pop_front()?;
         self.left(slot);
@@ -112,13 +130,11 @@ impl Batches {
         Some(number)
     }
 
-    /// Ends the turn of the batch that was taken from last: jobs of its model that come later are in another one, unless it has
-    /// some left.
-    pub(super) fn end_turn(&mut self) {
-        if let Some(slot) = self.current.take()
-            && self.batches.get(&slot).is_some_and(|batch| batch.numbers.is_empty())
-        {
-            self.close_batch(slot);
+    /// Ends the turn of the batch that this backend has taken from last: jobs of its model that come later are in another one,
+    /// unless it has some left.
+    pub(super) fn end_turn(&mut self, backend: usize) {
+        if let Some(slot) = self.current.remove(&backend) {
+            self.close_if_empty(slot);
         }
     }
 
@@ -127,11 +143,8 @@ impl Batches {
         let Some(batch) = self.batches.get_mut(&slot) else { return };
         let Ok(at) = batch.numbers.binary_search(&number) else { return };
         batch.numbers.remove(at);
-        let is_empty = batch.numbers.is_empty();
         self.left(slot);
-        if is_empty && self.current != Some(slot) {
-            self.close_batch(slot);
-        }
+        self.close_if_empty(slot);
     }
 
     /// The place of a job in the order in which the jobs are taken.
@@ -146,15 +159,44 @@ impl Batches {
         self.sizes.prefix_sum(self.filled.index_of_sum(batches))
     }
 
-    fn first(&self) -> Option<usize> {
-        Some(*self.batches.iter().find(|(_, batch)| !batch.numbers.is_empty())?.0)
+    /// A backend goes on with its own batch, then takes the first one that no other backend has, then shares one.
+    fn first(&self, wanted: &Wanted) -> Option<usize> {
+        self.current_with_jobs(wanted)
+            .or_else(|| self.first_of(wanted, |slot| !self.is_current(slot)))
+            .or_else(|| self.first_of(wanted, |_| true))
+    }
+
+    fn first_of(&self, wanted: &Wanted, is_free: impl Fn(usize) -> bool) -> Option<usize> {
+        if wanted.models.is_none() {
+            return self.batches.keys().copied().find(|slot| self.has_jobs(*slot) && is_free(*slot));
+        }
+        let of_models = self.by_model.iter().filter(|(model, _)| wanted.accepts(model));
+        of_models.filter_map(|(_, slots)| slots.iter().copied().find(|slot| is_free(*slot))).min()
+    }
+
+    fn current_with_jobs(&self, wanted: &Wanted) -> Option<usize> {
+        let is_wanted = |batch: &Batch| !batch.numbers.is_empty() && wanted.accepts(&batch.model);
+        self.current.get(&wanted.backend).copied().filter(|slot| self.batches.get(slot).is_some_and(is_wanted))
+    }
+
+    fn is_current(&self, slot: usize) -> bool {
+        self.current.values().any(|current| *current == slot)
+    }
+
+    fn has_jobs(&self, slot: usize) -> bool {
+        self.batches.get(&slot).is_some_and(|batch| !batch.numbers.is_empty())
     }
 
     /// A job has left its batch.
     fn left(&mut self, slot: usize) {
         self.sizes.decrement(slot);
-        if self.batches.get(&slot).is_some_and(|batch| batch.numbers.is_empty()) {
-            self.filled.decrement(slot);
+        let Some(batch) = self.batches.get(&slot).filter(|batch| batch.numbers.is_empty()) else { return };
+        self.filled.decrement(slot);
+        if let Some(slots) = self.by_model.get_mut(&batch.model) {
+            slots.remove(&slot);
+            if slots.is_empty() {
+                self.by_model.remove(&batch.model);
+            }
         }
     }
 
@@ -176,7 +218,10 @@ impl Batches {
         slot
     }
 
-    fn close_batch(&mut self, slot: usize) {
+    fn close_if_empty(&mut self, slot: usize) {
+        if self.has_jobs(slot) || self.is_current(slot) {
+            return;
+        }
         let Some(batch) = self.batches.remove(&slot) else { return };
         if self.last.get(&batch.model) == Some(&slot) {
             self.last.remove(&batch.model);
@@ -186,8 +231,13 @@ impl Batches {
     /// Renumbers the slots without gaps. It runs rarely enough that its amortized cost is a few steps for each job.
     fn compact(&mut self) {
         (self.sizes, self.filled) = (FenwickTree::default(), FenwickTree::default());
-        self.current = self.current.map(|_| 0);
-        for (slot, batch) in std::mem::take(&mut self.batches).into_values().enumerate() {
+        self.by_model.clear();
+        for (slot, (before, batch)) in std::mem::take(&mut self.batches).into_iter().enumerate() {
+            // Slots only become smaller, so that none is moved twice.
+            self.current.values_mut().filter(|current| **current == before).for_each(|current| *current = slot);
+            if !batch.numbers.is_empty() {
+                self.by_model.entry(batch.model.clone()).or_default().insert(slot);
+            }
             self.sizes.push(batch.numbers.len());
             self.filled.push(usize::from(!batch.numbers.is_empty()));
             self.slots.extend(batch.numbers.iter().map(|number| (*number, slot)));

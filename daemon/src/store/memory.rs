@@ -12,7 +12,7 @@ use self::state::MemoryState;
 use self::stored_job::StoredJob;
 use super::{
     Address, Cancelled, Claim, Cost, JobProgress, NewJob, NextJob, Outcome, Overdue, Page, Query, Store, StoreOptions,
-    SubmitError, Submitted, Taken, Transaction, Verdict,
+    SubmitError, Submitted, Taken, Transaction, Verdict, Wanted,
 };
 use crate::owner::Owner;
 use crate::{JobId, JobState, JobStatus};
@@ -59,9 +59,9 @@ impl Memory {
         Ok(Submitted { job_id: state.add(new, now), replayed: false })
     }
 
-    fn take_now(&self) -> Option<Taken> {
+    fn take_now(&self, wanted: &Wanted) -> Option<Taken> {
         let mut state = self.lock();
-        let (_, job_id) = state.queue.pop()?;
+        let (_, job_id) = state.queue.pop(wanted)?;
         let job = state.jobs.get_mut(&job_id)?;
         let taken = job.start()?;
         state.record(&job_id, Instant::now());
@@ -179,8 +179,8 @@ impl Store for Memory {
         completed(self.submit_now(new))
     }
 
-    fn take(&self) -> Transaction<'_, Option<NextJob>> {
-        completed(self.take_now().map(NextJob::Run))
+    fn take(&self, wanted: Wanted) -> Transaction<'_, Option<NextJob>> {
+        completed(self.take_now(&wanted).map(NextJob::Run))
     }
 
     fn restart<'a>(&'a self, job_id: &'a JobId, attempt: u64, error: &'a str) -> Transaction<'a, Option<Taken>> {

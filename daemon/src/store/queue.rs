@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use jiff::Timestamp;
 
 use self::lane::Lane;
-use super::SubmitError;
+use super::{SubmitError, Wanted};
 use crate::JobId;
 use crate::owner::Owner;
 
@@ -25,8 +25,8 @@ pub(super) struct Queue {
     turns: BTreeMap<u64, Owner>,
     /// How many turns have been given.
     given: u64,
-    /// The owner whose turn it is.
-    current: Option<Owner>,
+    /// The owner whose turn it is at each backend.
+    current: BTreeMap<usize, Owner>,
     queued: HashMap<u64, QueuedJob>,
     /// By their numbers.
     running: HashMap<u64, Owner>,
@@ -61,7 +61,7 @@ impl Queue {
             lanes: HashMap::new(),
             turns: BTreeMap::new(),
             given: 0,
-            current: None,
+            current: BTreeMap::new(),
             queued: HashMap::new(),
             running: HashMap::new(),
             running_of: HashMap::new(),
@@ -104,13 +104,19 @@ impl Queue {
         self.queued.insert(number, job);
     }
 
-    /// Takes the next job. It runs until it [has ended](Self::ended).
-    pub(super) fn pop(&mut self) -> Option<(u64, JobId)> {
-        let owner = match self.current.filter(|owner| self.may_run(*owner)) {
-            Some(owner) if self.lanes.get(&owner).is_some_and(Lane::continues) => owner,
-            _ => self.next_turn()?,
+    /// Whether there is a job that is wanted and may run.
+    pub(super) fn has(&self, wanted: &Wanted) -> bool {
+        self.lanes.iter().any(|(owner, lane)| lane.has(wanted) && self.may_run(*owner))
+    }
+
+    /// Takes the next job that is wanted. It runs until it [has ended](Self::ended).
+    pub(super) fn pop(&mut self, wanted: &Wanted) -> Option<(u64, JobId)> {
+        let current = self.current.get(&wanted.backend).copied().filter(|owner| self.may_run(*owner));
+        let owner = match current {
+            Some(owner) if self.lanes.get(&owner).is_some_and(|lane| lane.continues(wanted)) => owner,
+            _ => self.next_turn(wanted)?,
         };
-        let number = self.lanes.get_mut(&owner)?.pop()?;
+        let number = self.lanes.get_mut(&owner)?.pop(wanted)?;
         self.run(number, owner);
         self.take_out(number).map(|job| (number, job.job_id))
     }
@@ -137,17 +143,18 @@ impl Queue {
         let Some(QueuedJob { owner, priority, .. }) = self.take_out(number) else { return };
         let Entry::Occupied(mut lane) = self.lanes.entry(owner) else { return };
         lane.get_mut().remove(number, priority);
-        if lane.get().len() == 0 && self.current != Some(owner) {
+        if lane.get().len() == 0 && !is_current(&self.current, owner) {
             self.turns.remove(&lane.remove().turn);
         }
     }
 
-    /// The position of a job in the order in which the queued jobs are taken if each ends before the next one is taken. 1 is next.
+    /// The position of a job in the order in which the queued jobs are taken if each ends before the next one is taken. 1 is next. With
+    /// several backends, which take jobs in orders of their own, it is an estimate.
     pub(super) fn position(&self, number: u64) -> Option<u64> {
         let job = self.queued.get(&number)?;
         let lane = self.lanes.get(&job.owner)?;
         let place = lane.place(number, job.priority)?;
-        let continues = |owner: Owner, lane: &Lane| self.current == Some(owner) && lane.continues();
+        let continues = |owner: Owner, lane: &Lane| is_current(&self.current, owner) && lane.is_in_progress();
         // How many turns its owner has before that of the job. The batch that runs now takes none of them.
         let turns = match (continues(job.owner, lane), place.batches) {
             (true, 0) => return Some((place.jobs + 1) as u64),
@@ -176,7 +183,7 @@ impl Queue {
 
     /// The one whose turn it is comes last.
     fn order(&self, owner: Owner, lane: &Lane) -> (bool, u64) {
-        (self.current == Some(owner), lane.turn)
+        (is_current(&self.current, owner), lane.turn)
     }
 
     fn may_run(&self, owner: Owner) -> bool {
@@ -191,18 +198,21 @@ impl Queue {
         })
     }
 
-    /// Ends the turn of the current owner. Returns the first one that has a job and may run it, whose turn it is now.
-    fn next_turn(&mut self) -> Option<Owner> {
-        let has_job = |owner: &Owner| self.lanes.get(owner).is_some_and(|lane| lane.len() > 0);
-        let may_start = |owner: &&Owner| has_job(owner) && self.may_run(**owner);
-        let others = self.turns.values().filter(|owner| self.current != Some(**owner));
-        let next = others.chain(self.current.as_ref()).copied().find(|owner| may_start(&owner))?;
-        if let Some(owner) = self.current.replace(next)
+    /// Ends the turn of the owner whose turn it is at this backend. Returns the first one that has a job that is wanted and may run it,
+    /// whose turn it is now.
+    fn next_turn(&mut self, wanted: &Wanted) -> Option<Owner> {
+        let current = self.current.get(&wanted.backend).copied();
+        let may_start =
+            |owner: &Owner| self.may_run(*owner) && self.lanes.get(owner).is_some_and(|lane| lane.has(wanted));
+        let others = self.turns.values().copied().filter(|owner| current != Some(*owner));
+        let next = others.chain(current).find(may_start)?;
+        self.current.insert(wanted.backend, next);
+        if let Some(owner) = current
             && let Entry::Occupied(mut lane) = self.lanes.entry(owner)
         {
-            lane.get_mut().end_turn();
+            lane.get_mut().end_turn(wanted.backend);
             self.turns.remove(&lane.get().turn);
-            if lane.get().len() == 0 && owner != next {
+            if lane.get().len() == 0 && !is_current(&self.current, owner) {
                 lane.remove();
             } else {
                 self.given += 1;
@@ -220,6 +230,10 @@ impl Queue {
         }
         Some(job)
     }
+}
+
+fn is_current(current: &BTreeMap<usize, Owner>, owner: Owner) -> bool {
+    current.values().any(|current| *current == owner)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Jobs in memory, on paused time.
 
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use http::StatusCode;
@@ -7,9 +8,9 @@ use tokio::time::{Instant, advance};
 use tower::service_fn;
 
 use super::*;
-use crate::backend::BackendError;
+use crate::backend::{BackendError, ListModels};
 use crate::owner::Owner;
-use crate::store::{NewJob, StoreOptions};
+use crate::store::{NewJob, StoreOptions, Wanted};
 use crate::{BoxError, ChatResponse, JobState, ModelInfo};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -17,8 +18,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 fn context(backend: Backend) -> WorkerContext {
     WorkerContext {
         jobs: Arc::new(Jobs::in_memory(StoreOptions::of_test(100))),
-        backend,
-        availability: Arc::default(),
+        member: Arc::new(Member::new(0, "test", backend, NonZeroUsize::MIN, 1, false)),
         attempts: Attempts { most: 3, pause: Duration::from_secs(1) },
         closing: CancellationToken::new(),
     }
@@ -65,7 +65,7 @@ async fn outage_of_the_backend_consumes_no_attempt() {
         }
         let workers = [(); 2].map(|()| tokio::spawn(work(context.clone())));
         advance(HOUR / 2).await;
-        assert!(context.availability.outage().is_some());
+        assert!(context.member.availability.outage().is_some());
         for id in &ids {
             let mut watch = context.jobs.watch(id);
             while !context.jobs.status(Owner::ANONYMOUS, id).await.unwrap().unwrap().state.is_terminal() {
@@ -74,7 +74,7 @@ async fn outage_of_the_backend_consumes_no_attempt() {
             let status = context.jobs.status(Owner::ANONYMOUS, id).await.unwrap().unwrap();
             assert_eq!(status.state, JobState::Done, "{:?}", status.error);
         }
-        assert_eq!(context.availability.outage(), None);
+        assert_eq!(context.member.availability.outage(), None);
         let chats = chats.load(Relaxed);
         assert!(chats <= most_chats, "{chats}");
         for worker in workers {
@@ -104,7 +104,7 @@ async fn transient_failures_count() {
 async fn late_job_fails_without_the_backend() {
     let (chats, backend) = server_that_is_down(|| BackendError::connect("connection refused".into()), false);
     let context = context(backend);
-    context.availability.failed("connection refused", None);
+    context.member.availability.failed("connection refused", None);
     let late = submit_body(&context.jobs, r#"{"model":"m","deadline":"2026-01-02T03:04:05Z"}"#).await;
     let worker = tokio::spawn(work(context.clone()));
     let mut watch = context.jobs.watch(&late);
@@ -173,7 +173,7 @@ async fn failed_attempt_counts_if_the_daemon_stops_in_the_pause_after_it() {
     advance(Duration::from_millis(500)).await;
     context.closing.cancel();
     worker.await.unwrap();
-    let taken = context.jobs.take().await.unwrap().unwrap();
+    let taken = context.jobs.take(&Wanted::any()).await.unwrap().unwrap();
     assert_eq!((taken.attempt, taken.spent), (2, 2));
 }
 

@@ -29,6 +29,7 @@ mod queue;
 mod raw;
 mod receiver;
 mod rejections;
+mod several_backends;
 mod store;
 mod submit;
 mod webhook;

@@ -5,7 +5,7 @@ fn batches(most: usize) -> Batches {
 }
 
 fn all(batches: &mut Batches) -> Vec<u64> {
-    std::iter::from_fn(|| batches.pop()).collect()
+    std::iter::from_fn(|| batches.pop(&Wanted::any())).collect()
 }
 
 fn position(batches: &Batches, number: u64) -> Option<u64> {
@@ -30,10 +30,10 @@ fn job_that_is_queued_again_is_behind_other_models() {
         batches.push(number, model);
     }
     let again = |batches: &mut Batches, number| batches.push_behind(number, "a");
-    assert_eq!(batches.pop(), Some(1));
+    assert_eq!(batches.pop(&Wanted::any()), Some(1));
     again(&mut batches, 1);
     assert_eq!([1, 2, 3, 4].map(|number| position(&batches, number)), [4, 1, 2, 3].map(Some));
-    assert_eq!(batches.pop(), Some(2));
+    assert_eq!(batches.pop(&Wanted::any()), Some(2));
     again(&mut batches, 2);
     batches.push(5, "a");
     assert_eq!([1, 2, 3, 4, 5].map(|number| position(&batches, number)), [3, 4, 1, 2, 5].map(Some));
@@ -53,7 +53,7 @@ fn model_switches_once_per_batch() {
 fn current_batch_continues_until_full() {
     let mut batches = batches(3);
     batches.push(1, "a");
-    assert_eq!((batches.pop(), batches.pop()), (Some(1), None));
+    assert_eq!((batches.pop(&Wanted::any()), batches.pop(&Wanted::any())), (Some(1), None));
     batches.push(2, "b");
     for number in 3..=5 {
         batches.push(number, "a");
@@ -89,7 +89,7 @@ fn overtaking_is_bounded_by_batch_size() {
                     batches.remove(waiting.remove(random.usize(..waiting.len())) as u64);
                 }
                 _ => {
-                    let taken = batches.pop().map(|number| usize::try_from(number).unwrap());
+                    let taken = batches.pop(&Wanted::any()).map(|number| usize::try_from(number).unwrap());
                     assert_eq!(taken.is_some(), !waiting.is_empty(), "seed {seed}");
                     let Some(taken) = taken else { continue };
                     let model = jobs[taken].0;
@@ -124,7 +124,7 @@ fn overtaking_is_bounded_by_batch_size() {
 fn closed_batches_use_no_memory() {
     let mut batches = batches(8);
     batches.push(1, "runs");
-    batches.pop();
+    batches.pop(&Wanted::any());
     batches.push(2, "waits");
     for number in 3..10_000 {
         batches.push(number, &number.to_string());
@@ -133,5 +133,5 @@ fn closed_batches_use_no_memory() {
     }
     assert_eq!((batches.batches.len(), batches.last.len(), batches.slots.len()), (2, 2, 1));
     assert!(batches.sizes.len() <= 2 + SPARE_SLOTS + 1, "{}", batches.sizes.len());
-    assert_eq!(batches.pop(), Some(2));
+    assert_eq!(batches.pop(&Wanted::any()), Some(2));
 }

@@ -2,6 +2,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
+use crate::store::Wanted;
 use crate::store::batches::{Batches, Place};
 
 /// The queued jobs of one owner: batches for each priority.
@@ -10,15 +11,15 @@ pub(super) struct Lane {
     /// Owners with a smaller one have their next turn earlier.
     pub(super) turn: u64,
     max_batch: NonZeroUsize,
-    /// The highest priority first. Only the current one may be empty.
+    /// The highest priority first. Only a current one may be empty.
     priorities: BTreeMap<Reverse<i8>, Batches>,
-    /// The priority that was taken from last.
-    current: Option<i8>,
+    /// The priority that each backend has taken from last.
+    current: BTreeMap<usize, i8>,
 }
 
 impl Lane {
     pub(super) fn new(turn: u64, max_batch: NonZeroUsize) -> Self {
-        Self { turn, max_batch, priorities: BTreeMap::new(), current: None }
+        Self { turn, max_batch, priorities: BTreeMap::new(), current: BTreeMap::new() }
     }
 
     /// How many jobs there are.
@@ -32,34 +33,48 @@ impl Lane {
         self.priorities.entry(Reverse(priority)).or_insert_with(|| Batches::new(max_batch))
     }
 
-    /// Whether the next job continues the batch that was taken from last.
-    pub(super) fn continues(&self) -> bool {
-        let first = self.priorities.iter().find(|(_, batches)| batches.len() > 0);
-        first.is_some_and(|(Reverse(priority), batches)| self.current == Some(*priority) && batches.continues())
+    /// Whether there is a job that is wanted.
+    pub(super) fn has(&self, wanted: &Wanted) -> bool {
+        self.priorities.values().any(|batches| batches.has(wanted))
     }
 
-    /// Takes the next job.
-    pub(super) fn pop(&mut self) -> Option<u64> {
-        let (Reverse(priority), batches) = self.priorities.iter_mut().find(|(_, batches)| batches.len() > 0)?;
-        self.current = Some(*priority);
-        batches.pop()
+    /// Whether the next job continues the batch that this backend has taken from last.
+    pub(super) fn continues(&self, wanted: &Wanted) -> bool {
+        let first = self.priorities.iter().find(|(_, batches)| batches.has(wanted));
+        let current = self.current.get(&wanted.backend);
+        first.is_some_and(|(Reverse(priority), batches)| current == Some(priority) && batches.continues(wanted))
     }
 
-    /// Ends the turn of the owner.
-    pub(super) fn end_turn(&mut self) {
-        let Some(priority) = self.current.take() else { return };
+    /// Whether the first jobs are those of a batch that a backend has taken from.
+    pub(super) fn is_in_progress(&self) -> bool {
+        self.priorities.values().find(|batches| batches.len() > 0).is_some_and(Batches::is_in_progress)
+    }
+
+    /// Takes the next job that is wanted.
+    pub(super) fn pop(&mut self, wanted: &Wanted) -> Option<u64> {
+        let (Reverse(priority), batches) = self.priorities.iter_mut().find(|(_, batches)| batches.has(wanted))?;
+        self.current.insert(wanted.backend, *priority);
+        batches.pop(wanted)
+    }
+
+    /// Ends the turn of the owner at this backend.
+    pub(super) fn end_turn(&mut self, backend: usize) {
+        let Some(priority) = self.current.remove(&backend) else { return };
         if let Some(batches) = self.priorities.get_mut(&Reverse(priority)) {
-            batches.end_turn();
-            if batches.len() == 0 {
-                self.priorities.remove(&Reverse(priority));
-            }
+            batches.end_turn(backend);
+            self.remove_if_unused(priority);
         }
     }
 
     pub(super) fn remove(&mut self, number: u64, priority: i8) {
         let Some(batches) = self.priorities.get_mut(&Reverse(priority)) else { return };
         batches.remove(number);
-        if batches.len() == 0 && self.current != Some(priority) {
+        self.remove_if_unused(priority);
+    }
+
+    fn remove_if_unused(&mut self, priority: i8) {
+        let is_empty = self.priorities.get(&Reverse(priority)).is_some_and(|batches| batches.len() == 0);
+        if is_empty && !self.current.values().any(|current| *current == priority) {
             self.priorities.remove(&Reverse(priority));
         }
     }

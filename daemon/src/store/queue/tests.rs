@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 
 fn queue(most: usize, limits: QueueLimits) -> Queue {
@@ -19,7 +21,7 @@ fn push(queue: &mut Queue, number: u64, model: &str, owner: Owner) {
 }
 
 fn pop(queue: &mut Queue) -> Option<u64> {
-    let (number, job_id) = queue.pop()?;
+    let (number, job_id) = queue.pop(&Wanted::any())?;
     assert_eq!(job_id.as_str(), number.to_string());
     Some(number)
 }
@@ -188,4 +190,38 @@ fn turns_are_fair_and_positions_exact_under_random_changes() {
         assert_eq!(all(&mut queue), expected.into_iter().map(|(_, number)| number).collect::<Vec<_>>(), "seed {seed}");
         assert!(queue.lanes.len() <= 1 && queue.turns.len() == queue.lanes.len(), "seed {seed}");
     }
+}
+
+#[test]
+fn each_backend_takes_jobs_of_its_models() {
+    let mut queue = queue(2, UNLIMITED);
+    let [one, two] = owners();
+    for (number, model, owner) in
+        [(1, "a", one), (2, "b", one), (3, "a", one), (4, "c", one), (5, "b", two), (6, "a", two), (7, "b", one)]
+    {
+        push(&mut queue, number, model, owner);
+    }
+    let has = |backend, models: &[&str]| Wanted { backend, models: Some(Arc::new(models.iter().collect())) };
+    let (left, right, other) = (has(0, &["a"]), has(1, &["a", "b:latest"]), has(2, &["d"]));
+    let pop = |queue: &mut Queue, wanted: &Wanted| queue.pop(wanted).map(|(number, _)| number);
+    // Each goes on with its own batch, and the owners take turns at each.
+    let taken: Vec<_> = [&left, &right, &left, &right, &left, &right, &right, &left, &right, &other]
+        .map(|wanted| pop(&mut queue, wanted))
+        .into_iter()
+        .collect();
+    assert_eq!(taken, [1, 2, 3, 7, 6, 5, 0, 0, 0, 0].map(|number| Some(number).filter(|number| *number > 0)));
+    assert!(!queue.has(&right) && queue.has(&Wanted::any()));
+    assert_eq!(pop(&mut queue, &Wanted::any()), Some(4));
+    assert!(!queue.has(&Wanted::any()));
+}
+
+#[test]
+fn backends_share_a_batch_if_there_is_no_other() {
+    let mut queue = queue(8, UNLIMITED);
+    for number in 1..=4 {
+        push(&mut queue, number, "a", Owner::ANONYMOUS);
+    }
+    let wanted = [0, 1].map(|backend| Wanted { backend, models: None });
+    let taken: Vec<_> = (0..4).map(|turn| queue.pop(&wanted[turn % 2]).unwrap().0).collect();
+    assert_eq!(taken, [1, 2, 3, 4]);
 }

@@ -13,7 +13,7 @@ use crate::store::fresh_id::fresh_id;
 use crate::store::queue::QueuedJob;
 use crate::store::{
     Cancelled, Cost, Destination, IdempotencyKey, NewJob, NextJob, Outcome, Overdue, StoreOptions, SubmitError,
-    Submitted, Taken,
+    Submitted, Taken, Wanted,
 };
 use crate::{JobId, JobState};
 
@@ -117,9 +117,9 @@ impl Db {
             .optional()
     }
 
-    pub(super) fn take(&mut self) -> rusqlite::Result<Option<NextJob>> {
+    pub(super) fn take(&mut self, wanted: &Wanted) -> rusqlite::Result<Option<NextJob>> {
         loop {
-            let popped = self.index().queue.pop();
+            let popped = self.index().queue.pop(wanted);
             let Some((popped, job_id)) = popped else { return Ok(None) };
             let Some((number, next)) = self.start(&job_id, None)? else {
                 // It is not in the file any more.

@@ -18,7 +18,7 @@ use super::thread::{Finished, StoreThread, Task};
 use crate::owner::Owner;
 use crate::store::{
     Cancelled, Claim, Cost, JobProgress, NewJob, NextJob, Outcome, Overdue, Page, Query, Store, StoreError,
-    StoreOptions, SubmitError, Submitted, Taken, Transaction, Verdict,
+    StoreOptions, SubmitError, Submitted, Taken, Transaction, Verdict, Wanted,
 };
 use crate::{JobId, JobStatus};
 
@@ -115,12 +115,12 @@ impl Store for Sqlite {
         Box::pin(self.writer.run(move |db| db.submit(&new)))
     }
 
-    fn take(&self) -> Transaction<'_, Option<NextJob>> {
-        // A job is in the index before a worker is woken, so that an empty queue needs no transaction.
-        if self.index().queue.len() == 0 {
+    fn take(&self, wanted: Wanted) -> Transaction<'_, Option<NextJob>> {
+        // A job is in the index before a worker is woken, so that without one there is no transaction.
+        if !self.index().queue.has(&wanted) {
             return Box::pin(ready(Ok(None)));
         }
-        Box::pin(self.writer.run(Db::take))
+        Box::pin(self.writer.run(move |db| db.take(&wanted)))
     }
 
     fn restart<'a>(&'a self, job_id: &'a JobId, attempt: u64, error: &'a str) -> Transaction<'a, Option<Taken>> {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio_test::block_on;
 
-use super::support::{done, new_job_of, open_with, options, take};
+use super::support::{done, new_job_of, open_with, options, take_wanted};
 use crate::owner::Owner;
-use crate::store::{Cancelled, Cost, Memory, NewJob, Outcome, Query, Store};
+use crate::store::{Cancelled, Cost, Memory, NewJob, Outcome, Query, Store, Wanted};
 use crate::{JobId, JobState, JobStatus};
 
 /// All that the store returns to the owner, without ids and times, which differ between stores.
@@ -59,6 +59,10 @@ fn sqlite_and_memory_agree() {
             let key = random.bool().then(|| format!("key {}", random.u8(..5)));
             let model = ["a", "b", "c"][random.usize(..3)];
             let priority = random.i8(-1..2);
+            let wanted = Wanted {
+                backend: random.usize(..2),
+                models: random.bool().then(|| Arc::new(["a", "b"].into_iter().collect())),
+            };
             let start_by = (random.u8(..4) == 0).then_some(Timestamp::UNIX_EPOCH);
             let mut results = Vec::new();
             let mut begun = None;
@@ -81,7 +85,7 @@ fn sqlite_and_memory_agree() {
                         }
                         Err(refusal) => format!("{refusal:?}"),
                     },
-                    2 => match take(*store) {
+                    2 => match take_wanted(*store, wanted.clone()) {
                         Some(taken) => {
                             let place = jobs.iter().position(|job_id| *job_id == taken.job_id).unwrap();
                             begun = Some((place, taken.attempt));

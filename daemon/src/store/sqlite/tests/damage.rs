@@ -8,7 +8,7 @@ use super::support::{
 use crate::JobState;
 use crate::owner::Owner;
 use crate::store::sqlite::db::Db;
-use crate::store::{Claim, NextJob, Store as _, Verdict};
+use crate::store::{Claim, NextJob, Store as _, Verdict, Wanted};
 
 #[test]
 fn damaged_job_fails_and_others_run() {
@@ -21,7 +21,7 @@ fn damaged_job_fails_and_others_run() {
         execute_sql(&folder, &format!("UPDATE jobs SET body = {damage} WHERE number = 1"));
 
         let store = open(&folder);
-        let next = block_on(store.take()).unwrap();
+        let next = block_on(store.take(Wanted::any())).unwrap();
         assert!(matches!(next, Some(NextJob::Damaged(job_id)) if job_id == bad), "{damage}");
         assert_eq!(take(&store).unwrap().job_id, good);
         assert!(take(&store).is_none());
@@ -98,7 +98,7 @@ fn corrupt_page_ends_the_store() {
     let vital = options.vital.clone();
     let store = open_with(&folder, options);
     assert_eq!(vital.reason(), None);
-    assert_eq!(block_on(store.take()).unwrap_err().to_string(), "store file damaged");
+    assert_eq!(block_on(store.take(Wanted::any())).unwrap_err().to_string(), "store file damaged");
     let reason = block_on(vital.failed());
     assert!(reason.starts_with("store file damaged: "), "{reason}");
     // Reads of intact pages go on, and nothing is written.

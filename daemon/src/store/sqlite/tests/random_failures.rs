@@ -14,7 +14,9 @@ use super::support::{done, new_job, open};
 use crate::owner::Owner;
 use crate::store::sqlite::db::Db;
 use crate::store::sqlite::index::Index;
-use crate::store::{Cancelled, Claim, NewJob, NextJob, Sqlite, Store as _, StoreError, Submitted, Taken, Verdict};
+use crate::store::{
+    Cancelled, Claim, NewJob, NextJob, Sqlite, Store as _, StoreError, Submitted, Taken, Verdict, Wanted,
+};
 use crate::{JobId, JobState};
 
 /// Each write decrements the fuse. At 0 every write fails, until the fuse is set again. A row in `debt` makes the commit fail.
@@ -91,7 +93,7 @@ fn changes<'a>(store: &'a Sqlite, expected: &Expected, random: &mut fastrand::Rn
         let run = random.choice(&expected.runs).cloned();
         changes.push(match (random.u8(..12), job_id, run) {
             (2 | 3, ..) => Box::pin(async {
-                or_failed(store.take().await, |next| {
+                or_failed(store.take(Wanted::any()).await, |next| {
                     Reply::Taken(next.map(|next| match next {
                         NextJob::Run(taken) => taken,
                         NextJob::Damaged(job_id) => panic!("{job_id}"),
@@ -129,7 +131,7 @@ fn changes<'a>(store: &'a Sqlite, expected: &Expected, random: &mut fastrand::Rn
                     1 => db.connection.execute_batch("INSERT INTO debt VALUES (7)"),
                     // These change the file, and then fail.
                     2 => db.submit(&new).and_then(|_| db.connection.execute_batch("no")),
-                    3 => db.take().and_then(|_| db.connection.execute_batch("no")),
+                    3 => db.take(&Wanted::any()).and_then(|_| db.connection.execute_batch("no")),
                     4 => db.claim().and_then(|_| db.connection.execute_batch("no")),
                     most => db.connection.execute("UPDATE fuse SET n = ?", [(most - 5) * 30]).map(drop),
                 };
@@ -272,7 +274,7 @@ fn store_agrees_with_its_replies_after_failures() {
             block_on(store.settle(&job_id, Verdict::Delivered)).unwrap();
             expected.apply(Reply::Settled(job_id, Verdict::Delivered));
         }
-        while let Some(NextJob::Run(taken)) = block_on(store.take()).unwrap() {
+        while let Some(NextJob::Run(taken)) = block_on(store.take(Wanted::any())).unwrap() {
             expected.apply(Reply::Taken(Some(taken)));
         }
         for (job_id, attempt) in expected.runs.clone() {

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use tokio_test::block_on;
 
 use crate::JobId;
-use crate::store::{IdempotencyKey, NewJob, NextJob, Outcome, Output, Sqlite, Store, StoreOptions, Taken};
+use crate::store::{IdempotencyKey, NewJob, NextJob, Outcome, Output, Sqlite, Store, StoreOptions, Taken, Wanted};
 
 pub(super) fn path(folder: &tempfile::TempDir) -> PathBuf {
     folder.path().join("jobs.db")
@@ -47,7 +47,11 @@ pub(super) fn submit_with_webhook(store: &dyn Store, text: &str) -> JobId {
 }
 
 pub(super) fn take(store: &dyn Store) -> Option<Taken> {
-    match block_on(store.take()).unwrap()? {
+    take_wanted(store, Wanted::any())
+}
+
+pub(super) fn take_wanted(store: &dyn Store, wanted: Wanted) -> Option<Taken> {
+    match block_on(store.take(wanted)).unwrap()? {
         NextJob::Run(taken) => Some(taken),
         NextJob::Damaged(job_id) => panic!("{job_id} is damaged"),
     }
