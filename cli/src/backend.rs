@@ -15,9 +15,15 @@ const OLLAMA_URL: &str = "http://127.0.0.1:11434";
 /// How long [`detect`] waits for Ollama.
 const DETECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The value of `--backend`.
+/// A value of `--backend`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum BackendSpec {
+pub(crate) struct BackendSpec {
+    name: Option<String>,
+    kind: BackendKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum BackendKind {
     Echo,
     Ollama(String),
     OpenAi(String),
@@ -27,30 +33,89 @@ impl FromStr for BackendSpec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once('=') {
-            None if text == "echo" => Ok(Self::Echo),
-            None if text == "ollama" => Ok(Self::Ollama(OLLAMA_URL.to_owned())),
-            Some(("ollama", url)) => Ok(Self::Ollama(url.to_owned())),
-            Some(("openai", url)) => Ok(Self::OpenAi(url.to_owned())),
-            _ => Err("must be echo, ollama, ollama=URL or openai=URL".to_owned()),
-        }
+        // A colon in the URL is after the equals sign.
+        let (name, kind) = match text.split_once(':') {
+            Some((name, kind)) if !name.contains('=') => (Some(name.to_owned()), kind),
+            _ => (None, text),
+        };
+        let kind = match kind.split_once('=') {
+            None if kind == "echo" => BackendKind::Echo,
+            None if kind == "ollama" => BackendKind::Ollama(OLLAMA_URL.to_owned()),
+            Some(("ollama", url)) => BackendKind::Ollama(url.to_owned()),
+            Some(("openai", url)) => BackendKind::OpenAi(url.to_owned()),
+            _ => {
+                return Err(
+                    "must be echo, ollama, ollama=URL or openai=URL, with NAME: before it if there are several"
+                        .to_owned(),
+                );
+            }
+        };
+        Ok(Self { name, kind })
     }
 }
 
 impl BackendSpec {
+    pub(crate) fn takes_key(&self) -> bool {
+        matches!(self.kind, BackendKind::OpenAi(_))
+    }
+
     /// Builds the backend. Only `openai` takes a key, and `echo` has no limits.
-    pub(crate) fn build(&self, key: Option<String>, limits: &BackendLimits) -> Result<Backend, Failure> {
-        if key.is_some() && !matches!(self, Self::OpenAi(_)) {
-            return Err(Failure::Usage("a backend key requires --backend openai=URL".to_owned()));
-        }
-        Ok(match self {
-            Self::Echo => Echo::new().into(),
-            Self::Ollama(url) => limits.apply(Ollama::builder(url)).build()?.into(),
-            Self::OpenAi(url) => {
+    pub(crate) fn build(&self, key: Option<&str>, limits: &BackendLimits) -> Result<Backend, Failure> {
+        let backend: Backend = match &self.kind {
+            BackendKind::Echo => Echo::new().into(),
+            BackendKind::Ollama(url) => limits.apply(Ollama::builder(url)).build()?.into(),
+            BackendKind::OpenAi(url) => {
                 let builder = limits.apply(OpenAi::builder(url));
                 key.into_iter().fold(builder, |builder, key| builder.api_key(key)).build()?.into()
             }
-        })
+        };
+        Ok(self.name.iter().fold(backend, |backend, name| backend.name(name)))
+    }
+}
+
+/// Builds all backends. `workers`: those of `--workers NAME=N`. The key is that of each `openai` among them.
+pub(crate) fn build_all(
+    specs: &[BackendSpec],
+    key: Option<&str>,
+    limits: &BackendLimits,
+    workers: &[Workers],
+) -> Result<Vec<Backend>, Failure> {
+    if key.is_some() && !specs.iter().any(BackendSpec::takes_key) {
+        return Err(Failure::Usage("a backend key requires --backend openai=URL".to_owned()));
+    }
+    let of_name = |name: &str| workers.iter().find(|workers| workers.backend.as_deref() == Some(name));
+    for Workers { backend, .. } in workers {
+        if let Some(name) = backend
+            && !specs.iter().any(|spec| spec.name.as_ref() == Some(name))
+        {
+            return Err(Failure::Usage(format!("--workers {name}=N names no --backend")));
+        }
+    }
+    let build = |spec: &BackendSpec| {
+        let backend = spec.build(key, limits)?;
+        let workers = spec.name.as_deref().and_then(of_name);
+        Ok(workers.iter().fold(backend, |backend, workers| backend.workers(workers.number)))
+    };
+    specs.iter().map(build).collect()
+}
+
+/// A value of `--workers`: of one backend, or of each that has none of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Workers {
+    pub(crate) backend: Option<String>,
+    pub(crate) number: usize,
+}
+
+impl FromStr for Workers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (backend, number) = match text.split_once('=') {
+            Some((name, number)) => (Some(name.to_owned()), number),
+            None => (None, text),
+        };
+        let number = number.parse().map_err(|_| "must be a number, or NAME=N for one backend".to_owned())?;
+        Ok(Self { backend, number })
     }
 }
 
@@ -130,20 +195,35 @@ mod tests {
 
     #[test]
     fn specs_are_parsed() {
-        assert_eq!("echo".parse(), Ok(BackendSpec::Echo));
-        assert_eq!("ollama".parse(), Ok(BackendSpec::Ollama(OLLAMA_URL.to_owned())));
-        assert_eq!("ollama=http://h:1".parse(), Ok(BackendSpec::Ollama("http://h:1".to_owned())));
-        assert_eq!("openai=http://h:1/v1?a=b".parse(), Ok(BackendSpec::OpenAi("http://h:1/v1?a=b".to_owned())));
-        for invalid in ["", "echo=1", "openai", "llama=http://h", "http://h"] {
+        let url = |url: &str| url.to_owned();
+        for (text, name, kind) in [
+            ("echo", None, BackendKind::Echo),
+            ("ollama", None, BackendKind::Ollama(url(OLLAMA_URL))),
+            ("ollama=http://h:1", None, BackendKind::Ollama(url("http://h:1"))),
+            ("openai=http://h:1/v1?a=b", None, BackendKind::OpenAi(url("http://h:1/v1?a=b"))),
+            ("gpu1:ollama=http://h:1", Some("gpu1"), BackendKind::Ollama(url("http://h:1"))),
+            ("a:echo", Some("a"), BackendKind::Echo),
+        ] {
+            assert_eq!(text.parse(), Ok(BackendSpec { name: name.map(str::to_owned), kind }));
+        }
+        for invalid in ["", "echo=1", "openai", "llama=http://h", "http://h", "a:b:echo"] {
             assert!(invalid.parse::<BackendSpec>().is_err(), "{invalid}");
         }
     }
 
     #[test]
     fn key_requires_openai() {
-        let limits = BackendLimits::default();
-        assert!(matches!(BackendSpec::Echo.build(Some("k".to_owned()), &limits), Err(Failure::Usage(_))));
-        assert!(BackendSpec::OpenAi("http://h".to_owned()).build(Some("k".to_owned()), &limits).is_ok());
+        let build = |specs: &[&str], workers: &[&str]| {
+            let specs: Vec<_> = specs.iter().map(|spec| spec.parse().unwrap()).collect();
+            let workers: Vec<_> = workers.iter().map(|workers| workers.parse().unwrap()).collect();
+            build_all(&specs, Some("k"), &BackendLimits::default(), &workers)
+        };
+        assert!(matches!(build(&["echo"], &[]), Err(Failure::Usage(_))));
+        assert_eq!(build(&["a:openai=http://h", "b:echo"], &["2", "a=3"]).unwrap().len(), 2);
+        assert!(
+            matches!(build(&["a:openai=http://h"], &["b=3"]), Err(Failure::Usage(message)) if message.contains("b=N"))
+        );
+        assert!("a=b".parse::<Workers>().is_err());
     }
 
     #[test]

@@ -27,11 +27,17 @@ impl Models {
             return models.iter().try_for_each(output::json);
         }
         let rows: Vec<_> = models.iter().map(row).collect();
-        output::table(["NAME", "BYTES", "MODIFIED"], &rows)
+        // Only a daemon with several backends names them.
+        if models.iter().all(|model| model.backends.is_empty()) {
+            let rows: Vec<_> = rows.into_iter().map(|[name, bytes, modified, _]| [name, bytes, modified]).collect();
+            return output::table(["NAME", "BYTES", "MODIFIED"], &rows);
+        }
+        output::table(["NAME", "BYTES", "MODIFIED", "BACKENDS"], &rows)
     }
 }
 
-fn row(model: &ModelInfo) -> [String; 3] {
+fn row(model: &ModelInfo) -> [String; 4] {
     let modified = model.modified_at.map(|time| time.to_string()).unwrap_or_default();
-    [escape::single_line(&model.name), model.size.to_string(), modified]
+    let backends = escape::single_line(&model.backends.join(","));
+    [escape::single_line(&model.name), model.size.to_string(), modified, backends]
 }

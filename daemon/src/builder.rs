@@ -194,8 +194,8 @@ impl Builder {
         self
     }
 
-    /// Sets several backends, each with a [name](Backend::name) and, if it differs, its [number of workers](Backend::workers). A job goes to
-    /// a backend that lists its model; see [several backends](crate#several-backends).
+    /// Sets several backends, each with a [name](Backend::name) and, if it differs, its [number of workers](Backend::workers). A
+    /// job goes to a backend that lists its model; see [several backends](crate#several-backends).
     pub fn backends(mut self, backends: impl IntoIterator<Item = Backend>) -> Self {
         self.backends = backends.into_iter().collect();
         self

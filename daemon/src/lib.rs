@@ -53,6 +53,18 @@
 //! The `position` of a queued job is its place in the order in which the queued jobs are taken; 1 is next. It increases when
 //! other jobs overtake the job. A daemon that starts with a file forms its batches again, and takes the oldest queued job first.
 //!
+//! # Several backends
+//!
+//! With [`Builder::backends`], a job goes to a backend that lists its model: `llama3.2` and `llama3.2:latest` are the same. The lists are
+//! refreshed once a minute ([`Builder::model_refresh`]), and when a submission names a model that none of them has. If no backend has it
+//! then, the submission gets a 422, or the job waits ([`Builder::accept_unlisted_models`]). A backend that has not listed its models yet
+//! may have any. Each backend has its own workers ([`Backend::workers`]) and its own outages: its jobs go to other backends that have
+//! their model, and wait if there is none.
+//!
+//! Each backend works on batches of its own, so that it loads a model once per batch; two backends share a batch only if there is no
+//! other. `position` is an estimate then. `GET /api/tags` is the union of the lists, and names the backends of each model. `POST
+//! /api/embed` goes to a backend that has the model, and to another one if that is unavailable.
+//!
 //! # Tokens
 //!
 //! Without a token, requests need no authentication, and all jobs are visible to everyone on this machine: the daemon listens on

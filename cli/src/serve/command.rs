@@ -13,7 +13,7 @@ use super::log::DaemonLog;
 use super::open_files;
 use super::queue_args::QueueArgs;
 use super::store_location::StoreLocation;
-use crate::backend::{BackendLimits, BackendSpec};
+use crate::backend::{BackendLimits, BackendSpec, Workers, build_all};
 use crate::credentials::{self, WebhookSecretArgs};
 use crate::exit::Failure;
 use crate::logging::LogFormat;
@@ -44,9 +44,19 @@ pub(crate) struct Serve {
     #[arg(long, env = "FOREMAN_STORE", hide_env_values = true, default_value = "memory", value_name = "FILE|memory")]
     store: StoreLocation,
     /// The backend that runs jobs: a server with Ollama's API (default URL: http://127.0.0.1:11434), a server with OpenAI's API
-    /// (llama.cpp, vLLM, LM Studio), or `echo`, which repeats the prompt without a model
-    #[arg(long, env = "FOREMAN_BACKEND", hide_env_values = true, value_name = "echo|ollama[=URL]|openai=URL")]
-    backend: BackendSpec,
+    /// (llama.cpp, vLLM, LM Studio), or `echo`, which repeats the prompt without a model. May be repeated with names, such as
+    /// gpu1:ollama=http://10.0.0.5:11434: then a job goes to a backend that has its model
+    #[arg(
+        long = "backend",
+        env = "FOREMAN_BACKEND",
+        hide_env_values = true,
+        required = true,
+        value_name = "[NAME:]echo|ollama[=URL]|openai=URL"
+    )]
+    backends: Vec<BackendSpec>,
+    /// With several backends, accept jobs whose model none of them has; such a job waits until one does [default: reject them with 422]
+    #[arg(long)]
+    accept_unlisted_models: bool,
     /// A file with the API key for the backend openai=URL. Overrides FOREMAN_BACKEND_KEY and FOREMAN_BACKEND_KEY_FILE
     #[arg(long, value_name = "FILE")]
     backend_key_file: Option<PathBuf>,
@@ -87,9 +97,9 @@ pub(crate) struct Serve {
     #[cfg(feature = "tls")]
     #[arg(long, value_name = "FILE")]
     webhook_roots: Option<PathBuf>,
-    /// The number of jobs that run at once
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    workers: usize,
+    /// The number of jobs that each backend runs at once [default: 1]; NAME=N is for one of several backends. May be repeated
+    #[arg(long, value_name = "[NAME=]N")]
+    workers: Vec<Workers>,
     /// The number of requests for embeddings that run at once, beside the jobs; 16 more wait, and any other is rejected with 429
     #[arg(long, default_value_t = 1, value_name = "N")]
     embeds_at_once: usize,
@@ -124,7 +134,9 @@ impl Serve {
                 self.listen
             )));
         }
-        let (max_connections, workers, webhooks) = (self.max_connections, self.workers, self.webhooks_at_once);
+        let number_of_workers = self.workers.iter().map(|workers| workers.number).sum::<usize>().max(1);
+        let workers = number_of_workers.saturating_mul(self.backends.len());
+        let (max_connections, webhooks) = (self.max_connections, self.webhooks_at_once);
         let token = tokens.first().cloned();
         let builder = self.builder()?.tokens(tokens);
         // Before the start, since stored jobs run immediately.
@@ -170,13 +182,17 @@ impl Serve {
         let mut builder = Daemon::builder()
             .listen(self.listen)
             .allow_anonymous(self.allow_anonymous)
-            .backend(self.backend.build(key, &self.backend_limits)?)
-            .workers(self.workers)
+            .backends(build_all(&self.backends, key.as_deref(), &self.backend_limits, &self.workers)?)
+            .accept_unlisted_models(self.accept_unlisted_models)
             .embeds_at_once(self.embeds_at_once)
             .drain(self.drain)
             .private_webhooks(!self.no_private_webhooks)
             .loopback_webhooks(self.loopback_webhooks)
             .webhooks_at_once(self.webhooks_at_once);
+        // The last one counts, as for other options.
+        if let Some(workers) = self.workers.iter().rfind(|workers| workers.backend.is_none()) {
+            builder = builder.workers(workers.number);
+        }
         builder = self.queue.apply(builder);
         if let Some(webhooks) = self.webhooks_per_host {
             builder = builder.webhooks_per_host(webhooks);

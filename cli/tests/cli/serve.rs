@@ -209,3 +209,41 @@ async fn invalid_option_exits_with_2() {
         assert!(outcome.stderr.contains(message), "{args:?} {outcome:?}");
     }
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn several_backends_have_names_workers_and_models() {
+    let ollama = |model: &'static str| {
+        let tags = serde_json::json!({ "models": [{ "name": model }, { "name": "both" }] });
+        serve(axum::Router::new().route("/api/tags", get(async move || axum::Json(tags))))
+    };
+    let (left, right) = (ollama("left").await, ollama("right").await);
+    let backends = [format!("a:ollama={left}"), format!("b:ollama={right}")];
+    let daemon = DaemonProcess::start(&[
+        "--backend",
+        &backends[0],
+        "--backend",
+        &backends[1],
+        "--workers",
+        "2",
+        "--workers",
+        "b=3",
+    ])
+    .await;
+    let models = run(daemon.foreman(&["models"])).await;
+    let rows: Vec<Vec<_>> = models.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(
+        rows,
+        [
+            vec!["NAME", "BYTES", "MODIFIED", "BACKENDS"],
+            vec!["left", "0", "a"],
+            vec!["both", "0", "a,b"],
+            vec!["right", "0", "b"],
+        ]
+    );
+    let refused = run(daemon.foreman(&["submit", "--model", "other", "hi"])).await;
+    assert!(refused.stderr.contains("no backend has the model other"), "{refused:?}");
+    assert_eq!(daemon.stop().await.0, Some(0));
+    let refused = run(foreman(&["serve", "--backend", "a:echo", "--backend", "a:echo"])).await;
+    assert!(refused.code == Some(2) && refused.stderr.contains("two of them have the name `a`"), "{refused:?}");
+}
