@@ -218,7 +218,7 @@ async fn several_backends_have_names_workers_and_models() {
         serve(axum::Router::new().route("/api/tags", get(async move || axum::Json(tags))))
     };
     let (left, right) = (ollama("left").await, ollama("right").await);
-    let backends = [format!("a:ollama={left}"), format!("b:ollama={right}")];
+    let backends = [format!("a:ollama=http://{left}"), format!("b:ollama=http://{right}")];
     let daemon = DaemonProcess::start(&[
         "--backend",
         &backends[0],
