@@ -17,13 +17,14 @@
 //! | unknown job ([`is_not_found`](Error::is_not_found)) | 404 | |
 //! | the daemon returned 409 | 409 | |
 //! | the daemon returned 429 | 429 | the daemon's, else 1 s |
-//! | the daemon returned 503 with `Retry-After`, a layer shed load, the webhook registry is full | 503 | the daemon's, else 1 s |
+//! | the daemon returned 503 with `Retry-After`, a layer shed load, the webhook registry is full, no daemon of a pool is available | 503 | the daemon's, else 1 s |
 //! | this process shuts down ([`is_shutting_down`](Error::is_shutting_down)), and nothing was submitted | 503 | 1 s |
 //! | this process shuts down, and the job goes on | 504 | |
 //! | the daemon does not support it ([`is_unsupported`](Error::is_unsupported)) | 501 | |
 //! | a deadline or timeout passed ([`is_timeout`](Error::is_timeout)) | 504 | |
 //! | the daemon is unreachable, failed, sent an unusable response, or did not accept the token | 502 | the daemon's, if any |
 //! | the daemon returned 429 or 503 to a poll of a job that may be running | 502 | the daemon's, if any |
+//! | the daemon that may have the job is not in the pool ([`is_daemon_gone`](Error::is_daemon_gone)) | 502 | |
 //! | the job failed ([`is_job_failed`](Error::is_job_failed)) | 502 | |
 //!
 //! A 429 or 503 to a poll becomes a 502, because many HTTP clients repeat a request after a 429 or 503, and that would submit another
@@ -42,13 +43,13 @@
 //! | unknown job | `NOT_FOUND` |
 //! | the daemon returned 409 | `FAILED_PRECONDITION` |
 //! | the daemon returned 429 | `RESOURCE_EXHAUSTED` |
-//! | the daemon returned 503 with `Retry-After`, a layer shed load, the webhook registry is full | `UNAVAILABLE` |
+//! | the daemon returned 503 with `Retry-After`, a layer shed load, the webhook registry is full, no daemon of a pool is available | `UNAVAILABLE` |
 //! | this process shuts down, and nothing was submitted | `UNAVAILABLE` |
 //! | this process shuts down, and the job goes on | `CANCELLED` |
 //! | the daemon is unreachable ([`is_connect`](Error::is_connect)), and no job may be running | `UNAVAILABLE` |
 //! | the daemon does not support it | `UNIMPLEMENTED` |
 //! | a deadline or timeout passed | `DEADLINE_EXCEEDED` |
-//! | the daemon failed, sent an unusable response, or did not accept the token | `UNKNOWN` |
+//! | the daemon failed, sent an unusable response, did not accept the token, or is not in the pool | `UNKNOWN` |
 //! | the daemon returned 429 or 503 to a poll, or is unreachable, while a job may be running | `UNKNOWN` |
 //! | the job failed | `ABORTED` |
 

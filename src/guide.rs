@@ -7,7 +7,7 @@
 //! 5. [`errors`]: what an error says about the job.
 //! 6. [`progress`]: the job id as soon as it is known, and each state.
 //! 7. [`tracing`]: what the client logs, and how to tell which call it belongs to.
-//! 8. [`fleets`]: several daemons behind one stack, several replicas of a gateway.
+//! 8. [`fleets`]: one box, a pool of daemons, several replicas of a gateway.
 //! 9. [`testing`]: an embedded daemon, with faults on request.
 
 pub mod deadlines_and_drops;

@@ -1,5 +1,6 @@
-//! Jobs: [`JobId`], [`JobState`], [`JobStatus`], [`JobResult`] and [`Artifact`].
+//! Jobs: [`JobId`], [`JobHandle`], [`JobState`], [`JobStatus`], [`JobResult`] and [`Artifact`].
 
+mod handle;
 mod result;
 #[cfg(feature = "artifact-files")]
 mod save;
@@ -9,6 +10,7 @@ mod save_error;
 #[doc(inline)]
 pub use foreman_protocol::{Artifact, ArtifactError, JobId, JobState, JobStatus};
 
+pub use self::handle::JobHandle;
 pub use self::result::JobResult;
 #[cfg(feature = "artifact-files")]
 #[cfg_attr(docsrs, doc(cfg(feature = "artifact-files")))]

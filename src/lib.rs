@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`guide`] | how to use the crate, one page for each subject |
 //! | [`client`] | [`Client`]: the default stack, with short methods |
+//! | [`pool`] | [`Pool`]: one service over the clients of many daemons |
 //! | [`wait`] | [`WaitLayer`], its service [`Wait`] and its future [`JobWait`] |
 //! | [`api`] | [`Api`]: each endpoint of the daemon as a service, over any HTTP service |
 //! | [`retry`] | policies for `tower::retry` that never submit a job twice |
@@ -28,6 +29,7 @@ pub mod guide;
 pub mod job;
 pub mod model;
 mod nanos;
+pub mod pool;
 pub mod request;
 pub mod retry;
 pub mod source;
@@ -42,8 +44,9 @@ pub mod webhook;
 pub use self::api::Api;
 pub use self::client::{Client, ClientBuilder, Stats};
 pub use self::error::{BoxError, Error, InvalidValue};
-pub use self::job::{Artifact, JobId, JobResult, JobState, JobStatus};
+pub use self::job::{Artifact, JobHandle, JobId, JobResult, JobState, JobStatus};
 pub use self::model::{EmbedInput, EmbedRequest, EmbedResponse, ModelInfo};
+pub use self::pool::Pool;
 pub use self::request::{Message, SubmitRequest, SubmitRequestBuilder};
 pub use self::source::{Notifier, WebhookStats};
 pub use self::submission::{DaemonId, DropPolicy, IdempotencyKey, StateChange, States, Submission, Via};

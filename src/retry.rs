@@ -86,6 +86,7 @@ mod reattach;
 mod submission;
 
 pub use self::cause::Cause;
+pub(crate) use self::reattach::Reattaching;
 pub use self::reattach::{Reattach, ReattachBuilder};
 pub use self::submission::{RetrySubmission, RetrySubmissionBuilder, SubmissionPause};
 

@@ -59,4 +59,4 @@ pub use self::key::IdempotencyKey;
 pub(crate) use self::shared::SharedSubmission;
 pub(crate) use self::state::{EventOutcome, SendState, SubmissionState, Trust};
 pub(crate) use self::token::{TokenId, TokenKey};
-pub(crate) use self::wakers::WakerSlot;
+pub(crate) use self::wakers::{WakerSlot, Wakers};

@@ -46,7 +46,7 @@ impl ErrorClass {
             Kind::Unsupported { .. } => Self::Unsupported,
             Kind::Failed(_) => Self::Failed,
             Kind::Connect => Self::Unreachable,
-            Kind::Overloaded | Kind::Capacity(_) | Kind::SlowDown(_) => Self::Overloaded,
+            Kind::Overloaded | Kind::Capacity(_) | Kind::SlowDown(_) | Kind::NoDaemon { .. } => Self::Overloaded,
             Kind::ShuttingDown if error.may_be_running() => Self::Interrupted,
             Kind::ShuttingDown => Self::Stopping,
             _ if error.is_timeout() => Self::Deadline,

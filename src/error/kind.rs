@@ -52,6 +52,12 @@ pub(crate) enum Kind {
     Lost,
     /// The submission belongs to another daemon, which may have it.
     OtherDaemon,
+    /// No daemon of a pool is available for this model, as far as is known for that long.
+    NoDaemon { model: Box<str>, pause: Option<Duration> },
+    /// A pool has no daemons, and will get none.
+    EmptyPool,
+    /// The daemon that may have the submission is not in the pool.
+    DaemonGone,
     /// The job ran and failed.
     Failed(String),
     /// A service in the stack failed with an error that this crate does not know.
@@ -62,7 +68,7 @@ impl Kind {
     pub(super) fn arrival(&self) -> Arrival {
         match self {
             Self::Invalid { .. } | Self::Connect | Self::Bind(_) | Self::Capacity(_) | Self::Overloaded => Arrival::Not,
-            Self::SlowDown(_) => Arrival::Not,
+            Self::SlowDown(_) | Self::NoDaemon { .. } | Self::EmptyPool => Arrival::Not,
             // A server may return 408 or 409 to a request that it is working on. A proxy returns 503 without `Retry-After` if the
             // upstream connection broke in the middle of a request.
             Self::Status { status, retry_after, .. } => match status.as_u16() {
@@ -82,6 +88,7 @@ impl Kind {
             | Self::ShuttingDown
             | Self::Abandoned
             | Self::OtherDaemon
+            | Self::DaemonGone
             | Self::Failed(_)
             | Self::Service => Arrival::Unknown,
         }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::BoxError;
 use super::kind::{Arrival, Kind};
-use crate::{DropPolicy, IdempotencyKey, JobId, JobState};
+use crate::{DropPolicy, IdempotencyKey, JobHandle, JobId, JobState};
 use foreman_protocol::BaseUrl;
 
 /// The error of a call.
@@ -37,6 +37,8 @@ pub(super) struct Inner {
     pub(super) last_state: Option<JobState>,
     pub(super) daemon: Option<BaseUrl>,
     pub(super) waited: Option<Waited>,
+    /// The daemon cannot be reached, and the call was made by a pool, which has others.
+    pub(super) gone: bool,
     /// When the wait that failed has its deadline.
     pub(super) expires: Option<Instant>,
     /// What happens to the job when the last clone of its request is gone.
@@ -63,6 +65,7 @@ impl Error {
             last_state: None,
             daemon: None,
             waited: None,
+            gone: false,
             expires: None,
             on_drop: DropPolicy::Detach,
             source: None,
@@ -102,6 +105,12 @@ impl Error {
 
     pub(crate) fn with_daemon(mut self, daemon: Option<BaseUrl>) -> Self {
         self.0.daemon = self.0.daemon.take().or(daemon);
+        self
+    }
+
+    /// The wait of a pool ended because it cannot reach the daemon that may have the job.
+    pub(crate) fn with_daemon_gone(mut self) -> Self {
+        self.0.gone = true;
         self
     }
 
@@ -166,6 +175,12 @@ impl Error {
         self.0.daemon.as_ref().map(BaseUrl::as_str)
     }
 
+    /// The job and its daemon, if both are known: to be stored, and to attach to the job later.
+    #[must_use]
+    pub fn job_handle(&self) -> Option<JobHandle> {
+        Some(JobHandle::new(self.0.daemon.clone()?, self.0.job_id.clone()?))
+    }
+
     /// The `Idempotency-Key` of the submission.
     #[must_use]
     pub fn idempotency_key(&self) -> Option<&IdempotencyKey> {
@@ -218,6 +233,7 @@ impl Error {
         match self.0.kind {
             Kind::Status { retry_after, .. } => retry_after,
             Kind::SlowDown(pause) => Some(pause),
+            Kind::NoDaemon { pause, .. } => pause,
             _ => None,
         }
     }
@@ -277,10 +293,13 @@ impl fmt::Display for Error {
             Kind::Abandoned => f.write_str("the last wait on the submission is gone")?,
             Kind::Lost => f.write_str("the outcome of the submission is not known; a job may be running")?,
             Kind::OtherDaemon => f.write_str("submission belongs to another daemon")?,
+            Kind::NoDaemon { model, .. } => write!(f, "no daemon of the pool is available for model {model}")?,
+            Kind::EmptyPool => f.write_str("the pool has no daemons")?,
+            Kind::DaemonGone => f.write_str("the daemon that may have the job is not in the pool")?,
             Kind::Failed(reason) => write!(f, "job failed: {reason}")?,
             Kind::Service => f.write_str("a service in the stack failed")?,
         }
-        if let (Kind::OtherDaemon, Some(daemon)) = (&inner.kind, &inner.daemon) {
+        if let (true, Some(daemon)) = (self.is_other_daemon() || self.is_daemon_gone(), &inner.daemon) {
             write!(f, ", {daemon}")?;
         }
         if let Some(id) = &inner.job_id {
@@ -298,16 +317,22 @@ impl fmt::Display for Error {
             })?;
             f.write_str(")")?;
         }
+        if self.is_daemon_gone() {
+            f.write_str("; renew() would run it at another daemon")?;
+        }
         Ok(())
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, arrival, call, job_id, key, last_state, daemon, waited, on_drop, source, expires: _ } =
+        let Inner { kind, arrival, call, job_id, key, last_state, daemon, waited, gone, on_drop, source, expires: _ } =
             &*self.0;
         let mut shown = f.debug_struct("Error");
         shown.field("kind", kind).field("arrival", arrival);
+        if *gone {
+            shown.field("daemon_gone", gone);
+        }
         if *on_drop != DropPolicy::Detach {
             shown.field("drop_policy", on_drop);
         }

@@ -71,8 +71,8 @@ impl Error {
         }
     }
 
-    /// The daemon or this process is overloaded: the daemon returned 429 or 503 with `Retry-After`, a layer shed load, or the webhook
-    /// registry is full.
+    /// The daemon or this process is overloaded: the daemon returned 429 or 503 with `Retry-After`, a layer shed load, the webhook
+    /// registry is full, or no daemon of a [`Pool`](crate::Pool) is available.
     #[must_use]
     pub fn is_overloaded(&self) -> bool {
         match &self.0.kind {
@@ -80,7 +80,7 @@ impl Error {
                 *status == StatusCode::TOO_MANY_REQUESTS
                     || (*status == StatusCode::SERVICE_UNAVAILABLE && retry_after.is_some())
             }
-            Kind::Overloaded | Kind::Capacity(_) | Kind::SlowDown(_) => true,
+            Kind::Overloaded | Kind::Capacity(_) | Kind::SlowDown(_) | Kind::NoDaemon { .. } => true,
             _ => false,
         }
     }
@@ -111,6 +111,16 @@ impl Error {
         matches!(self.0.kind, Kind::OtherDaemon)
     }
 
+    /// The daemon that may have the job cannot be reached, or has left the [`Pool`](crate::Pool). [`Error::daemon`] is that daemon, and
+    /// [`Error::job_id`] the job, if it is known. The job may still run there: to run the conversation at another daemon too, call with
+    /// [`renew`](crate::SubmitRequest::renew).
+    ///
+    /// Only errors of a pool are of this kind. It may be transient: see [`is_retryable`](Error::is_retryable).
+    #[must_use]
+    pub fn is_daemon_gone(&self) -> bool {
+        self.0.gone || matches!(self.0.kind, Kind::DaemonGone)
+    }
+
     /// The job ran and failed (see [`JobResult::into_success`](crate::JobResult::into_success)).
     #[must_use]
     pub fn is_job_failed(&self) -> bool {
@@ -125,7 +135,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match &self.0.kind {
             Kind::Connect | Kind::Transport | Kind::RequestTimeout(_) | Kind::Overloaded | Kind::Capacity(_) => true,
-            Kind::SlowDown(_) => true,
+            Kind::SlowDown(_) | Kind::NoDaemon { .. } => true,
             Kind::Response(_) => true,
             Kind::Status { status, .. } => status.is_server_error() || matches!(status.as_u16(), 408 | 409 | 425 | 429),
             Kind::Invalid { .. }
@@ -134,6 +144,8 @@ impl Error {
             | Kind::Unsupported { .. }
             | Kind::Bind(_)
             | Kind::OtherDaemon
+            | Kind::DaemonGone
+            | Kind::EmptyPool
             // All that may be tried was tried.
             | Kind::Lost
             | Kind::ShuttingDown

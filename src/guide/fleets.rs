@@ -1,6 +1,41 @@
 //! Several daemons behind one stack, and several replicas of a gateway.
 //!
-//! # Several daemons
+//! # Which to choose
+//!
+//! | | choose it if | costs | when a box dies |
+//! |---|---|---|---|
+//! | one daemon | one box has enough GPUs | | its jobs go on when it returns; until then, polls fail up to the failure budget |
+//! | a [`Pool`](crate::Pool) of daemons | several boxes, each with a queue of its own | a list of models from each daemon every 30 s | its jobs go on when it returns, or run again elsewhere by `renew()`; new jobs go to other daemons at once |
+//!
+//! # A pool of daemons
+//!
+//! A [`Pool`](crate::Pool) is one service over a client of each daemon. It knows
+//! which daemons have the model and how long the jobs take that wait there, leaves
+//! failing daemons alone, and sends each call to the daemon that may have its
+//! submission. The module [`pool`](crate::pool) describes it.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), foreman_client::BoxError> {
+//! use foreman_client::{Client, Pool, SubmitRequest};
+//! # let daemons = [foreman_daemon::Daemon::start().await?, foreman_daemon::Daemon::start().await?];
+//! # let [gpu_1, gpu_2] = [daemons[0].url(), daemons[1].url()];
+//!
+//! let pool = Pool::from_clients([
+//!     Client::builder(gpu_1).build().await?,
+//!     Client::builder(gpu_2).build().await?,
+//! ])?;
+//! let request = SubmitRequest::builder("echo").user("hi").build()?;
+//! let result = match pool.submit(request.clone()).await {
+//!     // Its job may still run there. This runs it at another daemon too.
+//!     Err(error) if error.is_daemon_gone() => pool.submit(request.renew()).await?,
+//!     result => result?,
+//! };
+//! # assert!(result.is_success());
+//! # Ok(()) }
+//! ```
+//!
+//! # A submission belongs to one daemon
 //!
 //! A job id and an idempotency key mean something at one daemon only, and to one
 //! token. So a submission belongs to the daemon that may have it:
@@ -45,8 +80,8 @@
 //! ```
 //!
 //! Under `Reattach` above `tower::balance`, a retry may reach another daemon than
-//! the first call, and then ends with that error. Attach to the job at its daemon
-//! instead.
+//! the first call, and then ends with that error. A [`Pool`](crate::Pool) sends it to
+//! the daemon that has the job.
 //!
 //! # Several replicas of a gateway
 //!

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::{Artifact, JobId, JobState, JobStatus};
+use super::{Artifact, JobHandle, JobId, JobState, JobStatus};
 use crate::error::Kind;
 use crate::{DaemonId, Error};
 
@@ -99,6 +99,13 @@ impl JobResult {
     #[must_use]
     pub fn daemon(&self) -> Option<&str> {
         self.daemon.as_ref().map(|daemon| daemon.base_url().as_str())
+    }
+
+    /// The job and its daemon, to be stored. `None` if the daemon is not known.
+    #[must_use]
+    pub fn job_handle(&self) -> Option<JobHandle> {
+        let daemon = self.daemon.as_ref()?;
+        Some(JobHandle::new(daemon.base_url().clone(), self.job_id().clone()))
     }
 
     /// Returns a job that is done, and an error for a job that failed.

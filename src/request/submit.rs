@@ -34,6 +34,8 @@ pub struct SubmitRequest {
     keep_alive: KeepAlive,
     /// Set on the clone that a wait sends.
     wait: Option<SendingWait>,
+    /// If it surely did not arrive at this daemon, a pool sends it to another one.
+    moves_on: bool,
 }
 
 /// The wait that sends a request.
@@ -79,7 +81,7 @@ impl SubmitRequest {
         head.pop();
         let draft = Draft { model: body.model.into(), head: head.into() };
         let keep_alive = KeepAlive::new_submission(options.key, options.on_drop);
-        let request = Self { draft: Arc::new(draft), keep_alive, wait: None };
+        let request = Self { draft: Arc::new(draft), keep_alive, wait: None, moves_on: false };
         Ok(request.with_deadline(options.deadline))
     }
 
@@ -102,7 +104,7 @@ impl SubmitRequest {
     #[must_use]
     pub fn renew(&self) -> Self {
         let keep_alive = KeepAlive::new_submission(None, self.keep_alive.drop_policy());
-        let request = Self { draft: Arc::clone(&self.draft), keep_alive, wait: None };
+        let request = Self { draft: Arc::clone(&self.draft), keep_alive, wait: None, moves_on: false };
         request.with_deadline(self.keep_alive.shared().deadline())
     }
 
@@ -143,6 +145,17 @@ impl SubmitRequest {
     /// The number of the claim of the wait that sends it, if one does.
     pub(crate) fn claim(&self) -> Option<NonZeroU16> {
         self.wait.map(|wait| wait.claim)
+    }
+
+    /// For a call that a pool makes while another daemon may get the submission.
+    pub(crate) fn moving_on(mut self, moves_on: bool) -> Self {
+        self.moves_on = moves_on;
+        self
+    }
+
+    /// Whether a submission that surely did not arrive is sent to another daemon, so that it is not repeated at this one.
+    pub(crate) fn moves_on(&self) -> bool {
+        self.moves_on
     }
 
     /// Whether the deadline of the wait that sends it, or of the request, passes before a pause of that length has ended.
@@ -207,7 +220,7 @@ fn push_string(json: &mut Vec<u8>, text: &str) {
 
 impl From<LostSubmission> for SubmitRequest {
     fn from(LostSubmission { draft, keep_alive }: LostSubmission) -> Self {
-        Self { draft, keep_alive, wait: None }
+        Self { draft, keep_alive, wait: None, moves_on: false }
     }
 }
 

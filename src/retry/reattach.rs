@@ -25,7 +25,7 @@ pub struct Reattach {
 }
 
 /// Another wait on the submission may start. Until the policy is dropped or decides otherwise, its handles stay open.
-struct Reattaching(Arc<SharedSubmission>);
+pub(crate) struct Reattaching(Arc<SharedSubmission>);
 
 #[derive(Clone)]
 struct Settings {
@@ -193,7 +193,7 @@ impl<E: Cause> Policy<SubmitRequest, JobResult, E> for Reattach {
 }
 
 impl Reattaching {
-    fn new(submission: &Arc<SharedSubmission>) -> Self {
+    pub(crate) fn new(submission: &Arc<SharedSubmission>) -> Self {
         submission.update(SubmissionState::reattach);
         Self(Arc::clone(submission))
     }

@@ -20,6 +20,7 @@ use crate::{Error, SubmitRequest};
 ///
 /// It repeats a submission that surely did not arrive and may do so later: no connection, 425, 429, 503 with `Retry-After`. It repeats
 /// a submission that may have arrived only if the wait around it is without webhooks and has seen the daemon support idempotency keys.
+/// A submission that surely did not arrive is not repeated here while a [`Pool`](crate::Pool) has another daemon for it.
 /// It obeys `Retry-After` up to 60 s, and waits up to a tenth longer. It does not pause beyond the deadline of the wait. Clones share the
 /// budget.
 #[derive(Clone)]
@@ -133,6 +134,9 @@ impl<E: Cause> Policy<SubmitRequest, Accepted, E> for RetrySubmission {
             return None;
         }
         let error = error.inspect(Error::clone);
+        if request.moves_on() && error.is_safe_to_resubmit() {
+            return None;
+        }
         let safe = error.is_retryable() && (error.is_safe_to_resubmit() || may_resend_lost);
         if !safe || self.retried == shared.options.retries {
             return None;

@@ -13,7 +13,7 @@ use super::shared::SharedSubmission;
 use super::state::SubmissionState;
 use super::wakers::WakerSlot;
 use crate::error::Kind;
-use crate::{Error, JobId, JobState};
+use crate::{Error, JobHandle, JobId, JobState};
 
 /// A handle to a submission that outlives the call; made by [`SubmitRequest::submission`](crate::SubmitRequest::submission).
 ///
@@ -52,6 +52,12 @@ impl Submission {
     #[must_use]
     pub fn job_id(&self) -> Option<JobId> {
         self.0.read(|state| state.job_id().cloned())
+    }
+
+    /// The job and its daemon, if both are known by now: to be stored, and to attach to the job later.
+    #[must_use]
+    pub fn job_handle(&self) -> Option<JobHandle> {
+        Some(JobHandle::new(self.0.daemon()?, self.job_id()?))
     }
 
     /// The last state seen.

@@ -7,7 +7,7 @@ use slab::Slab;
 /// A wake-up takes a waker and leaves one that does nothing in its place, since the slot belongs to its task until the task gives it
 /// back, and the task registers again when it is polled.
 #[derive(Debug, Default)]
-pub(super) struct Wakers {
+pub(crate) struct Wakers {
     first: Option<Waker>,
     more: Option<Box<Slab<Waker>>>,
 }
@@ -37,7 +37,7 @@ impl WakerSlot {
 
 impl Wakers {
     /// Whether registering this waker would change nothing.
-    pub(super) fn is_registered(&self, slot: &WakerSlot, waker: &Waker) -> bool {
+    pub(crate) fn is_registered(&self, slot: &WakerSlot, waker: &Waker) -> bool {
         let registered = match slot.place() {
             Place::None => None,
             Place::First => self.first.as_ref(),
@@ -47,7 +47,7 @@ impl Wakers {
     }
 
     /// Registers a waker in the slot. Returns the one that was there before, for the caller to drop outside the lock.
-    pub(super) fn register(&mut self, slot: &mut WakerSlot, waker: Waker) -> Option<Waker> {
+    pub(crate) fn register(&mut self, slot: &mut WakerSlot, waker: Waker) -> Option<Waker> {
         match slot.place() {
             Place::First => self.first.replace(waker),
             Place::More(at) => {
@@ -67,7 +67,7 @@ impl Wakers {
     }
 
     /// Gives the slot back. Returns its waker, for the caller to drop outside the lock.
-    pub(super) fn remove(&mut self, slot: &mut WakerSlot) -> Option<Waker> {
+    pub(crate) fn remove(&mut self, slot: &mut WakerSlot) -> Option<Waker> {
         match std::mem::take(slot).place() {
             Place::None => None,
             Place::First => self.first.take(),
@@ -76,7 +76,7 @@ impl Wakers {
     }
 
     /// Takes all wakers, to be woken outside the lock.
-    pub(super) fn take(&mut self) -> Taken {
+    pub(crate) fn take(&mut self) -> Taken {
         let take = |waker: &mut Waker| std::mem::replace(waker, Waker::noop().clone());
         let more = self.more.as_mut().map(|more| more.iter_mut().map(|(_, waker)| take(waker)).collect());
         Taken { first: self.first.as_mut().map(take), more: more.unwrap_or_default() }
@@ -85,13 +85,13 @@ impl Wakers {
 
 /// The wakers of a change.
 #[must_use]
-pub(super) struct Taken {
+pub(crate) struct Taken {
     first: Option<Waker>,
     more: Vec<Waker>,
 }
 
 impl Taken {
-    pub(super) fn wake(self) {
+    pub(crate) fn wake(self) {
         if let Some(first) = self.first {
             first.wake();
         }

@@ -4,12 +4,12 @@ use std::future::pending;
 use std::io;
 
 use foreman_client::api::{CancelJob, GetJob};
-use foreman_client::{Api, BoxError, Client, Error, JobResult, Notifier, SubmitRequest};
+use foreman_client::{Api, BoxError, Client, Error, JobResult, Notifier, Pool, SubmitRequest};
 use http::Method;
 use tonic::Code;
 use tower::{Service, ServiceBuilder, ServiceExt as _, service_fn};
 
-use crate::support::{Exchange, FunctionHttp, function_http, job_id, request, seconds};
+use crate::support::{Exchange, Fault, FunctionHttp, PoolDaemon, function_http, job_id, request, seconds};
 
 /// The daemon's address. No response to a caller may contain it.
 pub(crate) const DAEMON: &str = "daemon.internal:8080";
@@ -109,6 +109,24 @@ async fn submit_with_webhooks(notifier: Notifier, outcome: Outcome) -> Error {
     client.submit(request()).await.unwrap_err()
 }
 
+/// The error of a pool whose daemon cannot be reached.
+async fn call_pool(request: SubmitRequest) -> Error {
+    let daemon = PoolDaemon::new("pool", seconds(1));
+    daemon.set_fault(Fault::Refuse);
+    let mut pool = Pool::from_clients([daemon.client().await]).unwrap();
+    while pool.stats().daemons[0].is_available {
+        tokio::task::yield_now().await;
+    }
+    pool.call(request).await.unwrap_err()
+}
+
+/// A request that a daemon outside of the pool has accepted.
+async fn accepted_elsewhere() -> SubmitRequest {
+    let (client, request) = (client(ACCEPTED, RUNNING).await, request());
+    let _ = tokio::time::timeout(seconds(1), client.submit(request.clone())).await;
+    request
+}
+
 /// The error of a layer that boxes errors.
 async fn boxed_error<S: Service<(), Error = BoxError, Response = ()>>(service: S) -> Error {
     Error::from_boxed(service.oneshot(()).await.unwrap_err())
@@ -169,6 +187,7 @@ pub(crate) async fn rows() -> Vec<Row> {
         Row::new("shed", shed, 503, Code::Unavailable).retry_after(1),
         Row::new("capacity", submit_with_webhooks(Notifier::with_capacity(0), ACCEPTED).await, 503, Code::Unavailable)
             .retry_after(1),
+        Row::new("no daemon", call_pool(request()).await, 503, Code::Unavailable).retry_after(1),
         // Time.
         Row::new("deadline", deadline.unwrap_err(), 504, Code::DeadlineExceeded).job("7", Some("running"), true),
         Row::new("elapsed", elapsed, 504, Code::DeadlineExceeded).may_be_running(),
@@ -187,6 +206,11 @@ pub(crate) async fn rows() -> Vec<Row> {
         Row::new("403", submit(ACCEPTED, Respond(403, &[], REASON)).await, 502, Code::Unknown).job("7", None, true),
         Row::new("not JSON", exchange(Respond(200, &[], "<html>")).await, 502, Code::Unknown),
         Row::new("unknown", unknown, 502, Code::Unknown).may_be_running(),
+        Row::new("not in the pool", call_pool(accepted_elsewhere().await).await, 502, Code::Unknown).job(
+            "7",
+            Some("running"),
+            true,
+        ),
         // Errors that invite a repeat before there is a job. After that, a repeat would run another job.
         Row::new("refused later", submit(ACCEPTED, refused).await, 502, Code::Unknown).job("7", None, true),
         Row::new("503 later, 7 s", submit(ACCEPTED, Respond(503, RETRY_AFTER, REASON)).await, 502, Code::Unknown)

@@ -11,6 +11,7 @@
 //! | `RandomScript` | random responses and events of a `ScriptedDaemon`, from a seed | `wait/random.rs` | have more than one job |
 //! | `FunctionHttp` | a daemon that is a function from request to response | `support/function_http.rs` | delay a response, send events |
 //! | `SimulatedDaemon` | many jobs, with random faults of requests and events, from a seed | `support/simulated_daemon/` | use a socket, run on real time |
+//! | `PoolDaemon` | several daemons of unequal speed, their models and outages, on paused time | `support/pool_daemon.rs` | use a socket, fail a job |
 //! | `StreamingDaemon` | an event stream that the test writes, on paused time | `support/streaming_daemon.rs` | use a socket, delay a response |
 //! | `tower_test::mock`, `service_fn` | the submit and poll services below a wait or a retry policy | `stack/policies.rs`, `stack/retry_service.rs` | show what is on the wire |
 //! | `BoundedGate` | a backend of the embedded daemon whose runs the test ends | `support/gate.rs` | fail a run, return another result |
@@ -40,6 +41,7 @@ mod gateway_axum;
 mod gateway_tonic;
 mod hostile;
 mod poll;
+mod pool;
 mod problem;
 #[allow(dead_code, reason = "shared with the tests of the daemon, which use the rest")]
 #[path = "../../daemon/tests/it/raw.rs"]

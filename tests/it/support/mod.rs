@@ -6,6 +6,7 @@ mod faulty_http;
 mod fixtures;
 mod function_http;
 mod gate;
+mod pool_daemon;
 mod resetting_proxy;
 mod scripted_body;
 mod scripted_daemon;
@@ -23,6 +24,7 @@ pub(crate) use self::fixtures::{
 };
 pub(crate) use self::function_http::{Exchange, FunctionHttp, function_http};
 pub(crate) use self::gate::{BoundedGate, gated_daemon};
+pub(crate) use self::pool_daemon::{Fault, PoolDaemon};
 pub(crate) use self::resetting_proxy::{Cut, ResettingProxy};
 pub(crate) use self::scripted_body::ScriptedBody;
 pub(crate) use self::scripted_daemon::{MockApi, MockHttp, ReceivedRequest, ScriptedDaemon, exchange};
