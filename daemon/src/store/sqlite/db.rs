@@ -20,6 +20,9 @@ use crate::{JobId, JobState};
 pub(super) const JOB_BY_KEY: &str = "SELECT id, digest FROM jobs WHERE key = ? AND owner = ?";
 pub(super) const JOB_STATE: &str = "SELECT state FROM jobs WHERE id = ? AND owner = ?";
 
+pub(super) const RECORD_EVENT: &str = "INSERT INTO events (number, id, state, attempt, started_at, due_at)
+    SELECT number, ?, state, attempt, started_at, ? FROM jobs WHERE number = ? AND webhook IS NOT NULL";
+
 /// The writer's connection and the index. Its methods change both, within the open transaction.
 #[derive(Debug)]
 pub(super) struct Db {
@@ -102,7 +105,11 @@ impl Db {
                 new.priority,
                 new.start_by.map(Timestamp::as_microsecond),
             ])?;
-        self.record(number)?;
+        if new.webhook.is_some() {
+            self.record(number)?;
+        } else {
+            self.changed.push(number);
+        }
         let (owner, priority, start_by) = (new.owner, new.priority, new.start_by);
         let job = QueuedJob { owner, priority, start_by, job_id: job_id.clone() };
         self.index().enqueue(number, &new.submission.model, job);
@@ -287,13 +294,11 @@ impl Db {
     /// Records the events of a job's state: in the outbox, if the job has a callback URL, and for the event streams.
     pub(super) fn record(&mut self, number: i64) -> rusqlite::Result<()> {
         self.changed.push(number);
-        let recorded = self
-            .connection
-            .prepare_cached(
-                "INSERT INTO events (number, id, state, attempt, started_at, due_at)
-                 SELECT number, ?, state, attempt, started_at, ? FROM jobs WHERE number = ? AND webhook IS NOT NULL",
-            )?
-            .execute(params![format!("msg_{}", Uuid::now_v7().simple()), Timestamp::now().as_millisecond(), number])?;
+        let recorded = self.connection.prepare_cached(RECORD_EVENT)?.execute(params![
+            format!("msg_{}", Uuid::now_v7().simple()),
+            Timestamp::now().as_millisecond(),
+            number
+        ])?;
         if recorded > 0 {
             self.index().schedule(number, None, Instant::now());
         }

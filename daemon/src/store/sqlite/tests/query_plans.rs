@@ -1,10 +1,10 @@
 //! Costs that must not grow with the number of jobs.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, StatementStatus};
 use tokio_test::block_on;
 use uuid::Uuid;
 
-use super::support::{new_job, open, path};
+use super::support::{new_job, open, path, submit, submit_with_webhook};
 use crate::JobState;
 use crate::owner::Owner;
 use crate::store::Query;
@@ -64,4 +64,21 @@ fn pages(key: impl Fn() -> Uuid + Send + 'static) -> u64 {
 fn time_ordered_keys_change_few_pages() {
     let (random, in_order) = (pages(Uuid::new_v4), pages(Uuid::now_v7));
     assert!(in_order < 30 && random > 70, "{in_order} {random}");
+}
+
+#[test]
+fn submission_without_webhook_runs_no_statement_for_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = open(&folder);
+    let runs = || {
+        let runs = |db: &mut db::Db| {
+            let statement = db.connection.prepare_cached(db::RECORD_EVENT)?;
+            Ok(statement.get_status(StatementStatus::Run))
+        };
+        block_on(opened.writer.run(runs)).unwrap()
+    };
+    submit(&opened, "go");
+    assert_eq!(runs(), 0);
+    submit_with_webhook(&opened, "go");
+    assert_eq!(runs(), 1);
 }
