@@ -15,11 +15,11 @@ use super::support::{SECRET, quick};
 const BATCH: usize = 5_000;
 
 /// A batch of calls.
-struct Calls {
+pub(super) struct Calls {
     /// Processor time of each call, in nanoseconds.
-    nanos: f64,
+    pub(super) nanos: f64,
     /// Allocations of each call.
-    allocations: f64,
+    pub(super) allocations: f64,
 }
 
 pub(super) async fn measure() -> Result<(), BoxError> {
@@ -62,7 +62,7 @@ pub(super) async fn measure() -> Result<(), BoxError> {
     Figure::new("allocations that the stack adds to a call", added, "allocations").target(Target::Value(0.0)).record()
 }
 
-async fn calls<S>(service: &S) -> Result<Calls, BoxError>
+pub(super) async fn calls<S>(service: &S) -> Result<Calls, BoxError>
 where
     S: Service<SubmitRequest, Response = JobResult, Error = Error> + Clone,
 {

@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +13,9 @@ const UNKNOWN: f64 = 1.0;
 /// The part of the time of a first job that its model takes at least to load, until a second job shows it.
 const LOAD_PART: f64 = 0.5;
 
-/// A load also costs the jobs of the model that it replaces, which has to be loaded again.
-const LOADS: f64 = 2.0;
+/// How many loads a load costs: itself, that of the model which it replaces, and the time that later jobs of both wait for them. A load at a
+/// busy daemon delays more jobs, so that each pending one adds a load.
+const LOADS: f64 = 4.0;
 
 /// The longest load that makes a daemon preferred, in seconds.
 const MAX_LOAD: f64 = 300.0;
@@ -100,6 +102,10 @@ pub(super) struct Load {
     pending: u32,
     /// The sum of the estimates of the pending jobs, in seconds.
     work: f64,
+    /// The estimates of the pending jobs, in the order in which they were sent.
+    queue: VecDeque<f64>,
+    /// When the first of the pending jobs was sent.
+    busy_since: Option<Instant>,
     last_sent: Option<Arc<str>>,
     last_ended: Option<Arc<str>>,
     ended_at: Option<Instant>,
@@ -136,8 +142,15 @@ impl Load {
         if self.pending == 0 { 0.0 } else { self.work.max(0.0) }
     }
 
+    /// The same without the part of the present job that is over.
+    fn rest(&self, now: Instant) -> f64 {
+        let since = self.busy_since.max(self.ended_at);
+        let over = since.map_or(0.0, |since| now.saturating_duration_since(since).as_secs_f64());
+        self.work() - self.queue.front().map_or(0.0, |first| first.min(over))
+    }
+
     fn is_warm(&self, model: &str) -> bool {
-        self.last_sent.as_deref() == Some(model) || self.times.get(model).is_some_and(|times| times.pending > 0)
+        self.last_sent.as_deref() == Some(model)
     }
 
     /// The time of a warm job and of a cold one, in seconds.
@@ -162,9 +175,10 @@ impl Load {
     pub(super) fn cost(&self, model: &str, pool: &Times, now: Instant) -> Cost {
         let (warm, cold) = self.estimates(model, pool, now);
         let preferred = self.is_warm(model);
-        let job = if preferred { warm } else { warm + LOADS * (cold - warm) };
+        let loads = LOADS + f64::from(self.pending);
+        let job = if preferred { warm } else { warm + loads * (cold - warm) };
         // A job that takes no time at all would have an infinite speed.
-        Cost { seconds: self.work() + job, speed: 1.0 / warm.max(1e-6), preferred }
+        Cost { seconds: self.rest(now) + job, speed: 1.0 / warm.max(1e-6), preferred }
     }
 
     /// A job is sent to the daemon, or waited for again if it is not `whole`.
@@ -175,6 +189,10 @@ impl Load {
         times.pending += 1;
         let model = Arc::clone(&times.model);
         self.pending += 1;
+        self.queue.push_back(estimate);
+        if self.pending == 1 {
+            self.busy_since = Some(now);
+        }
         self.work += estimate;
         if self.last_sent.as_deref() != Some(&*model) {
             self.last_sent = Some(Arc::clone(&model));
@@ -186,6 +204,7 @@ impl Load {
     pub(super) fn end(&mut self, counted: Counted, now: Instant, done: bool) -> Option<(Arc<str>, Sample)> {
         let Counted { model, estimate, began, whole } = counted;
         self.pending = self.pending.saturating_sub(1);
+        self.queue.pop_front();
         // Without the rounding errors of many sums.
         self.work = if self.pending == 0 { 0.0 } else { self.work - estimate };
         let times = self.times.entry(&model, now);

@@ -5,6 +5,7 @@ mod choice;
 mod discovery;
 mod failures;
 mod readiness;
+mod simulation;
 mod sticky;
 
 use foreman_client::{Pool, SubmitRequest};
