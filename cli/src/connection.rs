@@ -47,7 +47,7 @@ impl Connection {
 impl ConnectionArgs {
     /// The command that waits again for a job of the daemon at the URL. Not used without a URL.
     pub(crate) fn resume_command(&self) -> ResumeCommand {
-        let (token_file, token) = self.token.flags();
+        let (token_file, token) = self.token.source();
         ResumeCommand { url: self.url.clone().unwrap_or_default(), token_file, token }
     }
 

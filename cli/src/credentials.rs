@@ -21,9 +21,13 @@ pub(crate) struct TokenArgs {
 }
 
 impl TokenArgs {
-    /// The file and whether there is a token, of the flags only.
-    pub(crate) fn flags(&self) -> (Option<PathBuf>, bool) {
-        (self.token_file.clone(), self.token.is_some())
+    /// The file that the token is read from, by a flag or the environment, and whether a flag has the token itself.
+    pub(crate) fn source(&self) -> (Option<PathBuf>, bool) {
+        let from_environment = || match env_value("FOREMAN_TOKEN") {
+            Ok(None) if self.token.is_none() => std::path::absolute(env_file("FOREMAN_TOKEN").ok()??).ok(),
+            _ => None,
+        };
+        (self.token_file.clone().or_else(from_environment), self.token.is_some())
     }
 
     pub(crate) fn read(self) -> Result<Option<String>, Failure> {

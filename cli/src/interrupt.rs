@@ -36,7 +36,7 @@ pub(crate) async fn detach_or_cancel(
         return Failure::Interrupted;
     };
     if !cancel {
-        output::note(&format!("foreman: the job continues; resume with: {}", resume.of(job_id)));
+        output::note(&format!("foreman: the job was not cancelled; resume with: {}", resume.of(job_id)));
         return Failure::Interrupted;
     }
     tokio::select! {

@@ -39,6 +39,13 @@ use crate::args::{Cli, Command};
 use crate::exit::Failure;
 
 fn main() -> ExitCode {
+    // Before the arguments, since a misspelled variable may be the one that they need.
+    if std::env::args_os().nth(1).is_some_and(|command| command == "serve")
+        && let Err(failure) = environment::check()
+    {
+        failure.report();
+        return ExitCode::from(failure.code());
+    }
     let cli = Cli::parse();
     let is_daemon = matches!(cli.command, Command::Serve(_));
     let runtime = match tokio::runtime::Runtime::new() {

@@ -39,5 +39,7 @@ impl Models {
 fn row(model: &ModelInfo) -> [String; 4] {
     let modified = model.modified_at.map(|time| time.to_string()).unwrap_or_default();
     let backends = escape::single_line(&model.backends.join(","));
-    [escape::single_line(&model.name), model.size.to_string(), modified, backends]
+    // Not every server says how large a model is.
+    let bytes = if model.size > 0 { model.size.to_string() } else { String::new() };
+    [escape::single_line(&model.name), bytes, modified, backends]
 }

@@ -1,6 +1,5 @@
 //! `foreman serve`: runs a daemon until a signal stops it.
 
-mod backend_check;
 mod command;
 mod log;
 mod open_files;

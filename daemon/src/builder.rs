@@ -208,8 +208,8 @@ impl Builder {
         self
     }
 
-    /// Sets the pause between two requests for the models of a backend, of a daemon with several. A submission whose model none of
-    /// them lists makes the daemon ask at once, once a second at most. Default: 60 s.
+    /// Sets the pause between two requests for the models of a backend, by which an outage is found while no job runs. With several
+    /// backends, a submission whose model none of them lists makes the daemon ask at once, once a second at most. Default: 60 s.
     pub fn model_refresh(mut self, pause: Duration) -> Self {
         self.model_refresh = pause;
         self

@@ -7,8 +7,9 @@ use http::Uri;
 use jiff::{SignedDuration, Timestamp};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use url::{ParseError, Url};
+use url::{ParseError, SyntaxViolation, Url};
 
 use crate::{InvalidValue, Message};
 
@@ -112,7 +113,10 @@ fn callback_url(text: &str) -> Result<Uri, Cow<'static, str>> {
         return Err("must not contain a user or password".into());
     }
     if let Some(violation) = violation.get() {
-        return Err(violation.description().into());
+        return Err(match violation {
+            SyntaxViolation::ExpectedDoubleSlash => "must begin with http:// or https:// and a host".into(),
+            other => other.description().into(),
+        });
     }
     match url.scheme() {
         "https" if !cfg!(feature = "tls") => {
@@ -163,8 +167,8 @@ impl<'de> Visitor<'de> for JobSpecVisitor {
                 "deadline" => {
                     spec.deadline = map.next_value::<Option<String>>()?.as_deref().map(deadline).transpose()?;
                 }
-                "ttl" => spec.ttl = map.next_value::<Option<_>>()?.map(ttl).transpose()?,
-                "priority" => spec.priority = map.next_value::<Option<_>>()?.map_or(Ok(0), priority)?,
+                "ttl" => spec.ttl = map.next_value::<Option<Value>>()?.as_ref().map(ttl).transpose()?,
+                "priority" => spec.priority = map.next_value::<Option<Value>>()?.as_ref().map_or(Ok(0), priority)?,
                 _ => {
                     if let Some(value) = map.next_value()? {
                         spec.fields.insert(name.clone(), value);
@@ -183,16 +187,16 @@ fn deadline<E: serde::de::Error>(text: &str) -> Result<Timestamp, E> {
     })
 }
 
-fn ttl<E: serde::de::Error>(seconds: f64) -> Result<SignedDuration, E> {
-    SignedDuration::try_from_secs_f64(seconds)
-        .ok()
+fn ttl<E: serde::de::Error>(seconds: &Value) -> Result<SignedDuration, E> {
+    let duration = seconds.as_f64().and_then(|seconds| SignedDuration::try_from_secs_f64(seconds).ok());
+    duration
         .filter(SignedDuration::is_positive)
         .ok_or_else(|| E::custom("invalid ttl: must be a number of seconds above 0"))
 }
 
-fn priority<E: serde::de::Error>(priority: i64) -> Result<i8, E> {
-    i8::try_from(priority)
-        .ok()
+fn priority<E: serde::de::Error>(priority: &Value) -> Result<i8, E> {
+    let priority = priority.as_i64().and_then(|priority| i8::try_from(priority).ok());
+    priority
         .filter(|priority| (-100..=100).contains(priority))
         .ok_or_else(|| E::custom("invalid priority: must be an integer from -100 to 100"))
 }
@@ -227,10 +231,10 @@ mod tests {
             (r#""ttl":0"#, "invalid ttl: must be a number of seconds above 0"),
             (r#""ttl":-1"#, "invalid ttl: must be a number of seconds above 0"),
             (r#""ttl":1e300"#, "invalid ttl: must be a number of seconds above 0"),
-            (r#""ttl":"1h""#, "invalid type: string \"1h\", expected f64"),
+            (r#""ttl":"1h""#, "invalid ttl: must be a number of seconds above 0"),
             (r#""priority":101"#, "invalid priority: must be an integer from -100 to 100"),
             (r#""priority":-101"#, "invalid priority: must be an integer from -100 to 100"),
-            (r#""priority":1.5"#, "invalid type: floating point `1.5`, expected i64"),
+            (r#""priority":1.5"#, "invalid priority: must be an integer from -100 to 100"),
             (r#""deadline":"tomorrow""#, "invalid deadline: must be a time in RFC 3339"),
         ] {
             let refused = serde_json::from_str::<JobSpec>(&format!(r#"{{"model":"m",{field}}}"#)).unwrap_err();
@@ -260,9 +264,9 @@ mod tests {
             ("*", "must be an absolute http or https URL"),
             ("ftp://h/", "must be an absolute http or https URL"),
             ("http://", "empty host"),
-            ("http:///p", "expected //"),
-            ("http:h/p", "expected //"),
-            ("http:\\\\h", "expected //"),
+            ("http:///p", "must begin with http:// or https:// and a host"),
+            ("http:h/p", "must begin with http:// or https:// and a host"),
+            ("http:\\\\h", "must begin with http:// or https:// and a host"),
             (" http://h/", "leading or trailing control or space character are ignored in URLs"),
             ("http://h/\n", "leading or trailing control or space character are ignored in URLs"),
             ("http://u:p@h/", "must not contain a user or password"),

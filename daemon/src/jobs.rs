@@ -160,8 +160,14 @@ impl Jobs {
         };
         if self.store.finish(job_id, attempt, outcome).await? {
             match failed {
-                None => tracing::info!(%job_id, attempt, "job done"),
-                Some(error) => tracing::info!(%job_id, attempt, error, "job failed"),
+                None => {
+                    self.counters.done.add();
+                    tracing::info!(%job_id, attempt, "job done");
+                }
+                Some(error) => {
+                    self.counters.failed.add();
+                    tracing::info!(%job_id, attempt, error, "job failed");
+                }
             }
             self.changed(job_id);
             // Its owner may run another job, which the backend of this worker may not have.

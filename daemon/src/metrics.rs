@@ -38,8 +38,10 @@ pub(super) fn text(stats: &Stats, load: &Load) -> Result<String, fmt::Error> {
     for (name, help, count) in [
         ("accepted", "Submissions that created a job", stats.accepted),
         ("replayed", "Submissions that returned an earlier job", stats.replayed),
-        ("refused", "Submissions rejected because the queue was full", stats.refused),
+        ("refused", "Submissions rejected with 429", stats.refused),
         ("executions", "Attempts: calls of the backend for a chat", stats.executions),
+        ("done", "Jobs that ended as done", stats.done),
+        ("failed", "Jobs that ended as failed, unless cancelled or late", stats.failed),
         ("cancelled", "Cancelled jobs", stats.cancelled),
         ("deadline_missed", "Jobs not started by their deadline", stats.deadline_missed),
         ("polls", "Successful status responses", stats.polls),
@@ -97,6 +99,8 @@ mod tests {
             stream_events: 9,
             stream_resets: 10,
             deadline_missed: 11,
+            done: 12,
+            failed: 13,
         };
         let backend =
             BackendLoad { name: "gpu\"1".to_owned(), is_available: false, running: u64::MAX, models: Some(7) };
@@ -110,6 +114,8 @@ mod tests {
                 "foreman_replayed_total 2",
                 "foreman_refused_total 3",
                 "foreman_executions_total 4",
+                "foreman_done_total 12",
+                "foreman_failed_total 13",
                 "foreman_cancelled_total 5",
                 "foreman_deadline_missed_total 11",
                 "foreman_polls_total 6",

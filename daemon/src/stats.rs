@@ -8,10 +8,14 @@ pub struct Stats {
     pub accepted: u64,
     /// Submissions that returned the job of an earlier submission with the same idempotency key.
     pub replayed: u64,
-    /// Submissions that were rejected because the queue was full.
+    /// Submissions that were rejected with 429: by a limit of the queue, of the token or of memory.
     pub refused: u64,
     /// Attempts: calls of the backend for a chat.
     pub executions: u64,
+    /// Jobs that ended as `done`.
+    pub done: u64,
+    /// Jobs that ended as `failed`, except those that were cancelled or missed their deadline.
+    pub failed: u64,
     /// Jobs that were cancelled.
     pub cancelled: u64,
     /// Jobs that failed because they had not started by their deadline.
@@ -36,6 +40,8 @@ pub(crate) struct Counters {
     pub(crate) replayed: Counter,
     pub(crate) refused: Counter,
     pub(crate) executions: Counter,
+    pub(crate) done: Counter,
+    pub(crate) failed: Counter,
     pub(crate) cancelled: Counter,
     pub(crate) deadline_missed: Counter,
     pub(crate) polls: Counter,
@@ -64,6 +70,8 @@ impl Counters {
             replayed: self.replayed.get(),
             refused: self.refused.get(),
             executions: self.executions.get(),
+            done: self.done.get(),
+            failed: self.failed.get(),
             cancelled: self.cancelled.get(),
             deadline_missed: self.deadline_missed.get(),
             polls: self.polls.get(),

@@ -6,9 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use foreman_daemon::{Builder, Daemon, WebhookHosts};
 use secrecy::SecretString;
-use tokio::task::JoinSet;
 
-use super::backend_check::check_backend;
 use super::log::DaemonLog;
 use super::open_files;
 use super::queue_args::QueueArgs;
@@ -18,7 +16,7 @@ use crate::credentials::{self, WebhookSecretArgs};
 use crate::exit::Failure;
 use crate::logging::LogFormat;
 use crate::signal::SignalListener;
-use crate::{duration, environment, output};
+use crate::{duration, output};
 
 /// Run a daemon: accept jobs, queue them, and run them on a model server
 ///
@@ -120,7 +118,6 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(crate) async fn run(mut self) -> Result<(), Failure> {
-        environment::check()?;
         let format = self.log;
         let in_memory = self.store == StoreLocation::Memory;
         // Before the start, so that an early signal stops the daemon in the same way.
@@ -137,14 +134,14 @@ impl Serve {
         let number_of_workers = self.workers.iter().map(|workers| workers.number).sum::<usize>().max(1);
         let workers = number_of_workers.saturating_mul(self.backends.len());
         let (max_connections, webhooks) = (self.max_connections, self.webhooks_at_once);
-        let token = tokens.first().cloned();
+        let (number_of_tokens, store) = (tokens.len(), self.store.to_string());
         let builder = self.builder()?.tokens(tokens);
         // Before the start, since stored jobs run immediately.
         let mut log = DaemonLog::start(format);
         let max_connections = open_files::max_connections(max_connections, workers, webhooks);
         let daemon = builder.max_connections(max_connections).start().await?;
         output::text(&format!("listening on http://{}", daemon.local_addr()))?;
-        tracing::info!(address = %daemon.local_addr(), "listening");
+        tracing::info!(address = %daemon.local_addr(), tokens = number_of_tokens, store, "listening");
         if in_memory {
             tracing::warn!("jobs are stored in memory and lost when the daemon stops; use --store FILE to keep them");
         }
@@ -153,9 +150,6 @@ impl Serve {
                 "no token is set (--allow-anonymous): everyone who can reach this address can submit jobs, and read and cancel all jobs"
             );
         }
-        // It ends when the set is dropped, since the daemon waits for open requests at its end.
-        let mut check = JoinSet::new();
-        check.spawn(check_backend(daemon.url(), token));
         tokio::select! {
             () = stop_signals.recv() => {}
             () = log.report_dropped_lines() => {}
@@ -165,7 +159,6 @@ impl Serve {
                 return Err(error.into());
             }
         }
-        drop(check);
         tracing::info!("shutting down; a second signal stops the daemon immediately");
         tokio::select! {
             () = daemon.shutdown() => {

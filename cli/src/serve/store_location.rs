@@ -1,3 +1,4 @@
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -17,6 +18,15 @@ impl FromStr for StoreLocation {
             "" => Err("must not be empty"),
             "memory" => Ok(Self::Memory),
             path => Ok(Self::File(path.into())),
+        }
+    }
+}
+
+impl fmt::Display for StoreLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory"),
+            Self::File(path) => write!(f, "{}", path.display()),
         }
     }
 }

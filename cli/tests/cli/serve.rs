@@ -67,12 +67,12 @@ async fn log_has_availability_of_backend() {
     let models = r#"{"models":[{"name":"a"},{"name":"b"}]}"#;
     let ollama = serve(axum::Router::new().route("/api/tags", get(async move || models))).await;
     for (address, expected) in [
-        (ollama.to_string(), "INFO foreman::serve::backend_check: backend available models=2"),
-        ("127.0.0.1:1".to_owned(), "WARN foreman::serve::backend_check: the backend does not answer reason="),
+        (ollama.to_string(), "backend available backend=default models=2"),
+        ("127.0.0.1:1".to_owned(), "backend unavailable; jobs wait until it is available backend=default reason="),
     ] {
         let args = ["--backend", &format!("ollama=http://{address}"), "--token", "secret"];
         let mut daemon = DaemonProcess::start(&args).await;
-        let line = daemon.log_line("backend_check").await;
+        let line = daemon.log_line("backend=default").await;
         assert!(line.contains(expected), "{line}");
         assert_eq!(daemon.stop().await.0, Some(0));
     }
@@ -234,12 +234,7 @@ async fn several_backends_have_names_workers_and_models() {
     let rows: Vec<Vec<_>> = models.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(
         rows,
-        [
-            vec!["NAME", "BYTES", "MODIFIED", "BACKENDS"],
-            vec!["left", "0", "a"],
-            vec!["both", "0", "a,b"],
-            vec!["right", "0", "b"],
-        ]
+        [vec!["NAME", "BYTES", "MODIFIED", "BACKENDS"], vec!["left", "a"], vec!["both", "a,b"], vec!["right", "b"],]
     );
     let refused = run(daemon.foreman(&["submit", "--model", "other", "hi"])).await;
     assert!(refused.stderr.contains("no backend has the model other"), "{refused:?}");

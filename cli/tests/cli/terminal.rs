@@ -108,7 +108,7 @@ async fn spinner_shows_unreachable_daemon() {
     session.interrupt();
     session.wait_for("[L/c]").await;
     session.write("l\n");
-    session.wait_for("foreman: the job continues; resume with: foreman wait --url http://127.0.0.1:1 7").await;
+    session.wait_for("foreman: the job was not cancelled; resume with: foreman wait --url http://127.0.0.1:1 7").await;
     assert_eq!(session.code().await, Some(130));
 }
 
@@ -132,7 +132,7 @@ async fn ctrl_c_prompts_and_c_cancels_job() {
 async fn second_ctrl_c_leaves_job_running() {
     let (_gate, daemon, mut session) = interrupted().await;
     session.interrupt();
-    session.wait_for("foreman: the job continues").await;
+    session.wait_for("foreman: the job was not cancelled").await;
     assert_eq!(session.code().await, Some(130));
     let job_id = foreman_client::JobId::new(printed_job_id(&session.screen).unwrap()).unwrap();
     let client = foreman_client::Client::builder(daemon.handle.url()).polling().build().await.unwrap();
@@ -152,7 +152,7 @@ async fn printed_command_works_in_another_shell() {
     session.interrupt();
     session.wait_for("[L/c]").await;
     session.write("l\n");
-    let printed = session.line_after("foreman: the job continues; resume with: ").await;
+    let printed = session.line_after("foreman: the job was not cancelled; resume with: ").await;
     assert_eq!(session.code().await, Some(130));
 
     gate.open();

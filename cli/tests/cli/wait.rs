@@ -55,7 +55,10 @@ async fn interrupt_without_terminal_leaves_job_running() {
     stderr.read_line(&mut rest).await.unwrap();
     assert_eq!(
         rest,
-        format!("foreman: the job continues; resume with: foreman wait --url {} {job_id}\n", daemon.handle.url())
+        format!(
+            "foreman: the job was not cancelled; resume with: foreman wait --url {} {job_id}\n",
+            daemon.handle.url()
+        )
     );
     let outcome = Outcome::from(child.wait_with_output().await.unwrap());
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(130), ""));

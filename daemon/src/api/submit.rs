@@ -41,6 +41,7 @@ pub(super) async fn submit(
     request: Request<Body>,
 ) -> Result<Response, Rejection> {
     app.submission_rates.check(owner).map_err(|seconds| {
+        app.jobs.counters.refused.add();
         Rejection::retry_after(StatusCode::TOO_MANY_REQUESTS, "the token submits too many jobs a second", seconds)
     })?;
     let key = single(request.headers(), &IDEMPOTENCY_KEY)?;

@@ -21,7 +21,8 @@ pub(crate) struct BackendError {
 
 #[derive(Debug)]
 enum BackendErrorKind {
-    Connect,
+    /// To the server at this URL.
+    Connect(String),
     Disconnected,
     Stalled(Duration),
     AttemptTimeout(Duration),
@@ -32,8 +33,8 @@ enum BackendErrorKind {
 }
 
 impl BackendError {
-    pub(crate) fn connect(source: BoxError) -> BoxError {
-        Self { kind: BackendErrorKind::Connect, source: Some(source) }.unavailable(None)
+    pub(crate) fn connect(url: impl Into<String>, source: BoxError) -> BoxError {
+        Self { kind: BackendErrorKind::Connect(url.into()), source: Some(source) }.unavailable(None)
     }
 
     pub(crate) fn disconnected(source: BoxError) -> BoxError {
@@ -139,7 +140,7 @@ fn truncated(text: &str) -> String {
 impl fmt::Display for BackendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            BackendErrorKind::Connect => f.write_str("cannot connect to the model server"),
+            BackendErrorKind::Connect(url) => write!(f, "cannot connect to {url}"),
             BackendErrorKind::Disconnected => f.write_str("connection to the model server lost"),
             BackendErrorKind::Stalled(limit) => write!(f, "no data from the model server for {limit:?}"),
             BackendErrorKind::AttemptTimeout(limit) => write!(f, "attempt timed out after {limit:?}"),

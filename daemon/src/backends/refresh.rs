@@ -4,13 +4,15 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::Backends;
+use crate::backend::Unavailable;
 use crate::failure::failure;
 use crate::jobs::Jobs;
 
 /// How long a backend may take to list its models.
 const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Refreshes the list of models of one backend, so that it gets the jobs of models that were added to it.
+/// Refreshes the list of models of one backend, so that it gets the jobs of models that were added to it. It also finds an outage
+/// while no job does.
 pub(crate) async fn refresh_models(backends: Arc<Backends>, index: usize, interval: Duration, jobs: Arc<Jobs>) {
     let Some(member) = backends.members().get(index) else { return };
     let mut responds = None;
@@ -19,13 +21,17 @@ pub(crate) async fn refresh_models(backends: Arc<Backends>, index: usize, interv
         let listed = timeout(LIST_TIMEOUT, member.list_models()).await.unwrap_or_else(|elapsed| Err(elapsed.into()));
         match &listed {
             Ok(models) if responds != Some(true) => {
-                tracing::info!(backend = %member.name, models = models.len(), "backend lists its models");
+                tracing::info!(backend = %member.name, models = models.len(), "backend available");
             }
-            Err(error) if responds != Some(false) => {
-                let error = failure(error.as_ref());
-                tracing::warn!(backend = %member.name, error, "backend does not list its models");
+            Err(error) => {
+                let reason = failure(error.as_ref());
+                if let Some(unavailable) = Unavailable::find(error.as_ref()) {
+                    member.availability.failed(&reason, unavailable.asked_pause());
+                } else if responds != Some(false) {
+                    tracing::warn!(backend = %member.name, reason, "the backend does not list its models");
+                }
             }
-            _ => {}
+            Ok(_) => {}
         }
         responds = Some(listed.is_ok());
         if member.wanted().models != before {

@@ -179,11 +179,9 @@ impl Assembly {
             for _ in 0..member.workers.get() {
                 workers.spawn(self.vital.clone().guard("worker", worker::work(context.clone())));
             }
-            if self.backends.are_several() {
-                let (backends, pause) = (Arc::clone(&self.backends), self.config.model_refresh);
-                let refresh = refresh_models(backends, member.index, pause, Arc::clone(&self.jobs));
-                self.spawn_until_closing(io, "list of models", refresh);
-            }
+            let (backends, pause) = (Arc::clone(&self.backends), self.config.model_refresh);
+            let refresh = refresh_models(backends, member.index, pause, Arc::clone(&self.jobs));
+            self.spawn_until_closing(io, "list of models", refresh);
         }
     }
 

@@ -84,8 +84,10 @@ impl Memory {
         if cost == Cost::Free {
             job.spent -= 1;
         }
+        let has_started = job.spent > 0;
         let status = Arc::make_mut(&mut job.status);
         status.state = JobState::Queued;
+        status.started_at = status.started_at.filter(|_| has_started);
         status.last_error = Some(error.to_owned());
         let (number, model, queued) = (job.number, status.model.clone(), job.queued());
         state.queue.push_behind(number, &model, queued);

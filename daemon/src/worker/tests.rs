@@ -52,7 +52,7 @@ fn server_that_is_down(error: fn() -> BoxError, lists_models: bool) -> (Arc<Atom
 
 #[tokio::test(start_paused = true)]
 async fn outage_of_the_backend_consumes_no_attempt() {
-    let refused = || BackendError::connect("connection refused".into());
+    let refused = || BackendError::connect("http://gpu", "connection refused".into());
     let loading = || BackendError::status(StatusCode::SERVICE_UNAVAILABLE, None, b"");
     for (error, lists_models, most_chats) in
         [(refused as fn() -> BoxError, false, 2 + 10), (loading, true, 2 * 70 + 10)]
@@ -102,7 +102,8 @@ async fn transient_failures_count() {
 /// No attempt is made for it.
 #[tokio::test(start_paused = true)]
 async fn late_job_fails_without_the_backend() {
-    let (chats, backend) = server_that_is_down(|| BackendError::connect("connection refused".into()), false);
+    let (chats, backend) =
+        server_that_is_down(|| BackendError::connect("http://gpu", "connection refused".into()), false);
     let context = context(backend);
     context.member.availability.failed("connection refused", None);
     let late = submit_body(&context.jobs, r#"{"model":"m","deadline":"2026-01-02T03:04:05Z"}"#).await;

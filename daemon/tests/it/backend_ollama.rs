@@ -100,7 +100,7 @@ async fn attempt_timeout_and_response_limit_are_final() {
 async fn busy_or_unreachable_server_is_unavailable() {
     let (_socket, url) = unused_url();
     let (transient, text) = error_chain(&chat_result(Ollama::new(url).unwrap()).await.unwrap_err());
-    assert!(!transient && text.starts_with("backend unavailable: cannot connect to the model server: "), "{text}");
+    assert!(!transient && text.starts_with("backend unavailable: cannot connect to http://127.0.0.1:"), "{text}");
     let busy = Script::respond("503 Service Unavailable", r#"{"error":"busy"}"#);
     assert_eq!(chat_error(busy).await, (false, "backend unavailable: the model server returned 503: busy".to_owned()));
 }
@@ -109,6 +109,7 @@ async fn busy_or_unreachable_server_is_unavailable() {
 async fn daemon_serves_models_embeddings_and_chats() {
     let tags = r#"{"models":[{"name":"m:latest","model":"m:latest","modified_at":"2026-01-02T03:04:05.6+02:00","size":7,"digest":"d","details":{"family":"f"}}]}"#;
     let mut server = ModelServer::start([
+        Script::respond("200 OK", "{}"),
         Script::respond("200 OK", tags),
         Script::respond("200 OK", r#"{"model":"m","embeddings":[[0.5]],"total_duration":1}"#),
         Script::respond("404 Not Found", r#"{"error":"no such model"}"#),
@@ -116,6 +117,8 @@ async fn daemon_serves_models_embeddings_and_chats() {
     ])
     .await;
     let daemon = Daemon::builder().backend(Ollama::new(&server.url).unwrap()).start().await.unwrap();
+    // The list of models at the start.
+    server.request().await;
 
     let models = get(&daemon, "/api/tags", &[]).await.json();
     assert_eq!((&models["models"][0]["size"], &models["models"][0]["details"]["family"]), (&json!(7), &json!("f")));
@@ -134,8 +137,10 @@ async fn daemon_serves_models_embeddings_and_chats() {
 
 #[tokio::test]
 async fn further_fields_of_submission_reach_ollama_byte_for_byte() {
-    let mut server = ModelServer::start([Script::stream(&[LAST])]).await;
+    let mut server = ModelServer::start([Script::respond("200 OK", "{}"), Script::stream(&[LAST])]).await;
     let daemon = Daemon::builder().backend(Ollama::new(&server.url).unwrap()).start().await.unwrap();
+    // The list of models at the start.
+    server.request().await;
     let body = r#"{"format":{ "type" : "object","x":1e0 },"model":"m","keep_alive":"5m","event_stream":"e","messages":[],"none":null,"own":"\u00e4"}"#;
     accepted(&post(&daemon, "/jobs", &[], body).await);
     let sent = r#"{"model":"m","messages":[],"stream":true,"format":{ "type" : "object","x":1e0 },"keep_alive":"5m","own":"\u00e4"}"#;

@@ -124,7 +124,7 @@ async fn busy_or_unreachable_server_is_unavailable() {
     let (_socket, unused) = unused_url();
     for (url, why) in [
         (server.url.clone(), "the model server returned 429: slow down"),
-        (unused, "cannot connect to the model server"),
+        (unused, "cannot connect to http://127.0.0.1:"),
     ] {
         let (transient, text) = error_chain(&chat_result(OpenAi::new(url).unwrap(), PLAIN).await.unwrap_err());
         assert!(!transient && text.starts_with(&format!("backend unavailable: {why}")), "{text}");
@@ -172,8 +172,11 @@ async fn finished_response_survives_broken_or_stalled_end() {
 
 #[tokio::test]
 async fn format_thinking_and_options_of_llama_cpp_and_vllm_are_mapped() {
-    let mut server = ModelServer::start([Script::stream(&[events(&[finished("stop")])])]).await;
+    let mut server =
+        ModelServer::start([Script::respond("200 OK", "{}"), Script::stream(&[events(&[finished("stop")])])]).await;
     let daemon = Daemon::builder().backend(OpenAi::new(&server.url).unwrap()).start().await.unwrap();
+    // The list of models at the start.
+    server.request().await;
     let body = r#"{"model":"m","format":{"type":"object"},"think":false,"keep_alive":"5m","options":{"top_k":20,"min_p":0.10,"repeat_penalty":1.1}}"#;
     accepted(&post(&daemon, "/jobs", &[], body).await);
     let sent = concat!(
@@ -220,6 +223,7 @@ async fn error_status_and_unmappable_chat_are_final() {
 async fn daemon_serves_models_embeddings_and_chats() {
     let vectors = r#"{"model":"m","data":[{"index":1,"embedding":[2.0]},{"index":0,"embedding":[1.0]}]}"#;
     let mut server = ModelServer::start([
+        Script::respond("200 OK", "{}"),
         Script::respond("200 OK", r#"{"object":"list","data":[{"id":"m","object":"model","created":60}]}"#),
         Script::respond("200 OK", vectors),
         Script::respond("200 OK", vectors),
@@ -227,6 +231,8 @@ async fn daemon_serves_models_embeddings_and_chats() {
     ])
     .await;
     let daemon = Daemon::builder().backend(OpenAi::new(&server.url).unwrap()).start().await.unwrap();
+    // The list of models at the start.
+    server.request().await;
 
     let models = get(&daemon, "/api/tags", &[]).await.json();
     assert_eq!((&models["models"][0]["name"], &models["models"][0]["model"]), (&json!("m"), &json!("m")));

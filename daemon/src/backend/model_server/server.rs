@@ -61,6 +61,14 @@ impl ModelServer {
         }
     }
 
+    fn send_error(&self, error: hyper_util::client::legacy::Error) -> BoxError {
+        if error.is_connect() {
+            BackendError::connect(self.base.as_str(), error.into())
+        } else {
+            BackendError::disconnected(error.into())
+        }
+    }
+
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<ServerResponse, BoxError> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         if !body.is_empty() {
@@ -73,7 +81,7 @@ impl ModelServer {
         let sending = self.client.request(request.body(Full::new(body))?);
         let response = match timeout_at(deadline, sending).await {
             Err(_) => return Err(BackendError::stalled(limits.first)),
-            Ok(Err(error)) => return Err(send_error(error)),
+            Ok(Err(error)) => return Err(self.send_error(error)),
             Ok(Ok(response)) => response,
         };
         let (head, body) = response.into_parts();
@@ -86,10 +94,6 @@ impl ModelServer {
         let retry_after = foreman_protocol::retry_after(&head.headers, SystemTime::now());
         Err(BackendError::status(head.status, retry_after, &body))
     }
-}
-
-fn send_error(error: hyper_util::client::legacy::Error) -> BoxError {
-    if error.is_connect() { BackendError::connect(error.into()) } else { BackendError::disconnected(error.into()) }
 }
 
 impl fmt::Debug for ModelServer {

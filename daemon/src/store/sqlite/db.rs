@@ -197,8 +197,9 @@ impl Db {
         let (number, (model, job)) = self
             .connection
             .prepare_cached(&format!(
-                "UPDATE jobs SET state = 'queued', spent = max(spent - ?, 0), error = ?
-                 WHERE id = ? RETURNING number, {QUEUED}"
+                "UPDATE jobs SET state = 'queued', spent = max(spent - ?1, 0), error = ?2,
+                 started_at = CASE WHEN spent > ?1 THEN started_at END
+                 WHERE id = ?3 RETURNING number, {QUEUED}"
             ))?
             .query_row(params![refund, error, job_id.as_str()], |row| {
                 Ok((row.get(0)?, queued(row, job_id.clone(), 1)?))
