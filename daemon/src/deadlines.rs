@@ -50,7 +50,7 @@ mod tests {
     /// As in an outage of the backend.
     #[tokio::test(start_paused = true)]
     async fn overdue_job_fails_while_no_worker_takes_jobs() {
-        let jobs = Arc::new(Jobs::in_memory(StoreOptions::of_test(9)));
+        let jobs = Arc::new(Jobs::in_memory(&StoreOptions::of_test(9)));
         let task = tokio::spawn(fail_overdue_jobs(Arc::clone(&jobs)));
         let submit = async |start_by| {
             let new = NewJob { start_by, ..NewJob::of_test(r#"{"model":"m"}"#) };

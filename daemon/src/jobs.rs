@@ -7,12 +7,13 @@ use tokio::sync::futures::Notified;
 use tokio_util::task::TaskTracker;
 
 use super::gauge::Gauge;
+use super::notifications::Notifications;
 use super::owner::Owner;
 use super::signals::{Signals, Watch};
 use super::stats::{Counters, Stats};
 use super::store::{
     Cancelled, Claim, Cost, JobProgress, NewJob, NextJob, Outcome, Overdue, Page, Query, Store, StoreError,
-    SubmitError, Submitted, Taken, Verdict, Wanted,
+    StoreOptions, SubmitError, Submitted, Taken, Verdict, Wanted,
 };
 use super::streams::Streams;
 use crate::{JobId, JobStatus};
@@ -25,11 +26,11 @@ pub(crate) struct Jobs {
     pub(crate) streams: Arc<Streams>,
     signals: Signals,
     /// Wakes a worker of each backend: a job may be queued.
-    work: Box<[Notify]>,
+    work: Arc<[Notify]>,
     /// Wakes the task that fails overdue jobs: one may have an earlier deadline than it knows.
     pub(crate) deadlines: Notify,
     /// Wakes the dispatcher: an event may be due.
-    pub(crate) event_due: Notify,
+    pub(crate) event_due: Arc<Notify>,
     pub(crate) counters: Counters,
     /// How many workers have a job.
     pub(crate) running: Gauge,
@@ -38,15 +39,16 @@ pub(crate) struct Jobs {
 }
 
 impl Jobs {
-    /// `streams`: the ones that the store feeds. `backends`: how many there are.
-    pub(crate) fn new(store: Box<dyn Store>, streams: Arc<Streams>, backends: usize) -> Self {
+    /// `options` are those of the store.
+    pub(crate) fn new(store: Box<dyn Store>, options: &StoreOptions) -> Self {
+        let Notifications { signals, work, event_due } = options.notifications.clone();
         Self {
             store,
-            streams,
-            signals: Signals::default(),
-            work: (0..backends).map(|_| Notify::new()).collect(),
+            streams: Arc::clone(&options.streams),
+            signals,
+            work,
             deadlines: Notify::new(),
-            event_due: Notify::new(),
+            event_due,
             counters: Counters::default(),
             running: Gauge::default(),
             changes: TaskTracker::new(),
@@ -54,9 +56,8 @@ impl Jobs {
     }
 
     #[cfg(test)]
-    pub(crate) fn in_memory(options: super::store::StoreOptions) -> Self {
-        let streams = Arc::clone(&options.streams);
-        Self::new(Box::new(super::store::Memory::new(options)), streams, 1)
+    pub(crate) fn in_memory(options: &StoreOptions) -> Self {
+        Self::new(Box::new(super::store::Memory::new(options.clone())), options)
     }
 
     /// Runs a change in its own task, so that it completes if the caller is dropped. The store completes the change in any case,
@@ -255,13 +256,12 @@ mod tests {
 
     use super::*;
     use crate::JobState;
-    use crate::store::{Sqlite, StoreOptions};
+    use crate::store::Sqlite;
 
     fn jobs(file: &Path) -> Arc<Jobs> {
         let options = StoreOptions::of_test(9);
-        let streams = Arc::clone(&options.streams);
-        let store = Sqlite::open(file, options).unwrap();
-        Arc::new(Jobs::new(Box::new(store), streams, 1))
+        let store = Sqlite::open(file, options.clone()).unwrap();
+        Arc::new(Jobs::new(Box::new(store), &options))
     }
 
     async fn submit(jobs: Arc<Jobs>) -> Result<Submitted, StoreError> {

@@ -122,6 +122,7 @@ mod handle;
 mod job_spec;
 mod jobs;
 mod metrics;
+mod notifications;
 mod owner;
 mod peer;
 mod server;

@@ -172,7 +172,7 @@ mod tests {
     async fn loopback_callback_needs_submission_over_loopback() {
         let echo = Member::new(0, "echo", Echo::new().into(), NonZeroUsize::MIN, 1, false);
         let app = Arc::new(App {
-            jobs: Arc::new(Jobs::in_memory(StoreOptions::of_test(9))),
+            jobs: Arc::new(Jobs::in_memory(&StoreOptions::of_test(9))),
             backends: Arc::new(Backends::new(vec![Arc::new(echo)], false)),
             tokens: Tokens::new(&[]),
             policy: Policy { hosts: None, private: true, loopback: false, own: OwnServers::default() },

@@ -23,6 +23,7 @@ use crate::delivery::{Dispatcher, Signer, WebhookSender};
 use crate::faults::Faults;
 use crate::handle::Daemon;
 use crate::jobs::Jobs;
+use crate::notifications::Notifications;
 use crate::store::{Destinations, Memory, StoreOptions};
 #[cfg(feature = "sqlite")]
 use crate::store::{OpenError, Sqlite, Store};
@@ -55,8 +56,6 @@ impl Builder {
         let listener = TcpListener::bind(address).await.map_err(cannot_listen)?;
         let address = listener.local_addr().map_err(cannot_listen)?;
         config.policy.own.add_address(address);
-        // Half of the connections, so that streams never keep everybody else out.
-        let streams = Streams::new(config.limits.connections.div_ceil(2));
         let vital = Vital::default();
         let per_host = config.webhooks_per_host;
         // An event that a fault holds back is in flight, and must not keep others from their destination.
@@ -69,15 +68,17 @@ impl Builder {
             batch: config.store.batch,
             keep: config.store.keep,
             attempts: config.attempts.most,
-            streams: Arc::clone(&streams),
+            // Half of the connections, so that streams never keep everybody else out.
+            streams: Streams::new(config.limits.connections.div_ceil(2)),
+            notifications: Notifications::new(config.backends.len()),
             destinations: Arc::clone(&destinations),
             vital: vital.clone(),
         };
         #[cfg(feature = "sqlite")]
-        let store = open(config.store.path.clone(), options).await?;
+        let store = open(config.store.path.clone(), options.clone()).await?;
         #[cfg(not(feature = "sqlite"))]
-        let store = Box::new(Memory::new(options));
-        let jobs = Arc::new(Jobs::new(store, streams, config.backends.len()));
+        let store = Box::new(Memory::new(options.clone()));
+        let jobs = Arc::new(Jobs::new(store, &options));
         let backends = members(
             &mut config,
             &jobs,

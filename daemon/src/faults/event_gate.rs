@@ -104,7 +104,7 @@ mod tests {
 
     /// A queued job and its first event.
     async fn queued() -> (Jobs, Delivery) {
-        let jobs = Jobs::in_memory(StoreOptions::of_test(1));
+        let jobs = Jobs::in_memory(&StoreOptions::of_test(1));
         let webhook = Some("http://127.0.0.1:1".parse().unwrap());
         let new = NewJob { webhook, ..NewJob::of_test(r#"{"model":"m"}"#) };
         jobs.submit(new).await.unwrap().unwrap();

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Destinations, QueueLimits};
+use crate::notifications::Notifications;
 use crate::streams::Streams;
 use crate::vital::Vital;
 
@@ -20,6 +21,8 @@ pub(crate) struct StoreOptions {
     #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "jobs in memory end with the daemon"))]
     pub(crate) attempts: u64,
     pub(crate) streams: Arc<Streams>,
+    /// A store that other daemons change too notifies of their changes.
+    pub(crate) notifications: Notifications,
     /// The limits of webhooks.
     pub(crate) destinations: Arc<Destinations>,
     #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "memory does not fail"))]
@@ -37,6 +40,7 @@ impl StoreOptions {
             keep: Duration::from_secs(24 * 60 * 60),
             attempts: 3,
             streams: Streams::new(1),
+            notifications: Notifications::new(1),
             destinations: Arc::new(Destinations::new(usize::MAX)),
             vital: Vital::default(),
         }

@@ -17,7 +17,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 fn context(backend: Backend) -> WorkerContext {
     WorkerContext {
-        jobs: Arc::new(Jobs::in_memory(StoreOptions::of_test(100))),
+        jobs: Arc::new(Jobs::in_memory(&StoreOptions::of_test(100))),
         member: Arc::new(Member::new(0, "test", backend, NonZeroUsize::MIN, 1, false)),
         attempts: Attempts { most: 3, pause: Duration::from_secs(1) },
         closing: CancellationToken::new(),

@@ -18,7 +18,7 @@ async fn submit(jobs: &Jobs, url: &str) {
 async fn events_of_failing_receiver_wait_for_probes_and_keep_their_retries() {
     let destinations = Arc::new(Destinations::new(1));
     let options = StoreOptions { destinations: Arc::clone(&destinations), ..StoreOptions::of_test(100) };
-    let jobs = Arc::new(Jobs::in_memory(options));
+    let jobs = Arc::new(Jobs::in_memory(&options));
     for _ in 0..9 {
         submit(&jobs, "http://broken/").await;
     }

@@ -1,0 +1,24 @@
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use super::signals::Signals;
+
+/// Notifies of changes of jobs. [`Jobs`](super::jobs::Jobs) notifies of its own changes, and the store of those that other daemons make.
+#[derive(Debug, Clone)]
+pub(crate) struct Notifications {
+    /// Wakes those that watch a job.
+    pub(crate) signals: Signals,
+    /// Wakes a worker of each backend: a job may be queued.
+    pub(crate) work: Arc<[Notify]>,
+    /// Wakes the dispatcher: an event may be due.
+    pub(crate) event_due: Arc<Notify>,
+}
+
+impl Notifications {
+    /// `backends`: how many there are.
+    pub(crate) fn new(backends: usize) -> Self {
+        let work = (0..backends).map(|_| Notify::new()).collect();
+        Self { signals: Signals::default(), work, event_due: Arc::default() }
+    }
+}
