@@ -55,6 +55,9 @@ pub(super) async fn submit(
     if submission.model.is_empty() {
         return Err(unprocessable("model must not be missing or empty"));
     }
+    if submission.model.contains('\0') {
+        return Err(unprocessable("model must not contain NUL"));
+    }
     if submission.model.len() > MAX_MODEL {
         return Err(unprocessable("model must have at most 1,024 bytes"));
     }

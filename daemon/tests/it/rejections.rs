@@ -14,6 +14,7 @@ async fn invalid_submission_bodies() {
         ("[", 400, "invalid JSON"),
         ("{}", 422, "model must not be missing or empty"),
         (r#"{"model":""}"#, 422, "model must not be missing or empty"),
+        (r#"{"model":"a\u0000b"}"#, 422, "model must not contain NUL"),
         (r#"{"model":null}"#, 422, "model must not be missing or empty"),
         (r#"{"model":7}"#, 422, "invalid type"),
         (r#"{"model":"m","messages":{}}"#, 422, "invalid type"),
