@@ -21,8 +21,9 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    Serve(Serve),
-    Submit(Submit),
+    // Boxed are those that have many more options than the others.
+    Serve(Box<Serve>),
+    Submit(Box<Submit>),
     Wait(Wait),
     Status(Status),
     Cancel(Cancel),

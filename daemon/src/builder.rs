@@ -1,4 +1,7 @@
 mod config;
+mod open_store;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod start;
 
 use std::fmt;
@@ -52,6 +55,14 @@ pub struct Builder {
     model_refresh: Duration,
     #[cfg(feature = "sqlite")]
     store: Option<PathBuf>,
+    #[cfg(feature = "postgres")]
+    postgres: Option<String>,
+    #[cfg(feature = "postgres")]
+    postgres_roots: Option<Vec<u8>>,
+    #[cfg(feature = "postgres")]
+    lease: Duration,
+    #[cfg(feature = "postgres")]
+    name: Option<String>,
     keep: Duration,
     attempts: u64,
     attempt_pause: Duration,
@@ -95,6 +106,14 @@ impl Default for Builder {
             model_refresh: Duration::from_secs(60),
             #[cfg(feature = "sqlite")]
             store: None,
+            #[cfg(feature = "postgres")]
+            postgres: None,
+            #[cfg(feature = "postgres")]
+            postgres_roots: None,
+            #[cfg(feature = "postgres")]
+            lease: Duration::from_secs(30),
+            #[cfg(feature = "postgres")]
+            name: None,
             keep: Duration::from_secs(24 * 60 * 60),
             attempts: 3,
             attempt_pause: Duration::from_secs(1),

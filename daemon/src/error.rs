@@ -26,8 +26,11 @@ enum ErrorKind {
         reason: Cow<'static, str>,
     },
     Listen(SocketAddr),
-    /// The whole message, which names the file.
-    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "only the feature has a store to open"))]
+    /// The whole message, which names the file or the database.
+    #[cfg_attr(
+        not(any(feature = "postgres", feature = "sqlite")),
+        expect(dead_code, reason = "only the feature has a store to open")
+    )]
     Store(String),
     Failed(String),
 }
@@ -44,6 +47,12 @@ impl Error {
     #[cfg(feature = "sqlite")]
     pub(crate) fn store(path: &Path, error: crate::store::OpenError) -> Self {
         let message = error.message(path);
+        Self { kind: ErrorKind::Store(message), source: error.into_source() }
+    }
+
+    #[cfg(feature = "postgres")]
+    pub(crate) fn database(url: &crate::store::DatabaseUrl, error: crate::store::PostgresOpenError) -> Self {
+        let message = error.message(url);
         Self { kind: ErrorKind::Store(message), source: error.into_source() }
     }
 
@@ -71,7 +80,8 @@ impl Error {
     }
 
     /// The store cannot be opened: its file cannot be read or written, is damaged, is in use by another daemon, belongs to
-    /// another program, or has a newer format.
+    /// another program, or has a newer format; or its database cannot be reached, refuses the user, belongs to another program, or has a
+    /// newer format.
     #[must_use]
     pub fn is_store(&self) -> bool {
         matches!(self.kind, ErrorKind::Store(_))

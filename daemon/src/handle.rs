@@ -124,6 +124,9 @@ impl Daemon {
         self.ended.cancel();
         _ = timeout(GRACE, all(&mut self.io)).await;
         self.io.shutdown().await;
+        if let Err(error) = self.jobs.close().await {
+            tracing::error!(error = %failure(&error), "cannot release the lease; it ends by itself");
+        }
         self.jobs.changes.close();
         self.jobs.changes.wait().await;
     }

@@ -12,7 +12,7 @@ use super::owner::Owner;
 use super::signals::{Signals, Watch};
 use super::stats::{Counters, Stats};
 use super::store::{
-    Cancelled, Claim, Cost, JobProgress, NewJob, NextJob, Outcome, Overdue, Page, Query, Store, StoreError,
+    Cancelled, Claim, Cost, JobProgress, LeaseLost, NewJob, NextJob, Outcome, Overdue, Page, Query, Store, StoreError,
     StoreOptions, SubmitError, Submitted, Taken, Verdict, Wanted,
 };
 use super::streams::Streams;
@@ -152,6 +152,16 @@ impl Jobs {
     /// The daemon stops, and no worker runs any more.
     pub(crate) async fn interrupt(&self) -> Result<(), StoreError> {
         self.store.interrupt().await
+    }
+
+    /// Completes when this daemon may no longer run a job that it has taken.
+    pub(crate) fn lease_lost(&self, job_id: &JobId) -> LeaseLost {
+        self.store.lease_lost(job_id)
+    }
+
+    /// The daemon ends.
+    pub(crate) async fn close(&self) -> Result<(), StoreError> {
+        self.store.close().await
     }
 
     pub(crate) async fn finish(&self, job_id: &JobId, attempt: u64, outcome: Outcome) -> Result<(), StoreError> {

@@ -28,6 +28,9 @@
 //! is stored together with its state, and sent at least once. A job that was running when the daemon stopped is queued again at
 //! the next start, up to [`Builder::attempts`].
 //!
+//! Instead of a file there may be a PostgreSQL database, which several daemons share ([`Builder::postgres`], feature `postgres`). The
+//! jobs that a daemon runs are leased to it. When a daemon has not renewed its lease ([`Builder::lease`]), the others run its jobs again.
+//!
 //! An ended job and its idempotency key are stored for 24 hours by default ([`Builder::keep`]).
 //!
 //! # The order of jobs

@@ -21,4 +21,9 @@ impl Notifications {
         let work = (0..backends).map(|_| Notify::new()).collect();
         Self { signals: Signals::default(), work, event_due: Arc::default() }
     }
+
+    /// Wakes a worker of each backend, since not all of them may have the model of a job.
+    pub(crate) fn wake_workers(&self) {
+        self.work.iter().for_each(Notify::notify_one);
+    }
 }

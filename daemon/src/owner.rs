@@ -19,12 +19,12 @@ impl Owner {
         Self(std::array::from_fn(|byte| digest[byte]))
     }
 
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }

@@ -12,22 +12,28 @@ mod error;
 mod fenwick_tree;
 mod fresh_id;
 mod job;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod key_column;
 mod memory;
 mod options;
 mod outbox;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod queue;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod wanted;
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, pending, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 
 pub(crate) use self::destination::Destination;
 pub(crate) use self::destinations::{BreakerChange, Destinations};
 pub(crate) use self::error::StoreError;
+#[cfg(feature = "postgres")]
+pub(crate) use self::job::PageBuilder;
 pub(crate) use self::job::{
     Cancelled, Cost, IdempotencyKey, JobProgress, NewJob, NextJob, Outcome, Output, Overdue, Page, Query, SubmitError,
     Submitted, Taken,
@@ -35,6 +41,8 @@ pub(crate) use self::job::{
 pub(crate) use self::memory::Memory;
 pub(crate) use self::options::StoreOptions;
 pub(crate) use self::outbox::{Address, Claim, Delivery, Verdict};
+#[cfg(feature = "postgres")]
+pub(crate) use self::postgres::{DatabaseUrl, Membership, Postgres, PostgresOpenError};
 pub(crate) use self::queue::QueueLimits;
 #[cfg(feature = "sqlite")]
 pub(crate) use self::sqlite::{OpenError, Sqlite};
@@ -44,6 +52,9 @@ use crate::{JobId, JobStatus};
 
 /// A transaction in progress. Dropping the future does not roll it back: the transaction completes.
 pub(crate) type Transaction<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Completes when a lease is lost.
+pub(crate) type LeaseLost = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Stores jobs. Methods with an owner find that owner's jobs only. Workers and the dispatcher use the methods without one.
 pub(crate) trait Store: fmt::Debug + Send + Sync {
@@ -67,6 +78,18 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// The daemon stops, and no worker runs any more: running → queued. The attempts that it has interrupted do not count. Does
     /// nothing if the jobs end with the daemon.
     fn interrupt(&self) -> Transaction<'_, ()>;
+
+    /// Completes when this daemon may no longer run a job that it has taken, because other daemons may run it. Never completes if no other
+    /// daemon can.
+    fn lease_lost(&self, job_id: &JobId) -> LeaseLost {
+        let _ = job_id;
+        Box::pin(pending())
+    }
+
+    /// The daemon ends, and makes no further calls: what it holds is free for others.
+    fn close(&self) -> Transaction<'_, ()> {
+        Box::pin(ready(Ok(())))
+    }
 
     /// Ends a job with the outcome of `attempt`: running → done or failed. Returns `false` and changes nothing if `attempt` is
     /// not the current one, or the job has ended.

@@ -17,6 +17,7 @@ use super::jobs::Jobs;
 use super::store::{Cost, Outcome, Output, Taken};
 use super::until_stored::{STORE_RETRY, until_stored};
 use super::vital::panic_message;
+use crate::JobId;
 
 /// What all workers of a backend share.
 #[derive(Debug, Clone)]
@@ -113,6 +114,12 @@ async fn run(context: &WorkerContext, first: Taken) {
                 return;
             }
             Some(Ended::Transient(error)) => (error, attempts.pause(spent)),
+            // If no other daemon has done so, this one queues the job again as soon as it can.
+            Some(Ended::LeaseLost) => {
+                tracing::warn!(%job_id, attempt, "attempt stopped: the lease of the job is lost");
+                give_up(context, &job_id, attempt, Cost::Free, "the lease of the daemon was lost").await;
+                return;
+            }
             // The job does not wait for its turn at the worker: the backend may be available for other models only.
             Some(Ended::Unavailable { error, retry_after }) => {
                 member.availability.failed(&error, retry_after);
@@ -130,6 +137,10 @@ async fn run(context: &WorkerContext, first: Taken) {
         tokio::select! {
             biased;
             () = jobs.abandoned(&job_id, attempt) => return,
+            () = jobs.lease_lost(&job_id) => {
+                give_up(context, &job_id, attempt, Cost::Counts, &error).await;
+                return;
+            }
             () = closing.cancelled() => {
                 // The attempt has failed, so that it counts, unlike one that the stop interrupts.
                 let requeue = || jobs.requeue(&job_id, attempt, Cost::Counts, &error);
@@ -146,11 +157,19 @@ async fn run(context: &WorkerContext, first: Taken) {
     }
 }
 
+/// Queues the job of a lost lease again, unless another daemon has done so.
+async fn give_up(context: &WorkerContext, job_id: &JobId, attempt: u64, cost: Cost, error: &str) {
+    let requeue = || context.jobs.requeue(job_id, attempt, cost, error);
+    until_stored(job_id, "the queued state of a job", &context.closing, requeue).await;
+}
+
 /// How an attempt ended.
 enum Ended {
     Final(Outcome),
     /// With a transient failure; this is its message.
     Transient(String),
+    /// Another daemon may run the job.
+    LeaseLost,
     /// The backend was unavailable; this is its message.
     Unavailable {
         error: String,
@@ -166,6 +185,7 @@ async fn attempt_once(jobs: &Jobs, backend: &Backend, chat: Chat) -> Option<Ende
         // A job that was cancelled before it finished stays cancelled.
         biased;
         () = jobs.abandoned(&job_id, attempt) => return None,
+        () = jobs.lease_lost(&job_id) => return Some(Ended::LeaseLost),
         ended = call => ended,
     };
     Some(ended.unwrap_or_else(|panic| {

@@ -38,9 +38,29 @@ pub(crate) struct Serve {
         value_parser = address
     )]
     listen: SocketAddr,
-    /// Where jobs are stored: a file, which is created if missing, or `memory`, whose jobs are lost when the daemon stops
-    #[arg(long, env = "FOREMAN_STORE", hide_env_values = true, default_value = "memory", value_name = "FILE|memory")]
+    /// Where jobs are stored: a file, which is created if missing; a PostgreSQL database, postgres://USER@HOST/DATABASE, whose queue several
+    /// daemons share; or `memory`, whose jobs are lost when the daemon stops. Give a URL with a password by FOREMAN_STORE, since other
+    /// users of this machine can read arguments
+    #[arg(
+        long,
+        env = "FOREMAN_STORE",
+        hide_env_values = true,
+        default_value = "memory",
+        value_name = "FILE|postgres://…|memory"
+    )]
     store: StoreLocation,
+    /// A PEM file with certificate authorities to trust for the database, in addition to those of the system
+    #[cfg(feature = "postgres")]
+    #[arg(long, value_name = "FILE")]
+    store_roots: Option<PathBuf>,
+    /// How long the jobs of a daemon that shares a database are left to it without a sign of it; then another daemon runs them again
+    #[cfg(feature = "postgres")]
+    #[arg(long, default_value = "30s", value_parser = duration::parse, value_name = "DURATION")]
+    lease: Duration,
+    /// The name of this daemon among those that share a database [default: the address that it listens on]
+    #[cfg(feature = "postgres")]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
     /// The backend that runs jobs: a server with Ollama's API (default URL: http://127.0.0.1:11434), a server with OpenAI's API
     /// (llama.cpp, vLLM, LM Studio), or `echo`, which repeats the prompt without a model. May be repeated with names, such as
     /// gpu1:ollama=http://10.0.0.5:11434: then a job goes to a backend that has its model
@@ -119,7 +139,7 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) async fn run(mut self) -> Result<(), Failure> {
         let format = self.log;
-        let in_memory = self.store == StoreLocation::Memory;
+        let in_memory = matches!(self.store, StoreLocation::Memory);
         // Before the start, so that an early signal stops the daemon in the same way.
         let mut stop_signals = StopSignals::listen()?;
         let tokens = credentials::read_many(&self.tokens, self.token_file.take(), "FOREMAN_TOKEN")?;
@@ -143,7 +163,7 @@ impl Serve {
         output::text(&format!("listening on http://{}", daemon.local_addr()))?;
         tracing::info!(address = %daemon.local_addr(), tokens = number_of_tokens, store, "listening");
         if in_memory {
-            tracing::warn!("jobs are stored in memory and lost when the daemon stops; use --store FILE to keep them");
+            tracing::warn!("jobs are stored in memory and lost when the daemon stops; use --store to keep them");
         }
         if is_public {
             tracing::warn!(
@@ -189,6 +209,16 @@ impl Serve {
         builder = self.queue.apply(builder);
         if let Some(webhooks) = self.webhooks_per_host {
             builder = builder.webhooks_per_host(webhooks);
+        }
+        #[cfg(feature = "postgres")]
+        if let StoreLocation::Database(url) = &self.store {
+            builder = builder.postgres(secrecy::ExposeSecret::expose_secret(url)).lease(self.lease);
+            if let Some(name) = self.name {
+                builder = builder.name(name);
+            }
+            if let Some(file) = self.store_roots {
+                builder = builder.postgres_roots(crate::input::file(&file)?);
+            }
         }
         if let StoreLocation::File(path) = self.store {
             if let Some(directory) = path.parent()

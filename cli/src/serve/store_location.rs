@@ -2,11 +2,17 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+#[cfg(feature = "postgres")]
+use secrecy::SecretString;
+
 /// Where the daemon stores its jobs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum StoreLocation {
     Memory,
     File(PathBuf),
+    /// A URL, which may contain a password.
+    #[cfg(feature = "postgres")]
+    Database(SecretString),
 }
 
 impl FromStr for StoreLocation {
@@ -17,6 +23,10 @@ impl FromStr for StoreLocation {
             // For SQLite, a database that is deleted when it is closed.
             "" => Err("must not be empty"),
             "memory" => Ok(Self::Memory),
+            #[cfg(feature = "postgres")]
+            url if is_database(url) => Ok(Self::Database(url.into())),
+            #[cfg(not(feature = "postgres"))]
+            url if is_database(url) => Err("this foreman was built without the feature postgres"),
             path => Ok(Self::File(path.into())),
         }
     }
@@ -27,8 +37,14 @@ impl fmt::Display for StoreLocation {
         match self {
             Self::Memory => f.write_str("memory"),
             Self::File(path) => write!(f, "{}", path.display()),
+            #[cfg(feature = "postgres")]
+            Self::Database(_) => f.write_str("postgres"),
         }
     }
+}
+
+fn is_database(text: &str) -> bool {
+    text.starts_with("postgres://") || text.starts_with("postgresql://")
 }
 
 #[cfg(test)]
@@ -36,8 +52,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn path_to_memory_is_a_file() {
-        assert_eq!("memory".parse(), Ok(StoreLocation::Memory));
-        assert_eq!("./memory".parse(), Ok(StoreLocation::File("./memory".into())));
+    fn location_is_memory_a_file_or_a_database() {
+        let parsed = |text: &str| text.parse::<StoreLocation>();
+        assert!(matches!(parsed("memory"), Ok(StoreLocation::Memory)) && parsed("").is_err());
+        for path in ["./memory", "jobs.db", "/var/postgres://"] {
+            assert!(matches!(parsed(path), Ok(StoreLocation::File(file)) if file == *path), "{path}");
+        }
+        for url in ["postgres://u:secret@h/d", "postgresql://h/d"] {
+            let database = parsed(url);
+            #[cfg(feature = "postgres")]
+            assert!(matches!(database, Ok(StoreLocation::Database(_))), "{url}");
+            assert!(!format!("{database:?}").contains("secret@"));
+        }
     }
 }

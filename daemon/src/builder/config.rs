@@ -16,6 +16,10 @@ use crate::delivery::{OwnServers, Policy, RetrySchedule};
 use crate::server::ServerLimits;
 use crate::store::QueueLimits;
 
+/// A shorter lease would end while the database is merely busy.
+#[cfg(feature = "postgres")]
+const SHORTEST_LEASE: Duration = Duration::from_secs(1);
+
 /// The options of a [`Builder`], checked.
 pub(super) struct Config {
     pub(super) tokens: Tokens,
@@ -52,10 +56,20 @@ pub(super) struct StoreConfig {
     /// In memory if there is none.
     #[cfg(feature = "sqlite")]
     pub(super) path: Option<std::path::PathBuf>,
+    #[cfg(feature = "postgres")]
+    pub(super) postgres: Option<PostgresConfig>,
     pub(super) max_queue: QueueLimits,
     pub(super) memory_budget: usize,
     pub(super) batch: NonZeroUsize,
     pub(super) keep: Duration,
+}
+
+#[cfg(feature = "postgres")]
+pub(super) struct PostgresConfig {
+    pub(super) url: crate::store::DatabaseUrl,
+    pub(super) roots: Roots,
+    pub(super) lease: Duration,
+    pub(super) name: Option<String>,
 }
 
 impl Config {
@@ -76,6 +90,8 @@ impl Config {
         let webhooks_at_once = permits("webhooks_at_once", builder.webhooks_at_once)?;
         let webhooks_per_host = builder.webhooks_per_host.unwrap_or((webhooks_at_once / 4).max(1));
         let backends = backends(builder.backends.clone(), positive("workers", builder.workers)?)?;
+        #[cfg(feature = "postgres")]
+        let postgres = postgres(&builder)?;
         let mut own = OwnServers::default();
         builder.backends.iter().flat_map(|backend| &backend.servers).for_each(|url| own.add_url(url));
         Ok(Self {
@@ -90,7 +106,10 @@ impl Config {
                 own,
             },
             #[cfg(feature = "tls")]
-            roots: builder.webhook_roots.as_deref().map_or_else(|| Ok(Roots::none()), Roots::from_pem)?,
+            roots: builder
+                .webhook_roots
+                .as_deref()
+                .map_or_else(|| Ok(Roots::none()), |pem| Roots::from_pem("webhook_roots", pem))?,
             webhooks_at_once,
             webhooks_per_host: positive("webhooks_per_host", webhooks_per_host)?.get(),
             embeds_at_once: permits("embeds_at_once", builder.embeds_at_once)?,
@@ -125,6 +144,8 @@ impl Config {
             store: StoreConfig {
                 #[cfg(feature = "sqlite")]
                 path: builder.store,
+                #[cfg(feature = "postgres")]
+                postgres,
                 max_queue,
                 memory_budget: positive("memory_budget", builder.memory_budget)?.get(),
                 batch: positive("model_batch", builder.model_batch)?,
@@ -153,6 +174,27 @@ fn backends(backends: Vec<Backend>, workers: NonZeroUsize) -> Result<Vec<Backend
         return Err(Error::config("backends", "must not be empty"));
     }
     Ok(checked)
+}
+
+#[cfg(feature = "postgres")]
+fn postgres(builder: &Builder) -> Result<Option<PostgresConfig>, Error> {
+    let Some(url) = &builder.postgres else { return Ok(None) };
+    #[cfg(feature = "sqlite")]
+    if builder.store.is_some() {
+        return Err(Error::config("postgres", "must not be set together with store"));
+    }
+    if builder.lease < SHORTEST_LEASE {
+        return Err(Error::config("lease", "must be at least 1 s"));
+    }
+    Ok(Some(PostgresConfig {
+        url: url.parse()?,
+        roots: match &builder.postgres_roots {
+            Some(pem) => Roots::from_pem("postgres_roots", pem)?,
+            None => Roots::none(),
+        },
+        lease: builder.lease.min(LONGEST),
+        name: builder.name.clone(),
+    }))
 }
 
 fn tokens(tokens: &[String]) -> Result<Tokens, Error> {

@@ -12,6 +12,7 @@ use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use super::Builder;
 use super::config::{BackendConfig, Config};
+use super::open_store::open_store;
 #[cfg(feature = "faults")]
 use crate::BoxError;
 use crate::api::{self, App, SubmissionRates};
@@ -24,9 +25,7 @@ use crate::faults::Faults;
 use crate::handle::Daemon;
 use crate::jobs::Jobs;
 use crate::notifications::Notifications;
-use crate::store::{Destinations, Memory, StoreOptions};
-#[cfg(feature = "sqlite")]
-use crate::store::{OpenError, Sqlite, Store};
+use crate::store::{Destinations, StoreOptions};
 use crate::streams::Streams;
 use crate::vital::Vital;
 use crate::worker::WorkerContext;
@@ -42,7 +41,8 @@ impl Builder {
     ///   certificates that cannot be read.
     /// - [`Error::is_listen`] if the daemon cannot listen on its address, for example because the port is in use.
     /// - [`Error::is_store`] for a [store](Self::store) that cannot be opened, is damaged, is in use by another daemon, belongs
-    ///   to another program or was written by a newer version. The file is left as it is.
+    ///   to another program or was written by a newer version. The file is left as it is. So for a [database](Self::postgres), also one
+    ///   that cannot be reached or refuses the user.
     ///
     /// # Cancel safety
     ///
@@ -74,10 +74,7 @@ impl Builder {
             destinations: Arc::clone(&destinations),
             vital: vital.clone(),
         };
-        #[cfg(feature = "sqlite")]
-        let store = open(config.store.path.clone(), options.clone()).await?;
-        #[cfg(not(feature = "sqlite"))]
-        let store = Box::new(Memory::new(options.clone()));
+        let store = open_store(&config.store, address, options.clone()).await?;
         let jobs = Arc::new(Jobs::new(store, &options));
         let backends = members(
             &mut config,
@@ -117,19 +114,6 @@ fn members(config: &mut Config, jobs: &Arc<Jobs>, #[cfg(feature = "faults")] fau
     };
     let members = configured.into_iter().enumerate().map(member).collect();
     Arc::new(Backends::new(members, config.accept_unlisted_models))
-}
-
-/// Opens the store in a file, or in memory without a path.
-#[cfg(feature = "sqlite")]
-async fn open(path: Option<std::path::PathBuf>, options: StoreOptions) -> Result<Box<dyn Store>, Error> {
-    let Some(path) = path else { return Ok(Box::new(Memory::new(options))) };
-    // On a thread of its own, since it waits for the disk.
-    let open = {
-        let path = path.clone();
-        move || Sqlite::open(&path, options)
-    };
-    let opened = tokio::task::spawn_blocking(open).await.unwrap_or_else(|error| Err(OpenError::open(error)));
-    Ok(Box::new(opened.map_err(|error| Error::store(&path, error))?))
 }
 
 /// Everything between the sockets and the store.

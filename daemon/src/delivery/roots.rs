@@ -4,7 +4,7 @@ use rustls::pki_types::pem::PemObject as _;
 
 use crate::Error;
 
-/// The configured root certificates for receivers, in addition to those of the operating system.
+/// Configured root certificates, in addition to those of the operating system.
 #[derive(Debug, Clone)]
 pub(crate) struct Roots(RootCertStore);
 
@@ -13,9 +13,9 @@ impl Roots {
         Self(RootCertStore::empty())
     }
 
-    /// Reads PEM with at least one certificate.
-    pub(crate) fn from_pem(pem: &[u8]) -> Result<Self, Error> {
-        let invalid = |reason: &'static str| Error::config("webhook_roots", reason);
+    /// Reads PEM with at least one certificate. An error names the option of the builder.
+    pub(crate) fn from_pem(option: &'static str, pem: &[u8]) -> Result<Self, Error> {
+        let invalid = |reason: &'static str| Error::config(option, reason);
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem) {
             let certificate = certificate.map_err(|error| invalid("is not PEM").with_source(error))?;
@@ -29,7 +29,7 @@ impl Roots {
     }
 
     /// These and those of the operating system.
-    pub(super) fn with_system(&self) -> RootCertStore {
+    pub(crate) fn with_system(&self) -> RootCertStore {
         let mut roots = self.0.clone();
         crate::tls::add_system_roots(&mut roots);
         roots

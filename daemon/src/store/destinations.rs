@@ -68,6 +68,30 @@ impl Destinations {
         }
     }
 
+    /// The destinations that have no room, where `sending` is how many attempts to each are in flight, and when the first of their breakers
+    /// lets a probe through.
+    #[cfg(feature = "postgres")]
+    pub(super) fn without_room(
+        &self,
+        sending: &HashMap<Destination, usize>,
+        now: Instant,
+    ) -> (Vec<Destination>, Option<Instant>) {
+        let breakers = self.lock();
+        let full = sending.iter().filter(|(_, count)| **count >= self.at_once).map(|(destination, _)| destination);
+        let mut without_room: Vec<_> = full.cloned().collect();
+        let mut next = None;
+        for (destination, probe_at) in breakers.iter().filter_map(|(to, breaker)| Some((to, breaker.probe_at()?))) {
+            let is_probed = sending.contains_key(destination);
+            if is_probed || probe_at > now {
+                without_room.push(destination.clone());
+            }
+            if !is_probed && probe_at > now {
+                next = Some(next.map_or(probe_at, |next: Instant| next.min(probe_at)));
+            }
+        }
+        (without_room, next)
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Destination, Breaker>> {
         self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -115,6 +139,26 @@ mod tests {
         let passage = destinations.passage(&h);
         assert_eq!((passage.at_once, passage.from), (1, Some(now + Duration::from_secs(1))));
         assert_eq!(destinations.passage(&destination("other")).at_once, 4);
+    }
+
+    #[cfg(feature = "postgres")]
+    #[tokio::test(start_paused = true)]
+    async fn destination_without_room_is_full_or_waits_for_its_probe() {
+        let (destinations, now) = (Destinations::new(2), Instant::now());
+        let without_room = |sending: &[(&str, usize)], now| {
+            let sending = sending.iter().map(|(host, count)| (destination(host), *count)).collect();
+            let (found, next) = destinations.without_room(&sending, now);
+            (found.iter().map(ToString::to_string).collect::<Vec<_>>(), next)
+        };
+        assert_eq!(without_room(&[("a", 1)], now), (vec![], None));
+        assert_eq!(without_room(&[("a", 2)], now), (vec!["http://a:80".to_owned()], None));
+        for _ in 0..5 {
+            destinations.report(&destination("b"), false, now);
+        }
+        let second = now + Duration::from_secs(1);
+        assert_eq!(without_room(&[], now), (vec!["http://b:80".to_owned()], Some(second)));
+        assert_eq!(without_room(&[], second), (vec![], None));
+        assert_eq!(without_room(&[("b", 1)], second), (vec!["http://b:80".to_owned()], None));
     }
 
     #[tokio::test(start_paused = true)]

@@ -39,6 +39,66 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
+#[cfg(feature = "postgres")]
+impl StoreError {
+    /// The database has not answered in time. What it was asked for may have happened.
+    pub(super) fn database_silent() -> Self {
+        Self::database("database does not answer", None)
+    }
+
+    /// A row was read but does not decode.
+    pub(super) fn damaged_row(error: crate::BoxError) -> Self {
+        Self::database("row damaged in the store", Some(Arc::from(error as Box<dyn std::error::Error + Send + Sync>)))
+    }
+
+    fn database(message: &'static str, source: Option<Arc<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self {
+            message,
+            #[cfg(feature = "sqlite")]
+            damaged: false,
+            source,
+        }
+    }
+
+    /// Whether the database has refused a value, so that it refuses the change each time.
+    pub(super) fn is_refused_value(&self) -> bool {
+        let source = self.source.as_deref().and_then(|source| source.downcast_ref::<tokio_postgres::Error>());
+        // Class 22: data exception; class 54: program limit exceeded.
+        source
+            .and_then(tokio_postgres::Error::code)
+            .is_some_and(|code| matches!(code.code().get(..2), Some("22" | "54")))
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        use tokio_postgres::error::SqlState;
+        let message = match error.code() {
+            None => "database connection failed",
+            Some(code) if *code == SqlState::DISK_FULL => "database disk full",
+            Some(code) if *code == SqlState::READ_ONLY_SQL_TRANSACTION => "database is read-only",
+            Some(code) if *code == SqlState::TOO_MANY_CONNECTIONS => "database has no connection left",
+            // Class 57: the database is stopped, starts, or has cancelled the statement. Class 08: connection exception.
+            Some(code) if matches!(code.code().get(..2), Some("57" | "08")) => "database not available",
+            Some(_) => "database failure",
+        };
+        Self::database(message, Some(Arc::new(error)))
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl From<deadpool_postgres::PoolError> for StoreError {
+    fn from(error: deadpool_postgres::PoolError) -> Self {
+        use deadpool_postgres::PoolError;
+        match error {
+            PoolError::Backend(error) => error.into(),
+            PoolError::Timeout(_) => Self::database("database does not answer", None),
+            error => Self::database("database connection failed", Some(Arc::new(error))),
+        }
+    }
+}
+
 #[cfg(feature = "sqlite")]
 impl StoreError {
     fn message(error: &rusqlite::Error) -> &'static str {

@@ -75,7 +75,10 @@ pub(crate) enum SubmitError {
 pub(crate) enum NextJob {
     Run(Taken),
     /// Its row does not decode, and it has failed.
-    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "only SQLite has damaged rows"))]
+    #[cfg_attr(
+        not(any(feature = "postgres", feature = "sqlite")),
+        expect(dead_code, reason = "only SQLite has damaged rows")
+    )]
     Damaged(JobId),
 }
 
@@ -174,18 +177,46 @@ impl Page {
         query: &Query,
         found: impl Iterator<Item = Result<(u64, Arc<JobStatus>), E>>,
     ) -> Result<Self, E> {
-        let (mut page, mut last, mut bytes) = (Self { jobs: Vec::new(), next: None }, None, 0_usize);
+        let mut page = PageBuilder::new(query);
         for job in found {
             let (number, status) = job?;
-            bytes = bytes.saturating_add(output_size(&status));
-            if page.jobs.len() == query.limit || (bytes > MAX_PAGE_BYTES && last.is_some()) {
-                page.next = last;
+            if !page.add(number, status) {
                 break;
             }
-            page.jobs.push(status);
-            last = Some(number);
         }
-        Ok(page)
+        Ok(page.page)
+    }
+}
+
+/// A page to which jobs are added as they are found.
+#[derive(Debug)]
+pub(crate) struct PageBuilder {
+    page: Page,
+    limit: usize,
+    last: Option<u64>,
+    bytes: usize,
+}
+
+impl PageBuilder {
+    pub(crate) fn new(query: &Query) -> Self {
+        Self { page: Page { jobs: Vec::new(), next: None }, limit: query.limit, last: None, bytes: 0 }
+    }
+
+    /// Adds the next job. Returns `false` if there is no room for it: the page is complete.
+    pub(crate) fn add(&mut self, number: u64, status: Arc<JobStatus>) -> bool {
+        self.bytes = self.bytes.saturating_add(output_size(&status));
+        if self.page.jobs.len() == self.limit || (self.bytes > MAX_PAGE_BYTES && self.last.is_some()) {
+            self.page.next = self.last;
+            return false;
+        }
+        self.page.jobs.push(status);
+        self.last = Some(number);
+        true
+    }
+
+    #[cfg(feature = "postgres")]
+    pub(crate) fn finish(self) -> Page {
+        self.page
     }
 }
 

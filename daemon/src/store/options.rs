@@ -18,14 +18,17 @@ pub(crate) struct StoreOptions {
     /// How long an ended job and its key are stored.
     pub(crate) keep: Duration,
     /// How many attempts of a job may count.
-    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "jobs in memory end with the daemon"))]
+    #[cfg_attr(
+        not(any(feature = "postgres", feature = "sqlite")),
+        expect(dead_code, reason = "jobs in memory end with the daemon")
+    )]
     pub(crate) attempts: u64,
     pub(crate) streams: Arc<Streams>,
     /// A store that other daemons change too notifies of their changes.
     pub(crate) notifications: Notifications,
     /// The limits of webhooks.
     pub(crate) destinations: Arc<Destinations>,
-    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "memory does not fail"))]
+    #[cfg_attr(not(any(feature = "postgres", feature = "sqlite")), expect(dead_code, reason = "memory does not fail"))]
     pub(crate) vital: Vital,
 }
 

@@ -9,7 +9,6 @@ mod db;
 mod events;
 mod group;
 mod index;
-mod key_column;
 mod maintenance;
 mod open;
 mod open_error;
@@ -17,7 +16,7 @@ mod row;
 mod store;
 mod streams;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod thread;
 
 pub(crate) use self::open_error::OpenError;

@@ -31,6 +31,12 @@ impl ModelNames {
         self.0.contains(without_latest(model))
     }
 
+    /// All names that a job of one of the models may give.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn spellings(&self) -> Vec<String> {
+        self.0.iter().flat_map(|name| [name.to_string(), format!("{name}:latest")]).collect()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

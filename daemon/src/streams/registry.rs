@@ -124,7 +124,7 @@ impl Streams {
     }
 
     /// Whether an event of a job of the owner with this stream name would be kept.
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) fn are_read(&self, owner: Owner, name: Option<&str>) -> bool {
         !self.are_unused() && !self.locked().keys(owner, name).is_empty()
     }

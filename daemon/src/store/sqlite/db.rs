@@ -6,10 +6,10 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::index::Index;
-use super::key_column::key_column;
 use super::row::{QUEUED, STATUS, column, count, is_damaged, job_id, not_storable, queued, status, submission, time};
 use crate::owner::Owner;
 use crate::store::fresh_id::fresh_id;
+use crate::store::key_column::key_column;
 use crate::store::queue::QueuedJob;
 use crate::store::{
     Cancelled, Cost, Destination, IdempotencyKey, NewJob, NextJob, Outcome, Overdue, StoreOptions, SubmitError,

@@ -1,4 +1,4 @@
-mod both_stores;
+pub(in crate::store) mod both_stores;
 mod damage;
 mod destinations;
 mod groups;

@@ -1,0 +1,264 @@
+-- The daemons that share this queue. A daemon renews its lease; the jobs that it runs are leased to it as long as its row is here.
+CREATE TABLE boxes (
+    id uuid PRIMARY KEY,
+    name text NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    leased_until timestamptz NOT NULL,
+    draining boolean NOT NULL DEFAULT false
+);
+
+-- The tokens, by their digests. Each change of the queue of a token first locks the row of the token, and then rows of jobs.
+CREATE TABLE owners (
+    owner bytea PRIMARY KEY,
+    queued bigint NOT NULL DEFAULT 0,
+    -- The tokens take turns in this order. It is the number of the last turn, or of when the queue of the token had its first job.
+    turn bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 50);
+
+CREATE SEQUENCE turns;
+CREATE SEQUENCE places;
+
+CREATE TABLE jobs (
+    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id text NOT NULL UNIQUE,
+    owner bytea NOT NULL,
+    state text NOT NULL DEFAULT 'queued' CHECK (state IN ('queued', 'running', 'done', 'failed')),
+    model text NOT NULL,
+    priority smallint NOT NULL DEFAULT 0,
+    -- When it fails if no attempt has counted.
+    start_by timestamptz,
+    -- The order of queued jobs of one priority.
+    place bigint NOT NULL DEFAULT nextval('places'),
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    started_at timestamptz,
+    completed_at timestamptz,
+    -- How often it was started. It fences the outcomes of earlier attempts.
+    attempt bigint NOT NULL DEFAULT 0,
+    -- How many attempts count.
+    spent bigint NOT NULL DEFAULT 0,
+    -- The daemon that runs it.
+    box uuid,
+    -- Until it ends.
+    body bytea,
+    result text,
+    -- Of the last attempt, until the job ends.
+    error text,
+    artifacts text,
+    webhook text,
+    -- Scheme, host and port of the webhook.
+    destination text,
+    traceparent bytea,
+    key bytea,
+    digest bytea,
+    event_stream text,
+    -- The transaction that changed the state or the attempt last. Daemons find the changes of others by it.
+    changed bigint NOT NULL
+) WITH (fillfactor = 85);
+
+CREATE UNIQUE INDEX jobs_by_key ON jobs (owner, key) WHERE key IS NOT NULL;
+CREATE INDEX jobs_by_owner ON jobs (owner, number);
+CREATE INDEX jobs_by_owner_and_state ON jobs (owner, state, number);
+CREATE INDEX jobs_queued ON jobs (owner, priority DESC, place) WHERE state = 'queued';
+CREATE INDEX jobs_queued_by_model ON jobs (owner, model, priority DESC, place) WHERE state = 'queued';
+CREATE INDEX jobs_running ON jobs (box) WHERE state = 'running';
+CREATE INDEX jobs_by_deadline ON jobs (start_by) WHERE start_by IS NOT NULL AND state = 'queued' AND spent = 0;
+CREATE INDEX jobs_by_end ON jobs (completed_at) WHERE completed_at IS NOT NULL;
+CREATE INDEX jobs_by_change ON jobs (changed);
+
+-- The events that are not delivered yet.
+CREATE TABLE events (
+    seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    number bigint NOT NULL REFERENCES jobs ON DELETE CASCADE,
+    id text NOT NULL,
+    state text NOT NULL,
+    attempt bigint NOT NULL,
+    started_at timestamptz
+);
+CREATE INDEX events_by_job ON events (number, seq);
+
+-- The jobs with such events, which are sent one at a time. A row changes only in transactions that have locked its job, or by claims.
+CREATE TABLE outbox (
+    number bigint PRIMARY KEY REFERENCES jobs ON DELETE CASCADE,
+    destination text NOT NULL,
+    due_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- How many attempts the first event had.
+    sent bigint NOT NULL DEFAULT 0,
+    -- The daemon that sends it.
+    box uuid
+);
+CREATE INDEX outbox_due ON outbox (due_at, number) WHERE box IS NULL;
+CREATE INDEX outbox_claimed ON outbox (box) WHERE box IS NOT NULL;
+
+CREATE FUNCTION note_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.changed := pg_current_xact_id()::text::bigint;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER note_change BEFORE INSERT OR UPDATE OF state, attempt ON jobs FOR EACH ROW EXECUTE FUNCTION note_change();
+
+-- Records the event of a state in the transaction that enters it.
+CREATE FUNCTION record_event() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO events (number, id, state, attempt, started_at)
+    VALUES (NEW.number, 'msg_' || replace(gen_random_uuid()::text, '-', ''), NEW.state, NEW.attempt, NEW.started_at);
+    INSERT INTO outbox (number, destination) VALUES (NEW.number, NEW.destination) ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER record_first_event AFTER INSERT ON jobs
+    FOR EACH ROW WHEN (NEW.webhook IS NOT NULL) EXECUTE FUNCTION record_event();
+CREATE TRIGGER record_event AFTER UPDATE OF state ON jobs
+    FOR EACH ROW WHEN (NEW.webhook IS NOT NULL AND OLD.state <> NEW.state) EXECUTE FUNCTION record_event();
+
+CREATE FUNCTION count_inserted() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE owners SET queued = queued + n, turn = CASE WHEN queued = 0 THEN nextval('turns') ELSE turn END
+    FROM (SELECT owner AS of_owner, count(*) AS n FROM inserted WHERE state = 'queued' GROUP BY owner) AS added
+    WHERE owners.owner = of_owner;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER count_inserted AFTER INSERT ON jobs
+    REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION count_inserted();
+
+CREATE FUNCTION count_queued() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' AND NEW.state = 'queued' THEN
+        UPDATE owners SET queued = queued + 1, turn = CASE WHEN queued = 0 THEN nextval('turns') ELSE turn END
+        WHERE owner = NEW.owner;
+    ELSE
+        UPDATE owners SET queued = queued - 1 WHERE owner = OLD.owner;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER count_queued AFTER UPDATE OF state ON jobs
+    FOR EACH ROW WHEN ((OLD.state = 'queued') <> (NEW.state = 'queued')) EXECUTE FUNCTION count_queued();
+CREATE TRIGGER count_deleted AFTER DELETE ON jobs
+    FOR EACH ROW WHEN (OLD.state = 'queued') EXECUTE FUNCTION count_queued();
+
+-- The first queued job of a token, of these models or of all. The row of the token is locked, so that nobody else starts a job of it.
+CREATE FUNCTION first_job(of_owner bytea, models text[]) RETURNS jobs LANGUAGE plpgsql AS $$
+DECLARE
+    found jobs;
+    name text;
+    other jobs;
+BEGIN
+    IF models IS NULL THEN
+        SELECT * INTO found FROM jobs
+        WHERE owner = of_owner AND state = 'queued' AND (start_by IS NULL OR spent > 0 OR start_by > clock_timestamp())
+        ORDER BY priority DESC, place LIMIT 1;
+        RETURN found;
+    END IF;
+    -- One look into the index for each model, whatever number of jobs of other models are queued.
+    FOREACH name IN ARRAY models LOOP
+        SELECT * INTO other FROM jobs
+        WHERE owner = of_owner AND model = name AND state = 'queued'
+            AND (start_by IS NULL OR spent > 0 OR start_by > clock_timestamp())
+        ORDER BY priority DESC, place LIMIT 1;
+        IF found.number IS NULL OR (other.number IS NOT NULL AND (-other.priority, other.place) < (-found.priority, found.place)) THEN
+            found := other;
+        END IF;
+    END LOOP;
+    RETURN found;
+END $$;
+
+-- Starts the next job of a token, of these models or of all: one of the batch of this model and priority, or without a model the first of
+-- a new turn. A batch ends early if a job with a higher priority is queued.
+CREATE FUNCTION take_job(this_box uuid, of_owner bytea, models text[], of_model text, of_priority smallint, most_running bigint)
+RETURNS SETOF jobs LANGUAGE plpgsql AS $$
+DECLARE
+    picked jobs;
+BEGIN
+    PERFORM FROM owners WHERE owner = of_owner AND queued > 0 FOR UPDATE;
+    IF NOT FOUND
+        OR NOT EXISTS (SELECT FROM boxes WHERE id = this_box AND leased_until > clock_timestamp() AND NOT draining)
+        OR (SELECT count(*) FROM jobs WHERE owner = of_owner AND state = 'running') >= most_running
+    THEN
+        RETURN;
+    END IF;
+    picked := first_job(of_owner, models);
+    IF of_model IS NOT NULL THEN
+        IF picked.priority IS DISTINCT FROM of_priority THEN
+            RETURN;
+        END IF;
+        picked := first_job(of_owner, ARRAY[of_model]);
+        IF picked.priority IS DISTINCT FROM of_priority THEN
+            RETURN;
+        END IF;
+    ELSIF picked.number IS NOT NULL THEN
+        UPDATE owners SET turn = nextval('turns') WHERE owner = of_owner;
+    END IF;
+    RETURN QUERY UPDATE jobs
+        SET state = 'running', attempt = attempt + 1, spent = spent + 1, started_at = clock_timestamp(), box = this_box
+        WHERE number = picked.number AND state = 'queued' RETURNING *;
+END $$;
+
+-- Queues the running jobs of a daemon again, at their places, or without a daemon those of all daemons that are gone. The interrupted
+-- attempts count unless they are refunded. A job that has none left fails.
+CREATE FUNCTION requeue_running(of_box uuid, refund bigint, most bigint, reason text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    of_owner bytea;
+    n bigint;
+    total bigint := 0;
+BEGIN
+    FOR of_owner IN
+        SELECT DISTINCT owner FROM jobs WHERE state = 'running'
+            AND CASE WHEN of_box IS NULL THEN NOT EXISTS (SELECT FROM boxes WHERE id = box) ELSE box = of_box END
+        ORDER BY owner
+    LOOP
+        PERFORM FROM owners WHERE owner = of_owner FOR UPDATE;
+        UPDATE jobs SET
+            state = CASE WHEN spent - refund < most THEN 'queued' ELSE 'failed' END,
+            error = reason || ' during attempt ' || attempt || CASE WHEN spent - refund < most THEN '' ELSE ', the last one' END,
+            completed_at = CASE WHEN spent - refund < most THEN NULL ELSE clock_timestamp() END,
+            body = CASE WHEN spent - refund < most THEN body END,
+            spent = greatest(spent - refund, 0),
+            box = NULL
+        WHERE owner = of_owner AND state = 'running'
+            AND CASE WHEN of_box IS NULL THEN NOT EXISTS (SELECT FROM boxes WHERE id = box) ELSE box = of_box END;
+        GET DIAGNOSTICS n = ROW_COUNT;
+        total := total + n;
+    END LOOP;
+    RETURN total;
+END $$;
+
+-- Fails the queued jobs whose time has passed.
+CREATE FUNCTION fail_overdue() RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+    of_owner bytea;
+BEGIN
+    FOR of_owner IN
+        SELECT DISTINCT owner FROM jobs WHERE state = 'queued' AND spent = 0 AND start_by < clock_timestamp() ORDER BY owner
+    LOOP
+        PERFORM FROM owners WHERE owner = of_owner FOR UPDATE;
+        RETURN QUERY UPDATE jobs SET state = 'failed', error = 'deadline', completed_at = clock_timestamp(), body = NULL
+            WHERE number IN (SELECT number FROM jobs
+                WHERE owner = of_owner AND state = 'queued' AND spent = 0 AND start_by < clock_timestamp())
+                AND state = 'queued'
+            RETURNING id;
+    END LOOP;
+END $$;
+
+-- Records what became of an event that a daemon has sent. An event that is settled already is left alone.
+CREATE FUNCTION settle_event(this_box uuid, of_job bigint, of_event bigint, verdict text, pause interval)
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM jobs WHERE number = of_job FOR NO KEY UPDATE;
+    IF NOT FOUND OR NOT EXISTS (SELECT FROM events WHERE seq = of_event) THEN
+        RETURN;
+    END IF;
+    IF verdict = 'again' THEN
+        UPDATE outbox SET sent = sent + 1, due_at = clock_timestamp() + pause, box = NULL
+        WHERE number = of_job AND box = this_box;
+        RETURN;
+    END IF;
+    IF verdict = 'stop' THEN
+        DELETE FROM events WHERE number = of_job;
+        UPDATE jobs SET webhook = NULL WHERE number = of_job;
+    ELSE
+        DELETE FROM events WHERE seq = of_event;
+    END IF;
+    IF EXISTS (SELECT FROM events WHERE number = of_job) THEN
+        UPDATE outbox SET sent = 0, due_at = clock_timestamp(), box = NULL WHERE number = of_job;
+    ELSE
+        DELETE FROM outbox WHERE number = of_job;
+    END IF;
+END $$;

@@ -1,0 +1,43 @@
+use std::time::Duration;
+
+use super::Builder;
+
+/// A queue that several daemons share.
+#[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
+impl Builder {
+    /// Stores jobs in a PostgreSQL database, by a URL such as `postgres://user:password@host/database`. Any number of daemons share its
+    /// queue: each serves the API, runs jobs and sends webhooks. All of them should have the same options and tokens.
+    ///
+    /// The tables are created in the first schema of the search path (`public`, or that of `?options=-csearch_path%3Dname`), which must be
+    /// empty. PostgreSQL 14 or later is needed, and connections of its own: a pooler that shares them between transactions hides
+    /// notifications. A connection is encrypted if the server supports it (`sslmode=prefer`) or must be (`sslmode=require`); then the
+    /// server's certificate must be trusted and for its name.
+    ///
+    /// Default: jobs are in memory.
+    pub fn postgres(mut self, url: impl Into<String>) -> Self {
+        self.postgres = Some(url.into());
+        self
+    }
+
+    /// Adds root certificates (PEM) for the [database](Self::postgres). Those of the operating system are trusted too. Default: the
+    /// operating system's only.
+    pub fn postgres_roots(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.postgres_roots = Some(pem.into());
+        self
+    }
+
+    /// Sets how long the jobs that a daemon runs are left to it without a sign of it, by the clock of the [database](Self::postgres). It
+    /// gives a sign three times in that time. After it, other daemons run its jobs again, and the attempts that were interrupted count. A
+    /// daemon that cannot reach the database for that long stops its running jobs. At least 1 s. Default: 30 s.
+    pub fn lease(mut self, time: Duration) -> Self {
+        self.lease = time;
+        self
+    }
+
+    /// Sets the name under which operators see the daemon among those that share a [database](Self::postgres). It need not be unique.
+    /// Default: the address that it listens on.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+}

@@ -1,0 +1,120 @@
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use tokio_postgres::Config;
+use tokio_postgres::config::Host;
+
+use crate::Error;
+
+/// How long a connection may take to open, unless the URL says otherwise.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the database limits for a daemon: one that is cut off keeps no lock for longer.
+const SESSION: &str = "-c statement_timeout=10s -c lock_timeout=5s -c idle_in_transaction_session_timeout=5s \
+                       -c default_transaction_isolation=read\\ committed";
+
+/// The URL of a database. Its `Display` and `Debug` leave out the password.
+#[derive(Clone)]
+pub(crate) struct DatabaseUrl(Config);
+
+impl DatabaseUrl {
+    /// What connections are opened with.
+    pub(super) fn config(&self) -> Config {
+        let mut config = self.0.clone();
+        // The options of the URL come last, so that they override these.
+        let options = config.get_options().map_or_else(|| SESSION.to_owned(), |given| format!("{SESSION} {given}"));
+        config.options(options);
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_TIMEOUT);
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("foreman");
+        }
+        config
+    }
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = Error;
+
+    fn from_str(url: &str) -> Result<Self, Error> {
+        let invalid = |reason: &'static str| Error::config("postgres", reason);
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err(invalid("must be a URL such as postgres://user@host/database"));
+        }
+        // The error does not contain the URL, which may contain a password.
+        let config: Config = url.parse().map_err(|error| invalid("is not a PostgreSQL URL").with_source(error))?;
+        if config.get_hosts().is_empty() {
+            return Err(invalid("has no host"));
+        }
+        Ok(Self(config))
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("postgres://")?;
+        if let Some(user) = self.0.get_user() {
+            write!(f, "{user}@")?;
+        }
+        for (index, host) in self.0.get_hosts().iter().enumerate() {
+            f.write_str(if index == 0 { "" } else { "," })?;
+            match host {
+                Host::Tcp(name) => f.write_str(name)?,
+                #[cfg(unix)]
+                Host::Unix(path) => write!(f, "{}", path.display())?,
+            }
+            // One port may stand for all hosts.
+            let ports = self.0.get_ports();
+            if let Some(port) = ports.get(index).or(ports.first()) {
+                write!(f, ":{port}")?;
+            }
+        }
+        write!(f, "/{}", self.0.get_dbname().unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DatabaseUrl({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn display_has_no_password() {
+        for (url, display) in [
+            ("postgres://u:secret@h:5433/d?connect_timeout=3", "postgres://u@h:5433/d"),
+            ("postgresql://h1,h2/d?password=secret", "postgres://h1:5432,h2:5432/d"),
+            ("postgres://u:secret@%2Frun%2Fpostgresql/d", "postgres://u@/run/postgresql:5432/d"),
+        ] {
+            let url: DatabaseUrl = url.parse().unwrap();
+            assert_eq!((url.to_string(), format!("{url:?}")), (display.to_owned(), format!("DatabaseUrl({display})")));
+        }
+    }
+
+    #[test]
+    fn other_urls_are_refused_without_naming_a_password() {
+        for url in
+            ["", "jobs.db", "mysql://h/d", "postgres://u:secret@h:x/d", "postgres:///d", "postgres://h/d?secret=1"]
+        {
+            let error = url.parse::<DatabaseUrl>().unwrap_err();
+            assert_eq!(error.option(), Some("postgres"), "{url}");
+            assert!(!crate::failure::failure(&error).contains("secret@"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn options_of_the_url_override_those_of_the_daemon() {
+        let url: DatabaseUrl = "postgres://h/d?options=-c%20lock_timeout%3D1s".parse().unwrap();
+        let options = url.config().get_options().unwrap().to_owned();
+        assert!(
+            options.starts_with("-c statement_timeout=10s ") && options.ends_with(" -c lock_timeout=1s"),
+            "{options}"
+        );
+    }
+}

@@ -1,0 +1,84 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use deadpool_postgres::{Client, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use tokio::time::timeout;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Config, Row};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::open_error::PostgresOpenError;
+use crate::store::StoreError;
+
+/// How many connections a daemon has, beside the one of the feed.
+const CONNECTIONS: usize = 8;
+
+/// How long an operation waits for a connection.
+const WAIT: Duration = Duration::from_secs(5);
+
+/// How long an operation may take. It is longer than the limits of the database, and bounds what a network without answers costs.
+const OPERATION: Duration = Duration::from_secs(15);
+
+/// A commit is durable when it returns, also where the database has another default.
+const DURABLE: &str =
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
+
+/// The connections to the database.
+#[derive(Debug, Clone)]
+pub(super) struct Database(Pool);
+
+impl Database {
+    pub(super) fn new(config: Config, tls: MakeRustlsConnect) -> Result<Self, PostgresOpenError> {
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let pool = Pool::builder(Manager::from_config(config, tls, recycling))
+            .max_size(CONNECTIONS)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(WAIT))
+            .create_timeout(Some(WAIT))
+            .recycle_timeout(Some(WAIT))
+            .post_create(Hook::async_fn(|client, _| {
+                Box::pin(async move { client.batch_execute(DURABLE).await.map_err(HookError::Backend) })
+            }))
+            .build();
+        Ok(Self(pool.map_err(PostgresOpenError::connect)?))
+    }
+
+    /// Runs an operation in a task of its own, so that it completes if the caller is dropped. One that fails costs its connection, since
+    /// it may have left a transaction, or a statement without an answer, on it.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        operation: impl for<'a> FnOnce(&'a mut Client) -> Operation<'a, T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let pool = self.0.clone();
+        let run = async move {
+            let mut client = pool.get().await?;
+            let done = timeout(OPERATION, operation(&mut client)).await;
+            let done = done.unwrap_or_else(|_| Err(StoreError::database_silent()));
+            if done.is_err() {
+                drop(Client::take(client));
+            }
+            done
+        };
+        tokio::spawn(run).await.unwrap_or_else(|_| Err(StoreError::closed()))
+    }
+}
+
+pub(super) type Operation<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+pub(super) type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+pub(super) async fn query(client: &Client, sql: &str, values: Values<'_>) -> Result<Vec<Row>, StoreError> {
+    let statement = client.prepare_cached(sql).await?;
+    Ok(client.query(&statement, values).await?)
+}
+
+pub(super) async fn query_opt(client: &Client, sql: &str, values: Values<'_>) -> Result<Option<Row>, StoreError> {
+    let statement = client.prepare_cached(sql).await?;
+    Ok(client.query_opt(&statement, values).await?)
+}
+
+pub(super) async fn execute(client: &Client, sql: &str, values: Values<'_>) -> Result<u64, StoreError> {
+    let statement = client.prepare_cached(sql).await?;
+    Ok(client.execute(&statement, values).await?)
+}

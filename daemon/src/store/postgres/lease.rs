@@ -1,0 +1,206 @@
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::connection::{Database, execute, query_opt};
+use super::store::State;
+use crate::JobId;
+use crate::failure::failure;
+use crate::store::StoreError;
+
+/// The pause after a renewal that failed.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How long a renewal waits for an answer once the lease is lost.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// The lease of this daemon, under which it runs all of its jobs and sends all of its events.
+///
+/// The daemon counts its time from before a renewal was sent, so that it gives the lease up before the database does.
+#[derive(Debug)]
+pub(super) struct Lease {
+    length: Duration,
+    name: Box<str>,
+    current: Mutex<Current>,
+}
+
+#[derive(Debug)]
+struct Current {
+    /// The id of the daemon. It has another one after it has lost its lease.
+    id: Uuid,
+    until: Instant,
+    /// Since when it has been renewed without a gap.
+    since: Instant,
+    /// Cancelled when the lease is lost.
+    lost: CancellationToken,
+    /// The jobs that workers have, and the tokens of their leases.
+    held: HashMap<JobId, CancellationToken>,
+}
+
+/// The result of a renewal.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Renewal {
+    Renewed,
+    /// Another daemon has ended the lease.
+    Lost,
+}
+
+impl Lease {
+    pub(super) fn new(length: Duration, name: &str) -> Self {
+        let now = Instant::now();
+        let (id, lost, held) = (Uuid::new_v4(), CancellationToken::new(), HashMap::new());
+        Self { length, name: name.into(), current: Mutex::new(Current { id, until: now, since: now, lost, held }) }
+    }
+
+    pub(super) fn id(&self) -> Uuid {
+        self.current().id
+    }
+
+    /// How often it is renewed.
+    fn pace(&self) -> Duration {
+        self.length / 3
+    }
+
+    /// Whether this daemon has had a lease for so long that another one, which had as much time to renew its own, is gone. After an
+    /// outage of the database all daemons are late.
+    pub(super) fn is_steady(&self) -> bool {
+        let current = self.current();
+        !current.lost.is_cancelled() && current.since.elapsed() >= self.length
+    }
+
+    /// The token of the present lease, cancelled when it is lost.
+    pub(super) fn token(&self) -> CancellationToken {
+        self.current().lost.clone()
+    }
+
+    /// A worker has a job that it took under the lease of this token.
+    pub(super) fn hold(&self, job_id: JobId, lease: CancellationToken) {
+        self.current().held.insert(job_id, lease);
+    }
+
+    pub(super) fn release(&self, job_id: &JobId) {
+        self.current().held.remove(job_id);
+    }
+
+    /// The token of the lease of a job.
+    pub(super) fn of(&self, job_id: &JobId) -> CancellationToken {
+        let current = self.current();
+        current.held.get(job_id).unwrap_or(&current.lost).clone()
+    }
+
+    /// Forgets the jobs that are not among those that the database has as running here. Returns those of them that no worker has.
+    pub(super) fn reconcile(&self, running: &[JobId]) -> Vec<JobId> {
+        let mut current = self.current();
+        current.held.retain(|job_id, _| running.contains(job_id));
+        running.iter().filter(|job_id| !current.held.contains_key(*job_id)).cloned().collect()
+    }
+
+    /// Registers the daemon with a lease.
+    pub(super) async fn register(&self, database: &Database) -> Result<(), StoreError> {
+        let (sent, id, name, length) = (Instant::now(), self.id(), self.name.to_string(), self.length.as_secs_f64());
+        database
+            .run(move |client| {
+                Box::pin(async move {
+                    let sql = "INSERT INTO boxes (id, name, leased_until)
+                        VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3))
+                        ON CONFLICT (id) DO UPDATE SET leased_until = excluded.leased_until";
+                    execute(client, sql, &[&id, &name, &length]).await
+                })
+            })
+            .await?;
+        self.renewed(sent);
+        Ok(())
+    }
+
+    pub(super) async fn renew(&self, database: &Database) -> Result<Renewal, StoreError> {
+        let (sent, id, length) = (Instant::now(), self.id(), self.length.as_secs_f64());
+        let row = database
+            .run(move |client| {
+                Box::pin(async move {
+                    let sql =
+                        "UPDATE boxes SET leased_until = clock_timestamp() + make_interval(secs => $2) WHERE id = $1
+                        RETURNING draining";
+                    query_opt(client, sql, &[&id, &length]).await
+                })
+            })
+            .await?;
+        if row.is_none() {
+            return Ok(Renewal::Lost);
+        }
+        self.renewed(sent);
+        Ok(Renewal::Renewed)
+    }
+
+    fn renewed(&self, sent: Instant) {
+        let mut current = self.current();
+        if current.lost.is_cancelled() {
+            (current.lost, current.since) = (CancellationToken::new(), sent);
+        }
+        current.until = sent + self.length;
+    }
+
+    /// The lease has ended: the runs under it stop.
+    fn lose(&self, reason: &str) {
+        let current = self.current();
+        if !current.lost.is_cancelled() {
+            tracing::error!(
+                runs = current.held.len(),
+                reason,
+                "lease lost: the jobs that run here stop, and run again"
+            );
+            current.lost.cancel();
+        }
+    }
+
+    /// Begins anew with another id, so that nothing that the old one has left belongs to it.
+    fn rename(&self) {
+        let mut current = self.current();
+        current.id = Uuid::new_v4();
+        current.held.clear();
+    }
+
+    fn until(&self) -> Instant {
+        self.current().until
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Renews the lease for ever.
+pub(super) async fn renew(shared: &State) {
+    let lease = &shared.lease;
+    let mut next = Instant::now() + lease.pace();
+    loop {
+        let (until, is_lost) = (lease.until(), lease.token().is_cancelled());
+        tokio::select! {
+            biased;
+            () = sleep_until(until), if !is_lost => {
+                lease.lose("it could not be renewed in time");
+                continue;
+            }
+            () = sleep_until(next) => {}
+        }
+        // The end of the lease does not wait for an answer.
+        let limit = if is_lost { Instant::now() + ANSWER } else { until };
+        let renewal = timeout_at(limit, lease.renew(&shared.database)).await;
+        let renewed = match renewal.unwrap_or_else(|_| Err(StoreError::database_silent())) {
+            Ok(Renewal::Renewed) => Ok(()),
+            Ok(Renewal::Lost) => {
+                lease.lose("another daemon has ended it");
+                lease.rename();
+                lease.register(&shared.database).await
+            }
+            Err(error) => Err(error),
+        };
+        next = Instant::now() + if renewed.is_ok() { lease.pace() } else { RETRY.min(lease.pace()) };
+        if let Err(error) = renewed {
+            tracing::warn!(error = %failure(&error), "cannot renew the lease");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::connection::{execute, query};
+use super::store::State;
+use crate::JobId;
+use crate::failure::failure;
+use crate::store::StoreError;
+
+/// How often each daemon looks for what others have left.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// How many expired jobs one statement deletes. It bounds how long it holds locks.
+const SWEEP_LIMIT: i64 = 500;
+
+/// Ends the leases that have not been renewed.
+const END_LEASES: &str = "DELETE FROM boxes WHERE id IN
+    (SELECT id FROM boxes WHERE leased_until < clock_timestamp() FOR UPDATE SKIP LOCKED)";
+
+const REQUEUE_ORPHANS: &str = "SELECT requeue_running(NULL, 0, $1, 'daemon lost')";
+
+/// Releases the events that daemons were sending that are gone.
+const RELEASE_EVENTS: &str = "UPDATE outbox SET box = NULL WHERE number IN
+    (SELECT number FROM outbox WHERE box IS NOT NULL AND NOT EXISTS (SELECT FROM boxes WHERE id = box)
+     FOR UPDATE SKIP LOCKED)";
+
+/// A job whose event is being sent is deleted later.
+const SWEEP: &str = "DELETE FROM jobs WHERE number IN
+    (SELECT number FROM jobs WHERE completed_at < clock_timestamp() - make_interval(secs => $1)
+        AND NOT EXISTS (SELECT FROM outbox WHERE outbox.number = jobs.number AND box IS NOT NULL)
+     ORDER BY completed_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
+
+const RUNNING_HERE: &str = "SELECT id FROM jobs WHERE box = $1 AND state = 'running'";
+
+const SENDING_HERE: &str = "SELECT number FROM outbox WHERE box = $1";
+
+/// A change whose answer was lost has given this daemon a job that it does not know of.
+const GIVE_BACK: &str = "UPDATE jobs SET state = 'queued', spent = greatest(spent - 1, 0), box = NULL
+    FROM (SELECT owner FROM owners WHERE owner = (SELECT owner FROM jobs WHERE id = $1) FOR UPDATE) AS locked
+    WHERE id = $1 AND jobs.owner = locked.owner AND state = 'running' AND box = $2";
+
+/// Queues the jobs of daemons that are gone, deletes expired jobs, and repairs what lost answers have left, for ever.
+pub(super) async fn maintain(shared: &State) {
+    loop {
+        // Not all daemons at once.
+        sleep(INTERVAL.mul_f64(0.5 + fastrand::f64())).await;
+        if let Err(error) = pass(shared).await {
+            tracing::warn!(error = %failure(&error), "cannot maintain the store");
+        }
+    }
+}
+
+/// Does it once.
+pub(super) async fn pass(shared: &State) -> Result<(), StoreError> {
+    if shared.lease.is_steady() {
+        end_leases(shared).await?;
+    }
+    reconcile(shared).await?;
+    while sweep(shared).await? > 0 {}
+    Ok(())
+}
+
+/// Queues the jobs again whose daemons have not renewed their leases. The leases end before that, in a transaction of their own, so that
+/// such a daemon can start no job in between.
+pub(super) async fn end_leases(shared: &State) -> Result<(), StoreError> {
+    let most = i64::try_from(shared.options.attempts).unwrap_or(i64::MAX);
+    let (ended, requeued) = shared
+        .database
+        .run(move |client| {
+            Box::pin(async move {
+                let ended = execute(client, END_LEASES, &[]).await?;
+                let requeued: i64 = client.query_one(REQUEUE_ORPHANS, &[&most]).await?.get(0);
+                execute(client, RELEASE_EVENTS, &[]).await?;
+                Ok((ended, requeued))
+            })
+        })
+        .await?;
+    if ended > 0 || requeued > 0 {
+        tracing::warn!(daemons = ended, jobs = requeued, "daemons did not renew their leases, their jobs run again");
+        shared.feed.notify_one();
+    }
+    Ok(())
+}
+
+/// Gives back the jobs and events that the database has as running or being sent here, and that this daemon does not know of.
+async fn reconcile(shared: &State) -> Result<(), StoreError> {
+    // No job or event is taken meanwhile.
+    let _taking = shared.turns.lock().await;
+    let _claiming = shared.claiming.lock().await;
+    let id = shared.lease.id();
+    let (running, sending) = shared
+        .database
+        .run(move |client| {
+            Box::pin(async move {
+                Ok((query(client, RUNNING_HERE, &[&id]).await?, query(client, SENDING_HERE, &[&id]).await?))
+            })
+        })
+        .await?;
+    let running: Result<Vec<_>, _> = running.iter().map(|row| Ok(JobId::new(row.try_get::<_, String>(0)?)?)).collect();
+    let unknown = shared.lease.reconcile(&running.map_err(StoreError::damaged_row)?);
+    let known: Vec<i64> = shared.sending().values().map(|sent| sent.number).collect();
+    let lost: Vec<i64> = sending.iter().map(|row| row.get(0)).filter(|number| !known.contains(number)).collect();
+    if unknown.is_empty() && lost.is_empty() {
+        return Ok(());
+    }
+    tracing::warn!(
+        jobs = unknown.len(),
+        events = lost.len(),
+        "jobs and events are given back whose change had no answer"
+    );
+    shared
+        .database
+        .run(move |client| {
+            Box::pin(async move {
+                for job_id in &unknown {
+                    execute(client, GIVE_BACK, &[&job_id.as_str(), &id]).await?;
+                }
+                execute(client, "UPDATE outbox SET box = NULL WHERE box = $1 AND number = ANY($2)", &[&id, &lost]).await
+            })
+        })
+        .await?;
+    shared.feed.notify_one();
+    Ok(())
+}
+
+/// Deletes some expired jobs, with their keys and their remaining events.
+pub(super) async fn sweep(shared: &State) -> Result<u64, StoreError> {
+    let keep = shared.options.keep.as_secs_f64();
+    shared
+        .database
+        .run(move |client| Box::pin(async move { execute(client, SWEEP, &[&keep, &SWEEP_LIMIT]).await }))
+        .await
+}

@@ -1,0 +1,66 @@
+use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc};
+use tokio::task::JoinSet;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::config::DatabaseUrl;
+use super::connection::Database;
+use super::lease::Lease;
+use super::migrate::migrate;
+use super::open_error::PostgresOpenError;
+use super::store::{Postgres, State};
+use super::{feed, lease, maintenance, submit};
+use crate::store::StoreOptions;
+
+/// How a daemon takes part in a database.
+#[derive(Debug, Clone)]
+pub(crate) struct Membership {
+    /// How long its jobs are left to it without a sign of it.
+    pub(crate) lease: Duration,
+    /// The name that operators see.
+    pub(crate) name: String,
+}
+
+impl Postgres {
+    /// Connects to a database, creates or migrates its tables, and registers the daemon.
+    pub(crate) async fn open(
+        url: &DatabaseUrl,
+        tls: rustls::ClientConfig,
+        membership: Membership,
+        options: StoreOptions,
+    ) -> Result<Self, PostgresOpenError> {
+        let (config, tls) = (url.config(), MakeRustlsConnect::new(tls));
+        let (mut client, connection) = config.connect(tls.clone()).await.map_err(PostgresOpenError::connect)?;
+        // Dropping the set closes the connection.
+        let mut driver = JoinSet::new();
+        driver.spawn(connection);
+        migrate(&mut client).await?;
+        drop(driver);
+        let shared = Arc::new(State {
+            database: Database::new(config.clone(), tls.clone())?,
+            lease: Lease::new(membership.lease, &membership.name),
+            turns: AsyncMutex::default(),
+            claiming: AsyncMutex::new(()),
+            sending: Mutex::new(HashMap::new()),
+            queued: AtomicUsize::new(0),
+            feed: Notify::new(),
+            options,
+        });
+        shared.lease.register(&shared.database).await.map_err(PostgresOpenError::connect)?;
+        let (submissions, pending) = mpsc::unbounded_channel();
+        let (vital, mut tasks) = (&shared.options.vital, JoinSet::new());
+        let own = Arc::clone(&shared);
+        tasks.spawn(vital.clone().guard("feed of the store", async move { feed::follow(&own, &config, &tls).await }));
+        let own = Arc::clone(&shared);
+        tasks.spawn(vital.clone().guard("lease", async move { lease::renew(&own).await }));
+        let own = Arc::clone(&shared);
+        tasks.spawn(vital.clone().guard("maintenance of the store", async move { maintenance::maintain(&own).await }));
+        let own = Arc::clone(&shared);
+        tasks.spawn(vital.clone().guard("submissions", async move { submit::commit(&own, pending).await }));
+        Ok(Self { shared, submissions, _tasks: tasks })
+    }
+}

@@ -1,0 +1,227 @@
+//! Submissions: those that arrive together are one transaction, so that they share its sync, and the lock of their token.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use deadpool_postgres::Client;
+use tokio::sync::{mpsc, oneshot};
+use tokio_postgres::types::ToSql;
+
+use super::connection::{execute, query};
+use super::store::State;
+use crate::JobId;
+use crate::store::fresh_id::fresh_id;
+use crate::store::key_column::key_column;
+use crate::store::{Destination, NewJob, QueueLimits, StoreError, SubmitError, Submitted};
+
+/// The largest group, in submissions. It bounds how long the first one waits.
+const MAX_GROUP: usize = 256;
+
+/// The largest group, in bytes of bodies. One submission may have more.
+const MAX_GROUP_BYTES: usize = 32 << 20;
+
+const ADD_OWNERS: &str = "INSERT INTO owners (owner) SELECT DISTINCT unnest($1::bytea[]) ON CONFLICT DO NOTHING";
+const LOCK_OWNERS: &str = "SELECT owner, queued FROM owners WHERE owner = ANY($1) ORDER BY owner FOR UPDATE";
+const QUEUED: &str = "SELECT coalesce(sum(queued), 0)::bigint FROM owners";
+pub(super) const USED_KEYS: &str = "SELECT jobs.owner, jobs.key, id, digest
+    FROM unnest($1::bytea[], $2::bytea[]) AS used (owner, key) JOIN jobs ON jobs.owner = used.owner AND jobs.key = used.key";
+const INSERT: &str = "INSERT INTO jobs (id, owner, model, body, webhook, destination, traceparent, key, digest, event_stream,
+        priority, start_by)
+    SELECT id, owner, model, body, webhook, destination, traceparent, key, digest, event_stream, priority,
+        to_timestamp(start_by::double precision / 1000000)
+    FROM unnest($1::text[], $2::bytea[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::bytea[], $8::bytea[], $9::bytea[],
+        $10::text[], $11::smallint[], $12::bigint[]) WITH ORDINALITY
+        AS new (id, owner, model, body, webhook, destination, traceparent, key, digest, event_stream, priority, start_by, nth)
+    ORDER BY nth";
+const MOVE: &str = "WITH moved AS (UPDATE jobs SET webhook = $2, destination = $3 WHERE id = $1 RETURNING number)
+    UPDATE outbox SET destination = $3 FROM moved WHERE outbox.number = moved.number";
+const SET_STREAM: &str = "UPDATE jobs SET event_stream = $2 WHERE id = $1";
+
+type Outcome = Result<Submitted, SubmitError>;
+
+/// A submission that waits for its group.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) new: NewJob,
+    pub(super) reply: oneshot::Sender<Result<Outcome, StoreError>>,
+}
+
+/// Commits submissions in groups, for ever.
+pub(super) async fn commit(shared: &State, mut pending: mpsc::UnboundedReceiver<Pending>) {
+    let mut group = Vec::new();
+    while pending.recv_many(&mut group, MAX_GROUP).await > 0 {
+        while !group.is_empty() {
+            let mut bytes = 0;
+            let fits = |pending: &&Pending| {
+                bytes += pending.new.body.len();
+                bytes <= MAX_GROUP_BYTES
+            };
+            let size = group.iter().take_while(fits).count().max(1);
+            commit_group(shared, group.drain(..size).collect()).await;
+        }
+    }
+}
+
+async fn commit_group(shared: &State, group: Vec<Pending>) {
+    let (jobs, replies): (Vec<_>, Vec<_>) = group.into_iter().map(|pending| (pending.new, pending.reply)).unzip();
+    let jobs: Arc<[NewJob]> = jobs.into();
+    let mut outcomes = submit(shared, &jobs, 0..jobs.len()).await;
+    // One that the database refuses must not fail the others.
+    if outcomes.as_ref().is_err_and(StoreError::is_refused_value) && jobs.len() > 1 {
+        let mut each = Vec::new();
+        for index in 0..jobs.len() {
+            each.push(submit(shared, &jobs, index..index + 1).await.map(|mut outcome| outcome.remove(0)));
+        }
+        for (reply, outcome) in replies.into_iter().zip(each) {
+            // The receiver may have been dropped.
+            let _ = reply.send(outcome);
+        }
+        shared.feed.notify_one();
+        return;
+    }
+    if outcomes.is_ok() {
+        shared.feed.notify_one();
+    }
+    for reply in replies.into_iter().rev() {
+        let outcome = match &mut outcomes {
+            Ok(outcomes) => outcomes.pop().ok_or_else(StoreError::closed),
+            Err(error) => Err(error.clone()),
+        };
+        let _ = reply.send(outcome);
+    }
+}
+
+async fn submit(shared: &State, jobs: &Arc<[NewJob]>, range: Range<usize>) -> Result<Vec<Outcome>, StoreError> {
+    let (jobs, limits) = (Arc::clone(jobs), shared.options.max_queue);
+    shared.database.run(move |client| Box::pin(async move { transaction(client, &jobs[range], limits).await })).await
+}
+
+/// Adds the jobs, in their order.
+async fn transaction(client: &mut Client, jobs: &[NewJob], limits: QueueLimits) -> Result<Vec<Outcome>, StoreError> {
+    let owners: Vec<&[u8]> = jobs.iter().map(|new| &new.owner.as_bytes()[..]).collect();
+    let keys: Vec<Vec<u8>> = jobs.iter().filter_map(|new| Some(key_column(&new.key.as_ref()?.text))).collect();
+    let key_owners: Vec<&[u8]> =
+        jobs.iter().filter(|new| new.key.is_some()).map(|new| &new.owner.as_bytes()[..]).collect();
+    // Before the transaction, and without a lock where the tokens are known.
+    execute(client, ADD_OWNERS, &[&owners]).await?;
+    client.batch_execute("BEGIN").await?;
+    let locked = query(client, LOCK_OWNERS, &[&owners]).await?;
+    let mut group = Group {
+        queued: locked.iter().map(|row| (row.get(0), usize::try_from(row.get::<_, i64>(1)).unwrap_or(0))).collect(),
+        all: usize::try_from(query(client, QUEUED, &[]).await?.first().map_or(0, |row| row.get::<_, i64>(0)))
+            .unwrap_or(0),
+        used: HashMap::new(),
+        limits,
+        added: Vec::new(),
+    };
+    if !keys.is_empty() {
+        for row in query(client, USED_KEYS, &[&key_owners, &keys]).await? {
+            let job_id = JobId::new(row.get::<_, String>(2)).map_err(|error| StoreError::damaged_row(error.into()))?;
+            group.used.insert((row.get(0), row.get(1)), (job_id, row.get(3)));
+        }
+    }
+    let outcomes: Vec<_> = jobs.iter().enumerate().map(|(index, new)| group.add(index, new)).collect();
+    insert(client, jobs, &group.added).await?;
+    for (new, outcome) in jobs.iter().zip(&outcomes) {
+        if let Ok(Submitted { job_id, replayed: true }) = outcome {
+            replay(client, new, job_id).await?;
+        }
+    }
+    client.batch_execute("COMMIT").await?;
+    Ok(outcomes)
+}
+
+/// A token and its key, as columns.
+type OwnedKey = (Vec<u8>, Vec<u8>);
+
+/// The job of a key, and the digest of its submission.
+type UsedKey = (JobId, Vec<u8>);
+
+/// What decides about the submissions of a group.
+struct Group {
+    /// How many jobs each token has in the queue.
+    queued: HashMap<Vec<u8>, usize>,
+    all: usize,
+    used: HashMap<OwnedKey, UsedKey>,
+    limits: QueueLimits,
+    /// The jobs to be added, by their indexes.
+    added: Vec<(usize, JobId)>,
+}
+
+impl Group {
+    fn add(&mut self, index: usize, new: &NewJob) -> Outcome {
+        let owner = new.owner.as_bytes().to_vec();
+        let key = new.key.as_ref().map(|key| (owner.clone(), key_column(&key.text)));
+        if let Some((job_id, digest)) = key.as_ref().and_then(|key| self.used.get(key)) {
+            let is_same = new.key.as_ref().is_some_and(|key| key.digest[..] == digest[..]);
+            return if is_same {
+                Ok(Submitted { job_id: job_id.clone(), replayed: true })
+            } else {
+                Err(SubmitError::KeyReused)
+            };
+        }
+        let of_owner = self.queued.entry(owner).or_default();
+        if self.all >= self.limits.all {
+            return Err(SubmitError::Full);
+        }
+        if *of_owner >= self.limits.of_owner {
+            return Err(SubmitError::TooManyOfOwner);
+        }
+        *of_owner += 1;
+        self.all += 1;
+        let job_id = fresh_id();
+        if let (Some(key), Some(used)) = (key, &new.key) {
+            self.used.insert(key, (job_id.clone(), used.digest.to_vec()));
+        }
+        self.added.push((index, job_id.clone()));
+        Ok(Submitted { job_id, replayed: false })
+    }
+}
+
+/// A client that was restarted gets its events elsewhere.
+async fn replay(client: &Client, new: &NewJob, job_id: &JobId) -> Result<(), StoreError> {
+    if let Some(url) = &new.webhook {
+        execute(client, MOVE, &[&job_id.as_str(), &url.to_string(), &Destination::of(url).to_string()]).await?;
+    }
+    if let Some(name) = &new.submission.event_stream {
+        execute(client, SET_STREAM, &[&job_id.as_str(), name]).await?;
+    }
+    Ok(())
+}
+
+async fn insert(client: &Client, jobs: &[NewJob], added: &[(usize, JobId)]) -> Result<(), StoreError> {
+    if added.is_empty() {
+        return Ok(());
+    }
+    fn column<'a, T>(jobs: &'a [NewJob], added: &[(usize, JobId)], of: impl Fn(&'a NewJob) -> T) -> Vec<T> {
+        added.iter().map(|(index, _)| of(&jobs[*index])).collect()
+    }
+    let ids: Vec<&str> = added.iter().map(|(_, job_id)| job_id.as_str()).collect();
+    let owners = column(jobs, added, |new| &new.owner.as_bytes()[..]);
+    let models = column(jobs, added, |new| new.submission.model.as_str());
+    let bodies = column(jobs, added, |new| &new.body[..]);
+    let webhooks = column(jobs, added, |new| new.webhook.as_ref().map(ToString::to_string));
+    let destinations = column(jobs, added, |new| new.webhook.as_ref().map(|url| Destination::of(url).to_string()));
+    let traceparents = column(jobs, added, |new| new.traceparent.as_ref().map(http::HeaderValue::as_bytes));
+    let keys = column(jobs, added, |new| new.key.as_ref().map(|key| key_column(&key.text)));
+    let digests = column(jobs, added, |new| new.key.as_ref().map(|key| &key.digest[..]));
+    let streams = column(jobs, added, |new| new.submission.event_stream.as_deref());
+    let priorities = column(jobs, added, |new| i16::from(new.priority));
+    let start_by = column(jobs, added, |new| new.start_by.map(jiff::Timestamp::as_microsecond));
+    let values: [&(dyn ToSql + Sync); 12] = [
+        &ids,
+        &owners,
+        &models,
+        &bodies,
+        &webhooks,
+        &destinations,
+        &traceparents,
+        &keys,
+        &digests,
+        &streams,
+        &priorities,
+        &start_by,
+    ];
+    execute(client, INSERT, &values).await.map(drop)
+}

@@ -1,0 +1,152 @@
+use std::sync::Arc;
+
+use deadpool_postgres::Client;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::connection::{execute, query, query_opt};
+use super::row::count;
+use super::store::State;
+use crate::failure::failure;
+use crate::job_spec::JobSpec;
+use crate::store::{NextJob, StoreError, Taken, Wanted};
+use crate::{BoxError, JobId};
+
+/// The tokens with queued jobs, in the order of their turns.
+const NEXT_TURNS: &str = "SELECT owner FROM owners WHERE queued > 0 ORDER BY owner = $1, turn, owner";
+
+/// The next turn of a token comes after those of the tokens that wait now.
+const END_TURN: &str = "UPDATE owners SET turn = nextval('turns') WHERE owner = $1";
+
+pub(super) const TAKE: &str = "SELECT id, attempt, spent, body, model, priority FROM take_job($1, $2, $3, $4, $5, $6)";
+
+const RESTART: &str =
+    "UPDATE jobs SET attempt = attempt + 1, spent = spent + 1, started_at = clock_timestamp(), box = $3,
+        error = $4
+    WHERE id = $1 AND state = 'running' AND attempt = $2
+        AND EXISTS (SELECT FROM boxes WHERE id = $3 AND leased_until > clock_timestamp())
+    RETURNING id, attempt, spent, body, model";
+
+const FAIL_DAMAGED: &str = "UPDATE jobs SET state = 'failed', error = 'submission damaged in the store',
+        completed_at = clock_timestamp(), body = NULL, box = NULL
+    WHERE id = $1 AND state = 'running' AND attempt = $2";
+
+/// The turn of a token at a backend of this daemon: a batch of jobs of one model, which is loaded here.
+#[derive(Debug, Clone)]
+pub(super) struct Turn {
+    owner: Vec<u8>,
+    model: String,
+    priority: i16,
+    /// How many more jobs it may have.
+    left: usize,
+}
+
+/// Takes the next job of the present turn, or of the next one.
+pub(super) async fn take(shared: &State, wanted: Wanted) -> Result<Option<NextJob>, StoreError> {
+    let mut turns = shared.turns.lock().await;
+    let (id, lease) = (shared.lease.id(), shared.lease.token());
+    if lease.is_cancelled() {
+        return Ok(None);
+    }
+    let (present, batch) = (turns.get(&wanted.backend).cloned(), shared.options.batch.get());
+    let models = wanted.models.as_ref().map(|models| models.spellings());
+    let most = i64::try_from(shared.options.max_queue.running_of_owner).unwrap_or(i64::MAX);
+    let taken =
+        shared.database.run(move |client| Box::pin(take_next(client, id, present, models, batch, most))).await?;
+    let Some((row, next)) = taken else { return Ok(None) };
+    turns.insert(wanted.backend, next);
+    let (job_id, taken) = started(&row).map_err(StoreError::damaged_row)?;
+    shared.feed.notify_one();
+    match taken {
+        Ok(taken) => {
+            shared.lease.hold(job_id, lease);
+            Ok(Some(NextJob::Run(taken)))
+        }
+        Err(error) => {
+            fail_damaged(shared, &job_id, count(&row, 1).map_err(StoreError::damaged_row)?, &error).await?;
+            Ok(Some(NextJob::Damaged(job_id)))
+        }
+    }
+}
+
+async fn take_next(
+    client: &mut Client,
+    id: Uuid,
+    present: Option<Turn>,
+    models: Option<Vec<String>>,
+    batch: usize,
+    most: i64,
+) -> Result<Option<(Row, Turn)>, StoreError> {
+    if let Some(turn) = present.clone().filter(|turn| turn.left > 0)
+        && let Some(row) =
+            query_opt(client, TAKE, &[&id, &turn.owner, &models, &turn.model, &turn.priority, &most]).await?
+    {
+        return Ok(Some((row, Turn { left: turn.left - 1, ..turn })));
+    }
+    let before = present.map(|turn| turn.owner);
+    for owner in query(client, NEXT_TURNS, &[&before]).await? {
+        let owner: Vec<u8> = owner.get(0);
+        if let Some(row) = query_opt(client, TAKE, &[&id, &owner, &models, &None::<&str>, &None::<i16>, &most]).await? {
+            if before.as_ref().is_some_and(|before| *before != owner) {
+                execute(client, END_TURN, &[&before]).await?;
+            }
+            let turn = Turn { owner, model: row.get(4), priority: row.get(5), left: batch - 1 };
+            return Ok(Some((row, turn)));
+        }
+    }
+    Ok(None)
+}
+
+pub(super) async fn restart(
+    shared: &State,
+    job_id: &JobId,
+    attempt: u64,
+    error: &str,
+) -> Result<Option<Taken>, StoreError> {
+    let error = error.replace('\0', "\u{fffd}");
+    let (id, lease) = (job_id.as_str().to_owned(), shared.lease.token());
+    let (this, before) = (shared.lease.id(), i64::try_from(attempt).unwrap_or(i64::MAX));
+    let row = shared
+        .database
+        .run(move |client| Box::pin(async move { query_opt(client, RESTART, &[&id, &before, &this, &error]).await }))
+        .await?;
+    // If its answer was lost, the job is given back by the maintenance.
+    let Some(row) = row else {
+        shared.lease.release(job_id);
+        return Ok(None);
+    };
+    shared.feed.notify_one();
+    match started(&row).map_err(StoreError::damaged_row)? {
+        (job_id, Ok(taken)) => {
+            shared.lease.hold(job_id, lease);
+            Ok(Some(taken))
+        }
+        (job_id, Err(error)) => {
+            fail_damaged(shared, &job_id, attempt + 1, &error).await?;
+            Ok(None)
+        }
+    }
+}
+
+/// Reads a job that was started. The database, whose clock counts, has checked its deadline. The inner error is that of its submission.
+fn started(row: &Row) -> Result<(JobId, Result<Taken, BoxError>), BoxError> {
+    let job_id = JobId::new(row.try_get::<_, String>(0)?)?;
+    let taken = submission(row).and_then(|submission| {
+        Ok(Taken { job_id: job_id.clone(), attempt: count(row, 1)?, spent: count(row, 2)?, start_by: None, submission })
+    });
+    Ok((job_id, taken))
+}
+
+fn submission(row: &Row) -> Result<Arc<JobSpec>, BoxError> {
+    Ok(Arc::new(serde_json::from_slice(row.try_get(3)?)?))
+}
+
+/// Damage must not stop other jobs.
+async fn fail_damaged(shared: &State, job_id: &JobId, attempt: u64, error: &BoxError) -> Result<(), StoreError> {
+    tracing::error!(%job_id, error = %failure(error.as_ref()), "job failed: its row does not decode");
+    let (id, attempt) = (job_id.as_str().to_owned(), i64::try_from(attempt).unwrap_or(i64::MAX));
+    let failed = shared
+        .database
+        .run(move |client| Box::pin(async move { execute(client, FAIL_DAMAGED, &[&id, &attempt]).await }));
+    failed.await.map(drop)
+}

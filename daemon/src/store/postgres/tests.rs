@@ -1,0 +1,8 @@
+#[cfg(feature = "sqlite")]
+mod agree;
+mod events;
+mod faults;
+mod leases;
+mod open;
+mod queue;
+mod support;

@@ -1,0 +1,126 @@
+//! A database that refuses, is away, or answers no more.
+
+use std::time::Duration;
+
+use super::support::{PostgresServer, Schema, done, new_job, new_job_of, open, server, state, submit, take};
+use crate::failure::failure;
+use crate::owner::Owner;
+use crate::store::{Store as _, StoreOptions};
+
+async fn open_error(url: &str) -> String {
+    let error = open(url, StoreOptions::of_test(9)).await.unwrap_err();
+    let error = crate::Error::database(&url.parse().unwrap(), error);
+    assert!(error.is_store() && !error.is_invalid_config(), "{error}");
+    failure(&error)
+}
+
+#[tokio::test]
+async fn wrong_password_is_refused_and_not_shown() {
+    let Some(server) = server() else { return };
+    server.sql("CREATE ROLE strict LOGIN PASSWORD 'right' IN ROLE pg_read_all_data");
+    let url = server.schema().replace("postgres@", "strict:wrong@");
+    let error = open_error(&url).await;
+    assert!(error.starts_with("cannot connect to store postgres://strict@"), "{error}");
+    assert!(error.contains("password authentication failed") && !error.contains("wrong"), "{error}");
+    // The user may not create tables in a schema of another one.
+    let error = open_error(&url.replace("wrong", "right")).await;
+    assert!(error.starts_with("cannot prepare the tables of store postgres://strict@"), "{error}");
+    assert!(error.contains("permission denied"), "{error}");
+}
+
+#[tokio::test]
+async fn server_that_is_not_there_is_named() {
+    let error = open_error("postgres://someone@%2Fnowhere/jobs").await;
+    assert!(error.starts_with("cannot connect to store postgres://someone@/nowhere:5432/jobs: "), "{error}");
+}
+
+/// The lock makes the transaction wait in its middle.
+#[tokio::test(flavor = "multi_thread")]
+async fn connection_cut_in_the_middle_of_a_transaction_changes_nothing() {
+    let Some(schema) = Schema::new() else { return };
+    let daemon = schema.open().await;
+    let owner = new_job(None, "").owner;
+    let first = submit(&daemon, "first").await;
+    let (lock, connection) =
+        tokio_postgres::connect(&schema.url.replace("test_", "lock_"), tokio_postgres::NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let name = schema.url.rsplit_once("%3D").unwrap().1;
+    lock.batch_execute(&format!("BEGIN; LOCK TABLE {name}.jobs IN SHARE MODE")).await.unwrap();
+    let submission = daemon.submit(new_job(Some("key"), "go"));
+    let cut = async {
+        let waits = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{name}' AND wait_event_type = 'Lock' AND query LIKE 'INSERT%'"
+        );
+        while schema.sql(&waits) == "0" {
+            tokio::task::yield_now().await;
+        }
+        schema.server.cut(&schema.url);
+    };
+    let both = async { tokio::join!(submission, cut) };
+    let (submitted, ()) = tokio::time::timeout(Duration::from_secs(60), both).await.unwrap();
+    assert_eq!(submitted.unwrap_err().to_string(), "database not available");
+    drop(lock);
+    connection.abort();
+    let again = daemon.submit(new_job(Some("key"), "go")).await.unwrap().unwrap();
+    assert!(!again.replayed);
+    assert_eq!(schema.sql("SELECT count(*) FROM jobs"), "2");
+    assert_eq!(schema.sql("SELECT queued FROM owners"), "2");
+    assert!(daemon.status(owner, &first).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn calls_fail_while_the_database_is_away_and_succeed_after_it() {
+    let Some(server) = PostgresServer::start() else { return };
+    let url = server.schema();
+    let daemon = open(&url, StoreOptions::of_test(9)).await.unwrap();
+    let job_id = submit(&daemon, "go").await;
+    take(&daemon).await.unwrap();
+    server.stop();
+    let failed = [
+        daemon.submit(new_job(None, "no")).await.map(drop).unwrap_err(),
+        daemon.check().await.unwrap_err(),
+        daemon.status(Owner::ANONYMOUS, &job_id).await.map(drop).unwrap_err(),
+        daemon.finish(&job_id, 1, done()).await.map(drop).unwrap_err(),
+        daemon.claim().await.map(drop).unwrap_err(),
+    ];
+    for error in failed {
+        let error = error.to_string();
+        assert!(["database not available", "database connection failed"].contains(&&*error), "{error}");
+    }
+    server.up();
+    let again = async {
+        while daemon.check().await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), again).await.unwrap();
+    assert!(daemon.finish(&job_id, 1, done()).await.unwrap());
+    assert_eq!(state(&daemon, &job_id).await, "done 1 ");
+    submit(&daemon, "more").await;
+}
+
+#[tokio::test]
+async fn submission_that_the_database_refuses_fails_alone() {
+    let Some(schema) = Schema::new() else { return };
+    let daemon = schema.open().await;
+    let refused = daemon.submit(new_job_of("a\0b", None, "no"));
+    let (one, refused, other) =
+        tokio::join!(daemon.submit(new_job(None, "go")), refused, daemon.submit(new_job(None, "go")));
+    assert_eq!(refused.unwrap_err().to_string(), "database failure");
+    assert!(one.unwrap().is_ok() && other.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn job_whose_row_does_not_decode_fails_alone() {
+    let Some(schema) = Schema::new() else { return };
+    let daemon = schema.open().await;
+    let damaged = submit(&daemon, "one").await;
+    let other = submit(&daemon, "two").await;
+    schema.sql("UPDATE jobs SET body = 'no' WHERE number = (SELECT min(number) FROM jobs)");
+    let Some(crate::store::NextJob::Damaged(job_id)) = daemon.take(crate::store::Wanted::any()).await.unwrap() else {
+        panic!("not damaged")
+    };
+    assert_eq!(job_id, damaged);
+    assert_eq!(state(&daemon, &damaged).await, "failed 1 submission damaged in the store");
+    assert_eq!(take(&daemon).await.unwrap().job_id, other);
+}

@@ -1,0 +1,96 @@
+//! Helpers of these tests.
+
+use std::time::Duration;
+
+use crate::JobId;
+use crate::owner::Owner;
+use crate::store::postgres::{DatabaseUrl, Membership, Postgres, PostgresOpenError};
+use crate::store::{IdempotencyKey, NewJob, NextJob, Outcome, Output, Store, StoreOptions, Taken, Wanted};
+
+#[path = "../../../../tests/it/postgres_server.rs"]
+mod postgres_server;
+
+pub(super) use self::postgres_server::{PostgresServer, server};
+
+/// A schema of the server, for several daemons.
+pub(super) struct Schema {
+    pub(super) server: &'static PostgresServer,
+    pub(super) url: String,
+}
+
+impl Schema {
+    pub(super) fn new() -> Option<Self> {
+        let server = server()?;
+        Some(Self { server, url: server.schema() })
+    }
+
+    pub(super) async fn open(&self) -> Postgres {
+        self.open_with(StoreOptions::of_test(100)).await
+    }
+
+    pub(super) async fn open_with(&self, options: StoreOptions) -> Postgres {
+        open(&self.url, options).await.unwrap()
+    }
+
+    pub(super) fn sql(&self, sql: &str) -> String {
+        self.server.sql_in(&self.url, sql)
+    }
+}
+
+pub(super) async fn open(url: &str, options: StoreOptions) -> Result<Postgres, PostgresOpenError> {
+    // Longer than any test, so that no lease ends by itself.
+    open_named(url, Duration::from_secs(3600), "test", options).await
+}
+
+pub(super) async fn open_named(
+    url: &str,
+    lease: Duration,
+    name: &str,
+    options: StoreOptions,
+) -> Result<Postgres, PostgresOpenError> {
+    let url: DatabaseUrl = url.parse().unwrap();
+    let tls = crate::tls::config(rustls::RootCertStore::empty()).unwrap();
+    Postgres::open(&url, tls, Membership { lease, name: name.to_owned() }, options).await
+}
+
+pub(super) fn new_job(key: Option<&str>, text: &str) -> NewJob {
+    new_job_of("m", key, text)
+}
+
+pub(super) fn new_job_of(model: &str, key: Option<&str>, text: &str) -> NewJob {
+    let body = serde_json::json!({ "model": model, "messages": [{ "content": text }] });
+    let key = key.map(|key| IdempotencyKey { text: key.as_bytes().into(), digest: [text.len().to_le_bytes()[0]; 32] });
+    NewJob { key, ..NewJob::of_test(&body.to_string()) }
+}
+
+pub(super) async fn submit(store: &dyn Store, text: &str) -> JobId {
+    store.submit(new_job(None, text)).await.unwrap().unwrap().job_id
+}
+
+/// Submits a job with a callback URL.
+pub(super) async fn submit_to(store: &dyn Store, url: &str) -> JobId {
+    let new = NewJob { webhook: Some(url.parse().unwrap()), ..new_job(None, "go") };
+    store.submit(new).await.unwrap().unwrap().job_id
+}
+
+pub(super) async fn take(store: &dyn Store) -> Option<Taken> {
+    take_wanted(store, Wanted::any()).await
+}
+
+pub(super) async fn take_wanted(store: &dyn Store, wanted: Wanted) -> Option<Taken> {
+    match store.take(wanted).await.unwrap()? {
+        NextJob::Run(taken) => Some(taken),
+        NextJob::Damaged(job_id) => panic!("{job_id} is damaged"),
+    }
+}
+
+pub(super) fn done() -> Outcome {
+    Outcome::Done(Output { result: serde_json::value::to_raw_value("ok").unwrap(), artifacts: Vec::new() })
+}
+
+/// The state, the attempt, and the error of a job, or of its last attempt.
+pub(super) async fn state(store: &dyn Store, job_id: &JobId) -> String {
+    let status = store.status(Owner::ANONYMOUS, job_id).await.unwrap().unwrap();
+    let error = status.error.as_ref().or(status.last_error.as_ref());
+    format!("{} {} {}", status.state, status.attempt, error.map_or("", String::as_str))
+}

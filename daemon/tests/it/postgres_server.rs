@@ -1,0 +1,166 @@
+//! A PostgreSQL server for the tests of a process: a cluster in a temporary folder, which listens on a socket in it.
+
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The user that runs the server if the tests run as root, which it refuses. Debian's package creates it.
+const USER: &str = "postgres";
+
+/// Ends the server when the process of the tests has ended, in whichever way.
+const WATCH: &str = r#"cat >/dev/null; "$0/pg_ctl" -D "$1/data" -m immediate stop >/dev/null 2>&1; rm -rf "$1""#;
+
+/// A running server, which asks nobody but the user `strict` for a password.
+#[derive(Debug)]
+pub(crate) struct PostgresServer {
+    programs: PathBuf,
+    folder: PathBuf,
+    _watch: (Child, ChildStdin),
+}
+
+/// The server of this process, started by the first call. Without an installation it is `None`, and the tests that need it do nothing;
+/// with `CI` set they fail.
+pub(crate) fn server() -> Option<&'static PostgresServer> {
+    static SERVER: OnceLock<Option<PostgresServer>> = OnceLock::new();
+    SERVER.get_or_init(PostgresServer::start).as_ref()
+}
+
+impl PostgresServer {
+    /// Starts a server of its own, for a test that stops it.
+    pub(crate) fn start() -> Option<Self> {
+        let Some(programs) = programs() else {
+            assert!(std::env::var_os("CI").is_none(), "PostgreSQL is not installed");
+            // Not by a macro, whose output is hidden if the test passes.
+            writeln!(std::io::stderr(), "skipped: PostgreSQL is not installed").unwrap();
+            return None;
+        };
+        let made = as_user("mktemp").args(["-d", "/tmp/foreman-postgres-XXXXXX"]).output().unwrap();
+        let folder = PathBuf::from(String::from_utf8(made.stdout).unwrap().trim());
+        assert!(folder.is_dir(), "{folder:?}: {}", String::from_utf8_lossy(&made.stderr));
+        let mut watch = as_user("sh");
+        watch.arg("-c").arg(WATCH).arg(&programs).arg(&folder).stdin(Stdio::piped());
+        // A signal to the group of the tests does not end it.
+        let mut watch = watch.process_group(0).spawn().unwrap();
+        let stdin = watch.stdin.take().unwrap();
+        let server = Self { programs, folder, _watch: (watch, stdin) };
+        let data = server.data();
+        server.run("initdb", [OsStr::new("-D"), data.as_os_str(), "-A".as_ref(), "trust".as_ref(), "-N".as_ref()]);
+        let strict =
+            r#"cd "$0" && { echo "local all strict scram-sha-256"; cat pg_hba.conf; } >hba && mv hba pg_hba.conf"#;
+        assert!(as_user("sh").arg("-c").arg(strict).arg(&data).status().unwrap().success());
+        server.up();
+        Some(server)
+    }
+
+    /// Starts the server after [`stop`](Self::stop).
+    pub(crate) fn up(&self) {
+        let (data, log) = (self.data(), self.folder.join("log"));
+        // What a crash of the machine would lose is of no interest to tests.
+        let options = format!(
+            "-c listen_addresses= -c unix_socket_directories={} -c fsync=off -c max_connections=300",
+            self.folder.display()
+        );
+        let arguments = [
+            "-D".as_ref(),
+            data.as_os_str(),
+            "-w".as_ref(),
+            "-l".as_ref(),
+            log.as_os_str(),
+            "-o".as_ref(),
+            options.as_ref(),
+            "start".as_ref(),
+        ];
+        self.run("pg_ctl", arguments);
+    }
+
+    /// Stops the server as a crash does.
+    pub(crate) fn stop(&self) {
+        let data = self.data();
+        self.run(
+            "pg_ctl",
+            ["-D".as_ref(), data.as_os_str(), "-m".as_ref(), "immediate".as_ref(), "-w".as_ref(), "stop".as_ref()],
+        );
+    }
+
+    /// The URL of a new schema of its own.
+    pub(crate) fn schema(&self) -> String {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        let name = format!("test_{}_{}", std::process::id(), NUMBERS.fetch_add(1, Ordering::Relaxed));
+        self.sql(&format!("CREATE SCHEMA {name}"));
+        self.url(&name)
+    }
+
+    /// The URL of a schema. Its connections are named after it.
+    pub(crate) fn url(&self, schema: &str) -> String {
+        let host = self.folder.display().to_string().replace('/', "%2F");
+        format!("postgres://{USER}@{host}/postgres?application_name={schema}&options=-csearch_path%3D{schema}")
+    }
+
+    /// Runs SQL in the schema of a URL.
+    pub(crate) fn sql_in(&self, url: &str, sql: &str) -> String {
+        let schema = url.rsplit_once("%3D").unwrap().1;
+        self.sql(&format!("SET search_path = {schema}; {sql}"))
+    }
+
+    /// Cuts all connections that were opened by a URL.
+    pub(crate) fn cut(&self, url: &str) {
+        let schema = url.rsplit_once("%3D").unwrap().1;
+        self.sql(&format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{schema}'"
+        ));
+    }
+
+    /// Runs SQL, and returns the rows of the last statement.
+    pub(crate) fn sql(&self, sql: &str) -> String {
+        let mut psql = as_user(self.programs.join("psql"));
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", USER, "-d", "postgres", "-h"])
+            .arg(&self.folder);
+        let mut psql = psql.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        psql.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
+        let done = psql.wait_with_output().unwrap();
+        assert!(done.status.success(), "{sql}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap().trim().to_owned()
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    fn run<'a>(&self, program: &str, arguments: impl IntoIterator<Item = &'a OsStr>) {
+        let mut command = as_user(self.programs.join(program));
+        // The server inherits what it is not given.
+        let done =
+            command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        assert!(done.success(), "{program}: {done}");
+    }
+}
+
+/// A command that does not run as root.
+fn as_user(program: impl AsRef<OsStr>) -> Command {
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|process| {
+        use std::os::unix::fs::MetadataExt as _;
+        process.uid() == 0
+    });
+    let mut command = if is_root { Command::new("runuser") } else { Command::new(program.as_ref()) };
+    if is_root {
+        command.args(["-u", USER, "--"]).arg(program.as_ref());
+    }
+    command.current_dir("/");
+    command
+}
+
+/// The folder of the programs of the newest version.
+fn programs() -> Option<PathBuf> {
+    let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(|version| {
+        let version = version.ok()?;
+        Some((version.file_name().to_str()?.parse::<u32>().ok()?, version.path().join("bin")))
+    });
+    let newest = debian.max().map(|(_, programs)| programs);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let in_path = || std::env::split_paths(&path).find(|folder| folder.join("initdb").exists());
+    newest.filter(|programs| programs.join("initdb").exists()).or_else(in_path).as_deref().map(Path::to_path_buf)
+}
