@@ -61,7 +61,7 @@ impl Lease {
     }
 
     /// How often it is renewed.
-    fn pace(&self) -> Duration {
+    pub(super) fn pace(&self) -> Duration {
         self.length / 3
     }
 

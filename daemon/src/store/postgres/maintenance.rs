@@ -8,7 +8,7 @@ use crate::JobId;
 use crate::failure::failure;
 use crate::store::StoreError;
 
-/// How often each daemon looks for what others have left.
+/// How often each daemon looks for what others have left, unless leases are short.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// How many expired jobs one statement deletes. It bounds how long it holds locks.
@@ -44,7 +44,7 @@ const GIVE_BACK: &str = "UPDATE jobs SET state = 'queued', spent = greatest(spen
 pub(super) async fn maintain(shared: &State) {
     loop {
         // Not all daemons at once.
-        sleep(INTERVAL.mul_f64(0.5 + fastrand::f64())).await;
+        sleep(shared.lease.pace().min(INTERVAL).mul_f64(0.5 + fastrand::f64())).await;
         if let Err(error) = pass(shared).await {
             tracing::warn!(error = %failure(&error), "cannot maintain the store");
         }
