@@ -23,7 +23,8 @@ pub(super) struct QueueArgs {
     /// no limit]
     #[arg(long, value_name = "N")]
     max_submissions_per_token: Option<u32>,
-    /// The maximum number of bytes that jobs in memory have together, with their results; further submissions are rejected with 429.
+    /// The maximum number of bytes that jobs in memory have together, with their results and 1 KiB each; further submissions are rejected
+    /// with 429.
     /// Without effect if --store is a file
     #[arg(long, default_value_t = 1 << 30, value_name = "BYTES")]
     memory_budget: usize,

@@ -102,6 +102,9 @@ pub(crate) enum Cost {
     Free,
 }
 
+/// How many overdue jobs are failed in one transaction. It bounds how long others wait for it.
+pub(crate) const OVERDUE_LIMIT: usize = 500;
+
 /// The jobs that have failed because their time has passed.
 #[derive(Debug)]
 pub(crate) struct Overdue {

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use self::state::MemoryState;
+use self::state::{JOB_OVERHEAD, MemoryState};
 use self::stored_job::StoredJob;
 use super::{
-    Address, Cancelled, Claim, Cost, JobProgress, NewJob, NextJob, Outcome, Overdue, Page, Query, Store, StoreOptions,
-    SubmitError, Submitted, Taken, Transaction, Verdict, Wanted,
+    Address, Cancelled, Claim, Cost, JobProgress, NewJob, NextJob, OVERDUE_LIMIT, Outcome, Overdue, Page, Query, Store,
+    StoreOptions, SubmitError, Submitted, Taken, Transaction, Verdict, Wanted,
 };
 use crate::owner::Owner;
 use crate::{JobId, JobState, JobStatus};
@@ -53,7 +53,7 @@ impl Memory {
         if let Some(refused) = state.queue.refuses(new.owner) {
             return Err(refused);
         }
-        if state.bytes.saturating_add(new.body.len()) > self.options.memory_budget {
+        if state.bytes.saturating_add(JOB_OVERHEAD + new.body.len()) > self.options.memory_budget {
             return Err(SubmitError::MemoryFull);
         }
         Ok(Submitted { job_id: state.add(new, now), replayed: false })
@@ -128,7 +128,9 @@ impl Memory {
     fn fail_overdue_now(&self) -> Overdue {
         let (mut state, now) = (self.lock(), Timestamp::now());
         let mut jobs = Vec::new();
-        while let Some(job_id) = state.queue.overdue(now) {
+        while jobs.len() < OVERDUE_LIMIT
+            && let Some(job_id) = state.queue.overdue(now)
+        {
             state.fail(&job_id, "deadline");
             jobs.push(job_id);
         }

@@ -113,16 +113,18 @@ async fn job_fails_when_its_time_in_the_queue_is_over() {
 #[tokio::test]
 async fn jobs_in_memory_have_a_budget() {
     let (gate, backend) = Gate::new();
-    let daemon = Daemon::builder().memory_budget(2 * BODY.len()).backend(backend).start().await.unwrap();
-    let first = accepted(&post(&daemon, "/jobs", &[], BODY).await);
-    accepted(&post(&daemon, "/jobs", &[], BODY).await);
-    let refused = post(&daemon, "/jobs", &[], BODY).await;
+    let body = json!({ "model": "m", "messages": [{ "content": "x".repeat(2000) }] }).to_string();
+    // A job counts 1 KiB more than its body.
+    let daemon = Daemon::builder().memory_budget(2 * (1024 + body.len())).backend(backend).start().await.unwrap();
+    let first = accepted(&post(&daemon, "/jobs", &[], &body).await);
+    accepted(&post(&daemon, "/jobs", &[], &body).await);
+    let refused = post(&daemon, "/jobs", &[], &body).await;
     assert_eq!(refused.refused(429), "the jobs in memory have as many bytes as they may");
     gate.begun().await;
     gate.open(1);
     ended(&daemon, &first).await;
     // Its result is smaller than its submission.
-    let short = r#"{"model":"m"}"#;
-    accepted(&post(&daemon, "/jobs", &[], short).await);
+    accepted(&post(&daemon, "/jobs", &[], BODY).await);
+    post(&daemon, "/jobs", &[], &body).await.refused(429);
     gate.open(2);
 }

@@ -16,6 +16,9 @@ use crate::store::{Address, NewJob, StoreOptions};
 use crate::streams::Streams;
 use crate::{JobId, JobState, JobStatus};
 
+/// About how many bytes a job takes beside its submission or output, with its key, its events and its places in the maps.
+pub(super) const JOB_OVERHEAD: usize = 1024;
+
 /// What is under the lock.
 #[derive(Debug)]
 pub(super) struct MemoryState {
@@ -82,7 +85,7 @@ impl MemoryState {
             start_by: new.start_by,
             key,
             stream,
-            size: new.body.len(),
+            size: JOB_OVERHEAD + new.body.len(),
         };
         self.bytes = self.bytes.saturating_add(job.size);
         self.queue.push(number, &job.status.model, job.queued());
@@ -102,7 +105,7 @@ impl MemoryState {
         let status = Arc::make_mut(&mut job.status);
         status.completed_at = Some(Timestamp::now());
         status.last_error = None;
-        let output = output_size(status);
+        let output = JOB_OVERHEAD + output_size(status);
         self.bytes = self.bytes.saturating_sub(job.size).saturating_add(output);
         job.size = output;
         self.queue.remove(job.number);

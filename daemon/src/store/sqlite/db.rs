@@ -12,8 +12,8 @@ use crate::store::fresh_id::fresh_id;
 use crate::store::key_column::key_column;
 use crate::store::queue::QueuedJob;
 use crate::store::{
-    Cancelled, Cost, Destination, IdempotencyKey, NewJob, NextJob, Outcome, Overdue, StoreOptions, SubmitError,
-    Submitted, Taken, Wanted,
+    Cancelled, Cost, Destination, IdempotencyKey, NewJob, NextJob, OVERDUE_LIMIT, Outcome, Overdue, StoreOptions,
+    SubmitError, Submitted, Taken, Wanted,
 };
 use crate::{JobId, JobState};
 
@@ -212,7 +212,7 @@ impl Db {
     /// Fails the queued jobs whose time has passed.
     pub(super) fn fail_overdue(&mut self) -> rusqlite::Result<Overdue> {
         let (now, mut jobs) = (Timestamp::now(), Vec::new());
-        loop {
+        while jobs.len() < OVERDUE_LIMIT {
             let overdue = self.index().queue.overdue(now);
             let Some(job_id) = overdue else { break };
             let number: i64 = self
