@@ -143,6 +143,9 @@ mod worker;
 #[doc = include_str!("../docs/http-api.md")]
 pub mod http_api {}
 
+#[doc = include_str!("../docs/operating.md")]
+pub mod operating {}
+
 #[doc(inline)]
 pub use foreman_protocol::{
     Artifact, EmbedInput, EmbedRequest, EmbedResponse, InvalidValue, JobId, Message, ModelInfo,
