@@ -77,7 +77,8 @@
 //!
 //! # Daemons that come and go
 //!
-//! [`PoolBuilder::discover`] takes anything that is a [`tower::discover::Discover`] of clients. A daemon that is removed gets no new jobs.
+//! [`PoolBuilder::discover`] takes anything that is a [`tower::discover::Discover`] of clients. With the feature `dns`, `pool::Dns` is the
+//! discovery of the addresses or the services of a name, such as of a headless service of Kubernetes. A daemon that is removed gets no new jobs.
 //! Its waits go on, and for ten minutes after the last of them a retry still attaches to it.
 //!
 //! # What not to do
@@ -96,6 +97,9 @@
 
 mod builder;
 mod choice;
+#[cfg(feature = "dns")]
+#[cfg_attr(docsrs, doc(cfg(feature = "dns")))]
+mod dns;
 mod driver;
 mod find;
 mod future;
@@ -108,6 +112,9 @@ mod shared;
 mod stats;
 
 pub use self::builder::PoolBuilder;
+#[cfg(feature = "dns")]
+#[cfg_attr(docsrs, doc(cfg(feature = "dns")))]
+pub use self::dns::{Dns, DnsDiscovery};
 pub use self::future::PoolWait;
 pub use self::service::Pool;
 pub use self::stats::{DaemonStats, PoolStats};

@@ -144,3 +144,27 @@ async fn submission_of_a_daemon_outside_of_the_pool_is_not_sent() {
     assert!(error.is_daemon_gone() && error.may_be_running() && !error.is_retryable());
     assert_eq!(daemons[0].posts(), 0);
 }
+
+/// It had chosen a daemon and not sent anything when another call sent the submission elsewhere.
+#[tokio::test(start_paused = true)]
+async fn call_follows_its_submission_to_another_daemon() {
+    let [a, b, ..] = daemons();
+    a.set_models(&["m"]);
+    b.set_models(&["another"]);
+    let client = a.client().await;
+    let pool = Pool::from_clients([client.clone(), b.client().await]).unwrap();
+    settle().await;
+    // The daemon asks the client to wait, outside of the pool.
+    a.set_fault(Fault::Status(429, Some(5)));
+    client.submit(request().with_deadline(Some(seconds(1)))).await.unwrap_err();
+    a.set_fault(Fault::None);
+    let request = request();
+    let waiting = tokio::spawn(pool.submit(request.clone()));
+    settle().await;
+    assert_eq!((pool.stats().daemons[0].waiting, a.accepted()), (1, 0));
+    let elsewhere = Pool::from_clients([b.client().await]).unwrap();
+    let sent = bounded_paused(elsewhere.submit(request)).await.unwrap();
+    let followed = bounded_paused(waiting).await.unwrap().unwrap();
+    assert_eq!((followed.job_handle(), sent.daemon()), (sent.job_handle(), Some("http://b.test")));
+    assert_eq!((a.accepted(), b.accepted(), pool.stats().moves), (0, 1, 0));
+}
