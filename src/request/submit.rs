@@ -32,19 +32,22 @@ use crate::submission::{Draft, KeepAlive, LostSubmission, Submission};
 pub struct SubmitRequest {
     draft: Arc<Draft>,
     keep_alive: KeepAlive,
-    /// Set on the clone that a wait sends.
-    wait: Option<SendingWait>,
+    sending: Sending,
+}
+
+/// Who sends this clone.
+#[derive(Clone, Copy)]
+struct Sending {
+    /// The deadline of the wait that sends it, from the first call of the submission.
+    deadline: Nanos,
+    /// The number of the claim of that wait. `None` if no wait sends it.
+    claim: Option<NonZeroU16>,
     /// If it surely did not arrive at this daemon, a pool sends it to another one.
     moves_on: bool,
 }
 
-/// The wait that sends a request.
-#[derive(Clone, Copy)]
-struct SendingWait {
-    /// From the first call of the submission.
-    deadline: Nanos,
-    /// The number of its claim.
-    claim: NonZeroU16,
+impl Sending {
+    const NO_WAIT: Self = Self { deadline: Nanos::NONE, claim: None, moves_on: false };
 }
 
 impl SubmitRequest {
@@ -81,7 +84,7 @@ impl SubmitRequest {
         head.pop();
         let draft = Draft { model: body.model.into(), head: head.into() };
         let keep_alive = KeepAlive::new_submission(options.key, options.on_drop);
-        let request = Self { draft: Arc::new(draft), keep_alive, wait: None, moves_on: false };
+        let request = Self { draft: Arc::new(draft), keep_alive, sending: Sending::NO_WAIT };
         Ok(request.with_deadline(options.deadline))
     }
 
@@ -104,7 +107,7 @@ impl SubmitRequest {
     #[must_use]
     pub fn renew(&self) -> Self {
         let keep_alive = KeepAlive::new_submission(None, self.keep_alive.drop_policy());
-        let request = Self { draft: Arc::clone(&self.draft), keep_alive, wait: None, moves_on: false };
+        let request = Self { draft: Arc::clone(&self.draft), keep_alive, sending: Sending::NO_WAIT };
         request.with_deadline(self.keep_alive.shared().deadline())
     }
 
@@ -131,37 +134,35 @@ impl SubmitRequest {
 
     /// The clone that a wait sends. Layers and the `Api` below the wait know by it whom they serve.
     pub(crate) fn for_wait(mut self, deadline: Option<Duration>) -> Self {
-        self.wait = Some(SendingWait { deadline: deadline.into(), claim: NonZeroU16::MIN });
+        (self.sending.deadline, self.sending.claim) = (deadline.into(), Some(NonZeroU16::MIN));
         self
     }
 
     /// The wait has claimed the submission.
     pub(crate) fn set_claim(&mut self, claim: NonZeroU16) {
-        if let Some(wait) = &mut self.wait {
-            wait.claim = claim;
-        }
+        self.sending.claim = self.sending.claim.map(|_| claim);
     }
 
     /// The number of the claim of the wait that sends it, if one does.
     pub(crate) fn claim(&self) -> Option<NonZeroU16> {
-        self.wait.map(|wait| wait.claim)
+        self.sending.claim
     }
 
     /// For a call that a pool makes while another daemon may get the submission.
     pub(crate) fn moving_on(mut self, moves_on: bool) -> Self {
-        self.moves_on = moves_on;
+        self.sending.moves_on = moves_on;
         self
     }
 
     /// Whether a submission that surely did not arrive is sent to another daemon, so that it is not repeated at this one.
     pub(crate) fn moves_on(&self) -> bool {
-        self.moves_on
+        self.sending.moves_on
     }
 
     /// Whether the deadline of the wait that sends it, or of the request, passes before a pause of that length has ended.
     pub(crate) fn expires_within(&self, pause: Duration) -> bool {
         let submission = self.keep_alive.shared();
-        let deadline = self.wait.map_or_else(|| submission.deadline(), |wait| wait.deadline.get());
+        let deadline = if self.sending.claim.is_some() { self.sending.deadline.get() } else { submission.deadline() };
         deadline.is_some_and(|deadline| deadline.saturating_sub(submission.elapsed()) <= pause)
     }
 
@@ -220,7 +221,7 @@ fn push_string(json: &mut Vec<u8>, text: &str) {
 
 impl From<LostSubmission> for SubmitRequest {
     fn from(LostSubmission { draft, keep_alive }: LostSubmission) -> Self {
-        Self { draft, keep_alive, wait: None, moves_on: false }
+        Self { draft, keep_alive, sending: Sending::NO_WAIT }
     }
 }
 
