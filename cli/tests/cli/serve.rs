@@ -158,6 +158,16 @@ async fn port_in_use_exits_with_74() {
     assert!(outcome.stderr.contains(&format!("cannot listen on {address}: ")), "{outcome:?}");
 }
 
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn database_that_is_not_there_exits_with_74_without_its_password() {
+    let url = "postgres://u:secret@%2Fnowhere/d";
+    let outcome = run(foreman(&["serve", "--backend", "echo", "--listen", "127.0.0.1:0", "--store", url])).await;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(74), ""), "{outcome:?}");
+    assert!(outcome.stderr.contains("cannot connect to store postgres://u@/nowhere:5432/d"), "{outcome:?}");
+    assert!(!outcome.stderr.contains("secret"), "{outcome:?}");
+}
+
 #[tokio::test]
 async fn damaged_store_exits_with_74() {
     let directory = tempfile::tempdir().unwrap();

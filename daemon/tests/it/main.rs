@@ -25,6 +25,11 @@ mod models;
 mod observe;
 mod owners;
 mod poll;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "postgres")]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod postgres_server;
 mod queue;
 mod raw;
 mod receiver;

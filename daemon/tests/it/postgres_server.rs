@@ -19,6 +19,7 @@ const WATCH: &str = r#"cat >/dev/null; "$0/pg_ctl" -D "$1/data" -m immediate sto
 pub(crate) struct PostgresServer {
     programs: PathBuf,
     folder: PathBuf,
+    options: &'static str,
     _watch: (Child, ChildStdin),
 }
 
@@ -30,8 +31,13 @@ pub(crate) fn server() -> Option<&'static PostgresServer> {
 }
 
 impl PostgresServer {
-    /// Starts a server of its own, for a test that stops it.
+    /// Starts a server of its own, for a test that stops it. It does not sync: what a crash of the machine would lose does not matter.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_with("-c fsync=off")
+    }
+
+    /// Starts a server with these options.
+    pub(crate) fn start_with(options: &'static str) -> Option<Self> {
         let Some(programs) = programs() else {
             assert!(std::env::var_os("CI").is_none(), "PostgreSQL is not installed");
             // Not by a macro, whose output is hidden if the test passes.
@@ -46,7 +52,7 @@ impl PostgresServer {
         // A signal to the group of the tests does not end it.
         let mut watch = watch.process_group(0).spawn().unwrap();
         let stdin = watch.stdin.take().unwrap();
-        let server = Self { programs, folder, _watch: (watch, stdin) };
+        let server = Self { programs, folder, options, _watch: (watch, stdin) };
         let data = server.data();
         server.run("initdb", [OsStr::new("-D"), data.as_os_str(), "-A".as_ref(), "trust".as_ref(), "-N".as_ref()]);
         let strict =
@@ -59,10 +65,10 @@ impl PostgresServer {
     /// Starts the server after [`stop`](Self::stop).
     pub(crate) fn up(&self) {
         let (data, log) = (self.data(), self.folder.join("log"));
-        // What a crash of the machine would lose is of no interest to tests.
         let options = format!(
-            "-c listen_addresses= -c unix_socket_directories={} -c fsync=off -c max_connections=300",
-            self.folder.display()
+            "-c listen_addresses= -c unix_socket_directories={} -c max_connections=300 {}",
+            self.folder.display(),
+            self.options
         );
         let arguments = [
             "-D".as_ref(),
@@ -124,6 +130,19 @@ impl PostgresServer {
         let done = psql.wait_with_output().unwrap();
         assert!(done.status.success(), "{sql}: {}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8(done.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Runs `pgbench` with a script in the schema of a URL, and returns its output.
+    pub(crate) fn pgbench(&self, url: &str, script: &str, arguments: &[&str]) -> String {
+        let schema = url.rsplit_once("%3D").unwrap().1;
+        let mut bench = as_user("env");
+        bench.arg(format!("PGOPTIONS=-csearch_path={schema}")).arg(self.programs.join("pgbench"));
+        bench.args(["-n", "-M", "prepared", "-f", "/dev/stdin", "-U", USER, "-h"]).arg(&self.folder).args(arguments);
+        let mut bench = bench.arg("postgres").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        bench.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+        let done = bench.wait_with_output().unwrap();
+        assert!(done.status.success(), "{script}");
+        String::from_utf8(done.stdout).unwrap()
     }
 
     fn data(&self) -> PathBuf {

@@ -8,6 +8,7 @@ use crate::store::postgres::{DatabaseUrl, Membership, Postgres, PostgresOpenErro
 use crate::store::{IdempotencyKey, NewJob, NextJob, Outcome, Output, Store, StoreOptions, Taken, Wanted};
 
 #[path = "../../../../tests/it/postgres_server.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
 mod postgres_server;
 
 pub(super) use self::postgres_server::{PostgresServer, server};
