@@ -105,6 +105,7 @@ impl Queue {
     }
 
     /// Whether there is a job that is wanted and may run.
+    #[cfg(any(test, feature = "sqlite"))]
     pub(super) fn has(&self, wanted: &Wanted) -> bool {
         self.lanes.iter().any(|(owner, lane)| lane.has(wanted) && self.may_run(*owner))
     }
