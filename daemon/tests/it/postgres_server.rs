@@ -135,12 +135,15 @@ impl PostgresServer {
     /// Runs `pgbench` with a script in the schema of a URL, and returns its output.
     pub(crate) fn pgbench(&self, url: &str, script: &str, arguments: &[&str]) -> String {
         let schema = url.rsplit_once("%3D").unwrap().1;
+        let file = self.folder.join("script");
+        let mut write = as_user("sh");
+        let mut write = write.args(["-c", "cat >\"$0\""]).arg(&file).stdin(Stdio::piped()).spawn().unwrap();
+        write.stdin.take().unwrap().write_all(script.replace('\n', " ").as_bytes()).unwrap();
+        assert!(write.wait().unwrap().success());
         let mut bench = as_user("env");
         bench.arg(format!("PGOPTIONS=-csearch_path={schema}")).arg(self.programs.join("pgbench"));
-        bench.args(["-n", "-M", "prepared", "-f", "/dev/stdin", "-U", USER, "-h"]).arg(&self.folder).args(arguments);
-        let mut bench = bench.arg("postgres").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        bench.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
-        let done = bench.wait_with_output().unwrap();
+        bench.args(["-n", "-M", "prepared", "-U", USER, "-f"]).arg(&file).arg("-h").arg(&self.folder).args(arguments);
+        let done = bench.arg("postgres").stderr(Stdio::inherit()).output().unwrap();
         assert!(done.status.success(), "{script}");
         String::from_utf8(done.stdout).unwrap()
     }
