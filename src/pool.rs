@@ -60,7 +60,7 @@
 //!
 //! let request = SubmitRequest::builder("echo").user("hi").build()?;
 //! let submission = request.submission();
-//! let wait = pool.submit(request);
+//! let wait = pool.submit(request.clone());
 //! # let wait = tokio::spawn(wait);
 //! # submission.accepted().await?;
 //! let stored: String = submission.job_handle().ok_or("no job so far")?.to_string();

@@ -54,7 +54,8 @@ impl Submission {
         self.0.read(|state| state.job_id().cloned())
     }
 
-    /// The job and its daemon, if both are known by now: to be stored, and to attach to the job later.
+    /// The job and its daemon, if both are known by now: to be stored, and to attach to the job later. `None` after the last request and the
+    /// last wait are gone, as [`daemon`](Self::daemon).
     #[must_use]
     pub fn job_handle(&self) -> Option<JobHandle> {
         Some(JobHandle::new(self.0.daemon()?, self.job_id()?))
