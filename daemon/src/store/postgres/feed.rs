@@ -41,13 +41,16 @@ const CHANGES: &str = "SELECT pg_snapshot_xmin(snapshot)::text::bigint, pg_snaps
     LEFT JOIN (SELECT * FROM jobs WHERE changed >= $1 ORDER BY changed, number LIMIT $2) AS jobs ON true
     ORDER BY changed, number";
 
+/// The oldest transaction in progress.
+pub(super) const OLDEST: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint";
+
 /// A feed of the changes of all daemons.
 ///
 /// A transaction that began before another may commit after it, so that a position in the order of the transactions is not enough to find
 /// all changes. The feed reads again all changes since the oldest transaction that was in progress, and leaves out those that it has seen.
 #[derive(Debug, Default)]
 struct Position {
-    /// All changes of earlier transactions were seen. `None` before the first read.
+    /// All changes of earlier transactions were seen.
     seen_before: Option<i64>,
     /// The changes since then that were seen.
     seen: HashSet<(i64, i64)>,
@@ -56,8 +59,10 @@ struct Position {
 }
 
 /// Reads the changes for ever. It opens its connection again when it fails.
-pub(super) async fn follow(shared: &Shared, config: &Config, tls: &MakeRustlsConnect) {
-    let mut position = Position::default();
+///
+/// `since`: the oldest transaction in progress when the store was opened, so that no later change is missed.
+pub(super) async fn follow(shared: &Shared, config: &Config, tls: &MakeRustlsConnect, since: i64) {
+    let mut position = Position { seen_before: Some(since), ..Position::default() };
     loop {
         if let Err(error) = follow_connection(shared, config, tls, &mut position).await {
             tracing::warn!(error = %failure(&error), "the changes of other daemons cannot be read");

@@ -39,6 +39,7 @@ impl Postgres {
         let mut driver = JoinSet::new();
         driver.spawn(connection);
         migrate(&mut client).await?;
+        let since = client.query_one(feed::OLDEST, &[]).await.map_err(PostgresOpenError::migrate)?.get(0);
         drop(driver);
         let shared = Arc::new(State {
             database: Database::new(config.clone(), tls.clone())?,
@@ -54,7 +55,9 @@ impl Postgres {
         let (submissions, pending) = mpsc::unbounded_channel();
         let (vital, mut tasks) = (&shared.options.vital, JoinSet::new());
         let own = Arc::clone(&shared);
-        tasks.spawn(vital.clone().guard("feed of the store", async move { feed::follow(&own, &config, &tls).await }));
+        tasks.spawn(
+            vital.clone().guard("feed of the store", async move { feed::follow(&own, &config, &tls, since).await }),
+        );
         let own = Arc::clone(&shared);
         tasks.spawn(vital.clone().guard("lease", async move { lease::renew(&own).await }));
         let own = Arc::clone(&shared);
