@@ -103,7 +103,8 @@ async fn wait_that_is_not_subscribed_depends_on_no_stream() {
     let client = slow_client(&daemon, millis(100)).await;
     let first = client.clone();
     let first = tokio::spawn(async move { first.submit(request()).await });
-    sleep(seconds(601)).await;
+    // As soon as the stream may be asked for again, so that no poll of the first wait comes before the second wait.
+    sleep(millis(600_001)).await;
     daemon.respond_with(200);
     let second = client.clone();
     tokio::spawn(async move { second.submit(request()).await });
