@@ -274,9 +274,9 @@ impl Builder {
         self
     }
 
-    /// Sets how many bytes the jobs of a daemon without a [file](Self::store) have together: the submissions of queued and running ones, the
-    /// results and artifacts of ended ones, and 1 KiB for each. Submissions beyond that get a 429 until jobs [are deleted](Self::keep). The results of
-    /// jobs that run at that time are still stored. Default: 1 GiB.
+    /// Sets how many bytes the jobs of a daemon without a [file](Self::store) have together: the submissions of queued and running ones,
+    /// the results and artifacts of ended ones, and 1 KiB for each. Submissions beyond that get a 429 until jobs
+    /// [are deleted](Self::keep). The results of jobs that were accepted before are stored all the same. Default: 1 GiB.
     pub fn memory_budget(mut self, bytes: usize) -> Self {
         self.memory_budget = bytes;
         self

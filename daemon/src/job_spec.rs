@@ -98,10 +98,21 @@ impl JobSpec {
     }
 }
 
-/// Parses the URL as browsers do, so that the host that is checked is the host that is connected to. Unlike browsers it repairs nothing.
+/// Whether another parser may find another host in a URL with this violation.
+fn moves_host(violation: SyntaxViolation) -> bool {
+    use SyntaxViolation::{Backslash, C0SpaceIgnored, ExpectedDoubleSlash, TabOrNewlineIgnored, UnencodedAtSign};
+    matches!(violation, Backslash | C0SpaceIgnored | ExpectedDoubleSlash | TabOrNewlineIgnored | UnencodedAtSign)
+}
+
+/// Parses the URL as browsers do, so that the host that is checked is the host that is connected to. Unlike browsers it repairs nothing
+/// that may be about the host.
 fn callback_url(text: &str) -> Result<Uri, Cow<'static, str>> {
     let violation = Cell::new(None);
-    let note = |found| violation.set(violation.get().or(Some(found)));
+    let note = |found| {
+        if moves_host(found) {
+            violation.set(violation.get().or(Some(found)));
+        }
+    };
     let parsed = Url::options().syntax_violation_callback(Some(&note)).parse(text);
     let mut url = match parsed {
         Ok(url) => url,
@@ -253,6 +264,7 @@ mod tests {
             ("http://h:", "http://h/"),
             ("HTTP://H.Example:8080/a/../B#c", "http://h.example:8080/B"),
             ("http://0x7f.1/", "http://127.0.0.1/"),
+            ("http://h/a[1]%zz?a=x|y&b={c}^d", "http://h/a[1]%zz?a=x|y&b={c}^d"),
             ("http://bücher.example/", "http://xn--bcher-kva.example/"),
         ] {
             assert_eq!(callback_url(url).unwrap().to_string(), normal);

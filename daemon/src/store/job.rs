@@ -223,10 +223,11 @@ impl PageBuilder {
     }
 }
 
-/// About how many bytes the result and the artifacts take.
+/// About how many bytes the result, the error and the artifacts take.
 pub(super) fn output_size(status: &JobStatus) -> usize {
     let result = status.result.as_ref().map_or(0, |result| result.get().len());
     // As base64.
     let of = |artifact: &Artifact| usize::try_from(artifact.size).unwrap_or(usize::MAX).saturating_mul(4) / 3;
-    status.artifacts.iter().map(of).fold(result, usize::saturating_add)
+    let error = status.error.as_ref().map_or(0, String::len);
+    status.artifacts.iter().map(of).fold(result.saturating_add(error), usize::saturating_add)
 }

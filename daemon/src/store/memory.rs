@@ -90,7 +90,10 @@ impl Memory {
         status.started_at = status.started_at.filter(|_| has_started);
         status.last_error = Some(error.to_owned());
         let (number, model, queued) = (job.number, status.model.clone(), job.queued());
-        state.queue.push_behind(number, &model, queued);
+        let priority = state.queue.push_behind(number, &model, queued);
+        if let Some(job) = state.jobs.get_mut(job_id) {
+            job.priority = priority;
+        }
         state.record(job_id, Instant::now());
     }
 

@@ -92,11 +92,15 @@ impl Queue {
         self.insert(number, job);
     }
 
-    /// Adds a job that has run, behind the batches of its owner's other models that are queued now.
-    pub(super) fn push_behind(&mut self, number: u64, model: &str, job: QueuedJob) {
+    /// Adds a job that has run, behind the batches of its owner's other models that are queued now. Returns its priority, which becomes
+    /// the lowest of these jobs: they may run although this one cannot.
+    pub(super) fn push_behind(&mut self, number: u64, model: &str, job: QueuedJob) -> i8 {
         self.ended(number);
-        self.lane(job.owner).priority(job.priority).push_behind(number, model);
-        self.insert(number, job);
+        let lane = self.lane(job.owner);
+        let priority = lane.lowest_priority().map_or(job.priority, |lowest| lowest.min(job.priority));
+        lane.priority(priority).push_behind(number, model);
+        self.insert(number, QueuedJob { priority, ..job });
+        priority
     }
 
     fn insert(&mut self, number: u64, job: QueuedJob) {

@@ -114,8 +114,8 @@ async fn job_fails_when_its_time_in_the_queue_is_over() {
 async fn jobs_in_memory_have_a_budget() {
     let (gate, backend) = Gate::new();
     let body = json!({ "model": "m", "messages": [{ "content": "x".repeat(2000) }] }).to_string();
-    // A job counts 1 KiB more than its body.
-    let daemon = Daemon::builder().memory_budget(2 * (1024 + body.len())).backend(backend).start().await.unwrap();
+    // A job counts 1 KiB and its model more than its body.
+    let daemon = Daemon::builder().memory_budget(2 * (1024 + 1 + body.len())).backend(backend).start().await.unwrap();
     let first = accepted(&post(&daemon, "/jobs", &[], &body).await);
     accepted(&post(&daemon, "/jobs", &[], &body).await);
     let refused = post(&daemon, "/jobs", &[], &body).await;

@@ -46,6 +46,10 @@ pub(super) struct UsedKey {
     pub(super) job_id: JobId,
 }
 
+fn url_length(url: &http::Uri) -> usize {
+    url.path_and_query().map_or(0, |path| path.as_str().len())
+}
+
 impl MemoryState {
     pub(super) fn new(options: &StoreOptions) -> Self {
         Self {
@@ -73,6 +77,9 @@ impl MemoryState {
             owned.keys.insert(key.text.clone(), UsedKey { digest: key.digest, job_id: job_id.clone() });
             key.text
         });
+        let lengths =
+            [status.model.len(), key.as_ref().map_or(0, |key| key.len()), new.webhook.as_ref().map_or(0, url_length)];
+        let base_size = JOB_OVERHEAD + lengths.iter().sum::<usize>();
         let mut submission = new.submission;
         let stream = submission.event_stream.take().map(Into::into);
         let job = StoredJob {
@@ -85,7 +92,8 @@ impl MemoryState {
             start_by: new.start_by,
             key,
             stream,
-            size: JOB_OVERHEAD + new.body.len(),
+            base_size,
+            size: base_size + new.body.len(),
         };
         self.bytes = self.bytes.saturating_add(job.size);
         self.queue.push(number, &job.status.model, job.queued());
@@ -105,7 +113,7 @@ impl MemoryState {
         let status = Arc::make_mut(&mut job.status);
         status.completed_at = Some(Timestamp::now());
         status.last_error = None;
-        let output = JOB_OVERHEAD + output_size(status);
+        let output = job.base_size + output_size(status);
         self.bytes = self.bytes.saturating_sub(job.size).saturating_add(output);
         job.size = output;
         self.queue.remove(job.number);

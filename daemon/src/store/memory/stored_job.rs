@@ -23,7 +23,9 @@ pub(super) struct StoredJob {
     pub(super) key: Option<Box<[u8]>>,
     /// The name of the event stream.
     pub(super) stream: Option<Box<str>>,
-    /// That of its submission, then that of its output, in bytes.
+    /// How many bytes it takes besides its submission and its output.
+    pub(super) base_size: usize,
+    /// How many bytes it takes in all.
     pub(super) size: usize,
 }
 

@@ -25,7 +25,9 @@ use crate::{BoxError, JobId, JobState, JobStatus};
 
 const REQUEUE: &str =
     "UPDATE jobs SET state = 'queued', place = nextval('places'), spent = greatest(spent - $3, 0), box = NULL,
-        error = $4, started_at = CASE WHEN spent > $3 THEN started_at END
+        error = $4, started_at = CASE WHEN spent > $3 THEN started_at END,
+        priority = least(priority, (SELECT min(priority) FROM jobs AS queued
+            WHERE queued.owner = locked.owner AND queued.state = 'queued'))
     FROM (SELECT owner FROM owners WHERE owner = (SELECT owner FROM jobs WHERE id = $1) FOR UPDATE) AS locked
     WHERE id = $1 AND jobs.owner = locked.owner AND state = 'running' AND attempt = $2";
 

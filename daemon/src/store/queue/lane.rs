@@ -33,6 +33,12 @@ impl Lane {
         self.priorities.entry(Reverse(priority)).or_insert_with(|| Batches::new(max_batch))
     }
 
+    /// The lowest priority of a job.
+    pub(super) fn lowest_priority(&self) -> Option<i8> {
+        let with_jobs = self.priorities.iter().rfind(|(_, batches)| batches.len() > 0);
+        with_jobs.map(|(Reverse(priority), _)| *priority)
+    }
+
     /// Whether there is a job that is wanted.
     pub(super) fn has(&self, wanted: &Wanted) -> bool {
         self.priorities.values().any(|batches| batches.has(wanted))
@@ -93,6 +99,9 @@ impl Lane {
     pub(super) fn jobs_in_first(&self, batches: usize) -> usize {
         let (mut rest, mut jobs) = (batches, 0);
         for batches in self.priorities.values() {
+            if rest == 0 {
+                break;
+            }
             jobs += batches.jobs_in_first(rest);
             rest = rest.saturating_sub(batches.filled());
         }

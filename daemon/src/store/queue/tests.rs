@@ -116,6 +116,23 @@ fn priority_orders_the_jobs_of_one_owner_only() {
     assert_eq!(all(&mut queue), order);
 }
 
+/// The backend may be unavailable for its model only.
+#[test]
+fn job_that_is_queued_again_is_behind_jobs_with_lower_priority() {
+    let mut queue = queue(8, UNLIMITED);
+    let [one, other] = owners();
+    for (number, model, owner, priority) in
+        [(1, "down", one, 10), (2, "a", one, 0), (3, "b", one, -5), (4, "a", other, -9)]
+    {
+        queue.push(number, model, job(number, owner, priority));
+    }
+    assert_eq!(pop(&mut queue), Some(1));
+    assert_eq!(queue.push_behind(1, "down", job(1, one, 10)), -5);
+    queue.push(5, "a", job(5, one, 1));
+    assert_eq!(all(&mut queue), [4, 5, 2, 3, 1]);
+    assert_eq!(queue.push_behind(1, "down", job(1, one, -5)), -5);
+}
+
 #[test]
 fn next_deadline_is_that_of_a_queued_job() {
     let mut queue = queue(2, UNLIMITED);

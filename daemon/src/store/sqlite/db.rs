@@ -205,7 +205,10 @@ impl Db {
                 Ok((row.get(0)?, queued(row, job_id.clone(), 1)?))
             })?;
         self.record(number)?;
-        self.index().enqueue_behind(number, &model, job);
+        let priority = self.index().enqueue_behind(number, &model, job);
+        self.connection
+            .prepare_cached("UPDATE jobs SET priority = ? WHERE number = ? AND priority > ?1")?
+            .execute(params![priority, number])?;
         Ok(())
     }
 

@@ -87,8 +87,9 @@ impl Index {
         self.queue.push(key(number), model, job);
     }
 
-    pub(super) fn enqueue_behind(&mut self, number: i64, model: &str, job: QueuedJob) {
-        self.queue.push_behind(key(number), model, job);
+    /// Returns its priority, which may have become lower.
+    pub(super) fn enqueue_behind(&mut self, number: i64, model: &str, job: QueuedJob) -> i8 {
+        self.queue.push_behind(key(number), model, job)
     }
 
     /// The position of a queued job.

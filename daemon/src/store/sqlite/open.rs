@@ -3,9 +3,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::open_error::OpenError;
+use super::row::submission;
 use crate::store::StoreError;
 
 /// The version of the tables.
@@ -66,12 +67,7 @@ const MAX_LOG: i64 = 64 << 20;
 const MIGRATIONS: [&str; 3] = [
     "ALTER TABLE jobs ADD COLUMN event_stream TEXT;",
     "ALTER TABLE jobs ADD COLUMN spent INTEGER NOT NULL DEFAULT 0; UPDATE jobs SET spent = attempt;",
-    // The deadline was in the submission only.
-    "ALTER TABLE jobs ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
-     ALTER TABLE jobs ADD COLUMN start_by INTEGER;
-     UPDATE jobs
-     SET start_by = CAST(unixepoch(json_extract(CAST(body AS TEXT), '$.deadline'), 'subsec') * 1000000 AS INTEGER)
-     WHERE completed_at IS NULL AND body IS NOT NULL AND json_valid(CAST(body AS TEXT));",
+    "ALTER TABLE jobs ADD COLUMN priority INTEGER NOT NULL DEFAULT 0; ALTER TABLE jobs ADD COLUMN start_by INTEGER;",
 ];
 
 /// The open file, locked against other daemons.
@@ -122,10 +118,7 @@ fn prepare(connection: &Connection) -> Result<(), OpenError> {
         (APPLICATION_ID, VERSION) => set_durable(connection).map_err(open_error),
         (APPLICATION_ID, older @ 1..VERSION) => {
             set_durable(connection).map_err(open_error)?;
-            let missing = MIGRATIONS[usize::try_from(older - 1).unwrap_or_default()..].concat();
-            let migrated = connection
-                .execute_batch(&format!("BEGIN IMMEDIATE; {missing} PRAGMA user_version = {VERSION}; COMMIT;"));
-            migrated.map_err(open_error)
+            migrate(connection, older).map_err(open_error)
         }
         (0, 0) if tables == 0 => {
             set_durable(connection).map_err(open_error)?;
@@ -137,6 +130,36 @@ fn prepare(connection: &Connection) -> Result<(), OpenError> {
         (APPLICATION_ID, newer) if newer > VERSION => Err(OpenError::newer(newer)),
         _ => Err(OpenError::foreign()),
     }
+}
+
+/// Turns the tables of an older version into those of this one, or changes nothing.
+fn migrate(connection: &Connection, older: i64) -> rusqlite::Result<()> {
+    let missing = MIGRATIONS[usize::try_from(older - 1).unwrap_or_default()..].concat();
+    // Rolled back when it is dropped.
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    transaction.execute_batch(&missing)?;
+    if older < 4 {
+        store_deadlines(&transaction)?;
+    }
+    transaction.execute_batch(&format!("PRAGMA user_version = {VERSION}"))?;
+    transaction.commit()
+}
+
+/// Before version 4, the deadline was in the submission only.
+fn store_deadlines(connection: &Connection) -> rusqlite::Result<()> {
+    let mut queued =
+        connection.prepare("SELECT number, body FROM jobs WHERE completed_at IS NULL AND body IS NOT NULL")?;
+    let mut rows = queued.query([])?;
+    while let Some(row) = rows.next()? {
+        // A body that does not decode fails its job when it is taken.
+        let deadline = submission(row, 1).ok().and_then(|submission| submission.deadline);
+        if let Some(deadline) = deadline {
+            connection
+                .prepare_cached("UPDATE jobs SET start_by = ? WHERE number = ?")?
+                .execute((deadline.as_microsecond(), row.get::<_, i64>(0)?))?;
+        }
+    }
+    Ok(())
 }
 
 fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {

@@ -86,12 +86,16 @@ fn deadline_of_older_version_is_kept() {
     let store = open(&folder);
     let body = |deadline: &str| format!(r#"{{"model":"m","deadline":{deadline}}}"#);
     let submit = |body: String| block_on(store.submit(NewJob::of_test(&body))).unwrap().unwrap().job_id;
-    let ids = ["\"1970-01-01T01:00:00.25+01:00\"", "null", "\"9000-01-01T00:00:00Z\""].map(body).map(submit);
+    let ids = ["\"1970-01-01T01:00:00.25+01:00\"", "null", "\"9000-01-01T00:00:00Z\"", "\"1970-01-01t00:00:00-23:59\""];
+    let ids = ids.map(body).map(submit);
     drop(store);
     execute_sql(&folder, &format!("{WITHOUT_LIMITS} PRAGMA user_version = 3"));
     let store = open(&folder);
     let overdue = block_on(store.fail_overdue()).unwrap();
-    assert_eq!((overdue.jobs, overdue.next), (vec![ids[0].clone()], Some("9000-01-01T00:00:00Z".parse().unwrap())));
+    assert_eq!(
+        (overdue.jobs, overdue.next),
+        (vec![ids[0].clone(), ids[3].clone()], Some("9000-01-01T00:00:00Z".parse().unwrap()))
+    );
     let taken = take(&store).unwrap();
     assert_eq!((&taken.job_id, taken.start_by), (&ids[1], None));
 }
