@@ -57,7 +57,7 @@ impl Builder {
     /// Another name that resolves to a loopback address gets no event then, unless [it is listed](Self::allow_webhook_hosts). A
     /// submission over a proxy on the same machine comes over loopback. Default: false.
     ///
-    /// Webhooks are never sent to the daemon itself, nor to the [servers of its backend](Backend::server).
+    /// Webhooks are never sent to the daemon itself, nor to the [servers of its backend](crate::Backend::server).
     pub fn loopback_webhooks(mut self, everyone: bool) -> Self {
         self.loopback_webhooks = everyone;
         self
