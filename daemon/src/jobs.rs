@@ -27,7 +27,7 @@ pub(crate) struct Jobs {
     signals: Signals,
     /// Wakes a worker of each backend: a job may be queued.
     work: Arc<[Notify]>,
-    /// Wakes the task that fails overdue jobs: one may have an earlier deadline than it knows.
+    /// Wakes the task that fails overdue jobs: a job with an earlier deadline may be queued.
     pub(crate) deadlines: Notify,
     /// Wakes the dispatcher: an event may be due.
     pub(crate) event_due: Arc<Notify>,

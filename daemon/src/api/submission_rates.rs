@@ -17,7 +17,7 @@ pub(crate) struct SubmissionRates(Option<KeyedLimiter>);
 type KeyedLimiter = RateLimiter<Owner, HashMapStateStore<Owner>, TokioClock, NoOpMiddleware<Nanos>>;
 
 impl SubmissionRates {
-    /// So many in a second, which may come at once. `None` means no limit.
+    /// Allows this many submissions a second, all of which may come at once. `None` means no limit.
     pub(crate) fn new(per_second: Option<NonZeroU32>) -> Self {
         let limiter = |rate| RateLimiter::new(Quota::per_second(rate), HashMapStateStore::default(), TokioClock::new());
         Self(per_second.map(limiter))
@@ -27,7 +27,7 @@ impl SubmissionRates {
     ///
     /// # Errors
     ///
-    /// If it is beyond the rate: in how many seconds it may be repeated.
+    /// If it is beyond the rate. The error is the number of seconds after which it may be repeated.
     pub(super) fn check(&self, owner: Owner) -> Result<(), u64> {
         let Some(limiter) = &self.0 else { return Ok(()) };
         limiter.check_key(&owner).map_err(|until| {

@@ -26,9 +26,10 @@ impl Builder {
         self
     }
 
-    /// Sets how long the jobs that a daemon runs are left to it without a sign of it, by the clock of the [database](Self::postgres). It
-    /// gives a sign three times in that time. After it, other daemons run its jobs again, and the attempts that were interrupted count. A
-    /// daemon that cannot reach the database for that long stops its running jobs. At least 1 s. Default: 30 s.
+    /// Sets the lease: how long the running jobs of a daemon stay its own without a renewal, by the clock of the
+    /// [database](Self::postgres). The daemon renews it three times in that time. After it, other daemons run the jobs again, and the
+    /// interrupted attempts count. A daemon that cannot reach the database for that long stops its running jobs. At least 1 s.
+    /// Default: 30 s.
     pub fn lease(mut self, time: Duration) -> Self {
         self.lease = time;
         self
