@@ -9,11 +9,11 @@ use tokio_util::task::TaskTracker;
 use super::gauge::Gauge;
 use super::notifications::Notifications;
 use super::owner::Owner;
-use super::signals::{Signals, Watch};
+use super::signals::Watch;
 use super::stats::{Counters, Stats};
 use super::store::{
-    Cancelled, Claim, Cost, JobProgress, LeaseLost, NewJob, NextJob, Outcome, Overdue, Page, Query, Store, StoreError,
-    StoreOptions, SubmitError, Submitted, Taken, Verdict, Wanted,
+    Cancelled, Claim, Cost, DEADLINE, JobProgress, LeaseLost, NewJob, NextJob, Outcome, Overdue, Page, Query, Store,
+    StoreError, StoreOptions, SubmitError, Submitted, Taken, Verdict, Wanted,
 };
 use super::streams::Streams;
 use crate::{JobId, JobStatus};
@@ -24,13 +24,10 @@ pub(crate) struct Jobs {
     store: Box<dyn Store>,
     /// Fed by the store.
     pub(crate) streams: Arc<Streams>,
-    signals: Signals,
-    /// Wakes a worker of each backend: a job may be queued.
-    work: Arc<[Notify]>,
+    /// Shared with the store.
+    notifications: Notifications,
     /// Wakes the task that fails overdue jobs: a job with an earlier deadline may be queued.
     pub(crate) deadlines: Notify,
-    /// Wakes the dispatcher: an event may be due.
-    pub(crate) event_due: Arc<Notify>,
     pub(crate) counters: Counters,
     /// How many workers have a job.
     pub(crate) running: Gauge,
@@ -41,14 +38,11 @@ pub(crate) struct Jobs {
 impl Jobs {
     /// `options` are those of the store.
     pub(crate) fn new(store: Box<dyn Store>, options: &StoreOptions) -> Self {
-        let Notifications { signals, work, event_due } = options.notifications.clone();
         Self {
             store,
             streams: Arc::clone(&options.streams),
-            signals,
-            work,
+            notifications: options.notifications.clone(),
             deadlines: Notify::new(),
-            event_due,
             counters: Counters::default(),
             running: Gauge::default(),
             changes: TaskTracker::new(),
@@ -77,7 +71,7 @@ impl Jobs {
             Ok(job) => {
                 tracing::debug!(job_id = %job.job_id, "job queued");
                 self.counters.accepted.add();
-                self.event_due.notify_one();
+                self.notifications.event_due.notify_one();
                 self.wake_workers();
                 if has_deadline {
                     self.deadlines.notify_one();
@@ -91,14 +85,19 @@ impl Jobs {
         Ok(submitted)
     }
 
-    /// Wakes a worker of each backend, since not all of them may have the model of a job.
+    /// See [`Notifications::wake_workers`].
     pub(crate) fn wake_workers(&self) {
-        self.work.iter().for_each(Notify::notify_one);
+        self.notifications.wake_workers();
     }
 
     /// Completes when a job may be queued for this backend.
     pub(crate) fn work(&self, backend: usize) -> Notified<'_> {
-        self.work[backend].notified()
+        self.notifications.work[backend].notified()
+    }
+
+    /// Completes when an event may be due.
+    pub(crate) fn event_due(&self) -> Notified<'_> {
+        self.notifications.event_due.notified()
     }
 
     pub(crate) async fn take(&self, wanted: &Wanted) -> Result<Option<Taken>, StoreError> {
@@ -141,11 +140,7 @@ impl Jobs {
     /// Fails the queued jobs whose time has passed. Returns when the next one will.
     pub(crate) async fn fail_overdue(&self) -> Result<Option<Timestamp>, StoreError> {
         let Overdue { jobs, next } = self.store.fail_overdue().await?;
-        for job_id in jobs {
-            tracing::info!(%job_id, "job failed: not started by its deadline");
-            self.counters.deadline_missed.add();
-            self.changed(&job_id);
-        }
+        jobs.iter().for_each(|job_id| self.deadline_missed(job_id));
         Ok(next)
     }
 
@@ -180,13 +175,31 @@ impl Jobs {
                     tracing::info!(%job_id, attempt, error, "job failed");
                 }
             }
-            self.changed(job_id);
-            // Its owner may run another job, which the backend of this worker may not have.
-            if self.work.len() > 1 {
-                self.wake_workers();
-            }
+            self.ended(job_id);
         }
         Ok(())
+    }
+
+    /// Fails a job that a worker has taken after its deadline.
+    pub(crate) async fn miss_deadline(&self, job_id: &JobId, attempt: u64) -> Result<(), StoreError> {
+        if self.store.finish(job_id, attempt, Outcome::Failed(DEADLINE.to_owned())).await? {
+            self.deadline_missed(job_id);
+        }
+        Ok(())
+    }
+
+    fn deadline_missed(&self, job_id: &JobId) {
+        tracing::info!(%job_id, "job failed: not started by its deadline");
+        self.counters.deadline_missed.add();
+        self.ended(job_id);
+    }
+
+    fn ended(&self, job_id: &JobId) {
+        self.changed(job_id);
+        // Its owner may run another job now, which the backend of this one may not have.
+        if self.notifications.work.len() > 1 {
+            self.wake_workers();
+        }
     }
 
     pub(crate) async fn cancel(&self, owner: Owner, job_id: &JobId) -> Result<Cancelled, StoreError> {
@@ -195,7 +208,7 @@ impl Jobs {
         if let Cancelled::Ended(_) = &cancelled {
             tracing::info!(%job_id, "job cancelled");
             self.counters.cancelled.add();
-            self.changed(job_id);
+            self.ended(job_id);
         }
         Ok(cancelled)
     }
@@ -228,7 +241,7 @@ impl Jobs {
     }
 
     pub(crate) fn watch(&self, job_id: &JobId) -> Watch {
-        self.signals.watch(job_id)
+        self.notifications.signals.watch(job_id)
     }
 
     /// Waits until `attempt` is no longer the current one, or the job has ended.
@@ -246,13 +259,13 @@ impl Jobs {
 
     pub(crate) async fn settle(&self, job_id: &JobId, verdict: Verdict) -> Result<(), StoreError> {
         let settled = self.store.settle(job_id, verdict).await;
-        self.event_due.notify_one();
+        self.notifications.event_due.notify_one();
         settled
     }
 
     fn changed(&self, job_id: &JobId) {
-        self.signals.changed(job_id);
-        self.event_due.notify_one();
+        self.notifications.signals.changed(job_id);
+        self.notifications.event_due.notify_one();
     }
 }
 
@@ -305,7 +318,7 @@ mod tests {
         let jobs = jobs(&file);
         start_and_drop(&file, &jobs, submit(Arc::clone(&jobs))).await;
         woken("a worker", jobs.work(0)).await;
-        woken("the dispatcher", jobs.event_due.notified()).await;
+        woken("the dispatcher", jobs.event_due()).await;
         assert!(jobs.take(&Wanted::any()).await.unwrap().is_some());
         assert_eq!(jobs.counters.snapshot().accepted, 1);
     }

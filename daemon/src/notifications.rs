@@ -23,7 +23,6 @@ impl Notifications {
     }
 
     /// Wakes a worker of each backend, since not all of them may have the model of a job.
-    #[cfg(feature = "postgres")]
     pub(crate) fn wake_workers(&self) {
         self.work.iter().for_each(Notify::notify_one);
     }

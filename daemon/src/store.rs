@@ -35,8 +35,8 @@ pub(crate) use self::error::StoreError;
 #[cfg(feature = "postgres")]
 pub(crate) use self::job::PageBuilder;
 pub(crate) use self::job::{
-    Cancelled, Cost, IdempotencyKey, JobProgress, NewJob, NextJob, OVERDUE_LIMIT, Outcome, Output, Overdue, Page,
-    Query, SubmitError, Submitted, Taken,
+    Cancelled, Cost, DEADLINE, IdempotencyKey, JobProgress, NewJob, NextJob, OVERDUE_LIMIT, Outcome, Output, Overdue,
+    Page, Query, SubmitError, Submitted, Taken,
 };
 pub(crate) use self::memory::Memory;
 pub(crate) use self::options::StoreOptions;

@@ -95,8 +95,8 @@ async fn run(context: &WorkerContext, first: Taken) {
     loop {
         let (job_id, attempt, spent) = (taken.job_id.clone(), taken.attempt, taken.spent);
         if taken.start_by.is_some_and(|start_by| start_by < Timestamp::now()) {
-            let finish = || jobs.finish(&job_id, attempt, Outcome::Failed("deadline".to_owned()));
-            until_stored(&job_id, "the outcome of a job", closing, finish).await;
+            let fail = || jobs.miss_deadline(&job_id, attempt);
+            until_stored(&job_id, "the outcome of a job", closing, fail).await;
             return;
         }
         // Dropping the backend's future runs the backend's code too, which may panic.

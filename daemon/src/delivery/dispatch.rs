@@ -81,7 +81,7 @@ where
                 return;
             }
             tokio::select! {
-                () = jobs.event_due.notified() => {}
+                () = jobs.event_due() => {}
                 Some(_) = attempts.join_next() => {}
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
                 () = closing.cancelled(), if !closing.is_cancelled() => {}

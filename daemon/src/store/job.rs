@@ -102,6 +102,9 @@ pub(crate) enum Cost {
     Free,
 }
 
+/// The error of a job that has not started by its deadline.
+pub(crate) const DEADLINE: &str = "deadline";
+
 /// How many overdue jobs are failed in one transaction. It bounds how long others wait for it.
 pub(crate) const OVERDUE_LIMIT: usize = 500;
 

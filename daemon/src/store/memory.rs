@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use self::state::{JOB_OVERHEAD, MemoryState};
 use self::stored_job::StoredJob;
 use super::{
-    Address, Cancelled, Claim, Cost, JobProgress, NewJob, NextJob, OVERDUE_LIMIT, Outcome, Overdue, Page, Query, Store,
-    StoreOptions, SubmitError, Submitted, Taken, Transaction, Verdict, Wanted,
+    Address, Cancelled, Claim, Cost, DEADLINE, JobProgress, NewJob, NextJob, OVERDUE_LIMIT, Outcome, Overdue, Page,
+    Query, Store, StoreOptions, SubmitError, Submitted, Taken, Transaction, Verdict, Wanted,
 };
 use crate::owner::Owner;
 use crate::{JobId, JobState, JobStatus};
@@ -134,7 +134,7 @@ impl Memory {
         while jobs.len() < OVERDUE_LIMIT
             && let Some(job_id) = state.queue.overdue(now)
         {
-            state.fail(&job_id, "deadline");
+            state.fail(&job_id, DEADLINE);
             jobs.push(job_id);
         }
         Overdue { jobs, next: state.queue.next_deadline() }

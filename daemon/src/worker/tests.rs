@@ -114,6 +114,8 @@ async fn late_job_fails_without_the_backend() {
     }
     let status = context.jobs.status(Owner::ANONYMOUS, &late).await.unwrap().unwrap();
     assert_eq!(status.error.as_deref(), Some("deadline"));
+    let stats = context.jobs.stats();
+    assert_eq!((stats.deadline_missed, stats.failed), (1, 0));
     assert_eq!(chats.load(Relaxed), 0);
     worker.abort();
 }

@@ -12,8 +12,8 @@ use crate::store::fresh_id::fresh_id;
 use crate::store::key_column::key_column;
 use crate::store::queue::QueuedJob;
 use crate::store::{
-    Cancelled, Cost, Destination, IdempotencyKey, NewJob, NextJob, OVERDUE_LIMIT, Outcome, Overdue, StoreOptions,
-    SubmitError, Submitted, Taken, Wanted,
+    Cancelled, Cost, DEADLINE, Destination, IdempotencyKey, NewJob, NextJob, OVERDUE_LIMIT, Outcome, Overdue,
+    StoreOptions, SubmitError, Submitted, Taken, Wanted,
 };
 use crate::{JobId, JobState};
 
@@ -222,7 +222,7 @@ impl Db {
                 .connection
                 .prepare_cached("SELECT number FROM jobs WHERE id = ?")?
                 .query_row([job_id.as_str()], |row| row.get(0))?;
-            self.fail(number, "deadline")?;
+            self.fail(number, DEADLINE)?;
             self.record(number)?;
             jobs.push(job_id);
         }
