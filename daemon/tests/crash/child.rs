@@ -9,8 +9,6 @@ use foreman_daemon::BoxError;
 use foreman_daemon::{Backend, Chat, ChatResponse, Daemon};
 use tower::service_fn;
 
-pub(crate) const SERVE: &str = "--serve";
-
 /// Serves until it is killed. Each attempt writes the job id to `log` before it ends.
 pub(crate) async fn serve(store: &Path, log: &Path) {
     let log = Arc::new(OpenOptions::new().append(true).create(true).open(log).unwrap());

@@ -2,21 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use foreman_client::api::{BaseUrl, Transport};
-use http::{Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Full};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use foreman_client::JobState;
+use http::StatusCode;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
-use tower::ServiceExt as _;
 
-use super::child::SERVE;
-use super::hooks::Hooks;
+use super::killed::{Hooks, Received, start, status, submit};
 
 const SUBMITTERS: usize = 16;
 
@@ -42,12 +35,12 @@ pub(crate) async fn rounds() {
     let mut random = fastrand::Rng::with_seed(seed);
     let folder = tempfile::tempdir().unwrap();
     let paths = Paths { store: folder.path().join("jobs.db"), log: folder.path().join("log") };
-    let (hooks, hook) = Hooks::start().await;
+    let (hooks, hook) = Hooks::start(|status| Some(status.state.to_string())).await;
     let known = Arc::new(Mutex::new(Known::default()));
     let mut ended_jobs = HashSet::new();
     let mut lost_responses = 0;
     for _ in 0..count {
-        let (mut child, url) = start(&paths).await;
+        let (mut child, url) = start([paths.store.as_ref(), paths.log.as_ref()]).await;
         let enough = known.lock().await.jobs.len() + random.usize(1..200);
         load(&url, &hook, &known, enough).await;
         child.kill().await.unwrap();
@@ -55,7 +48,7 @@ pub(crate) async fn rounds() {
         check_runs(&paths, &mut ended_jobs);
     }
 
-    let (mut child, url) = start(&paths).await;
+    let (mut child, url) = start([paths.store.as_ref(), paths.log.as_ref()]).await;
     let mut known = known.lock().await;
     let open: Vec<String> = known.open.drain().collect();
     for key in open {
@@ -65,12 +58,17 @@ pub(crate) async fn rounds() {
     }
     for job in known.jobs.values() {
         // The job exists. It need not be done yet.
-        state(&url, job).await;
+        status(&url, job).await;
     }
-    hooks.all_received(known.jobs.values()).await;
+    let every_state = |received: &Received| {
+        let has_all = |job: &&String| received.get(*job).is_some_and(|states| states.len() == 3);
+        let missing = known.jobs.values().find(|job| !has_all(job));
+        missing.map_or(Ok(()), |job| Err(format!("missing states of {job}: {:?}", received.get(job))))
+    };
+    hooks.wait(every_state).await;
     for (key, job) in &known.jobs {
         assert_eq!(submit(&url, &hook, key).await.unwrap().1, *job, "key {key} returns another job");
-        assert_eq!(state(&url, job).await, "done", "{job}");
+        assert_eq!(status(&url, job).await.state, JobState::Done, "{job}");
     }
     child.kill().await.unwrap();
     check_runs(&paths, &mut ended_jobs);
@@ -86,19 +84,6 @@ pub(crate) async fn rounds() {
     if count >= 20 {
         assert!(lost_responses > 0, "no submission was in flight at any kill: the test has shown nothing");
     }
-}
-
-async fn start(paths: &Paths) -> (Child, String) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .arg(SERVE)
-        .args([&paths.store, &paths.log])
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let url = lines.next_line().await.unwrap().unwrap_or_else(|| panic!("the daemon did not start"));
-    (child, url)
 }
 
 /// Submits until `enough` jobs are known, beginning with the submissions whose responses were lost. Submissions that are still
@@ -138,34 +123,6 @@ async fn load(url: &str, hook: &str, known: &Arc<Mutex<Known>>, enough: usize) {
     submitters.join_next().await.unwrap().unwrap();
     // The other submitters have requests in flight, which the kill interrupts.
     submitters.abort_all();
-}
-
-/// Submits, and returns the status and the job's id; `None` without a response.
-async fn submit(url: &str, hook: &str, key: &str) -> Option<(StatusCode, String)> {
-    let body = format!(r#"{{"model":"m","messages":[],"state_webhook_url":"{hook}"}}"#);
-    let request = Request::post(format!("{url}/jobs"))
-        .header(header::CONTENT_TYPE, "application/json")
-        .header("idempotency-key", key)
-        .body(Full::from(body))
-        .unwrap();
-    let (status, body) = send(url, request).await?;
-    let job = body["job_id"].as_str().unwrap_or_else(|| panic!("{status} {body}"));
-    Some((status, job.to_owned()))
-}
-
-async fn state(url: &str, job: &str) -> String {
-    let request = Request::get(format!("{url}/jobs/{job}")).body(Full::default()).unwrap();
-    let (status, body) = send(url, request).await.unwrap();
-    assert_eq!(status, StatusCode::OK, "{job} is lost");
-    body["state"].as_str().unwrap().to_owned()
-}
-
-async fn send(url: &str, request: Request<Full<Bytes>>) -> Option<(StatusCode, serde_json::Value)> {
-    let base: BaseUrl = url.parse().unwrap();
-    let response = Transport::new(&base).unwrap().oneshot(request).await.ok()?;
-    let status = response.status();
-    let body = response.into_body().collect().await.ok()?.to_bytes();
-    Some((status, serde_json::from_slice(&body).unwrap()))
 }
 
 /// Checks that no job ran again whose end was stored before the previous kill. Then adds the jobs whose end is stored now.

@@ -5,8 +5,6 @@ use std::time::Duration;
 use foreman_daemon::{Backend, BoxError, Chat, ChatResponse, Daemon};
 use tower::service_fn;
 
-pub(crate) const SERVE: &str = "--serve";
-
 /// The shortest that a daemon may have, so that a round is short.
 pub(crate) const LEASE: Duration = Duration::from_secs(1);
 

@@ -2,14 +2,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
-use foreman_client::JobStatus;
-use foreman_client::api::{BaseUrl, Transport};
-use http::{Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Full};
+use http::StatusCode;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tower::ServiceExt as _;
+use tokio::time::timeout;
+
+use super::child::LEASE;
+use super::killed::submit;
 
 const SUBMITTERS: usize = 8;
 
@@ -47,7 +46,9 @@ impl Load {
                 let urls = self.urls.lock().unwrap();
                 urls[attempt % urls.len()].clone()
             };
-            if let Some((StatusCode::ACCEPTED, job)) = submit(&url, hook, key).await {
+            // A frozen daemon accepts connections and does not respond.
+            let submitted = timeout(LEASE, submit(&url, hook, key)).await.ok().flatten();
+            if let Some((StatusCode::ACCEPTED, job)) = submitted {
                 self.jobs.lock().unwrap().push((key.to_owned(), job));
                 self.accepted.notify_waiters();
                 return;
@@ -68,32 +69,4 @@ impl Load {
             accepted.await;
         }
     }
-}
-
-/// Submits, and returns the status and the job's id; `None` without a response in time.
-pub(crate) async fn submit(url: &str, hook: &str, key: &str) -> Option<(StatusCode, String)> {
-    let body = format!(r#"{{"model":"m","messages":[],"state_webhook_url":"{hook}"}}"#);
-    let request = Request::post(format!("{url}/jobs"))
-        .header(header::CONTENT_TYPE, "application/json")
-        .header("idempotency-key", key)
-        .body(Full::from(body))
-        .unwrap();
-    // A frozen daemon accepts connections and does not answer.
-    let (status, body) = tokio::time::timeout(super::child::LEASE, send(url, request)).await.ok()??;
-    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
-    Some((status, body["job_id"].as_str().unwrap_or_default().to_owned()))
-}
-
-pub(crate) async fn status(url: &str, job: &str) -> JobStatus {
-    let request = Request::get(format!("{url}/jobs/{job}")).body(Full::default()).unwrap();
-    let (status, body) = send(url, request).await.unwrap();
-    assert_eq!(status, StatusCode::OK, "{job} is lost");
-    serde_json::from_slice(&body).unwrap()
-}
-
-async fn send(url: &str, request: Request<Full<Bytes>>) -> Option<(StatusCode, Bytes)> {
-    let base: BaseUrl = url.parse().unwrap();
-    let response = Transport::new(&base).unwrap().oneshot(request).await.ok()?;
-    let status = response.status();
-    Some((status, response.into_body().collect().await.ok()?.to_bytes()))
 }

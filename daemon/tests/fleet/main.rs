@@ -9,7 +9,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = ".clippy.toml allows them in tests, but not in helpers")]
 
 mod child;
-mod hooks;
+#[path = "../killed/mod.rs"]
+mod killed;
 mod load;
 mod parent;
 #[path = "../it/postgres_server.rs"]
@@ -19,7 +20,7 @@ mod postgres_server;
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    match arguments.iter().position(|argument| argument == child::SERVE) {
+    match arguments.iter().position(|argument| argument == killed::SERVE) {
         Some(at) => runtime.block_on(child::serve(&arguments[at + 1], &arguments[at + 2])),
         // Test runners list the tests first.
         None if arguments.iter().any(|argument| argument == "--list") => println!("fleet: test"),

@@ -1,16 +1,14 @@
 //! The process that disturbs the fleet and checks its jobs.
 
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use foreman_client::JobStatus;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::child::SERVE;
-use super::hooks::{Hooks, end};
-use super::load::{Load, status, submit};
+use super::killed::{Hooks, Received, start, status, submit};
+use super::load::Load;
 use super::postgres_server::PostgresServer;
 
 const DAEMONS: usize = 3;
@@ -31,11 +29,11 @@ pub(crate) async fn rounds() {
     println!("{count} rounds, FLEET_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let url = server.schema();
-    let (hooks, hook) = Hooks::start().await;
+    let (hooks, hook) = Hooks::start(end).await;
     let load = Arc::new(Load::default());
     let mut fleet = Vec::new();
     for index in 0..DAEMONS {
-        let (child, address) = start(&url, &format!("box-{index}-0")).await;
+        let (child, address) = start([url.as_ref(), format!("box-{index}-0").as_ref()]).await;
         load.urls.lock().unwrap().push(address);
         fleet.push(Member { child, starts: 0 });
     }
@@ -58,7 +56,7 @@ pub(crate) async fn rounds() {
             load.more(20).await;
         };
         timeout(TIMEOUT, disturbed).await.unwrap_or_else(|_| panic!("round {round}: the fleet serves no more"));
-        hooks.check();
+        hooks.look(has_one_end);
     }
     drop(submitters);
 
@@ -66,16 +64,19 @@ pub(crate) async fn rounds() {
     let address = load.urls.lock().unwrap()[0].clone();
     let mut repeated = 0;
     for (key, job) in &jobs {
-        let told = hooks.end(job).await;
+        let end_of_job = |received: &Received| {
+            received.get(job).and_then(|ends| ends.iter().next().cloned()).ok_or_else(|| format!("no end of {job}"))
+        };
+        let told = hooks.wait(end_of_job).await;
         let stored = status(&address, job).await;
-        assert_eq!(told, end(&stored), "{job}: another end is stored than was sent");
+        assert_eq!(Some(&told), end(&stored).as_ref(), "{job}: another end is stored than was sent");
         let attempt = stored.attempt.to_string();
         assert_eq!(told, format!("done {attempt} {attempt}"), "{job}");
         repeated += u64::from(stored.attempt > 1);
         let again = submit(&address, &hook, key).await.unwrap().1;
         assert_eq!(again, *job, "key {key} returns another job");
     }
-    hooks.check();
+    hooks.look(has_one_end);
     for member in &mut fleet {
         member.child.kill().await.unwrap();
     }
@@ -94,7 +95,7 @@ pub(crate) async fn rounds() {
 async fn replace(member: &mut Member, load: &Load, url: &str, index: usize) {
     member.child.kill().await.unwrap();
     member.starts += 1;
-    let (child, address) = start(url, &format!("box-{index}-{}", member.starts)).await;
+    let (child, address) = start([url.as_ref(), format!("box-{index}-{}", member.starts).as_ref()]).await;
     member.child = child;
     load.urls.lock().unwrap()[index] = address;
 }
@@ -124,14 +125,15 @@ async fn signal(signal: &str, pid: &str) {
     assert!(Command::new("kill").args([signal, pid]).status().await.unwrap().success());
 }
 
-async fn start(url: &str, name: &str) -> (Child, String) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([SERVE, url, name])
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let address = lines.next_line().await.unwrap().unwrap_or_else(|| panic!("the daemon did not start"));
-    (child, address)
+/// The state, the attempt and the result of a job that has ended. The result is the number of the attempt.
+fn end(status: &JobStatus) -> Option<String> {
+    let result = status.result.as_ref().map_or("", |result| result.get());
+    status.state.is_terminal().then(|| format!("{} {} {result}", status.state, status.attempt))
+}
+
+/// Fails if a job has several ends.
+fn has_one_end(received: &Received) {
+    for (job, ends) in received {
+        assert_eq!(ends.len(), 1, "{job} has several ends: {ends:?}");
+    }
 }

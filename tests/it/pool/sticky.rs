@@ -1,13 +1,13 @@
 //! A submission stays with the daemon that may have it.
 
+use foreman_client::Pool;
 use foreman_client::retry::Reattach;
 use foreman_client::wait::JobErrorsLayer;
-use foreman_client::{Pool, SubmitRequest};
-use tower::hedge::{Hedge, Policy};
+use tower::hedge::Hedge;
 use tower::{ServiceBuilder, ServiceExt as _};
 
 use super::{pool, settle};
-use crate::support::{Fault, PoolDaemon, bounded_paused, millis, request, seconds};
+use crate::support::{AlwaysHedge, Fault, PoolDaemon, bounded_paused, millis, request, seconds};
 
 fn daemons() -> [PoolDaemon; 4] {
     ["a", "b", "c", "d"].map(|name| PoolDaemon::new(name, seconds(20)))
@@ -45,19 +45,6 @@ async fn retry_above_a_timeout_attaches() {
     for run in 1..=10 {
         bounded_paused(jobs.clone().oneshot(request())).await.unwrap();
         assert_eq!(accepted(&daemons), run);
-    }
-}
-
-#[derive(Clone)]
-struct AlwaysHedge;
-
-impl Policy<SubmitRequest> for AlwaysHedge {
-    fn clone_request(&self, request: &SubmitRequest) -> Option<SubmitRequest> {
-        Some(request.clone())
-    }
-
-    fn can_retry(&self, _: &SubmitRequest) -> bool {
-        true
     }
 }
 

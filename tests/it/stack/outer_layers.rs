@@ -4,34 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use foreman_client::retry::Reattach;
-use foreman_client::{BoxError, Client, Error, JobState, SubmitRequest};
+use foreman_client::{BoxError, Client, Error, JobState};
 use foreman_daemon::{Backend, Chat, ChatResponse, Daemon};
 use http::Method;
 use tokio_test::{assert_pending, task};
-use tower::hedge::{Hedge, Policy};
+use tower::hedge::Hedge;
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 
 use crate::support::{
-    EmbeddedHarness, EventEndpoint, FaultyHttp, HttpFault, HttpFaults, bounded, eventually, millis, polling_client,
-    request,
+    AlwaysHedge, EmbeddedHarness, EventEndpoint, FaultyHttp, HttpFault, HttpFaults, bounded, eventually, millis,
+    polling_client, request,
 };
 
 fn reattach() -> Reattach {
     Reattach::builder().retries(10_000).backoff(millis(1), millis(1)).build().unwrap()
-}
-
-/// Hedges every request.
-#[derive(Clone)]
-struct AlwaysHedge;
-
-impl Policy<SubmitRequest> for AlwaysHedge {
-    fn clone_request(&self, request: &SubmitRequest) -> Option<SubmitRequest> {
-        Some(request.clone())
-    }
-
-    fn can_retry(&self, _: &SubmitRequest) -> bool {
-        true
-    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Fixtures, limits and test doubles. The table in the binary's docs lists the doubles.
 
+mod always_hedge;
 mod bounds;
 mod embedded_harness;
 mod faulty_http;
@@ -16,6 +17,7 @@ mod tcp_forwarder;
 mod waits;
 mod webhook_harness;
 
+pub(crate) use self::always_hedge::AlwaysHedge;
 pub(crate) use self::bounds::{bounded, bounded_paused, eventually};
 pub(crate) use self::embedded_harness::{EmbeddedHarness, EventEndpoint, fast_polls, fast_retries, polling_client};
 pub(crate) use self::faulty_http::{FaultyHttp, HttpFault, HttpFaults};

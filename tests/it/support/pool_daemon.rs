@@ -19,7 +19,11 @@ use super::{SECRET, exact_polls, job_json};
 
 /// One of the daemons of a pool, on paused time: it runs one job after another, and each takes as long as the test says.
 #[derive(Clone)]
-pub(crate) struct PoolDaemon(Arc<Inner>);
+pub(crate) struct PoolDaemon {
+    inner: Arc<Inner>,
+    /// Gets the events of the jobs that were submitted by this clone.
+    receiver: Option<WebhookReceiver>,
+}
 
 struct Inner {
     url: String,
@@ -87,7 +91,8 @@ impl PoolDaemon {
             lists: 0,
             loads: 0,
         };
-        Self(Arc::new(Inner { url: format!("http://{name}.test"), load, state: Mutex::new(state) }))
+        let inner = Inner { url: format!("http://{name}.test"), load, state: Mutex::new(state) };
+        Self { inner: Arc::new(inner), receiver: None }
     }
 
     pub(crate) fn models(self, models: &[&str]) -> Self {
@@ -101,7 +106,7 @@ impl PoolDaemon {
     }
 
     pub(crate) fn url(&self) -> &str {
-        &self.0.url
+        &self.inner.url
     }
 
     pub(crate) fn builder(&self) -> ClientBuilder {
@@ -115,10 +120,10 @@ impl PoolDaemon {
     }
 
     /// A client whose results come by webhooks, at the moment at which the job ends.
-    pub(crate) async fn client_with_webhooks(&self) -> Client<Notified> {
+    pub(crate) async fn client_with_webhooks(&self) -> Client<Self> {
         let notifier = Notifier::new();
         let receiver = WebhookReceiver::builder(notifier.clone()).secret(SECRET).build().unwrap();
-        let http = Notified { daemon: self.clone(), receiver };
+        let http = Self { receiver: Some(receiver), ..self.clone() };
         let builder = Client::builder(self.url()).notifier(notifier).public_url("http://here.test/foreman");
         builder.build_with(http).await.unwrap()
     }
@@ -148,10 +153,10 @@ impl PoolDaemon {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap()
+        self.inner.state.lock().unwrap()
     }
 
-    async fn respond(self, request: Request<Full<Bytes>>, receiver: Option<WebhookReceiver>) -> Result<Http, BoxError> {
+    async fn respond(self, request: Request<Full<Bytes>>) -> Result<Http, BoxError> {
         let (head, body) = request.into_parts();
         let path = head.uri.path();
         if path == "/api/tags" {
@@ -182,12 +187,12 @@ impl PoolDaemon {
                 return Ok(refusal);
             }
             Fault::LoseResponses => {
-                self.accept(&key, submission, receiver);
+                self.accept(&key, submission);
                 return Err(io::Error::from(io::ErrorKind::ConnectionReset).into());
             }
             Fault::None | Fault::Refuse => {}
         }
-        let job = self.accept(&key, submission, receiver);
+        let job = self.accept(&key, submission);
         let mut accepted = response(202, format!(r#"{{"job_id":"{job}"}}"#));
         accepted.headers_mut().insert("idempotency-key", key.parse()?);
         Ok(accepted)
@@ -212,11 +217,11 @@ impl PoolDaemon {
             None => response(404, "{}"),
             Some(Job { begins, .. }) if now < *begins => response(200, job_json(job, "queued", "")),
             Some(Job { ends, .. }) if now < *ends => response(200, job_json(job, "running", "")),
-            Some(_) => response(200, job_json(job, "done", &self.0.url)),
+            Some(_) => response(200, job_json(job, "done", &self.inner.url)),
         }
     }
 
-    fn accept(&self, key: &str, submission: Submission, receiver: Option<WebhookReceiver>) -> String {
+    fn accept(&self, key: &str, submission: Submission) -> String {
         let mut state = self.state();
         if let Some(job) = state.keys.get(key) {
             return job.clone();
@@ -225,13 +230,13 @@ impl PoolDaemon {
         let job = (state.jobs.len() + 1).to_string();
         let begins = state.free_at.max(Instant::now());
         let cold = state.loaded.as_deref() != Some(&submission.model);
-        let ends = begins + state.time + if cold { self.0.load } else { Duration::ZERO };
+        let ends = begins + state.time + if cold { self.inner.load } else { Duration::ZERO };
         state.loads += usize::from(cold);
         (state.free_at, state.loaded) = (ends, Some(submission.model));
         state.jobs.insert(job.clone(), Job { begins, ends });
         state.keys.insert(key.to_owned(), job.clone());
-        if let (Some(receiver), Some(url)) = (receiver, submission.state_webhook_url) {
-            let body = job_json(&job, "done", &self.0.url);
+        if let (Some(receiver), Some(url)) = (self.receiver.clone(), submission.state_webhook_url) {
+            let body = job_json(&job, "done", &self.inner.url);
             tokio::spawn(async move {
                 sleep_until(ends).await;
                 let signature = Secret::new(SECRET).unwrap().sign(body.as_bytes());
@@ -256,28 +261,7 @@ impl Service<Request<Full<Bytes>>> for PoolDaemon {
     }
 
     fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
-        Box::pin(self.clone().respond(request, None))
-    }
-}
-
-/// A [`PoolDaemon`] that sends its events to a receiver.
-#[derive(Clone)]
-pub(crate) struct Notified {
-    daemon: PoolDaemon,
-    receiver: WebhookReceiver,
-}
-
-impl Service<Request<Full<Bytes>>> for Notified {
-    type Response = Http;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Http, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
-        Box::pin(self.daemon.clone().respond(request, Some(self.receiver.clone())))
+        Box::pin(self.clone().respond(request))
     }
 }
 
