@@ -15,40 +15,10 @@
 #![allow(clippy::disallowed_methods, reason = "threads of its own sleep")]
 
 #[cfg(target_os = "linux")]
-mod backend;
-#[cfg(target_os = "linux")]
-mod check;
-#[cfg(target_os = "linux")]
-mod daemon;
-#[cfg(target_os = "linux")]
-mod disk;
-#[cfg(target_os = "linux")]
-mod faults;
-#[cfg(target_os = "linux")]
-mod load;
-#[cfg(target_os = "linux")]
-mod prompt;
-#[cfg(target_os = "linux")]
-mod receiver;
-#[cfg(target_os = "linux")]
-mod run;
-#[cfg(target_os = "linux")]
-mod server;
-#[cfg(target_os = "linux")]
-mod world;
-
-/// The secret of the webhooks.
-#[cfg(target_os = "linux")]
-const SECRET: &str = "a secret of the bad hour";
-
-/// The tokens of the submitters. The jobs of the old store have the first.
-#[cfg(target_os = "linux")]
-const TOKENS: [&str; 3] = ["token-a", "token-b", "token-c"];
+mod linux;
 
 #[cfg(target_os = "linux")]
-fn main() -> std::process::ExitCode {
-    run::main()
-}
+use self::linux::main;
 
 #[cfg(not(target_os = "linux"))]
 fn main() {

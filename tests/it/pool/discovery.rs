@@ -15,6 +15,7 @@ use crate::support::{PoolDaemon, bounded_paused, request, seconds};
 type Changes = mpsc::UnboundedSender<Result<Change<u8, Client<PoolDaemon>>, BoxError>>;
 
 fn discovered() -> (Pool<PoolDaemon>, Changes) {
+    fastrand::seed(7);
     let (changes, next) = mpsc::unbounded_channel();
     let stream = stream::unfold(next, async |mut next: mpsc::UnboundedReceiver<_>| Some((next.recv().await?, next)));
     (Pool::builder().discover(stream).unwrap(), changes)

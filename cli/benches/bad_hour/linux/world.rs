@@ -14,7 +14,7 @@ use super::receiver::Receiver;
 use super::{SECRET, TOKENS};
 
 /// A store of the present version. A change of the version leaves it as it is, so that the daemon migrates it then.
-const OLD_STORE: &str = include_str!("old_store.sql");
+const OLD_STORE: &str = include_str!("../old_store.sql");
 
 /// The numbers of its jobs begin with 1. The first two have ended, and the last two have webhooks.
 const OLD_JOBS: u32 = 6;
