@@ -5,7 +5,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use deadpool_postgres::Client;
+use futures_util::future::{join, join5};
 use tokio::sync::{mpsc, oneshot};
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::connection::{execute, query};
@@ -103,32 +105,54 @@ async fn transaction(client: &mut Client, jobs: &[NewJob], limits: QueueLimits) 
     let keys: Vec<Vec<u8>> = jobs.iter().filter_map(|new| Some(key_column(&new.key.as_ref()?.text))).collect();
     let key_owners: Vec<&[u8]> =
         jobs.iter().filter(|new| new.key.is_some()).map(|new| &new.owner.as_bytes()[..]).collect();
-    // Before the transaction, and without a lock where the tokens are known.
-    execute(client, ADD_OWNERS, &[&owners]).await?;
-    client.batch_execute("BEGIN").await?;
-    let locked = query(client, LOCK_OWNERS, &[&owners]).await?;
+    // A statement that is prepared is sent when its future is first polled, so that all of them arrive in this order.
+    for sql in [ADD_OWNERS, LOCK_OWNERS, QUEUED, USED_KEYS, INSERT] {
+        client.prepare_cached(sql).await?;
+    }
+    // The tokens are added before the transaction, and without a lock where they are known.
+    let (added, begun, locked, queued, used) = join5(
+        execute(client, ADD_OWNERS, &[&owners]),
+        client.batch_execute("BEGIN"),
+        query(client, LOCK_OWNERS, &[&owners]),
+        query(client, QUEUED, &[]),
+        query(client, USED_KEYS, &[&key_owners, &keys]),
+    )
+    .await;
+    added?;
+    begun?;
+    let count = |row: &Row, column| usize::try_from(row.get::<_, i64>(column)).unwrap_or(0);
     let mut group = Group {
-        queued: locked.iter().map(|row| (row.get(0), usize::try_from(row.get::<_, i64>(1)).unwrap_or(0))).collect(),
-        all: usize::try_from(query(client, QUEUED, &[]).await?.first().map_or(0, |row| row.get::<_, i64>(0)))
-            .unwrap_or(0),
+        queued: locked?.iter().map(|row| (row.get(0), count(row, 1))).collect(),
+        all: queued?.first().map_or(0, |row| count(row, 0)),
         used: HashMap::new(),
         limits,
         added: Vec::new(),
     };
-    if !keys.is_empty() {
-        for row in query(client, USED_KEYS, &[&key_owners, &keys]).await? {
-            let job_id = JobId::new(row.get::<_, String>(2)).map_err(|error| StoreError::damaged_row(error.into()))?;
-            group.used.insert((row.get(0), row.get(1)), (job_id, row.get(3)));
-        }
+    for row in used? {
+        let job_id = JobId::new(row.get::<_, String>(2)).map_err(|error| StoreError::damaged_row(error.into()))?;
+        group.used.insert((row.get(0), row.get(1)), (job_id, row.get(3)));
     }
     let outcomes: Vec<_> = jobs.iter().enumerate().map(|(index, new)| group.add(index, new)).collect();
-    insert(client, jobs, &group.added).await?;
-    for (new, outcome) in jobs.iter().zip(&outcomes) {
-        if let Ok(Submitted { job_id, replayed: true }) = outcome {
+    let replayed: Vec<_> = jobs
+        .iter()
+        .zip(&outcomes)
+        .filter_map(|(new, outcome)| {
+            let submitted = outcome.as_ref().ok()?;
+            submitted.replayed.then_some((new, &submitted.job_id))
+        })
+        .collect();
+    if replayed.is_empty() {
+        // If the jobs cannot be added, the transaction is rolled back by this commit.
+        let (inserted, committed) = join(insert(client, jobs, &group.added), client.batch_execute("COMMIT")).await;
+        inserted?;
+        committed?;
+    } else {
+        insert(client, jobs, &group.added).await?;
+        for (new, job_id) in replayed {
             replay(client, new, job_id).await?;
         }
+        client.batch_execute("COMMIT").await?;
     }
-    client.batch_execute("COMMIT").await?;
     Ok(outcomes)
 }
 
