@@ -187,7 +187,9 @@ where
     async fn call<C: Call>(&self, call: C) -> Result<C::Response, Error> {
         let mut api = self.0.api.clone();
         std::future::poll_fn(|cx| Service::<C>::poll_ready(&mut api, cx)).await?;
-        api.call(call).await
+        let response = api.call(call).await;
+        self.0.jobs.heard(response.as_ref().err());
+        response
     }
 }
 

@@ -41,6 +41,7 @@ mod layer;
 mod live;
 mod machine;
 mod progress;
+mod reach;
 mod service;
 mod shared;
 mod slow_down;

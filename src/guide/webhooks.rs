@@ -70,7 +70,9 @@
 //! The last segment of a callback URL is a random token, which identifies the submission and is known only to its daemon. With a
 //! secret, an event must also be signed, and then a terminal event is the result. Without a secret an event is a hint: the client
 //! polls at once. An event of the event stream is the result, because it comes by a request of the client. Polls continue
-//! underneath, every 30 s while webhooks work, so that a lost event delays a result and never loses it.
+//! underneath, every 30 s while webhooks work, so that a lost event delays a result and never loses it. A poll that failed
+//! is repeated after 250 ms, then with backoff. If two requests, 200 ms apart, have had no response from the daemon, all waits poll within
+//! a second or so, until the daemon responds again.
 //!
 //! [`Client::stats`](crate::Client::stats) counts the sources and each refused request by its reason. `rescued` counts
 //! the jobs whose webhook has not come within 5 s of the poll that found their end: webhooks get lost on their way.

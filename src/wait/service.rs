@@ -66,6 +66,14 @@ impl<S, P> Wait<S, P> {
         self.shared.shutdown(grace).await
     }
 
+    /// Whoever else asks this daemon got a response, or an error.
+    pub(crate) fn heard(&self, error: Option<&Error>) {
+        match error {
+            Some(error) => self.shared.failed(error),
+            None => self.shared.responded(),
+        }
+    }
+
     /// Whether [`shutdown`](Wait::shutdown) was called.
     #[must_use]
     pub fn is_shutting_down(&self) -> bool {

@@ -11,6 +11,7 @@ use super::cancels::Cancels;
 use super::health::{Awaited, Checked, GRACE, WebhookHealth};
 use super::live::Live;
 use super::machine::{Facts, WaitLimits};
+use super::reach::Reach;
 use super::slow_down::SlowDown;
 use super::stats::Counters;
 use super::webhook_endpoint::WebhookEndpoint;
@@ -70,6 +71,7 @@ pub(super) struct Shared {
     event_stream: Option<Arc<EventStream>>,
     drop_policy: DropPolicy,
     health: WebhookHealth,
+    reach: Reach,
     /// The daemon echoed an idempotency key. The only place in the crate that stores it.
     supports_idempotency: AtomicBool,
 }
@@ -92,6 +94,7 @@ impl Shared {
             event_stream: event_stream.map(EventStream::new),
             drop_policy,
             health: WebhookHealth::new(),
+            reach: Reach::default(),
             supports_idempotency: AtomicBool::new(idempotency),
         }
     }
@@ -175,10 +178,29 @@ impl Shared {
         self.supports_idempotency.store(supported, Relaxed);
     }
 
+    /// The daemon responded.
+    pub(super) fn responded(&self) {
+        self.reach.responded();
+    }
+
+    /// A request failed, of a wait or of whoever else asks this daemon.
+    pub(super) fn failed(&self, error: &Error) {
+        if self.reach.failed(error)
+            && let Some(webhooks) = &self.webhooks
+            && self.health.is_working()
+        {
+            tracing::debug!(
+                error = error as &dyn std::error::Error,
+                "daemon does not respond; polling faster until it does"
+            );
+            webhooks.notifier().wake_all();
+        }
+    }
+
     /// How often to poll a job: slowly while webhooks work, rarely while the event stream is open, faster while neither has been seen to
-    /// work or an event was missed. `period`: the one of the event stream in which the wait depends on it.
+    /// work, an event was missed, or the daemon does not respond. `period`: the one of the event stream in which the wait depends on it.
     pub(super) fn pace(&self, submission: &KeepAlive, period: Option<NonZeroU16>) -> Pace {
-        let webhooks = submission.has_callback() && !self.is_interrupted();
+        let webhooks = submission.has_callback() && !self.is_interrupted() && !self.reach.is_lost();
         if webhooks && self.health.is_working() && submission.shared().expects_events() {
             Pace::Slow
         } else if period.is_some() && period == self.stream_period() && submission.shared().expects_events() {
@@ -333,6 +355,7 @@ impl WaitOwner for Shared {
 
     fn webhook_arrived(&self) {
         self.health.arrived();
+        self.reach.responded();
     }
 
     fn refused(&self, error: &Error) {

@@ -66,11 +66,10 @@ impl PollSchedule {
     /// The pause after a poll that failed.
     ///
     /// It is never the short interval of a young job, since a daemon that fails must not be asked 40 times a second. That holds for
-    /// `Retry-After: 0` too.
+    /// `Retry-After: 0` too. It is never a slow one, since a daemon that fails may send no webhooks.
     pub(super) fn after_error(
         &mut self,
         policy: &PollPolicy,
-        pace: Pace,
         age: Duration,
         retry_after: Option<Duration>,
     ) -> Duration {
@@ -79,7 +78,6 @@ impl PollSchedule {
         let least = backoff.max(Self::interval(policy, age));
         match retry_after {
             Some(asked) => asked.min(policy.max_retry_after).max(least),
-            None if pace.is_slow() => self.vary(policy, policy.slow_interval),
             None => self.vary(policy, least),
         }
     }
@@ -167,25 +165,25 @@ mod tests {
     #[test]
     fn pauses_after_errors_double_up_to_the_longest() {
         let mut schedule = schedule();
-        let mut next = || schedule.after_error(&exact(), Pace::Steady, MS(10), None).as_millis();
+        let mut next = || schedule.after_error(&exact(), MS(10), None).as_millis();
         assert_eq!(
             [next(), next(), next(), next(), next(), next(), next()],
             [250, 500, 1_000, 2_000, 4_000, 8_000, 10_000]
         );
         // A state ends the streak, and an old job is not asked more often because of an error.
         schedule.after_state(&exact(), Pace::Steady, MS(10));
-        assert_eq!(schedule.after_error(&exact(), Pace::Steady, MS(16_000), None), MS(2_000));
+        assert_eq!(schedule.after_error(&exact(), MS(16_000), None), MS(2_000));
         for _ in 0..100_000 {
-            assert!(schedule.after_error(&exact(), Pace::Steady, Duration::MAX, None) <= MS(10_000));
+            assert!(schedule.after_error(&exact(), Duration::MAX, None) <= MS(10_000));
         }
     }
 
     #[test]
     fn retry_after_is_obeyed_within_limits() {
-        let after = |asked| schedule().after_error(&exact(), Pace::Steady, MS(10), Some(asked));
+        let after = |asked| schedule().after_error(&exact(), MS(10), Some(asked));
         assert_eq!([after(MS(0)), after(MS(7_000)), after(Duration::MAX)], [MS(250), MS(7_000), MS(60_000)]);
         let policy = PollPolicy::builder().max_retry_after(Duration::ZERO).build().unwrap();
-        assert_eq!(schedule().after_error(&policy, Pace::Slow, MS(10), Some(MS(30_000))), MS(250));
+        assert_eq!(schedule().after_error(&policy, MS(10), Some(MS(30_000))), MS(250));
     }
 
     #[test]
@@ -202,9 +200,7 @@ mod tests {
                 for pace in [Pace::Steady, Pace::Slow, Pace::Slow, Pace::Unproven] {
                     let pause = schedule.after_state(&policy, pace, Duration::MAX);
                     assert!(pause > Duration::from_secs(u64::MAX / 4));
-                    assert!(
-                        schedule.after_error(&policy, pace, Duration::MAX, None) > Duration::from_secs(u64::MAX / 4)
-                    );
+                    assert!(schedule.after_error(&policy, Duration::MAX, None) > Duration::from_secs(u64::MAX / 4));
                 }
             }
         }

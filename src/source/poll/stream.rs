@@ -261,7 +261,7 @@ where
                         Yielded::Failed { retry_after } => {
                             // The next pause is followed by a poll.
                             *this.skipped = RARE;
-                            this.schedule.after_error(policy, *this.pace, age, retry_after)
+                            this.schedule.after_error(policy, age, retry_after)
                         }
                     };
                     let next = if pause.is_zero() { State::Due(Turn::Routine) } else { State::Pausing(sleep(pause)) };

@@ -23,6 +23,7 @@ where
             Ok(Accepted { job_id, supports_idempotency }) => {
                 let idempotency_key = submission.key().map(tracing::field::display);
                 tracing::debug!(%job_id, idempotency_key, supports_idempotency, "job accepted");
+                this.shared.responded();
                 this.shared.learn_idempotency(supports_idempotency);
                 *this.depends_on = this.shared.depend_on_stream(this.submission, *this.sent_in);
                 submission.update(|state| state.accept(job_id));
@@ -32,6 +33,7 @@ where
                 let (unsent, now) = (error.is_safe_to_resubmit(), this.submission.shared().elapsed());
                 // Before the clones wake up, since they may send.
                 this.shared.slow_down.refused(&error);
+                this.shared.failed(&error);
                 let sending = submission.update(|state| if unsent { state.unsent(now) } else { state.lost(now) });
                 let idempotency_key = submission.key().map(tracing::field::display);
                 tracing::debug!(
@@ -66,6 +68,9 @@ where
             stream.poll_job(job_id);
             return (Event::Polled { terminal: false, prompted: true }, None);
         }
+        if response.is_ok() {
+            this.shared.responded();
+        }
         match response.map(JobResult::new) {
             Ok(Ok(result)) => {
                 this.shared.counters.polls.add();
@@ -87,6 +92,7 @@ where
             Err(error) => {
                 this.shared.counters.poll_failures.add();
                 this.shared.polling.refused(&error);
+                this.shared.failed(&error);
                 let job_id = this.submission.shared().read(|state| state.job_id().cloned());
                 let job_id = job_id.map(tracing::field::display);
                 tracing::debug!(job_id, error = &error as &dyn std::error::Error, "poll failed");

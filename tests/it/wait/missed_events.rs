@@ -74,6 +74,39 @@ async fn missed_event_shortens_slow_pauses_of_other_waits() {
     assert!(long.await.unwrap().is_ok());
 }
 
+/// A daemon that does not respond sends no webhooks either.
+#[tokio::test(start_paused = true)]
+async fn lost_daemon_makes_waits_poll_until_it_responds() {
+    let mut harness = WebhookHarness::signed();
+    prove_webhooks(&mut harness).await;
+    let mut waits = Vec::new();
+    for job in ["7", "8"] {
+        waits.push(spawn_wait(&harness.wait, &request()));
+        harness.daemon.next_post().await.accept(job);
+    }
+    // Neither is polled for 30 s. Others find that the daemon is gone.
+    let start = harness.daemon.elapsed();
+    for at in [0, 1] {
+        tokio::time::sleep_until(tokio::time::Instant::now() + seconds(at)).await;
+        let other = spawn_wait(&harness.wait, &request());
+        harness.daemon.next_post().await.fail(std::io::ErrorKind::ConnectionRefused);
+        assert!(other.await.unwrap().is_err());
+    }
+    for _ in 0..2 {
+        let poll = harness.daemon.next_get().await;
+        assert_eq!(poll.at - start, seconds(2), "{}", poll.job());
+        poll.fail(std::io::ErrorKind::ConnectionRefused);
+    }
+    // It is back, and the waits rely on webhooks again.
+    for _ in 0..2 {
+        let poll = harness.daemon.next_get().await;
+        assert!(poll.at - start <= seconds(4), "{:?}", poll.at - start);
+        poll.respond_state("running");
+    }
+    harness.daemon.quiet_for(seconds(29)).await;
+    waits.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
 #[tokio::test(start_paused = true)]
 async fn oversized_event_is_a_hint() {
     for declared in [true, false] {

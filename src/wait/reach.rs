@@ -1,0 +1,72 @@
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::Error;
+use crate::error::Kind;
+
+/// How long after the first request without a response another one has to fail before the daemon counts as lost. A single one may be a
+/// connection that was closed while it was idle.
+const APART: Duration = Duration::from_millis(200);
+
+/// Whether the daemon responds, as far as the requests of one client show.
+///
+/// A daemon that does not respond sends no webhooks either. So waits that rely on webhooks poll while it is lost, and find out soon whether
+/// their jobs are.
+#[derive(Debug, Default)]
+pub(super) struct Reach {
+    lost: AtomicBool,
+    failing: AtomicBool,
+    failing_since: Mutex<Option<Instant>>,
+}
+
+impl Reach {
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.load(Relaxed)
+    }
+
+    /// A response or a webhook came.
+    pub(super) fn responded(&self) {
+        if self.failing.load(Relaxed) {
+            let mut since = self.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
+            *since = None;
+            self.failing.store(false, Relaxed);
+            self.lost.store(false, Relaxed);
+        }
+    }
+
+    /// A request failed. Returns whether the daemon counts as lost from now on.
+    pub(super) fn failed(&self, error: &Error) -> bool {
+        if !matches!(error.kind(), Kind::Connect | Kind::Transport | Kind::RequestTimeout(_)) {
+            return false;
+        }
+        let now = Instant::now();
+        let mut since = self.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = *since.get_or_insert(now);
+        self.failing.store(true, Relaxed);
+        now.saturating_duration_since(first) >= APART && !self.lost.swap(true, Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn daemon_is_lost_after_two_failures_apart_without_a_response() {
+        let reach = Reach::default();
+        let (refused, busy) = (Error::new(Kind::Connect), Error::new(Kind::Overloaded));
+        assert!(!reach.failed(&refused) && !reach.failed(&refused), "at the same time");
+        tokio::time::advance(APART).await;
+        assert!(!reach.failed(&busy), "it has responded, or was not asked");
+        reach.responded();
+        assert!(!reach.failed(&refused), "the first one again");
+        tokio::time::advance(APART).await;
+        assert!(reach.failed(&refused) && reach.is_lost());
+        assert!(!reach.failed(&refused) && reach.is_lost(), "already lost");
+        reach.responded();
+        assert!(!reach.is_lost());
+    }
+}
