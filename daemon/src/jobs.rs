@@ -64,15 +64,17 @@ impl Jobs {
     }
 
     pub(crate) async fn submit(&self, new: NewJob) -> Result<Result<Submitted, SubmitError>, StoreError> {
-        let has_deadline = new.start_by.is_some();
+        let (has_deadline, has_webhook) = (new.start_by.is_some(), new.webhook.is_some());
         let submitted = self.store.submit(new).await?;
         match &submitted {
             Ok(job) if job.replayed => self.counters.replayed.add(),
             Ok(job) => {
                 tracing::debug!(job_id = %job.job_id, "job queued");
                 self.counters.accepted.add();
-                self.notifications.event_due.notify_one();
                 self.wake_workers();
+                if has_webhook {
+                    self.notifications.event_due.notify_one();
+                }
                 if has_deadline {
                     self.deadlines.notify_one();
                 }
@@ -288,7 +290,8 @@ mod tests {
     }
 
     async fn submit(jobs: Arc<Jobs>) -> Result<Submitted, StoreError> {
-        jobs.submit(NewJob::of_test(r#"{"model":"m"}"#)).await.map(Result::unwrap)
+        let webhook = Some("http://127.0.0.1:1/".parse().unwrap());
+        jobs.submit(NewJob { webhook, ..NewJob::of_test(r#"{"model":"m"}"#) }).await.map(Result::unwrap)
     }
 
     /// Starts a change, drops its future while the file is locked, then unlocks the file.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_postgres::{AsyncMessage, Client, Config, Row};
+use tokio_postgres::{AsyncMessage, Client, Config, Row, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::row::{STATUS, status};
@@ -36,7 +36,7 @@ const MAX_CHANGES: i64 = 10_000;
 /// one after the second has begun.
 const CHANGES: &str = "SELECT pg_snapshot_xmin(snapshot)::text::bigint, pg_snapshot_xmax(snapshot)::text::bigint,
     (SELECT coalesce(sum(queued), 0)::bigint FROM owners),
-    number, id, owner, event_stream, state, changed
+    number, id, owner, event_stream, state, changed, webhook IS NOT NULL
     FROM pg_current_snapshot() AS snapshot
     LEFT JOIN (SELECT * FROM jobs WHERE changed >= $1 ORDER BY changed, number LIMIT $2) AS jobs ON true
     ORDER BY changed, number";
@@ -96,17 +96,18 @@ async fn follow_connection(
     // A notification without a sync: if it is lost, polls find the change.
     client.batch_execute("SET synchronous_commit = off").await?;
     let channel: String = client.query_one("SELECT 'foreman_' || 'jobs'::regclass::oid", &[]).await?.get(0);
+    let (changes, notify) = (client.prepare(CHANGES).await?, client.prepare("SELECT pg_notify($1, $2)").await?);
     client.batch_execute(&format!("LISTEN {channel}")).await?;
     // Other daemons may have queued jobs and recorded events meanwhile.
     wake_all_workers(shared);
     shared.options.notifications.event_due.notify_one();
     loop {
-        let read = timeout(READ, read(shared, &client, position)).await;
+        let read = timeout(READ, read(shared, &client, &changes, position)).await;
         read.unwrap_or_else(|_| Err(StoreError::database_silent()))?;
         tokio::select! {
             () = shared.feed.notified() => {
                 let id = shared.lease.id().to_string();
-                client.execute("SELECT pg_notify($1, $2)", &[&channel, &id]).await?;
+                client.execute(&notify, &[&channel, &id]).await?;
             }
             () = notified.notified() => {}
             () = sleep(POLL) => {
@@ -133,12 +134,18 @@ struct Change {
     owner: Owner,
     stream: Option<String>,
     is_queued: bool,
+    has_webhook: bool,
 }
 
-async fn read(shared: &Shared, client: &Client, position: &mut Position) -> Result<(), StoreError> {
+async fn read(
+    shared: &Shared,
+    client: &Client,
+    changes: &Statement,
+    position: &mut Position,
+) -> Result<(), StoreError> {
     loop {
         let since = position.seen_before.unwrap_or(i64::MAX);
-        let rows = client.query(CHANGES, &[&since, &MAX_CHANGES]).await?;
+        let rows = client.query(changes, &[&since, &MAX_CHANGES]).await?;
         let Some(first) = rows.first() else { return Ok(()) };
         let (oldest, next): (i64, i64) = (first.try_get(0)?, first.try_get(1)?);
         shared.queued.store(usize::try_from(first.try_get::<_, i64>(2)?).unwrap_or(0), Ordering::Relaxed);
@@ -173,11 +180,12 @@ fn change(row: &Row) -> Result<Change, crate::BoxError> {
         owner: Owner::from_bytes(row.try_get::<_, &[u8]>(5)?.try_into()?),
         stream: row.try_get(6)?,
         is_queued: row.try_get::<_, &str>(7)? == "queued",
+        has_webhook: row.try_get(9)?,
     })
 }
 
 async fn publish(shared: &Shared, client: &Client, change: Change) -> Result<(), StoreError> {
-    let Change { number, job_id, owner, stream, is_queued } = change;
+    let Change { number, job_id, owner, stream, is_queued, has_webhook } = change;
     let (notifications, streams) = (&shared.options.notifications, &shared.options.streams);
     if streams.are_read(owner, stream.as_deref()) {
         let found = client.query_opt(&format!("SELECT {STATUS} FROM jobs WHERE number = $1"), &[&number]).await?;
@@ -192,7 +200,9 @@ async fn publish(shared: &Shared, client: &Client, change: Change) -> Result<(),
         notifications.wake_workers();
     }
     notifications.signals.changed(&job_id);
-    notifications.event_due.notify_one();
+    if has_webhook {
+        notifications.event_due.notify_one();
+    }
     Ok(())
 }
 

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use deadpool_postgres::Client;
 use futures_util::future::{join, join5};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -20,14 +22,17 @@ use crate::store::{Destination, NewJob, QueueLimits, StoreError, SubmitError, Su
 /// The largest group, in submissions. It bounds how long the first one waits.
 const MAX_GROUP: usize = 256;
 
+/// How long a group waits for the submitters of the one before it. Without it, those that submit one job after another fall into two
+/// groups that take turns.
+const LINGER: Duration = Duration::from_micros(150);
+
 /// The largest group, in bytes of bodies. One submission may have more.
 const MAX_GROUP_BYTES: usize = 32 << 20;
 
 const ADD_OWNERS: &str = "INSERT INTO owners (owner) SELECT DISTINCT unnest($1::bytea[]) ON CONFLICT DO NOTHING";
 const LOCK_OWNERS: &str = "SELECT owner, queued FROM owners WHERE owner = ANY($1) ORDER BY owner FOR UPDATE";
 const QUEUED: &str = "SELECT coalesce(sum(queued), 0)::bigint FROM owners";
-pub(super) const USED_KEYS: &str = "SELECT jobs.owner, jobs.key, id, digest
-    FROM unnest($1::bytea[], $2::bytea[]) AS used (owner, key) JOIN jobs ON jobs.owner = used.owner AND jobs.key = used.key";
+const USED_KEYS: &str = "SELECT key, id, digest FROM jobs WHERE key = ANY($1)";
 const INSERT: &str = "INSERT INTO jobs (id, owner, model, body, webhook, destination, traceparent, key, digest, event_stream,
         priority, start_by)
     SELECT id, owner, model, body, webhook, destination, traceparent, key, digest, event_stream, priority,
@@ -51,8 +56,10 @@ pub(super) struct Pending {
 
 /// Commits submissions in groups, for ever.
 pub(super) async fn commit(shared: &State, mut pending: mpsc::UnboundedReceiver<Pending>) {
-    let mut group = Vec::new();
+    let (mut group, mut last) = (Vec::new(), 1);
     while pending.recv_many(&mut group, MAX_GROUP).await > 0 {
+        linger(&mut pending, &mut group, last).await;
+        last = group.len();
         while !group.is_empty() {
             let mut bytes = 0;
             let fits = |pending: &&Pending| {
@@ -61,6 +68,22 @@ pub(super) async fn commit(shared: &State, mut pending: mpsc::UnboundedReceiver<
             };
             let size = group.iter().take_while(fits).count().max(1);
             commit_group(shared, group.drain(..size).collect()).await;
+        }
+    }
+}
+
+/// Waits for the next submissions of those that were in the last group. One submitter alone does not wait.
+///
+/// It yields, since tokio's timers are not that short.
+async fn linger(pending: &mut mpsc::UnboundedReceiver<Pending>, group: &mut Vec<Pending>, last: usize) {
+    let until = Instant::now() + LINGER;
+    let expected = (group.len() + last).min(MAX_GROUP);
+    while last > 1 && group.len() < expected && Instant::now() < until {
+        tokio::task::yield_now().await;
+        while group.len() < MAX_GROUP
+            && let Ok(next) = pending.try_recv()
+        {
+            group.push(next);
         }
     }
 }
@@ -102,9 +125,7 @@ async fn submit(shared: &State, jobs: &Arc<[NewJob]>, range: Range<usize>) -> Re
 /// Adds the jobs, in their order.
 async fn transaction(client: &mut Client, jobs: &[NewJob], limits: QueueLimits) -> Result<Vec<Outcome>, StoreError> {
     let owners: Vec<&[u8]> = jobs.iter().map(|new| &new.owner.as_bytes()[..]).collect();
-    let keys: Vec<Vec<u8>> = jobs.iter().filter_map(|new| Some(key_column(&new.key.as_ref()?.text))).collect();
-    let key_owners: Vec<&[u8]> =
-        jobs.iter().filter(|new| new.key.is_some()).map(|new| &new.owner.as_bytes()[..]).collect();
+    let keys: Vec<OwnedKey> = jobs.iter().filter_map(owned_key).collect();
     // A statement that is prepared is sent when its future is first polled, so that all of them arrive in this order.
     for sql in [ADD_OWNERS, LOCK_OWNERS, QUEUED, USED_KEYS, INSERT] {
         client.prepare_cached(sql).await?;
@@ -115,7 +136,7 @@ async fn transaction(client: &mut Client, jobs: &[NewJob], limits: QueueLimits) 
         client.batch_execute("BEGIN"),
         query(client, LOCK_OWNERS, &[&owners]),
         query(client, QUEUED, &[]),
-        query(client, USED_KEYS, &[&key_owners, &keys]),
+        query(client, USED_KEYS, &[&keys]),
     )
     .await;
     added?;
@@ -129,8 +150,8 @@ async fn transaction(client: &mut Client, jobs: &[NewJob], limits: QueueLimits) 
         added: Vec::new(),
     };
     for row in used? {
-        let job_id = JobId::new(row.get::<_, String>(2)).map_err(|error| StoreError::damaged_row(error.into()))?;
-        group.used.insert((row.get(0), row.get(1)), (job_id, row.get(3)));
+        let job_id = JobId::new(row.get::<_, String>(1)).map_err(|error| StoreError::damaged_row(error.into()))?;
+        group.used.insert(row.get(0), (job_id, row.get(2)));
     }
     let outcomes: Vec<_> = jobs.iter().enumerate().map(|(index, new)| group.add(index, new)).collect();
     let replayed: Vec<_> = jobs
@@ -156,8 +177,13 @@ async fn transaction(client: &mut Client, jobs: &[NewJob], limits: QueueLimits) 
     Ok(outcomes)
 }
 
-/// A token and its key, as columns.
-type OwnedKey = (Vec<u8>, Vec<u8>);
+/// A token and its key, as a column.
+type OwnedKey = Vec<u8>;
+
+fn owned_key(new: &NewJob) -> Option<OwnedKey> {
+    let key = key_column(&new.key.as_ref()?.text);
+    Some([&new.owner.as_bytes()[..], &key].concat())
+}
 
 /// The job of a key, and the digest of its submission.
 type UsedKey = (JobId, Vec<u8>);
@@ -176,7 +202,7 @@ struct Group {
 impl Group {
     fn add(&mut self, index: usize, new: &NewJob) -> Outcome {
         let owner = new.owner.as_bytes().to_vec();
-        let key = new.key.as_ref().map(|key| (owner.clone(), key_column(&key.text)));
+        let key = owned_key(new);
         if let Some((job_id, digest)) = key.as_ref().and_then(|key| self.used.get(key)) {
             let is_same = new.key.as_ref().is_some_and(|key| key.digest[..] == digest[..]);
             return if is_same {
@@ -228,7 +254,7 @@ async fn insert(client: &Client, jobs: &[NewJob], added: &[(usize, JobId)]) -> R
     let webhooks = column(jobs, added, |new| new.webhook.as_ref().map(ToString::to_string));
     let destinations = column(jobs, added, |new| new.webhook.as_ref().map(|url| Destination::of(url).to_string()));
     let traceparents = column(jobs, added, |new| new.traceparent.as_ref().map(http::HeaderValue::as_bytes));
-    let keys = column(jobs, added, |new| new.key.as_ref().map(|key| key_column(&key.text)));
+    let keys = column(jobs, added, owned_key);
     let digests = column(jobs, added, |new| new.key.as_ref().map(|key| &key.digest[..]));
     let streams = column(jobs, added, |new| new.submission.event_stream.as_deref());
     let priorities = column(jobs, added, |new| i16::from(new.priority));
