@@ -14,7 +14,7 @@ use crate::store::postgres::maintenance::sweep;
 use crate::store::{NewJob, Query, Store as _, StoreOptions, SubmitError, Wanted};
 
 fn in_batches(of: usize) -> StoreOptions {
-    StoreOptions { batch: NonZeroUsize::new(of).unwrap(), ..StoreOptions::of_test(100) }
+    StoreOptions { batch: NonZeroUsize::new(of).unwrap(), ..StoreOptions::of_test(1000) }
 }
 
 async fn submit_of(store: &Postgres, owner: Owner, model: &str, priority: i8) -> JobId {
@@ -75,6 +75,38 @@ async fn higher_priority_ends_a_batch() {
     submit_of(&daemon, Owner::ANONYMOUS, "a", -1).await;
     submit_of(&daemon, Owner::ANONYMOUS, "c", 1).await;
     assert_eq!(models(&daemon, 4).await, "caba");
+}
+
+/// How often two daemons load a model for the jobs of three tokens and four models, in a random order.
+async fn model_loads(batch: usize, seed: u64) -> Option<usize> {
+    let schema = Schema::new()?;
+    let daemons = [schema.open_with(in_batches(batch)).await, schema.open_with(in_batches(batch)).await];
+    let tokens = [b"a", b"b", b"c"].map(|token| Owner::from_token(token));
+    let of_each = |owner| ["k", "l", "m", "n"].iter().flat_map(move |model| [(owner, *model); 20]);
+    let mut jobs: Vec<_> = tokens.into_iter().flat_map(of_each).collect();
+    let mut random = fastrand::Rng::with_seed(seed);
+    random.shuffle(&mut jobs);
+    for (owner, model) in &jobs {
+        submit_of(&daemons[0], *owner, model, 0).await;
+    }
+    let (mut loaded, mut loads) = ([String::new(), String::new()], 0);
+    for _ in &jobs {
+        let at = random.usize(..2);
+        let model = models(&daemons[at], 1).await;
+        loads += usize::from(loaded[at] != model);
+        loaded[at] = model;
+    }
+    Some(loads)
+}
+
+#[tokio::test]
+#[allow(clippy::print_stdout, reason = "ARCHITECTURE.md has these figures")]
+async fn batches_save_model_loads() {
+    let seed = fastrand::u64(..);
+    let (Some(in_batches), Some(in_order)) = (model_loads(8, seed).await, model_loads(1, seed).await) else { return };
+    println!("240 jobs: {in_batches} loads in batches of 8, {in_order} in their order (seed {seed})");
+    // The 20 jobs that a token has of a model are three batches, some of which two daemons share.
+    assert!(in_batches <= 48 && in_order >= 120, "seed {seed}: {in_batches} and {in_order}");
 }
 
 #[tokio::test]
