@@ -168,6 +168,17 @@ async fn database_that_is_not_there_exits_with_74_without_its_password() {
     assert!(!outcome.stderr.contains("secret"), "{outcome:?}");
 }
 
+/// It accepts connections and never responds.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn silent_database_exits_with_74() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://u@{}/d?connect_timeout=1", silent.local_addr().unwrap());
+    let outcome = run(foreman(&["serve", "--backend", "echo", "--listen", "127.0.0.1:0", "--store", &url])).await;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(74), ""), "{outcome:?}");
+    assert!(outcome.stderr.contains("/d: database does not answer"), "{outcome:?}");
+}
+
 #[tokio::test]
 async fn damaged_store_exits_with_74() {
     let directory = tempfile::tempdir().unwrap();

@@ -13,6 +13,9 @@ impl Builder {
     /// notifications. A connection is encrypted if the server supports it (`sslmode=prefer`) or must be (`sslmode=require`); then the
     /// server's certificate must be trusted and for its name.
     ///
+    /// A host that accepts no connection is given up after 5 s (`?connect_timeout=SECONDS`), and the next host of the URL is tried. A server
+    /// that accepts a connection and does not answer is given up after twice that time.
+    ///
     /// Default: jobs are in memory.
     pub fn postgres(mut self, url: impl Into<String>) -> Self {
         self.postgres = Some(url.into());

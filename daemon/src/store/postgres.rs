@@ -11,6 +11,7 @@ mod connection;
 mod events;
 mod feed;
 mod lease;
+mod listener;
 mod maintenance;
 mod migrate;
 mod open;

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use deadpool_postgres::{Client, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use tokio::time::timeout;
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Config, Row};
+use tokio_postgres::{Config, Row, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::open_error::PostgresOpenError;
+use crate::BoxError;
 use crate::store::StoreError;
 
 /// How many connections a daemon has, beside the one of the feed.
@@ -24,6 +26,25 @@ const OPERATION: Duration = Duration::from_secs(15);
 const DURABLE: &str =
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 
+/// A connection that is driven by its second part.
+pub(super) type Connection =
+    (tokio_postgres::Client, tokio_postgres::Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>);
+
+/// How long a connection may take to open. The driver's own limit is that of one host, until the host has accepted it.
+pub(super) fn connect_limit(config: &Config) -> Duration {
+    let hosts = config.get_hosts().len().max(config.get_hostaddrs().len());
+    let of_host = config.get_connect_timeout().copied().unwrap_or(WAIT);
+    of_host.saturating_mul(u32::try_from(hosts).unwrap_or(u32::MAX).saturating_add(1))
+}
+
+/// Opens a connection. A server that accepts it and never responds is a failure too.
+pub(super) async fn connect(config: &Config, tls: &MakeRustlsConnect) -> Result<Connection, BoxError> {
+    match timeout(connect_limit(config), config.connect(tls.clone())).await {
+        Ok(connected) => Ok(connected?),
+        Err(_) => Err(StoreError::database_silent().into()),
+    }
+}
+
 /// The connections to the database.
 #[derive(Debug, Clone)]
 pub(super) struct Database(Pool);
@@ -31,11 +52,12 @@ pub(super) struct Database(Pool);
 impl Database {
     pub(super) fn new(config: Config, tls: MakeRustlsConnect) -> Result<Self, PostgresOpenError> {
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let limit = connect_limit(&config);
         let pool = Pool::builder(Manager::from_config(config, tls, recycling))
             .max_size(CONNECTIONS)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(WAIT))
-            .create_timeout(Some(WAIT))
+            .create_timeout(Some(limit))
             .recycle_timeout(Some(WAIT))
             .post_create(Hook::async_fn(|client, _| {
                 Box::pin(async move { client.batch_execute(DURABLE).await.map_err(HookError::Backend) })

@@ -1,15 +1,15 @@
 use std::collections::{HashSet, VecDeque};
-use std::future::poll_fn;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_postgres::{AsyncMessage, Client, Config, Row, Statement};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Config, Row, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::connection::connect_limit;
+use super::listener::Listener;
 use super::row::{STATUS, status};
 use super::store::Shared;
 use crate::JobId;
@@ -34,7 +34,8 @@ const MAX_CHANGES: i64 = 10_000;
 
 /// The changes since a transaction, in one snapshot, whose limits are returned too: all transactions before the first have ended, and no
 /// one after the second has begun.
-const CHANGES: &str = "SELECT pg_snapshot_xmin(snapshot)::text::bigint, pg_snapshot_xmax(snapshot)::text::bigint,
+pub(super) const CHANGES: &str =
+    "SELECT pg_snapshot_xmin(snapshot)::text::bigint, pg_snapshot_xmax(snapshot)::text::bigint,
     (SELECT coalesce(sum(queued), 0)::bigint FROM owners),
     number, id, owner, event_stream, state, changed, webhook IS NOT NULL
     FROM pg_current_snapshot() AS snapshot
@@ -77,27 +78,10 @@ async fn follow_connection(
     tls: &MakeRustlsConnect,
     position: &mut Position,
 ) -> Result<(), StoreError> {
-    let (client, mut connection) = config.connect(tls.clone()).await?;
-    let notified = Arc::new(Notify::new());
-    // Dropping the set closes the connection.
-    let mut driver = JoinSet::new();
-    let (wake, own) = (Arc::clone(&notified), Arc::clone(shared));
-    driver.spawn(async move {
-        loop {
-            match poll_fn(|context| connection.poll_message(context)).await {
-                Some(Ok(AsyncMessage::Notification(message))) if message.payload() == own.lease.id().to_string() => {}
-                Some(Ok(AsyncMessage::Notification(_))) => wake.notify_one(),
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Some(error),
-                None => return None,
-            }
-        }
-    });
-    // A notification without a sync: if it is lost, polls find the change.
-    client.batch_execute("SET synchronous_commit = off").await?;
-    let channel: String = client.query_one("SELECT 'foreman_' || 'jobs'::regclass::oid", &[]).await?.get(0);
-    let (changes, notify) = (client.prepare(CHANGES).await?, client.prepare("SELECT pg_notify($1, $2)").await?);
-    client.batch_execute(&format!("LISTEN {channel}")).await?;
+    let limit = connect_limit(config).saturating_add(READ);
+    let listener = timeout(limit, Listener::open(shared, config, tls)).await;
+    let Listener { client, mut driver, notified, channel, changes, notify } =
+        listener.unwrap_or_else(|_| Err(StoreError::database_silent()))?;
     // Other daemons may have queued jobs and recorded events meanwhile.
     wake_all_workers(shared);
     shared.options.notifications.event_due.notify_one();
@@ -107,7 +91,9 @@ async fn follow_connection(
         tokio::select! {
             () = shared.feed.notified() => {
                 let id = shared.lease.id().to_string();
-                client.execute(&notify, &[&channel, &id]).await?;
+                let values: [&(dyn ToSql + Sync); 2] = [&channel, &id];
+                let notified = timeout(READ, client.execute(&notify, &values)).await;
+                notified.map_err(|_| StoreError::database_silent())??;
             }
             () = notified.notified() => {}
             () = sleep(POLL) => {

@@ -5,16 +5,22 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_postgres::Client;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::config::DatabaseUrl;
-use super::connection::Database;
+use super::connection::{Database, connect};
 use super::lease::Lease;
 use super::migrate::migrate;
 use super::open_error::PostgresOpenError;
 use super::store::{Postgres, State};
 use super::{feed, lease, maintenance, submit};
-use crate::store::StoreOptions;
+use crate::store::{StoreError, StoreOptions};
+
+/// How long the preparation of the tables may take. It is longer than the limit of one statement there, and bounds what a network without
+/// answers costs.
+const PREPARATION: Duration = Duration::from_secs(600);
 
 /// How a daemon takes part in a database.
 #[derive(Debug, Clone)]
@@ -34,12 +40,12 @@ impl Postgres {
         options: StoreOptions,
     ) -> Result<Self, PostgresOpenError> {
         let (config, tls) = (url.config(), MakeRustlsConnect::new(tls));
-        let (mut client, connection) = config.connect(tls.clone()).await.map_err(PostgresOpenError::connect)?;
+        let (mut client, connection) = connect(&config, &tls).await.map_err(PostgresOpenError::connect)?;
         // Dropping the set closes the connection.
         let mut driver = JoinSet::new();
         driver.spawn(connection);
-        migrate(&mut client).await?;
-        let since = client.query_one(feed::OLDEST, &[]).await.map_err(PostgresOpenError::migrate)?.get(0);
+        let since = timeout(PREPARATION, prepare(&mut client)).await;
+        let since = since.unwrap_or_else(|_| Err(PostgresOpenError::migrate(StoreError::database_silent())))?;
         drop(driver);
         let shared = Arc::new(State {
             database: Database::new(config.clone(), tls.clone())?,
@@ -66,4 +72,10 @@ impl Postgres {
         tasks.spawn(vital.clone().guard("submissions", async move { submit::commit(&own, pending).await }));
         Ok(Self { shared, submissions, _tasks: tasks })
     }
+}
+
+/// Creates or migrates the tables. Returns the oldest transaction in progress, from which the feed begins.
+async fn prepare(client: &mut Client) -> Result<i64, PostgresOpenError> {
+    migrate(client).await?;
+    Ok(client.query_one(feed::OLDEST, &[]).await.map_err(PostgresOpenError::migrate)?.get(0))
 }

@@ -34,6 +34,16 @@ async fn server_that_is_not_there_is_named() {
     assert!(error.starts_with("cannot connect to store postgres://someone@/nowhere:5432/jobs: "), "{error}");
 }
 
+/// It accepts connections and never responds. The time that passes is that of the paused clock.
+#[tokio::test(start_paused = true)]
+async fn server_that_never_responds_is_given_up() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    let url = format!("postgres://someone@{address}/jobs");
+    let error = tokio::time::timeout(Duration::from_secs(60), open_error(&url)).await.unwrap();
+    assert_eq!(error, format!("cannot connect to store {url}: database does not answer"));
+}
+
 /// The lock makes the transaction wait in its middle.
 #[tokio::test(flavor = "multi_thread")]
 async fn connection_cut_in_the_middle_of_a_transaction_changes_nothing() {
