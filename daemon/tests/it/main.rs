@@ -13,6 +13,9 @@ mod backend_openai;
 mod cancel;
 mod connections;
 mod curl;
+#[cfg(feature = "postgres")]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod database_proxy;
 mod events;
 mod eventually;
 mod fairness;
@@ -27,6 +30,8 @@ mod owners;
 mod poll;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "postgres")]
+mod postgres_partition;
 #[cfg(feature = "postgres")]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod postgres_server;
