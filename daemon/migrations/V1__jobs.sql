@@ -1,11 +1,27 @@
+CREATE SEQUENCE versions;
+
 -- The daemons that share this queue. A daemon renews its lease; the jobs that it runs are leased to it as long as its row is here.
 CREATE TABLE boxes (
     id uuid PRIMARY KEY,
     name text NOT NULL,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     leased_until timestamptz NOT NULL,
-    draining boolean NOT NULL DEFAULT false
+    -- It takes no jobs.
+    draining boolean NOT NULL DEFAULT false,
+    -- Its backends with their models, as JSON. Unknown until one of them has listed its models.
+    backends text,
+    -- The daemons find changes of this table by it. A renewal is none.
+    version bigint NOT NULL DEFAULT nextval('versions')
 );
+
+CREATE FUNCTION note_version() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.version := nextval('versions');
+    RETURN NEW;
+END $$;
+CREATE TRIGGER note_version BEFORE UPDATE ON boxes
+    FOR EACH ROW WHEN ((OLD.draining, OLD.backends) IS DISTINCT FROM (NEW.draining, NEW.backends))
+    EXECUTE FUNCTION note_version();
 
 -- The tokens, by their digests. Each change of the queue of a token first locks the row of the token, and then rows of jobs.
 CREATE TABLE owners (

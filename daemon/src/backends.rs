@@ -2,6 +2,7 @@
 
 mod member;
 mod refresh;
+mod union;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +11,10 @@ use futures_util::future::join_all;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-pub(crate) use self::member::Member;
+pub(crate) use self::member::{Member, Takes};
 pub(crate) use self::refresh::refresh_models;
+use self::union::Union;
+use crate::store::Fleet;
 use crate::{BoxError, ModelInfo};
 
 /// How long a submission waits for the lists of models, if none that is known has its model.
@@ -60,52 +63,47 @@ impl Backends {
         self.known_with_model(model)
     }
 
-    /// Those that a submission is accepted for. `None` if it is refused.
-    pub(crate) async fn for_submission(&self, model: &str) -> Option<Vec<Arc<Member>>> {
+    /// Those that a submission is accepted for; none if only other daemons may run it. `None` if it is refused.
+    pub(crate) async fn for_submission(&self, model: &str, fleet: Option<&Fleet>) -> Option<Vec<Arc<Member>>> {
+        let known = self.known_with_model(model);
+        if !known.is_empty() || fleet.is_some_and(|fleet| fleet.lists_elsewhere(model)) {
+            return Some(known);
+        }
         let found = self.with_model(model).await;
-        (self.accept_unlisted || !found.is_empty()).then_some(found)
+        let accepts = self.accept_unlisted || fleet.is_some_and(|fleet| fleet.may_be_elsewhere(model));
+        (accepts || !found.is_empty()).then_some(found)
     }
 
-    /// The models of all backends that respond, each once.
+    /// The models of all backends that respond, and those that the other daemons list, each once.
     ///
     /// # Errors
     ///
-    /// If none responds: the error of the first.
-    pub(crate) async fn list_models(&self) -> Result<Vec<ModelInfo>, BoxError> {
-        let (mut models, mut failure) = (Vec::<ModelInfo>::new(), None);
+    /// If there are none and a backend does not respond: the error of the first.
+    pub(crate) async fn list_models(&self, fleet: Option<&Fleet>) -> Result<Vec<ModelInfo>, BoxError> {
+        let (mut union, mut failure) = (Union::new(self.are_several()), None);
+        let this = fleet.map(|fleet| &*fleet.name);
         for (member, listed) in
             self.members.iter().zip(join_all(self.members.iter().map(|one| one.list_models())).await)
         {
             match listed {
-                Ok(listed) => listed.into_iter().for_each(|model| self.add(&mut models, model, member)),
+                Ok(listed) => listed.into_iter().for_each(|model| union.add(model, &member.name, this)),
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
-        match failure {
-            Some(error) if models.is_empty() => Err(error),
-            _ => Ok(models),
-        }
-    }
-
-    fn add(&self, models: &mut Vec<ModelInfo>, mut model: ModelInfo, member: &Member) {
-        if !self.are_several() {
-            models.push(model);
-            return;
-        }
-        match models.iter_mut().find(|other| other.name == model.name) {
-            Some(other) => other.backends.push(member.name.to_string()),
-            None => {
-                model.backends = vec![member.name.to_string()];
-                models.push(model);
+        for other in fleet.into_iter().flat_map(Fleet::others) {
+            for backend in other.backends.iter().flatten() {
+                let listed = backend.models.iter().flatten().cloned();
+                listed.for_each(|model| union.add(model, &backend.name, Some(&other.name)));
             }
+        }
+        match (failure, union.into_models()) {
+            (Some(error), models) if models.is_empty() => Err(error),
+            (_, models) => Ok(models),
         }
     }
 
     fn known_with_model(&self, model: &str) -> Vec<Arc<Member>> {
-        if !self.are_several() {
-            return self.members.clone();
-        }
-        self.members.iter().filter(|member| member.may_have(model)).map(Arc::clone).collect()
+        self.members.iter().filter(|member| member.may_run(model)).map(Arc::clone).collect()
     }
 
     /// Refreshes all lists, once a second at most.

@@ -221,8 +221,8 @@ impl Builder {
         self
     }
 
-    /// Sets whether a daemon with several backends accepts jobs whose model none of them lists. Such a job waits until one does.
-    /// Otherwise its submission gets a 422. Default: false.
+    /// Sets whether a daemon with several backends, or with a queue that other daemons share, accepts jobs whose model none lists. Such a
+    /// job waits until one does. Otherwise its submission gets a 422. Default: false.
     pub fn accept_unlisted_models(mut self, accept: bool) -> Self {
         self.accept_unlisted_models = accept;
         self

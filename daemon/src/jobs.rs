@@ -12,8 +12,8 @@ use super::owner::Owner;
 use super::signals::Watch;
 use super::stats::{Counters, Stats};
 use super::store::{
-    Cancelled, Claim, Cost, DEADLINE, JobProgress, LeaseLost, NewJob, NextJob, Outcome, Overdue, Page, Query, Store,
-    StoreError, StoreOptions, SubmitError, Submitted, Taken, Verdict, Wanted,
+    Cancelled, Claim, Cost, DEADLINE, Fleet, JobProgress, LeaseLost, NewJob, NextJob, Outcome, Overdue, Page, Query,
+    Store, StoreError, StoreOptions, SubmitError, Submitted, Taken, Verdict, Wanted,
 };
 use super::streams::Streams;
 use crate::{JobId, JobStatus};
@@ -154,6 +154,21 @@ impl Jobs {
     /// Completes when this daemon may no longer run a job that it has taken.
     pub(crate) fn lease_lost(&self, job_id: &JobId) -> LeaseLost {
         self.store.lease_lost(job_id)
+    }
+
+    /// See [`Store::has_lost_lease`].
+    pub(crate) fn has_lost_lease(&self) -> bool {
+        self.store.has_lost_lease()
+    }
+
+    /// See [`Store::fleet`].
+    pub(crate) fn fleet(&self) -> Option<Arc<Fleet>> {
+        self.store.fleet()
+    }
+
+    /// The same, unless it may be out of date because the database is away.
+    pub(crate) fn current_fleet(&self) -> Option<Arc<Fleet>> {
+        self.fleet().filter(|_| !self.has_lost_lease())
     }
 
     /// The daemon ends.

@@ -68,6 +68,13 @@
 //! other. `position` is an estimate then. `GET /api/tags` is the union of the lists, and names the backends of each model. `POST
 //! /api/embed` goes to a backend that has the model, and to another one if that is unavailable.
 //!
+//! # Several daemons
+//!
+//! The daemons that share a queue (`Builder::postgres`) publish the lists of their backends. A submission is accepted by each of them if
+//! any of them lists its model or has not listed its models yet, and its job runs where the model is. Each backend gets the jobs of the
+//! models that it lists only, also if its daemon has no other, unless it lists none; [`Echo`] gets all. `GET /api/tags` is the union of
+//! all lists.
+//!
 //! # Tokens
 //!
 //! Without a token, requests need no authentication, and all jobs are visible to everyone on this machine: the daemon listens on
@@ -124,6 +131,7 @@ mod gauge;
 mod handle;
 mod job_spec;
 mod jobs;
+mod lists;
 mod metrics;
 mod notifications;
 mod owner;

@@ -10,6 +10,7 @@ mod destinations;
 mod due_events;
 mod error;
 mod fenwick_tree;
+mod fleet;
 mod fresh_id;
 mod job;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -32,6 +33,9 @@ use std::sync::Arc;
 pub(crate) use self::destination::Destination;
 pub(crate) use self::destinations::{BreakerChange, Destinations};
 pub(crate) use self::error::StoreError;
+#[cfg(feature = "postgres")]
+pub(crate) use self::fleet::BoxState;
+pub(crate) use self::fleet::{Fleet, ListedBackend};
 #[cfg(feature = "postgres")]
 pub(crate) use self::job::PageBuilder;
 pub(crate) use self::job::{
@@ -84,6 +88,16 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     fn lease_lost(&self, job_id: &JobId) -> LeaseLost {
         let _ = job_id;
         Box::pin(pending())
+    }
+
+    /// Whether the daemon has lost its lease, so that it knows nothing of the other daemons.
+    fn has_lost_lease(&self) -> bool {
+        false
+    }
+
+    /// The daemons that share the store, as they were last read. Does not wait. `None` if no other daemon can.
+    fn fleet(&self) -> Option<Arc<Fleet>> {
+        None
     }
 
     /// The daemon ends, and makes no further calls: what it holds is free for others.

@@ -32,9 +32,13 @@ pub struct ModelInfo {
     /// `details`: further properties of the model, byte for byte as received.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Box<RawValue>>,
-    /// `backends`: the names of the backends that have the model, of a daemon with several.
+    /// `backends`: the names of the backends that have the model, of a daemon with several. If several daemons share a queue, those of
+    /// all of them, as `BOX/BACKEND`.
     #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Vec::is_empty")]
     pub backends: Vec<String>,
+    /// `boxes`: the names of the daemons that have the model, if several share a queue.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Vec::is_empty")]
+    pub boxes: Vec<String>,
 }
 
 impl ModelInfo {

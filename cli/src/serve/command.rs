@@ -72,7 +72,8 @@ pub(crate) struct Serve {
         value_name = "[NAME:]echo|ollama[=URL]|openai=URL"
     )]
     backends: Vec<BackendSpec>,
-    /// With several backends, accept jobs whose model none of them has; such a job waits until one does [default: reject them with 422]
+    /// With several backends, or several daemons that share a database, accept jobs whose model none of them has; such a job waits until
+    /// one does [default: reject them with 422]
     #[arg(long)]
     accept_unlisted_models: bool,
     /// A file with the API key for the backend openai=URL. Overrides FOREMAN_BACKEND_KEY and FOREMAN_BACKEND_KEY_FILE

@@ -20,7 +20,8 @@ struct ModelList {
 
 /// `GET /api/tags`
 pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, Rejection> {
-    let models = app.backends.list_models().await.map_err(|error| bad_gateway(&error))?;
+    let models =
+        app.backends.list_models(app.jobs.current_fleet().as_deref()).await.map_err(|error| bad_gateway(&error))?;
     Ok(json(StatusCode::OK, &ModelList { models }))
 }
 

@@ -69,7 +69,13 @@ pub(super) async fn submit(
     if let Some(name) = &submission.event_stream {
         check_name("event_stream", name).map_err(refused)?;
     }
-    let Some(members) = app.backends.for_submission(&submission.model).await else {
+    // As it was last read: without the database, the submission is not refused for good.
+    let fleet = app.jobs.fleet();
+    let Some(members) = app.backends.for_submission(&submission.model, fleet.as_deref()).await else {
+        if app.jobs.has_lost_lease() {
+            let reason = "the models of the other daemons are not known at present";
+            return Err(Rejection::retry_after(StatusCode::SERVICE_UNAVAILABLE, reason, 10));
+        }
         return Err(unprocessable(format!("no backend has the model {}", submission.model)));
     };
     // Each of them may get the job.
@@ -149,9 +155,10 @@ mod tests {
     use super::*;
     use crate::api::{AllowedHosts, BodyLimits, SubmissionRates, Tokens, router};
     use crate::backend::Echo;
-    use crate::backends::{Backends, Member};
+    use crate::backends::{Backends, Member, Takes};
     use crate::delivery::{OwnServers, Policy};
     use crate::jobs::Jobs;
+    use crate::lists::Lists;
     use crate::store::StoreOptions;
     use crate::vital::Vital;
 
@@ -173,7 +180,7 @@ mod tests {
 
     #[tokio::test]
     async fn loopback_callback_needs_submission_over_loopback() {
-        let echo = Member::new(0, "echo", Echo::new().into(), NonZeroUsize::MIN, 1, false);
+        let echo = Member::new(0, "echo", Echo::new().into(), NonZeroUsize::MIN, 1, Takes::Every, Lists::default());
         let app = Arc::new(App {
             jobs: Arc::new(Jobs::in_memory(&StoreOptions::of_test(9))),
             backends: Arc::new(Backends::new(vec![Arc::new(echo)], false)),

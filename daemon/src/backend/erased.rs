@@ -58,6 +58,8 @@ pub struct Backend {
     pub(crate) servers: Vec<BaseUrl>,
     pub(crate) name: Option<String>,
     pub(crate) workers: Option<usize>,
+    /// Whether it runs jobs of every model, whatever it lists.
+    pub(crate) any_model: bool,
 }
 
 impl Backend {
@@ -79,6 +81,7 @@ impl Backend {
             servers: Vec::new(),
             name: None,
             workers: None,
+            any_model: false,
         }
     }
 
@@ -190,7 +193,7 @@ where
 
 impl From<Echo> for Backend {
     fn from(echo: Echo) -> Self {
-        Self::from_service(echo)
+        Self { any_model: true, ..Self::from_service(echo) }
     }
 }
 

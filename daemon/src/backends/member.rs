@@ -7,8 +7,21 @@ use crate::api::EmbedLimit;
 use crate::availability::Availability;
 use crate::backend::{Backend, ListModels};
 use crate::gauge::Gauge;
+use crate::lists::Lists;
 use crate::store::{ModelNames, Wanted};
 use crate::{BoxError, ModelInfo};
+
+/// Which jobs a backend takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Takes {
+    /// Those of every model: no other backend has the queue.
+    Every,
+    /// Those of the models that it lists, since other daemons have the queue. Those of every model if it lists none, or if that is how it
+    /// works: then it is the only backend of its daemon.
+    ListedIfAny,
+    /// Those of the models that it lists.
+    Listed,
+}
 
 /// A backend of the daemon, and what is known of it.
 #[derive(Debug)]
@@ -22,21 +35,22 @@ pub(crate) struct Member {
     pub(crate) embed_limit: EmbedLimit,
     /// How many of its workers have a job.
     pub(crate) running: Gauge,
-    /// Whether it takes jobs of its own models only.
-    by_model: bool,
+    takes: Takes,
+    /// Where it publishes its models.
+    lists: Lists,
     /// `None` before it has first listed them.
     models: Mutex<Option<Arc<ModelNames>>>,
 }
 
 impl Member {
-    /// `by_model`: whether it takes jobs of its own models only.
     pub(crate) fn new(
         index: usize,
         name: &str,
         backend: Backend,
         workers: NonZeroUsize,
         embeds_at_once: usize,
-        by_model: bool,
+        takes: Takes,
+        lists: Lists,
     ) -> Self {
         Self {
             index,
@@ -46,20 +60,29 @@ impl Member {
             availability: Availability::new(name),
             embed_limit: EmbedLimit::new(embeds_at_once),
             running: Gauge::default(),
-            by_model,
+            takes,
+            lists,
             models: Mutex::new(None),
         }
     }
 
     /// The jobs that it takes. Before it has first listed its models, it may have any.
     pub(crate) fn wanted(&self) -> Wanted {
-        let models = if self.by_model { self.models().clone() } else { None };
+        let models = self.models().clone().filter(|models| !self.takes_any(models));
         Wanted { backend: self.index, models }
     }
 
-    /// Whether it has a model, as far as is known.
-    pub(crate) fn may_have(&self, model: &str) -> bool {
-        self.models().as_ref().is_none_or(|models| models.contain(model))
+    /// Whether it runs jobs of a model, as far as is known.
+    pub(crate) fn may_run(&self, model: &str) -> bool {
+        self.models().as_ref().is_none_or(|models| self.takes_any(models) || models.contain(model))
+    }
+
+    fn takes_any(&self, models: &ModelNames) -> bool {
+        match self.takes {
+            Takes::Every => true,
+            Takes::ListedIfAny => self.backend.any_model || models.is_empty(),
+            Takes::Listed => false,
+        }
     }
 
     /// How many models it has. `None` before it has first listed them.
@@ -67,10 +90,11 @@ impl Member {
         self.models().as_ref().map(|models| models.len())
     }
 
-    /// Lists its models, and keeps their names.
+    /// Lists its models, and publishes them.
     pub(crate) async fn list_models(&self) -> Result<Vec<ModelInfo>, BoxError> {
         let models = self.backend.models.clone().oneshot(ListModels).await?;
         let names: ModelNames = models.iter().map(|model| &model.name).collect();
+        self.lists.set(self.index, &models, self.takes_any(&names));
         *self.models() = Some(Arc::new(names));
         Ok(models)
     }

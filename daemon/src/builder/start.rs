@@ -17,13 +17,14 @@ use super::open_store::open_store;
 use crate::BoxError;
 use crate::api::{self, App, SubmissionRates};
 use crate::backend::{Backend, Chat};
-use crate::backends::{Backends, Member, refresh_models};
+use crate::backends::{Backends, Member, Takes, refresh_models};
 use crate::deadlines::fail_overdue_jobs;
 use crate::delivery::{Dispatcher, Signer, WebhookSender};
 #[cfg(feature = "faults")]
 use crate::faults::Faults;
 use crate::handle::Daemon;
 use crate::jobs::Jobs;
+use crate::lists::Lists;
 use crate::notifications::Notifications;
 use crate::store::{Destinations, StoreOptions};
 use crate::streams::Streams;
@@ -71,6 +72,7 @@ impl Builder {
             // Half of the connections, so that streams never keep everybody else out.
             streams: Streams::new(config.limits.connections.div_ceil(2)),
             notifications: Notifications::new(config.backends.len()),
+            lists: Lists::new(config.backends.iter().map(|backend| &*backend.name)),
             destinations: Arc::clone(&destinations),
             vital: vital.clone(),
         };
@@ -79,6 +81,7 @@ impl Builder {
         let backends = members(
             &mut config,
             &jobs,
+            &options.lists,
             #[cfg(feature = "faults")]
             faults.as_ref(),
         );
@@ -98,9 +101,18 @@ impl Builder {
 }
 
 /// The backends, whose attempts are counted and, in tests, fail.
-fn members(config: &mut Config, jobs: &Arc<Jobs>, #[cfg(feature = "faults")] faults: Option<&Faults>) -> Arc<Backends> {
+fn members(
+    config: &mut Config,
+    jobs: &Arc<Jobs>,
+    lists: &Lists,
+    #[cfg(feature = "faults")] faults: Option<&Faults>,
+) -> Arc<Backends> {
     let configured = std::mem::take(&mut config.backends);
-    let are_several = configured.len() > 1;
+    let takes = match (configured.len(), jobs.fleet()) {
+        (1, None) => Takes::Every,
+        (1, Some(_)) => Takes::ListedIfAny,
+        _ => Takes::Listed,
+    };
     let member = |(index, BackendConfig { name, workers, backend }): (usize, BackendConfig)| {
         let (jobs, chat) = (Arc::clone(jobs), backend.chat.clone());
         let chat = service_fn(move |request: Chat| {
@@ -110,7 +122,7 @@ fn members(config: &mut Config, jobs: &Arc<Jobs>, #[cfg(feature = "faults")] fau
         #[cfg(feature = "faults")]
         let chat = layered(faults.map(Faults::job_layer), chat);
         let backend = Backend { chat: BoxCloneSyncService::new(chat), ..backend };
-        Arc::new(Member::new(index, &name, backend, workers, config.embeds_at_once, are_several))
+        Arc::new(Member::new(index, &name, backend, workers, config.embeds_at_once, takes, lists.clone()))
     };
     let members = configured.into_iter().enumerate().map(member).collect();
     Arc::new(Backends::new(members, config.accept_unlisted_models))

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Destinations, QueueLimits};
+use crate::lists::Lists;
 use crate::notifications::Notifications;
 use crate::streams::Streams;
 use crate::vital::Vital;
@@ -26,6 +27,8 @@ pub(crate) struct StoreOptions {
     pub(crate) streams: Arc<Streams>,
     /// A store that other daemons change too notifies of their changes.
     pub(crate) notifications: Notifications,
+    /// A store that other daemons share publishes them.
+    pub(crate) lists: Lists,
     /// The limits of webhooks.
     pub(crate) destinations: Arc<Destinations>,
     #[cfg_attr(not(any(feature = "postgres", feature = "sqlite")), expect(dead_code, reason = "memory does not fail"))]
@@ -44,6 +47,7 @@ impl StoreOptions {
             attempts: 3,
             streams: Streams::new(1),
             notifications: Notifications::new(1),
+            lists: Lists::default(),
             destinations: Arc::new(Destinations::new(usize::MAX)),
             vital: Vital::default(),
         }

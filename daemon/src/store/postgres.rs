@@ -6,6 +6,7 @@
 //! Each change is one statement, except submissions, which are committed in [groups](submit): a daemon that is frozen holds no lock.
 //! The [feed](feed) finds the changes of other daemons, for those who watch a job, for event streams, workers and the dispatcher.
 
+mod boxes;
 mod config;
 mod connection;
 mod events;

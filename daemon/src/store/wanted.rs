@@ -37,6 +37,10 @@ impl ModelNames {
         self.0.iter().flat_map(|name| [name.to_string(), format!("{name}:latest")]).collect()
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
@@ -48,7 +52,7 @@ impl<S: AsRef<str>> FromIterator<S> for ModelNames {
     }
 }
 
-fn without_latest(model: &str) -> &str {
+pub(super) fn without_latest(model: &str) -> &str {
     model.strip_suffix(":latest").unwrap_or(model)
 }
 

@@ -9,6 +9,8 @@ use tower::service_fn;
 
 use super::*;
 use crate::backend::{BackendError, ListModels};
+use crate::backends::Takes;
+use crate::lists::Lists;
 use crate::owner::Owner;
 use crate::store::{NewJob, StoreOptions, Wanted};
 use crate::{BoxError, ChatResponse, JobState, ModelInfo};
@@ -18,7 +20,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 fn context(backend: Backend) -> WorkerContext {
     WorkerContext {
         jobs: Arc::new(Jobs::in_memory(&StoreOptions::of_test(100))),
-        member: Arc::new(Member::new(0, "test", backend, NonZeroUsize::MIN, 1, false)),
+        member: Arc::new(Member::new(0, "test", backend, NonZeroUsize::MIN, 1, Takes::Every, Lists::default())),
         attempts: Attempts { most: 3, pause: Duration::from_secs(1) },
         closing: CancellationToken::new(),
     }

@@ -20,6 +20,8 @@ mod events;
 mod eventually;
 mod fairness;
 mod faults;
+#[cfg(feature = "postgres")]
+mod fleet;
 mod gate;
 mod lifecycle;
 mod list;

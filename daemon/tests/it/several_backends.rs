@@ -16,18 +16,18 @@ use super::raw::{accepted, ended, get, post, status};
 
 /// A backend whose results are its name, with models that a test can change.
 #[derive(Clone)]
-struct Fake {
+pub(crate) struct Fake {
     name: &'static str,
-    models: Arc<std::sync::Mutex<Vec<&'static str>>>,
+    pub(crate) models: Arc<std::sync::Mutex<Vec<&'static str>>>,
     is_down: Arc<AtomicBool>,
 }
 
 impl Fake {
-    fn new(name: &'static str, models: &[&'static str]) -> Self {
+    pub(crate) fn new(name: &'static str, models: &[&'static str]) -> Self {
         Self { name, models: Arc::new(models.to_vec().into()), is_down: Arc::default() }
     }
 
-    fn backend(&self) -> Backend {
+    pub(crate) fn backend(&self) -> Backend {
         let (chat, models, embed) = (self.clone(), self.clone(), self.clone());
         Backend::new(service_fn(move |_: Chat| {
             let answer = chat.check().and_then(|()| Ok(ChatResponse::from_value(chat.name)?));

@@ -8,6 +8,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, Row, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::boxes;
 use super::connection::connect_limit;
 use super::listener::Listener;
 use super::row::{STATUS, status};
@@ -33,10 +34,12 @@ const LONGEST_TRANSACTION: Duration = Duration::from_secs(60);
 const MAX_CHANGES: i64 = 10_000;
 
 /// The changes since a transaction, in one snapshot, whose limits are returned too: all transactions before the first have ended, and no
-/// one after the second has begun.
+/// one after the second has begun. The hash is of the daemons that have a lease.
 pub(super) const CHANGES: &str =
     "SELECT pg_snapshot_xmin(snapshot)::text::bigint, pg_snapshot_xmax(snapshot)::text::bigint,
     (SELECT coalesce(sum(queued), 0)::bigint FROM owners),
+    (SELECT coalesce(hashtextextended(string_agg(version::text, ' ' ORDER BY version), 0), 0) FROM boxes
+        WHERE leased_until > clock_timestamp()),
     number, id, owner, event_stream, state, changed, webhook IS NOT NULL
     FROM pg_current_snapshot() AS snapshot
     LEFT JOIN (SELECT * FROM jobs WHERE changed >= $1 ORDER BY changed, number LIMIT $2) AS jobs ON true
@@ -57,6 +60,8 @@ struct Position {
     seen: HashSet<(i64, i64)>,
     /// When which transactions had not begun yet.
     begun: VecDeque<(Instant, i64)>,
+    /// The hash of the daemons that were read last.
+    boxes: Option<i64>,
 }
 
 /// Reads the changes for ever. It opens its connection again when it fails.
@@ -135,11 +140,19 @@ async fn read(
         let Some(first) = rows.first() else { return Ok(()) };
         let (oldest, next): (i64, i64) = (first.try_get(0)?, first.try_get(1)?);
         shared.queued.store(usize::try_from(first.try_get::<_, i64>(2)?).unwrap_or(0), Ordering::Relaxed);
+        let boxes = Some(first.try_get(3)?);
+        if position.boxes != boxes {
+            let fleet = boxes::select(client, shared.lease.id(), shared.lease.name()).await?;
+            if shared.set_fleet(fleet) {
+                wake_all_workers(shared);
+            }
+            position.boxes = boxes;
+        }
         let mut changes = Vec::new();
         for row in &rows {
             // None if there is no change.
-            if let Some(number) = row.try_get::<_, Option<i64>>(3)? {
-                changes.push((number, row.try_get(8)?, row));
+            if let Some(number) = row.try_get::<_, Option<i64>>(4)? {
+                changes.push((number, row.try_get(9)?, row));
             }
         }
         let last = changes.last().map(|(_, changed, _)| *changed).filter(|_| changes.len() as i64 == MAX_CHANGES);
@@ -161,12 +174,12 @@ async fn read(
 
 fn change(row: &Row) -> Result<Change, crate::BoxError> {
     Ok(Change {
-        number: row.try_get(3)?,
-        job_id: JobId::new(row.try_get::<_, String>(4)?)?,
-        owner: Owner::from_bytes(row.try_get::<_, &[u8]>(5)?.try_into()?),
-        stream: row.try_get(6)?,
-        is_queued: row.try_get::<_, &str>(7)? == "queued",
-        has_webhook: row.try_get(9)?,
+        number: row.try_get(4)?,
+        job_id: JobId::new(row.try_get::<_, String>(5)?)?,
+        owner: Owner::from_bytes(row.try_get::<_, &[u8]>(6)?.try_into()?),
+        stream: row.try_get(7)?,
+        is_queued: row.try_get::<_, &str>(8)? == "queued",
+        has_webhook: row.try_get(10)?,
     })
 }
 

@@ -1,15 +1,16 @@
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::connection::{Database, execute, query_opt};
+use super::connection::{Database, execute};
 use super::store::State;
 use crate::JobId;
 use crate::failure::failure;
+use crate::lists::Lists;
 use crate::store::StoreError;
 
 /// The pause after a renewal that failed.
@@ -25,6 +26,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 pub(super) struct Lease {
     length: Duration,
     name: Box<str>,
+    /// What the daemon publishes with its lease.
+    lists: Lists,
     current: Mutex<Current>,
 }
 
@@ -39,6 +42,10 @@ struct Current {
     lost: CancellationToken,
     /// The jobs that workers have, and the tokens of their leases.
     held: HashMap<JobId, CancellationToken>,
+    /// The lists that the database has.
+    published: Option<Arc<str>>,
+    /// Whether the daemon takes no jobs.
+    draining: bool,
 }
 
 /// The result of a renewal.
@@ -50,10 +57,22 @@ pub(super) enum Renewal {
 }
 
 impl Lease {
-    pub(super) fn new(length: Duration, name: &str) -> Self {
+    pub(super) fn new(length: Duration, name: &str, lists: Lists) -> Self {
         let now = Instant::now();
-        let (id, lost, held) = (Uuid::new_v4(), CancellationToken::new(), HashMap::new());
-        Self { length, name: name.into(), current: Mutex::new(Current { id, until: now, since: now, lost, held }) }
+        let current = Current {
+            id: Uuid::new_v4(),
+            until: now,
+            since: now,
+            lost: CancellationToken::new(),
+            held: HashMap::new(),
+            published: None,
+            draining: false,
+        };
+        Self { length, name: name.into(), lists, current: Mutex::new(current) }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(super) fn id(&self) -> Uuid {
@@ -99,44 +118,64 @@ impl Lease {
         running.iter().filter(|job_id| !current.held.contains_key(*job_id)).cloned().collect()
     }
 
-    /// Registers the daemon with a lease.
+    /// Whether the daemon takes no jobs.
+    pub(super) fn is_draining(&self) -> bool {
+        self.current().draining
+    }
+
+    /// Returns whether it was draining.
+    pub(super) fn set_draining(&self, draining: bool) -> bool {
+        std::mem::replace(&mut self.current().draining, draining)
+    }
+
+    /// Registers the daemon with a lease. One that has lost its lease while it was draining goes on with that.
     pub(super) async fn register(&self, database: &Database) -> Result<(), StoreError> {
         let (sent, id, name, length) = (Instant::now(), self.id(), self.name.to_string(), self.length.as_secs_f64());
+        let (lists, draining) = (self.lists.json(), self.is_draining());
+        let values = (lists.clone(), draining);
         database
             .run(move |client| {
                 Box::pin(async move {
-                    let sql = "INSERT INTO boxes (id, name, leased_until)
-                        VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3))
-                        ON CONFLICT (id) DO UPDATE SET leased_until = excluded.leased_until";
-                    execute(client, sql, &[&id, &name, &length]).await
+                    let sql = "INSERT INTO boxes (id, name, leased_until, backends, draining)
+                        VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3), $4, $5)
+                        ON CONFLICT (id) DO UPDATE SET leased_until = excluded.leased_until, backends = excluded.backends";
+                    execute(client, sql, &[&id, &name, &length, &values.0.as_deref(), &values.1]).await
                 })
             })
             .await?;
-        self.renewed(sent);
+        self.renewed(sent, lists);
         Ok(())
     }
 
+    /// Renews the lease, and publishes the lists if the database has others.
     pub(super) async fn renew(&self, database: &Database) -> Result<Renewal, StoreError> {
         let (sent, id, length) = (Instant::now(), self.id(), self.length.as_secs_f64());
-        let row = database
+        let lists = self.lists.json();
+        let changed = lists.clone().filter(|_| self.is_unpublished());
+        let renewed = database
             .run(move |client| {
                 Box::pin(async move {
-                    let sql =
-                        "UPDATE boxes SET leased_until = clock_timestamp() + make_interval(secs => $2) WHERE id = $1
-                        RETURNING draining";
-                    query_opt(client, sql, &[&id, &length]).await
+                    let sql = "UPDATE boxes SET leased_until = clock_timestamp() + make_interval(secs => $2),
+                        backends = coalesce($3, backends) WHERE id = $1";
+                    execute(client, sql, &[&id, &length, &changed.as_deref()]).await
                 })
             })
             .await?;
-        if row.is_none() {
+        if renewed == 0 {
             return Ok(Renewal::Lost);
         }
-        self.renewed(sent);
+        self.renewed(sent, lists);
         Ok(Renewal::Renewed)
     }
 
-    fn renewed(&self, sent: Instant) {
+    /// Whether the database has other lists, as far as is known.
+    fn is_unpublished(&self) -> bool {
+        self.lists.json() != self.current().published
+    }
+
+    fn renewed(&self, sent: Instant, lists: Option<Arc<str>>) {
         let mut current = self.current();
+        current.published = lists;
         if current.lost.is_cancelled() {
             (current.lost, current.since) = (CancellationToken::new(), sent);
         }
@@ -185,19 +224,24 @@ pub(super) async fn renew(shared: &State) {
                 continue;
             }
             () = sleep_until(next) => {}
+            () = lease.lists.changed() => {}
         }
+        let publishes = lease.is_unpublished();
         // The end of the lease does not wait for an answer.
         let limit = if is_lost { Instant::now() + ANSWER } else { until };
         let renewal = timeout_at(limit, lease.renew(&shared.database)).await;
         let renewed = match renewal.unwrap_or_else(|_| Err(StoreError::database_silent())) {
-            Ok(Renewal::Renewed) => Ok(()),
+            Ok(Renewal::Renewed) => Ok(publishes),
             Ok(Renewal::Lost) => {
                 lease.lose("another daemon has ended it");
                 lease.rename();
-                lease.register(&shared.database).await
+                lease.register(&shared.database).await.map(|()| true)
             }
             Err(error) => Err(error),
         };
+        if let Ok(true) = renewed {
+            shared.feed.notify_one();
+        }
         next = Instant::now() + if renewed.is_ok() { lease.pace() } else { RETRY.min(lease.pace()) };
         if let Err(error) = renewed {
             tracing::warn!(error = %failure(&error), "cannot renew the lease");

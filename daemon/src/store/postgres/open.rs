@@ -15,7 +15,7 @@ use super::lease::Lease;
 use super::migrate::migrate;
 use super::open_error::PostgresOpenError;
 use super::store::{Postgres, State};
-use super::{feed, lease, maintenance, submit};
+use super::{boxes, feed, lease, maintenance, submit};
 use crate::store::{StoreError, StoreOptions};
 
 /// How long the preparation of the tables may take. It is longer than the limit of one statement there, and bounds what a network without
@@ -49,15 +49,19 @@ impl Postgres {
         drop(driver);
         let shared = Arc::new(State {
             database: Database::new(config.clone(), tls.clone())?,
-            lease: Lease::new(membership.lease, &membership.name),
+            lease: Lease::new(membership.lease, &membership.name, options.lists.clone()),
             turns: AsyncMutex::default(),
             claiming: AsyncMutex::new(()),
             sending: Mutex::new(HashMap::new()),
             queued: AtomicUsize::new(0),
+            fleet: Mutex::default(),
             feed: Notify::new(),
             options,
         });
         shared.lease.register(&shared.database).await.map_err(PostgresOpenError::connect)?;
+        boxes::read(&shared).await.map_err(PostgresOpenError::connect)?;
+        // The other daemons hear of this one.
+        shared.feed.notify_one();
         let (submissions, pending) = mpsc::unbounded_channel();
         let (vital, mut tasks) = (&shared.options.vital, JoinSet::new());
         let own = Arc::clone(&shared);

@@ -18,8 +18,8 @@ use super::submit::Pending;
 use super::taking::{self, Turn};
 use crate::owner::Owner;
 use crate::store::{
-    Cancelled, Claim, Cost, JobProgress, LeaseLost, NewJob, NextJob, Outcome, Overdue, Page, PageBuilder, Query, Store,
-    StoreError, StoreOptions, SubmitError, Submitted, Taken, Transaction, Verdict, Wanted,
+    Cancelled, Claim, Cost, Fleet, JobProgress, LeaseLost, NewJob, NextJob, Outcome, Overdue, Page, PageBuilder, Query,
+    Store, StoreError, StoreOptions, SubmitError, Submitted, Taken, Transaction, Verdict, Wanted,
 };
 use crate::{BoxError, JobId, JobState, JobStatus};
 
@@ -73,13 +73,19 @@ pub(super) struct State {
     pub(super) sending: Mutex<HashMap<JobId, Sent>>,
     /// How many jobs are queued, as the feed has seen it last.
     pub(super) queued: AtomicUsize,
-    /// Wakes the feed: a job has changed.
+    /// The daemons, as they were last read.
+    pub(super) fleet: Mutex<Option<Arc<Fleet>>>,
+    /// Wakes the feed: a job or a daemon has changed.
     pub(super) feed: Notify,
 }
 
 impl State {
     pub(super) fn sending(&self) -> MutexGuard<'_, HashMap<JobId, Sent>> {
         self.sending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn fleet(&self) -> Option<Arc<Fleet>> {
+        self.fleet.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -194,6 +200,14 @@ impl Store for Postgres {
 
     fn lease_lost(&self, job_id: &JobId) -> LeaseLost {
         Box::pin(self.shared.lease.of(job_id).cancelled_owned())
+    }
+
+    fn has_lost_lease(&self) -> bool {
+        self.shared.lease.token().is_cancelled()
+    }
+
+    fn fleet(&self) -> Option<Arc<Fleet>> {
+        self.shared.fleet()
     }
 
     fn close(&self) -> Transaction<'_, ()> {

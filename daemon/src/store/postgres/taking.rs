@@ -45,7 +45,7 @@ pub(super) struct Turn {
 pub(super) async fn take(shared: &State, wanted: Wanted) -> Result<Option<NextJob>, StoreError> {
     let mut turns = shared.turns.lock().await;
     let (id, lease) = (shared.lease.id(), shared.lease.token());
-    if lease.is_cancelled() {
+    if lease.is_cancelled() || shared.lease.is_draining() {
         return Ok(None);
     }
     let (present, batch) = (turns.get(&wanted.backend).cloned(), shared.options.batch.get());

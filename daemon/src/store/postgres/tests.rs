@@ -1,5 +1,6 @@
 #[cfg(feature = "sqlite")]
 mod agree;
+mod boxes;
 mod events;
 mod faults;
 mod leases;

@@ -1,0 +1,105 @@
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::wanted::without_latest;
+use crate::ModelInfo;
+
+/// The daemons that share a store and have a lease, as they were last read.
+#[derive(Debug, Clone)]
+pub(crate) struct Fleet {
+    /// The id of this daemon. It is not among the boxes while its lease is lost.
+    pub(crate) this: Uuid,
+    /// The name of this daemon.
+    pub(crate) name: Box<str>,
+    /// In the order of their start.
+    pub(crate) boxes: Vec<BoxState>,
+}
+
+/// A daemon that shares a store.
+#[derive(Debug, Clone)]
+pub(crate) struct BoxState {
+    pub(crate) id: Uuid,
+    pub(crate) name: String,
+    /// Whether it takes no jobs.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "only a shared store has it"))]
+    pub(crate) draining: bool,
+    /// `None` before one of its backends has listed its models.
+    pub(crate) backends: Option<Vec<ListedBackend>>,
+}
+
+/// A backend of a daemon, and the models that it lists.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ListedBackend {
+    pub(crate) name: String,
+    /// `None` before it has first listed them.
+    pub(crate) models: Option<Vec<ModelInfo>>,
+    /// Whether it takes jobs of every model.
+    #[serde(default)]
+    pub(crate) takes_any: bool,
+}
+
+impl Fleet {
+    /// The other daemons.
+    pub(crate) fn others(&self) -> impl Iterator<Item = &BoxState> {
+        self.boxes.iter().filter(|one| one.id != self.this)
+    }
+
+    /// Whether another daemon lists this model.
+    pub(crate) fn lists_elsewhere(&self, model: &str) -> bool {
+        self.others().flat_map(|one| one.backends.iter().flatten()).any(|backend| backend.lists(model))
+    }
+
+    /// Whether another daemon may have this model, as far as is known.
+    pub(crate) fn may_be_elsewhere(&self, model: &str) -> bool {
+        self.others().any(|one| match &one.backends {
+            Some(backends) => backends.iter().any(|backend| backend.may_have(model)),
+            None => true,
+        })
+    }
+}
+
+impl ListedBackend {
+    fn lists(&self, model: &str) -> bool {
+        let model = without_latest(model);
+        self.models.iter().flatten().any(|listed| without_latest(&listed.name) == model)
+    }
+
+    fn may_have(&self, model: &str) -> bool {
+        self.takes_any || self.models.is_none() || self.lists(model)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(id: u128, backends: Option<Vec<ListedBackend>>) -> BoxState {
+        let name = id.to_string();
+        BoxState { id: Uuid::from_u128(id), name, draining: false, backends }
+    }
+
+    fn listed(models: Option<&[&str]>, takes_any: bool) -> ListedBackend {
+        let models = models.map(|models| models.iter().map(|name| ModelInfo::new(*name)).collect());
+        ListedBackend { name: "gpu".to_owned(), models, takes_any }
+    }
+
+    #[test]
+    fn model_may_be_where_it_is_listed_or_lists_are_unknown() {
+        let fleet = |backends| Fleet {
+            this: Uuid::from_u128(1),
+            name: "1".into(),
+            boxes: vec![one(1, None), one(2, backends)],
+        };
+        for (backends, lists, may_have) in [
+            (None, false, true),
+            (Some(vec![]), false, false),
+            (Some(vec![listed(None, false)]), false, true),
+            (Some(vec![listed(Some(&[]), true)]), false, true),
+            (Some(vec![listed(Some(&["n"]), false)]), false, false),
+            (Some(vec![listed(Some(&["n"]), false), listed(Some(&["m:latest"]), false)]), true, true),
+        ] {
+            let fleet = fleet(backends);
+            assert_eq!((fleet.lists_elsewhere("m"), fleet.may_be_elsewhere("m")), (lists, may_have), "{fleet:?}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The daemons that share the database. Each has a view of them, which the feed reads again when one has come, gone or changed.
+
+use std::sync::{Arc, PoisonError};
+
+use tokio_postgres::{Client, Row};
+use uuid::Uuid;
+
+use super::store::State;
+use crate::BoxError;
+use crate::failure::failure;
+use crate::store::{BoxState, Fleet, StoreError};
+
+/// The daemons that have a lease.
+const BOXES: &str =
+    "SELECT id, name, draining, backends FROM boxes WHERE leased_until > clock_timestamp() ORDER BY started_at, id";
+
+/// Reads the daemons over a connection of the pool.
+pub(super) async fn read(shared: &State) -> Result<Arc<Fleet>, StoreError> {
+    let (this, name) = (shared.lease.id(), shared.lease.name().to_owned());
+    let fleet = shared.database.run(move |client| Box::pin(async move { select(client, this, &name).await })).await?;
+    let fleet = Arc::new(fleet);
+    shared.fleet.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| Arc::clone(&fleet));
+    Ok(fleet)
+}
+
+pub(super) async fn select(client: &Client, this: Uuid, name: &str) -> Result<Fleet, StoreError> {
+    let rows = client.query(BOXES, &[]).await?;
+    let boxes: Result<_, _> = rows.iter().map(state).collect();
+    Ok(Fleet { this, name: name.into(), boxes: boxes.map_err(StoreError::damaged_row)? })
+}
+
+fn state(row: &Row) -> Result<BoxState, BoxError> {
+    let name: String = row.try_get(1)?;
+    // Lists of another version of the daemon are unknown.
+    let backends = row.try_get::<_, Option<&str>>(3)?.map(serde_json::from_str).transpose().unwrap_or_else(|error| {
+        tracing::warn!(name, error = %failure(&error), "lists of models of another daemon cannot be read");
+        None
+    });
+    Ok(BoxState { id: row.try_get(0)?, name, draining: row.try_get(2)?, backends })
+}
+
+impl State {
+    /// The feed has read the daemons. Returns whether this one takes jobs again.
+    pub(super) fn set_fleet(&self, fleet: Fleet) -> bool {
+        // While its lease is lost, it goes on as it was.
+        let draining = fleet.boxes.iter().find(|one| one.id == fleet.this).map(|one| one.draining);
+        *self.fleet.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(fleet));
+        draining.is_some_and(|draining| self.lease.set_draining(draining) && !draining)
+    }
+}

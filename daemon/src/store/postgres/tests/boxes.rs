@@ -1,0 +1,57 @@
+//! What daemons know of each other.
+
+use std::time::Duration;
+
+use super::support::{Schema, open_named};
+use crate::ModelInfo;
+use crate::lists::Lists;
+use crate::store::postgres::Postgres;
+use crate::store::postgres::lease::Renewal;
+use crate::store::{Store as _, StoreOptions};
+
+/// Waits until the daemon has read what the others have changed.
+async fn until(daemon: &Postgres, is_so: impl Fn(&crate::store::Fleet) -> bool) {
+    let looking = async {
+        while !daemon.fleet().is_some_and(|fleet| is_so(&fleet)) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), looking).await.unwrap();
+}
+
+#[tokio::test]
+async fn daemons_know_those_with_a_lease() {
+    let Some(schema) = Schema::new() else { return };
+    let one = schema.open().await;
+    assert_eq!(one.fleet().unwrap().boxes.len(), 1);
+    let other = schema.open().await;
+    until(&one, |fleet| fleet.others().count() == 1).await;
+    let id = other.shared.lease.id();
+    schema.sql(&format!("UPDATE boxes SET leased_until = clock_timestamp() - interval '1 s' WHERE id = '{id}'"));
+    until(&one, |fleet| fleet.others().count() == 0).await;
+    assert_eq!(other.shared.lease.renew(&other.shared.database).await.unwrap(), Renewal::Renewed);
+    until(&one, |fleet| fleet.others().any(|one| one.id == id)).await;
+    other.close().await.unwrap();
+    until(&one, |fleet| fleet.boxes.len() == 1).await;
+}
+
+#[tokio::test]
+async fn lists_are_published_when_they_change_and_after_a_lost_lease() {
+    let Some(schema) = Schema::new() else { return };
+    let (one, lists) = (schema.open().await, Lists::new(["gpu"]));
+    let options = StoreOptions { lists: lists.clone(), ..StoreOptions::of_test(9) };
+    let other = open_named(&schema.url, Duration::from_secs(1), "other", options).await.unwrap();
+    until(&one, |fleet| fleet.may_be_elsewhere("m") && !fleet.lists_elsewhere("m")).await;
+    lists.set(0, &[ModelInfo::new("m")], false);
+    until(&one, |fleet| fleet.lists_elsewhere("m")).await;
+    let versions = || schema.sql("SELECT string_agg(version::text, ' ' ORDER BY version) FROM boxes");
+    let before = versions();
+    other.shared.lease.renew(&other.shared.database).await.unwrap();
+    assert_eq!(versions(), before);
+    let id = other.shared.lease.id();
+    schema.sql(&format!("DELETE FROM boxes WHERE id = '{id}'"));
+    until(&one, |fleet| fleet.lists_elsewhere("m") && fleet.others().all(|one| one.id != id)).await;
+    // Lists that this version cannot read.
+    schema.sql("UPDATE boxes SET backends = '7' WHERE name = 'other'");
+    until(&one, |fleet| fleet.may_be_elsewhere("x")).await;
+}

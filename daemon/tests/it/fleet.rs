@@ -1,0 +1,111 @@
+//! What the daemons of a fleet know of each other.
+
+use std::future::pending;
+use std::time::Duration;
+
+use foreman_daemon::{Backend, BoxError, Builder, Daemon, ListModels, ModelInfo};
+use serde_json::{Value, json};
+use tower::service_fn;
+
+use super::eventually::bounded;
+use super::gate::Gate;
+use super::postgres_server::{PostgresServer, server};
+use super::raw::{RawResponse, accepted, ended, get, post};
+use super::several_backends::Fake;
+
+/// A daemon whose lists are refreshed at once.
+fn shared(url: &str, name: &str) -> Builder {
+    Daemon::builder().postgres(url).name(name).drain(Duration::ZERO).model_refresh(Duration::from_millis(5))
+}
+
+async fn submit(daemon: &Daemon, model: &str) -> RawResponse {
+    post(daemon, "/jobs", &[], &json!({ "model": model, "messages": [] }).to_string()).await
+}
+
+/// The models, with the daemons and backends that have them.
+async fn models(daemon: &Daemon) -> Vec<String> {
+    let listed = get(daemon, "/api/tags", &[]).await.json();
+    let line = |model: &Value| format!("{} {} {}", model["name"], model["boxes"], model["backends"]);
+    listed["models"].as_array().unwrap().iter().map(line).collect()
+}
+
+/// Waits until the daemon lists these models.
+async fn until_models(daemon: &Daemon, expected: &[&str]) {
+    let looking = async { while models(daemon).await != expected {} };
+    bounded(looking).await;
+}
+
+#[tokio::test]
+async fn job_is_accepted_anywhere_and_runs_where_its_model_is() {
+    let Some(server) = server() else { return };
+    let url = server.schema();
+    let (a, b, c) = (Fake::new("gpu", &["a", "both"]), Fake::new("one", &["b"]), Fake::new("two", &["both"]));
+    let left = shared(&url, "left").backend(a.backend()).start().await.unwrap();
+    let right = shared(&url, "right").backends([b.backend(), c.backend()]).start().await.unwrap();
+    let all = [
+        r#""a" ["left"] ["left/gpu"]"#,
+        r#""both" ["left","right"] ["left/gpu","right/two"]"#,
+        r#""b" ["right"] ["right/one"]"#,
+    ];
+    until_models(&left, &all).await;
+    for (model, backend) in [("a", "gpu"), ("b", "one"), ("b:latest", "one")] {
+        for daemon in [&left, &right] {
+            // Either of them could take it first.
+            let job = accepted(&submit(daemon, model).await);
+            assert_eq!(ended(daemon, &job).await["result"], backend, "{model}");
+        }
+    }
+    for daemon in [&left, &right] {
+        assert_eq!(submit(daemon, "new").await.refused(422), "no backend has the model new");
+    }
+    // Somebody installs it.
+    b.models.lock().unwrap().push("new");
+    let job = bounded(async {
+        loop {
+            let response = submit(&left, "new").await;
+            if response.status != 422 {
+                return accepted(&response);
+            }
+        }
+    });
+    assert_eq!(ended(&left, &job.await).await["result"], "one");
+    // It is forgotten with its daemon.
+    right.shutdown().await;
+    until_models(&left, &[r#""a" ["left"] ["left/gpu"]"#, r#""both" ["left"] ["left/gpu"]"#]).await;
+    submit(&left, "b").await.refused(422);
+}
+
+#[tokio::test]
+async fn daemon_that_has_not_listed_its_models_may_have_any() {
+    let Some(server) = server() else { return };
+    let url = server.schema();
+    let left = shared(&url, "left").backend(Fake::new("gpu", &["a"]).backend()).start().await.unwrap();
+    until_models(&left, &[r#""a" ["left"] ["left/gpu"]"#]).await;
+    submit(&left, "b").await.refused(422);
+    let silent = service_fn(|_: ListModels| pending::<Result<Vec<ModelInfo>, BoxError>>());
+    let (gate, backend): (Gate, Backend) = Gate::new();
+    let _right = shared(&url, "right").backend(backend.models(silent)).start().await.unwrap();
+    let accepted = async { while submit(&left, "b").await.status != 202 {} };
+    bounded(accepted).await;
+    assert_eq!(bounded(gate.begun()).await.model(), "b");
+}
+
+#[tokio::test]
+async fn without_the_database_a_daemon_lists_its_own_models_and_refuses_none_for_good() {
+    let Some(server) = PostgresServer::start() else { return };
+    let url = server.schema();
+    let lease = Duration::from_secs(1);
+    let start = async |name, model| {
+        shared(&url, name).lease(lease).backend(Fake::new("gpu", &[model]).backend()).start().await.unwrap()
+    };
+    let (left, _right) = (start("left", "a").await, start("right", "b").await);
+    until_models(&left, &[r#""a" ["left"] ["left/gpu"]"#, r#""b" ["right"] ["right/gpu"]"#]).await;
+    server.stop();
+    until_models(&left, &[r#""a" null null"#]).await;
+    for model in ["a", "b", "new"] {
+        let refused = submit(&left, model).await;
+        assert_eq!((refused.status, refused.header("retry-after")), (503, Some("10")), "{model} {refused:?}");
+    }
+    server.up();
+    until_models(&left, &[r#""a" ["left"] ["left/gpu"]"#, r#""b" ["right"] ["right/gpu"]"#]).await;
+}
