@@ -12,11 +12,11 @@ use tower::util::Oneshot;
 use tower::{Service, ServiceBuilder, ServiceExt};
 
 pub use self::builder::ClientBuilder;
-use crate::api::{Api, Call, GetJob, HttpService, JobPage, ListJobs, ListModels, Transport, cancel_job};
+use crate::api::{Api, Call, GetJob, HttpService, JobPage, ListBoxes, ListJobs, ListModels, Transport, cancel_job};
 use crate::retry::RetrySubmission;
 use crate::source::WebhookStats;
 use crate::wait::{Attach, Progress, Wait, WaitLayer, WaitStats, WebhookEndpoint};
-use crate::{EmbedRequest, EmbedResponse, Error, JobId, JobStatus, ModelInfo, SubmitRequest};
+use crate::{BoxInfo, EmbedRequest, EmbedResponse, Error, JobId, JobStatus, ModelInfo, SubmitRequest};
 
 /// The service of [`Client::jobs`]: a wait around a retry of the submission, which resends where that is safe.
 pub type Jobs<T = Transport> = Wait<Retry<RetrySubmission, Api<T>>, Api<T>>;
@@ -169,6 +169,19 @@ where
     /// Dropping the future loses nothing.
     pub async fn models(&self) -> Result<Vec<ModelInfo>, Error> {
         self.call(ListModels).await
+    }
+
+    /// The daemons that share the queue of the daemon, or the daemon itself. A daemon is called a box where it is one of several.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_unsupported`] if the daemon has no such list, and as any request.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn boxes(&self) -> Result<Vec<BoxInfo>, Error> {
+        self.call(ListBoxes).await
     }
 
     /// Embeds texts. The request is not queued.

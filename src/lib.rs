@@ -45,7 +45,7 @@ pub use self::api::Api;
 pub use self::client::{Client, ClientBuilder, Stats};
 pub use self::error::{BoxError, Error, InvalidValue};
 pub use self::job::{Artifact, JobHandle, JobId, JobResult, JobState, JobStatus};
-pub use self::model::{EmbedInput, EmbedRequest, EmbedResponse, ModelInfo};
+pub use self::model::{BoxBackend, BoxInfo, EmbedInput, EmbedRequest, EmbedResponse, ModelInfo};
 pub use self::pool::Pool;
 pub use self::request::{Message, SubmitRequest, SubmitRequestBuilder};
 pub use self::source::{Notifier, WebhookStats};

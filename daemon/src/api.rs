@@ -2,6 +2,7 @@
 
 mod auth;
 mod body;
+mod boxes;
 mod cancel;
 mod embed_limit;
 mod events;

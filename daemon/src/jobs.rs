@@ -5,15 +5,17 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use super::gauge::Gauge;
 use super::notifications::Notifications;
+use super::only_box::OnlyBox;
 use super::owner::Owner;
 use super::signals::Watch;
 use super::stats::{Counters, Stats};
 use super::store::{
-    Cancelled, Claim, Cost, DEADLINE, Fleet, JobProgress, LeaseLost, NewJob, NextJob, Outcome, Overdue, Page, Query,
-    Store, StoreError, StoreOptions, SubmitError, Submitted, Taken, Verdict, Wanted,
+    BoxState, Cancelled, Claim, Cost, DEADLINE, Fleet, JobProgress, LeaseLost, NewJob, NextJob, Outcome, Overdue, Page,
+    Query, Store, StoreError, StoreOptions, SubmitError, Submitted, Taken, Verdict, Wanted,
 };
 use super::streams::Streams;
 use crate::{JobId, JobStatus};
@@ -22,6 +24,8 @@ use crate::{JobId, JobStatus};
 #[derive(Debug)]
 pub(crate) struct Jobs {
     store: Box<dyn Store>,
+    /// This daemon, unless others share the store.
+    only_box: OnlyBox,
     /// Fed by the store.
     pub(crate) streams: Arc<Streams>,
     /// Shared with the store.
@@ -36,10 +40,11 @@ pub(crate) struct Jobs {
 }
 
 impl Jobs {
-    /// `options` are those of the store.
-    pub(crate) fn new(store: Box<dyn Store>, options: &StoreOptions) -> Self {
+    /// `options` are those of the store. `name` is that of this daemon.
+    pub(crate) fn new(store: Box<dyn Store>, options: &StoreOptions, name: String) -> Self {
         Self {
             store,
+            only_box: OnlyBox::new(name, options.lists.clone()),
             streams: Arc::clone(&options.streams),
             notifications: options.notifications.clone(),
             deadlines: Notify::new(),
@@ -51,7 +56,7 @@ impl Jobs {
 
     #[cfg(test)]
     pub(crate) fn in_memory(options: &StoreOptions) -> Self {
-        Self::new(Box::new(super::store::Memory::new(options.clone())), options)
+        Self::new(Box::new(super::store::Memory::new(options.clone())), options, "test".to_owned())
     }
 
     /// Runs a change in its own task, so that it completes if the caller is dropped. The store completes the change in any case,
@@ -169,6 +174,14 @@ impl Jobs {
     /// The same, unless it may be out of date because the database is away.
     pub(crate) fn current_fleet(&self) -> Option<Arc<Fleet>> {
         self.fleet().filter(|_| !self.has_lost_lease())
+    }
+
+    /// The id of this daemon, and the daemons that share its queue.
+    pub(crate) async fn boxes(&self) -> Result<(Uuid, Vec<BoxState>), StoreError> {
+        Ok(match self.store.read_fleet().await? {
+            Some(fleet) => (fleet.this, Arc::unwrap_or_clone(fleet).boxes),
+            None => (self.only_box.id(), vec![self.only_box.state(self.running.get())]),
+        })
     }
 
     /// The daemon ends.
@@ -301,7 +314,7 @@ mod tests {
     fn jobs(file: &Path) -> Arc<Jobs> {
         let options = StoreOptions::of_test(9);
         let store = Sqlite::open(file, options.clone()).unwrap();
-        Arc::new(Jobs::new(Box::new(store), &options))
+        Arc::new(Jobs::new(Box::new(store), &options, "test".to_owned()))
     }
 
     async fn submit(jobs: Arc<Jobs>) -> Result<Submitted, StoreError> {

@@ -134,6 +134,7 @@ mod jobs;
 mod lists;
 mod metrics;
 mod notifications;
+mod only_box;
 mod owner;
 mod peer;
 mod server;

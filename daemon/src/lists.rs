@@ -47,6 +47,10 @@ impl Lists {
         }
     }
 
+    pub(crate) fn backends(&self) -> Vec<ListedBackend> {
+        self.state().backends.clone()
+    }
+
     /// All lists as JSON. `None` before a backend has listed its models.
     #[cfg(any(test, feature = "postgres"))]
     pub(crate) fn json(&self) -> Option<Arc<str>> {
@@ -83,5 +87,7 @@ mod tests {
         assert!(spawn(lists.changed()).poll().is_pending());
         lists.set(1, &[], true);
         assert!(spawn(lists.changed()).poll().is_ready());
+        lists.set(2, &[], true);
+        assert_eq!(lists.backends().len(), 2);
     }
 }

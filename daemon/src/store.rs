@@ -33,9 +33,7 @@ use std::sync::Arc;
 pub(crate) use self::destination::Destination;
 pub(crate) use self::destinations::{BreakerChange, Destinations};
 pub(crate) use self::error::StoreError;
-#[cfg(feature = "postgres")]
-pub(crate) use self::fleet::BoxState;
-pub(crate) use self::fleet::{Fleet, ListedBackend};
+pub(crate) use self::fleet::{BoxState, Fleet, ListedBackend};
 #[cfg(feature = "postgres")]
 pub(crate) use self::job::PageBuilder;
 pub(crate) use self::job::{
@@ -98,6 +96,11 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// The daemons that share the store, as they were last read. Does not wait. `None` if no other daemon can.
     fn fleet(&self) -> Option<Arc<Fleet>> {
         None
+    }
+
+    /// The same, read now.
+    fn read_fleet(&self) -> Transaction<'_, Option<Arc<Fleet>>> {
+        Box::pin(ready(Ok(None)))
     }
 
     /// The daemon ends, and makes no further calls: what it holds is free for others.

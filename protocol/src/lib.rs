@@ -18,6 +18,7 @@
 //! | [`JobId`], [`JobState`], [`JobStatus`], [`Artifact`] | the response to `GET /jobs/{id}`, and the body of a webhook | foreman's HTTP API (`foreman_daemon::http_api`) |
 //! | [`Message`] | an element of `messages` in `POST /jobs` | Ollama's `POST /api/chat` |
 //! | [`ModelInfo`] | an element of `models` in the response to `GET /api/tags` | Ollama's `GET /api/tags` |
+//! | [`BoxInfo`] | an element of `boxes` in the response to `GET /api/boxes` | foreman's HTTP API |
 //! | [`EmbedRequest`], [`EmbedResponse`] | request and response of `POST /api/embed` | Ollama's `POST /api/embed` |
 //! | [`Secret::sign`](webhook::Secret::sign) | `X-Foreman-Signature` | foreman's HTTP API; HMAC is RFC 2104 |
 //! | [`Secret::sign_standard`](webhook::Secret::sign_standard) | `webhook-id`, `webhook-timestamp`, `webhook-signature` | [Standard Webhooks] |
@@ -35,6 +36,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod base_url;
+mod box_info;
 #[cfg(feature = "server")]
 #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 pub mod http1;
@@ -47,6 +49,7 @@ mod retry_after;
 pub mod webhook;
 
 pub use self::base_url::BaseUrl;
+pub use self::box_info::{BoxBackend, BoxInfo};
 pub use self::invalid::InvalidValue;
 pub use self::job::{Artifact, ArtifactError, JobId, JobState, JobStatus};
 pub use self::message::Message;

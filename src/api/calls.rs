@@ -3,6 +3,7 @@
 mod cancel_job;
 mod embed;
 mod get_job;
+mod list_boxes;
 mod list_jobs;
 mod list_models;
 mod submit;
@@ -10,6 +11,7 @@ mod submit;
 pub use self::cancel_job::CancelJob;
 pub(crate) use self::cancel_job::cannot_cancel;
 pub use self::get_job::{GetJob, Polled};
+pub use self::list_boxes::ListBoxes;
 pub use self::list_jobs::{JobPage, ListJobs};
 pub use self::list_models::ListModels;
 pub use self::submit::Accepted;

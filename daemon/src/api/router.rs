@@ -8,8 +8,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AllowedHosts, BodyLimits, Rejection, SubmissionRates, Tokens, auth, cancel, events, health, host, list, metrics,
-    models, poll, submit,
+    AllowedHosts, BodyLimits, Rejection, SubmissionRates, Tokens, auth, boxes, cancel, events, health, host, list,
+    metrics, models, poll, submit,
 };
 use crate::backends::Backends;
 use crate::delivery::Policy;
@@ -51,6 +51,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/jobs/{id}", get(poll::poll).delete(cancel::cancel))
         .route("/events", get(events::events))
         .route("/api/tags", get(models::list))
+        .route("/api/boxes", get(boxes::list))
         .route("/api/embed", post(models::embed))
         .route("/metrics", get(metrics::metrics))
         .fallback(async || Rejection::new(StatusCode::NOT_FOUND, "path not found"))

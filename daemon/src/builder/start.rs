@@ -77,7 +77,7 @@ impl Builder {
             vital: vital.clone(),
         };
         let store = open_store(&config.store, address, options.clone()).await?;
-        let jobs = Arc::new(Jobs::new(store, &options));
+        let jobs = Arc::new(Jobs::new(store, &options, address.to_string()));
         let backends = members(
             &mut config,
             &jobs,

@@ -1,3 +1,4 @@
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -20,9 +21,13 @@ pub(crate) struct Fleet {
 pub(crate) struct BoxState {
     pub(crate) id: Uuid,
     pub(crate) name: String,
+    pub(crate) started_at: Option<Timestamp>,
+    /// In how many seconds its lease ends. `None` without leases.
+    pub(crate) lease: Option<f64>,
     /// Whether it takes no jobs.
-    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "only a shared store has it"))]
     pub(crate) draining: bool,
+    /// How many jobs it runs.
+    pub(crate) running: u64,
     /// `None` before one of its backends has listed its models.
     pub(crate) backends: Option<Vec<ListedBackend>>,
 }
@@ -75,7 +80,7 @@ mod tests {
 
     fn one(id: u128, backends: Option<Vec<ListedBackend>>) -> BoxState {
         let name = id.to_string();
-        BoxState { id: Uuid::from_u128(id), name, draining: false, backends }
+        BoxState { id: Uuid::from_u128(id), name, started_at: None, lease: None, draining: false, running: 0, backends }
     }
 
     fn listed(models: Option<&[&str]>, takes_any: bool) -> ListedBackend {

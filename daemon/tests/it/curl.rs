@@ -33,7 +33,7 @@ async fn documented_commands_print_documented_output() {
     }
     let daemon = Daemon::builder().token("hush").start().await.unwrap();
     let commands = commands();
-    assert_eq!(commands.len(), 9);
+    assert_eq!(commands.len(), 10);
     let script: String = commands.iter().map(|(command, _)| format!("{command}\necho; echo '{MARK}'\n")).collect();
     let output = tokio::process::Command::new("bash")
         .args(["-euo", "pipefail", "-c", &script])

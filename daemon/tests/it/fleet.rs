@@ -7,6 +7,7 @@ use foreman_daemon::{Backend, BoxError, Builder, Daemon, ListModels, ModelInfo};
 use serde_json::{Value, json};
 use tower::service_fn;
 
+use super::boxes::boxes;
 use super::eventually::bounded;
 use super::gate::Gate;
 use super::postgres_server::{PostgresServer, server};
@@ -108,4 +109,36 @@ async fn without_the_database_a_daemon_lists_its_own_models_and_refuses_none_for
     }
     server.up();
     until_models(&left, &[r#""a" ["left"] ["left/gpu"]"#, r#""b" ["right"] ["right/gpu"]"#]).await;
+}
+
+#[tokio::test]
+async fn each_daemon_lists_all_and_says_which_it_is() {
+    let Some(server) = server() else { return };
+    let url = server.schema();
+    let (gate, backend): (Gate, Backend) = Gate::new();
+    let left = shared(&url, "left").backend(backend).start().await.unwrap();
+    accepted(&submit(&left, "m").await);
+    gate.begun().await;
+    let right = shared(&url, "right").backend(Fake::new("gpu", &["a"]).backend()).start().await.unwrap();
+    until_models(&left, &[r#""a" ["right"] ["right/gpu"]"#]).await;
+    for (daemon, answering) in [(&left, [true, false]), (&right, [false, true])] {
+        let listed = boxes(daemon).await;
+        let field = |name: &str| listed.iter().map(|one| one[name].clone()).collect::<Vec<_>>();
+        assert_eq!(
+            (field("name"), field("answering")),
+            (vec!["left".into(), "right".into()], answering.map(Value::from).to_vec())
+        );
+        assert_eq!((field("running_jobs"), field("draining")), (vec![1.into(), 0.into()], vec![false.into(); 2]));
+        assert_eq!(field("backends")[1], json!([{ "name": "gpu", "models": ["a"] }]));
+        assert!(field("lease_seconds").iter().all(|left| (0.0..=30.0).contains(&left.as_f64().unwrap())), "{listed:?}");
+    }
+}
+
+#[tokio::test]
+async fn daemons_are_not_listed_without_the_database() {
+    let Some(server) = PostgresServer::start() else { return };
+    let daemon = shared(&server.schema(), "left").start().await.unwrap();
+    server.stop();
+    let refused = get(&daemon, "/api/boxes", &[]).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("10")), "{refused:?}");
 }

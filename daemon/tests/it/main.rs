@@ -10,6 +10,7 @@
 mod attempts;
 mod backend_ollama;
 mod backend_openai;
+mod boxes;
 mod cancel;
 mod connections;
 mod curl;

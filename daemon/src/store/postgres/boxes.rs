@@ -5,14 +5,17 @@ use std::sync::{Arc, PoisonError};
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
+use super::row::{count, time};
 use super::store::State;
 use crate::BoxError;
 use crate::failure::failure;
 use crate::store::{BoxState, Fleet, StoreError};
 
 /// The daemons that have a lease.
-const BOXES: &str =
-    "SELECT id, name, draining, backends FROM boxes WHERE leased_until > clock_timestamp() ORDER BY started_at, id";
+const BOXES: &str = "SELECT id, name, (extract(epoch FROM started_at) * 1000000)::bigint,
+    extract(epoch FROM leased_until - clock_timestamp())::double precision, draining,
+    (SELECT count(*) FROM jobs WHERE jobs.box = boxes.id AND state = 'running'), backends
+    FROM boxes WHERE leased_until > clock_timestamp() ORDER BY started_at, id";
 
 /// Reads the daemons over a connection of the pool.
 pub(super) async fn read(shared: &State) -> Result<Arc<Fleet>, StoreError> {
@@ -32,11 +35,19 @@ pub(super) async fn select(client: &Client, this: Uuid, name: &str) -> Result<Fl
 fn state(row: &Row) -> Result<BoxState, BoxError> {
     let name: String = row.try_get(1)?;
     // Lists of another version of the daemon are unknown.
-    let backends = row.try_get::<_, Option<&str>>(3)?.map(serde_json::from_str).transpose().unwrap_or_else(|error| {
+    let backends = row.try_get::<_, Option<&str>>(6)?.map(serde_json::from_str).transpose().unwrap_or_else(|error| {
         tracing::warn!(name, error = %failure(&error), "lists of models of another daemon cannot be read");
         None
     });
-    Ok(BoxState { id: row.try_get(0)?, name, draining: row.try_get(2)?, backends })
+    Ok(BoxState {
+        id: row.try_get(0)?,
+        name,
+        started_at: time(row, 2)?,
+        lease: row.try_get(3)?,
+        draining: row.try_get(4)?,
+        running: count(row, 5)?,
+        backends,
+    })
 }
 
 impl State {

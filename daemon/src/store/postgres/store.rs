@@ -10,6 +10,7 @@ use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_postgres::types::ToSql;
 
+use super::boxes;
 use super::connection::{Database, execute, query, query_opt};
 use super::events::{self, Sent};
 use super::lease::Lease;
@@ -208,6 +209,10 @@ impl Store for Postgres {
 
     fn fleet(&self) -> Option<Arc<Fleet>> {
         self.shared.fleet()
+    }
+
+    fn read_fleet(&self) -> Transaction<'_, Option<Arc<Fleet>>> {
+        Box::pin(async move { boxes::read(&self.shared).await.map(Some) })
     }
 
     fn close(&self) -> Transaction<'_, ()> {

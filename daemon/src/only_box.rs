@@ -1,0 +1,37 @@
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::lists::Lists;
+use crate::store::BoxState;
+
+/// A daemon with a queue that no other daemon shares.
+#[derive(Debug)]
+pub(crate) struct OnlyBox {
+    id: Uuid,
+    name: String,
+    started_at: Timestamp,
+    lists: Lists,
+}
+
+impl OnlyBox {
+    pub(crate) fn new(name: String, lists: Lists) -> Self {
+        Self { id: Uuid::new_v4(), name, started_at: Timestamp::now(), lists }
+    }
+
+    pub(crate) fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// `running`: how many jobs it runs.
+    pub(crate) fn state(&self, running: u64) -> BoxState {
+        BoxState {
+            id: self.id,
+            name: self.name.clone(),
+            started_at: Some(self.started_at),
+            lease: None,
+            draining: false,
+            running,
+            backends: Some(self.lists.backends()),
+        }
+    }
+}
