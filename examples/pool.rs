@@ -1,4 +1,5 @@
-//! Three daemons of unequal speed in one pool. One dies on the way, while jobs run there.
+//! Three daemons of unequal speed in one pool, with one webhook listener. One daemon dies on the
+//! way, while jobs run there.
 //!
 //! `cargo run --example pool` starts the daemons, submits jobs one after another, stops the second
 //! daemon in the middle, and prints what became of each job. The jobs that the stopped daemon had
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use foreman_client::wait::WebhookEndpoint;
 use foreman_client::{BoxError, Client, Error, JobResult, Pool, SubmitRequest};
 use foreman_daemon::{Backend, Chat, Daemon, Echo};
 use tokio::time::sleep;
@@ -25,6 +27,8 @@ const TIMES: [u64; 3] = [20, 40, 80];
 async fn main() -> Result<(), BoxError> {
     let executions = Arc::<AtomicUsize>::default();
     let (mut daemons, mut clients) = (Vec::new(), Vec::new());
+    // For the events of all daemons. Each signs with a secret of its own.
+    let webhooks = WebhookEndpoint::bind(([127, 0, 0, 1], 0).into()).await?;
     for time in TIMES {
         let echo = Echo::new().delay(Duration::from_millis(time));
         let executions = Arc::clone(&executions);
@@ -34,12 +38,15 @@ async fn main() -> Result<(), BoxError> {
                 chat
             })
             .service(echo);
-        let daemon = Daemon::builder().backend(Backend::new(counted)).start().await?;
+        let secret = format!("the secret of the daemon with {time} ms a job");
+        let daemon = Daemon::builder().backend(Backend::new(counted)).webhook_secret(&secret).start().await?;
+        let client = Client::builder(daemon.url()).webhooks(webhooks.clone()).webhook_secret(secret);
         // After a second without a response to a poll, a wait gives up.
-        clients.push(Client::builder(daemon.url()).failure_budget(Duration::from_secs(1)).build().await?);
+        clients.push(client.failure_budget(Duration::from_secs(1)).build().await?);
         daemons.push(Some(daemon));
     }
     let urls: Vec<String> = daemons.iter().flatten().map(Daemon::url).collect();
+    assert!(clients.iter().all(|client| client.webhook_url() == Some(webhooks.public_url())));
     let pool = Pool::from_clients(clients)?;
 
     let mut jobs = Vec::new();
@@ -70,6 +77,11 @@ async fn main() -> Result<(), BoxError> {
     }
     println!("{JOBS} jobs, {executions} executions, {renewed} run again, {} moves", stats.moves);
 
+    let events = webhooks.notifier().stats();
+    println!("{} results by webhooks to {}", events.finished, webhooks.public_url());
+
+    // Each event was signed with the secret of its own daemon.
+    assert!(events.finished > 0 && events.refusals() == 0, "{events:?}");
     // Each job has one result. Only what the stopped daemon had begun ran twice.
     assert_eq!(share.values().sum::<usize>(), JOBS);
     assert!((JOBS..=JOBS + renewed).contains(&executions), "{executions} executions, {renewed} run again");

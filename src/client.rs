@@ -49,6 +49,8 @@ struct Inner<T> {
     api: Api<T>,
     jobs: Jobs<T>,
     webhooks: Option<WebhookEndpoint>,
+    /// No other client uses the listener.
+    owns_listener: bool,
 }
 
 /// Counts of a [`Client`] and its clones since it was built.
@@ -234,7 +236,8 @@ impl<T> Client<T> {
     ///    server after this future has completed.
     /// 3. The waits that remain end with [`Error::is_shutting_down`], and with the id of their job. Their jobs go on, or are cancelled by
     ///    the [`DropPolicy`](crate::DropPolicy).
-    /// 4. Cancels have 10 s to complete. Then the listener of the client closes, if it has one.
+    /// 4. Cancels have 10 s to complete. Then the listener of the client closes, if it has one of its own. One that it shares with other
+    ///    clients ([`webhooks`](ClientBuilder::webhooks)) stays open until the last of them is dropped.
     ///
     /// Returns the ids of the jobs that go on as far as is known, each once: store them to attach to the jobs later. It takes at most
     /// `grace`, 11 s, and the drain timeout of the listener.
@@ -245,7 +248,9 @@ impl<T> Client<T> {
     /// continues, and returns the same jobs.
     pub async fn shutdown(&self, grace: Duration) -> Vec<JobId> {
         let running = self.0.jobs.shutdown(grace).await;
-        if let Some(listener) = self.0.webhooks.as_ref().and_then(WebhookEndpoint::listener) {
+        // Other daemons may still send events to a shared one.
+        let own = self.0.webhooks.as_ref().filter(|_| self.0.owns_listener);
+        if let Some(listener) = own.and_then(WebhookEndpoint::listener) {
             listener.shutdown().await;
         }
         running

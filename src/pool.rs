@@ -47,6 +47,13 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # One webhook listener
+//!
+//! Unless set otherwise, each client binds a webhook listener of its own. All clients of a pool can share one
+//! [`WebhookEndpoint`](crate::wait::WebhookEndpoint), also those that a discovery builds: it is one socket and one registry, and each
+//! client has the secret of its daemon. [`ClientBuilder::webhooks`](crate::ClientBuilder::webhooks) sets it, and
+//! [the guide](crate::guide::fleets) has an example.
+//!
 //! # Attaching by id
 //!
 //! A [`JobHandle`](crate::JobHandle) names the daemon and the job. Store it as a string, and attach after a restart:

@@ -1,5 +1,6 @@
 //! The sources of a completion: the [`Notifier`], which webhooks feed, polls ([`PollStream`]), and the event stream of the daemon.
 
+mod client_secrets;
 mod event_stream;
 mod notifier;
 mod poll;

@@ -105,11 +105,42 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # Example: several daemons, one listener
+//!
+//! All clients of a [`Pool`](crate::Pool), or any others, share one listener and one notifier. A
+//! [`WebhookEndpoint`](crate::wait::WebhookEndpoint) is both, and each client has the secret of its daemon:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), foreman_client::BoxError> {
+//! use foreman_client::wait::WebhookEndpoint;
+//! use foreman_client::{Client, Pool};
+//!
+//! let webhooks = WebhookEndpoint::bind(([127, 0, 0, 1], 0).into()).await?;
+//! let mut clients = Vec::new();
+//! for (url, secret) in [
+//!     ("http://127.0.0.1:11435", "the secret of gpu-1"),
+//!     ("http://127.0.0.1:11436", "the secret of gpu-2"),
+//! ] {
+//!     let client = Client::builder(url)
+//!         .webhooks(webhooks.clone())
+//!         .webhook_secret(secret);
+//!     clients.push(client.build().await?);
+//! }
+//! let pool = Pool::from_clients(clients)?;
+//! # let _ = pool;
+//! # Ok(()) }
+//! ```
+//!
+//! The listener closes when the last clone of the endpoint and the last client that uses it are gone. A receiver mounted in your router
+//! works in the same way: give each client the same [`notifier`](crate::ClientBuilder::notifier) and the secret of its daemon.
+//!
 //! # Wire format
 //!
 //! The daemon sends a `POST` to the callback URL for each state change of a job. The callback URL is the field
 //! `state_webhook_url` of the submission (`POST /jobs`). It consists of the public URL, `/` and the callback token, which is 48
-//! lower-case hexadecimal digits: a random id of 64 bits, and 128 bits of its HMAC-SHA256. The body is the JSON that `GET
+//! lower-case hexadecimal digits: an id of 64 bits, and 128 bits of its HMAC-SHA256. The id is the number of the client's
+//! secrets, 16 bits, and 48 random bits. The body is the JSON that `GET
 //! /jobs/{id}` returns, a [`JobStatus`](crate::JobStatus).
 //!
 //! | header | defined by | value |
@@ -123,6 +154,18 @@
 //! event with a terminal state is the result of the job. Without a secret, the callback token is the only proof. The
 //! event is then a hint: it causes a poll, and its state and result are ignored. Its job id is used only if the
 //! response to the submission was lost.
+//!
+//! # Which secret
+//!
+//! | the client of the submission has | an event must be signed with |
+//! |---|---|
+//! | a [`webhook_secret`](crate::ClientBuilder::webhook_secret), or several | one of these |
+//! | none, and the receiver has a [secret](WebhookReceiverBuilder::secret), or several | one of those |
+//! | none, and the receiver has none | nothing: the event is a hint |
+//!
+//! So clients of different daemons may share a receiver, and no daemon can end the wait of another one's job: its signature
+//! gets a 401, as any wrong one. The rule is the same for a late event, whose submission is over or whose client is gone,
+//! because the callback token identifies the secrets. The notifier stores each list of secrets once, for as long as it exists.
 //!
 //! # Responses
 //!

@@ -8,7 +8,7 @@ use super::{Client, Inner, stack};
 use crate::api::{Api, BaseUrl, HttpService, TransportBuilder};
 use crate::retry::RetrySubmission;
 use crate::source::PollPolicy;
-use crate::wait::WaitLayer;
+use crate::wait::{WaitLayer, WebhookEndpoint};
 use crate::{DropPolicy, Error, Notifier};
 
 /// Builds a [`Client`]; made by [`Client::builder`].
@@ -19,6 +19,8 @@ pub struct ClientBuilder {
     token: Option<String>,
     secrets: Vec<String>,
     webhooks: WebhookMode,
+    /// Two options that choose different modes of webhooks.
+    conflict: Option<(&'static str, &'static str)>,
     public_url: Option<String>,
     max_webhook_body: Option<usize>,
     deadline: Option<Duration>,
@@ -41,6 +43,7 @@ impl ClientBuilder {
             token: None,
             secrets: Vec::new(),
             webhooks: WebhookMode::Listener { address: None },
+            conflict: None,
             public_url: None,
             max_webhook_body: None,
             deadline: None,
@@ -70,22 +73,24 @@ impl ClientBuilder {
 
     /// The secret with which the daemon signs its webhooks; none unless set. May be called several times: during a rotation, events
     /// signed with any of the secrets are accepted. Without a secret, an event is only a hint: the client polls the daemon.
+    ///
+    /// Clients that share a receiver, by [`webhooks`](ClientBuilder::webhooks) or [`notifier`](ClientBuilder::notifier), have a secret
+    /// each: the event of a job is accepted only with the secret of the client that submitted it. The secrets of the receiver are for
+    /// the clients without one.
     pub fn webhook_secret(mut self, secret: impl Into<String>) -> Self {
         self.secrets.push(secret.into());
         self
     }
 
     /// Turns webhooks off, and binds nothing. Results come by the daemon's event stream, or by polls if it has none.
-    pub fn polling(mut self) -> Self {
-        self.webhooks = WebhookMode::Off;
-        self
+    pub fn polling(self) -> Self {
+        self.webhook_mode(WebhookMode::Off)
     }
 
     /// The address of the webhook listener. Unless set it is the address from which the route to the daemon leaves (loopback for a
     /// daemon on loopback), with a free port.
-    pub fn listen(mut self, address: SocketAddr) -> Self {
-        self.webhooks = WebhookMode::Listener { address: Some(address) };
-        self
+    pub fn listen(self, address: SocketAddr) -> Self {
+        self.webhook_mode(WebhookMode::Listener { address: Some(address) })
     }
 
     /// The URL at which the daemon reaches the webhook receiver; the address of the listener unless set. A `/` and a token are
@@ -103,10 +108,29 @@ impl ClientBuilder {
     }
 
     /// Takes events from a receiver that you have mounted, in an axum router for example, and that feeds this notifier. Nothing is
-    /// bound. [`public_url`](ClientBuilder::public_url) must be the URL of that receiver, and the receiver has the secrets. Any number
-    /// of clients may share a notifier.
-    pub fn notifier(mut self, notifier: Notifier) -> Self {
-        self.webhooks = WebhookMode::Mounted(notifier);
+    /// bound. [`public_url`](ClientBuilder::public_url) must be the URL of that receiver. Any number of clients may share a notifier, each
+    /// with the [secret](ClientBuilder::webhook_secret) of its daemon.
+    pub fn notifier(self, notifier: Notifier) -> Self {
+        self.webhook_mode(WebhookMode::Mounted(notifier))
+    }
+
+    /// Takes events from an endpoint that other clients use too, such as all clients of a [`Pool`](crate::Pool): they have one listener
+    /// and one registry, and each has the [secret](ClientBuilder::webhook_secret) of its daemon. A secret set here takes the place of
+    /// those of the endpoint, and a [`public_url`](ClientBuilder::public_url) that of its URL, for a daemon that reaches the listener at
+    /// another address.
+    ///
+    /// The listener stays open as long as a client uses it, and [`Client::shutdown`] does not close it.
+    pub fn webhooks(self, endpoint: WebhookEndpoint) -> Self {
+        self.webhook_mode(WebhookMode::Shared(endpoint))
+    }
+
+    fn webhook_mode(mut self, mode: WebhookMode) -> Self {
+        if let (Some(before), Some(now)) = (self.webhooks.option(), mode.option())
+            && before != now
+        {
+            self.conflict.get_or_insert((now, before));
+        }
+        self.webhooks = mode;
         self
     }
 
@@ -191,7 +215,9 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// [`Error::is_invalid`], naming the option, for an option that cannot work, and for one that has no effect: a secret, a public URL
-    /// or a body limit with [`polling`](ClientBuilder::polling), a secret or a body limit with [`notifier`](ClientBuilder::notifier).
+    /// or a body limit with [`polling`](ClientBuilder::polling), a body limit with [`notifier`](ClientBuilder::notifier) or
+    /// [`webhooks`](ClientBuilder::webhooks). Also if two of [`polling`](ClientBuilder::polling), [`listen`](ClientBuilder::listen),
+    /// [`notifier`](ClientBuilder::notifier) and [`webhooks`](ClientBuilder::webhooks) are set.
     ///
     /// [`Error::is_connect`] if the address of the listener depends on the route to the daemon, and the daemon's name cannot be resolved or
     /// there is no route. Build again later, or set [`listen`](ClientBuilder::listen) or [`polling`](ClientBuilder::polling).
@@ -296,6 +322,9 @@ impl ClientBuilder {
         if self.transport.is_some() {
             return Err(Error::invalid("transport", "has no effect on an HTTP service of your own"));
         }
+        if let Some((option, other)) = self.conflict {
+            return Err(Error::invalid(option, format!("cannot be combined with {other}")));
+        }
         let base: BaseUrl = self.base_url.parse()?;
         let policy = self.poll_policy?;
         let mut api = Api::new(base.clone(), http);
@@ -332,12 +361,13 @@ impl ClientBuilder {
             public_url: self.public_url.as_deref(),
             max_body: self.max_webhook_body,
         };
+        let owns_listener = self.webhooks.is_own_listener();
         let webhooks = self.webhooks.open(&base, options).await?;
         if let Some(endpoint) = &webhooks {
             waits = waits.webhooks(endpoint.clone());
         }
         let jobs = stack(&api, &waits.build()?, self.retry);
-        Ok(Client(Arc::new(Inner { api, jobs, webhooks })))
+        Ok(Client(Arc::new(Inner { api, jobs, webhooks, owns_listener })))
     }
 }
 

@@ -20,6 +20,8 @@ pub(super) enum WebhookMode {
     Listener { address: Option<SocketAddr> },
     /// At a receiver that the caller has mounted.
     Mounted(Notifier),
+    /// At an endpoint that other clients use too.
+    Shared(WebhookEndpoint),
 }
 
 /// The options for the receiver of a client.
@@ -30,6 +32,21 @@ pub(super) struct WebhookOptions<'a> {
 }
 
 impl WebhookMode {
+    /// The option that sets it. `None` for the default.
+    pub(super) fn option(&self) -> Option<&'static str> {
+        match self {
+            Self::Off => Some("polling"),
+            Self::Listener { address } => address.map(|_| "listen"),
+            Self::Mounted(_) => Some("notifier"),
+            Self::Shared(_) => Some("webhooks"),
+        }
+    }
+
+    /// Whether the client has a listener of its own, which closes when the client is shut down.
+    pub(super) fn is_own_listener(&self) -> bool {
+        matches!(self, Self::Listener { .. })
+    }
+
     pub(super) async fn open(
         self,
         daemon: &BaseUrl,
@@ -42,17 +59,21 @@ impl WebhookMode {
             Self::Off if public_url.is_some() => return ignored("public_url", "has no effect without webhooks"),
             Self::Off if max_body.is_some() => return ignored("max_webhook_body", "has no effect without webhooks"),
             Self::Off => return Ok(None),
-            Self::Mounted(_) if !secrets.is_empty() => {
-                return ignored("webhook_secret", "has no effect with a notifier: set it on the receiver");
-            }
-            Self::Mounted(_) if max_body.is_some() => {
-                return ignored("max_webhook_body", "has no effect with a notifier: set it on the receiver");
+            Self::Mounted(_) | Self::Shared(_) if max_body.is_some() => {
+                return ignored("max_webhook_body", "has no effect with a receiver of your own: set it there");
             }
             Self::Mounted(notifier) => {
                 let url = public_url.ok_or_else(|| {
                     Error::invalid("public_url", "must be set with a notifier: it is the URL of its receiver")
                 })?;
-                return Ok(Some(WebhookEndpoint::new(notifier, url)?));
+                return with_secrets(WebhookEndpoint::new(notifier, url)?, secrets).map(Some);
+            }
+            Self::Shared(endpoint) => {
+                let endpoint = match public_url {
+                    Some(url) => endpoint.with_public_url(url)?,
+                    None => endpoint,
+                };
+                return with_secrets(endpoint, secrets).map(Some);
             }
             Self::Listener { address } => address,
         };
@@ -96,6 +117,11 @@ impl WebhookMode {
         };
         Ok(Some(endpoint.with_listener(listener)))
     }
+}
+
+fn with_secrets(endpoint: WebhookEndpoint, secrets: &[String]) -> Result<WebhookEndpoint, Error> {
+    // Without any, they are those of the endpoint, or else of the receiver.
+    if secrets.is_empty() { Ok(endpoint) } else { endpoint.with_secrets(secrets) }
 }
 
 /// A free port of the address from which the route to the daemon leaves. `None` if the daemon cannot reach that address.

@@ -37,6 +37,40 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # One webhook listener for the pool
+//!
+//! Each client binds a webhook listener of its own unless set otherwise. A pool
+//! needs only one: its clients share a
+//! [`WebhookEndpoint`](crate::wait::WebhookEndpoint), and each has the secret of
+//! its daemon. An event that another daemon has signed is refused, so that no
+//! daemon can end the wait of another one's job. It works in the closure of a
+//! discovery too:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), foreman_client::BoxError> {
+//! use foreman_client::wait::WebhookEndpoint;
+//! use foreman_client::Client;
+//!
+//! let webhooks = WebhookEndpoint::bind(([127, 0, 0, 1], 0).into()).await?;
+//! let connect = move |url: String| {
+//!     let webhooks = webhooks.clone();
+//!     async move {
+//!         let secret = secret_of(&url);
+//!         let client = Client::builder(url).webhooks(webhooks);
+//!         client.webhook_secret(secret).build().await
+//!     }
+//! };
+//! # fn secret_of(_: &str) -> &'static str { "a secret" }
+//! // With the feature `dns`: Dns::addresses("gpu.example", 11435).discover(connect)
+//! let client = connect("http://127.0.0.1:11435".to_owned()).await?;
+//! # let _: Client = client;
+//! # Ok(()) }
+//! ```
+//!
+//! Where the process has an HTTP server already, mount a
+//! [receiver](crate::webhook) there, and give each client its notifier.
+//!
 //! # A submission belongs to one daemon
 //!
 //! A job id and an idempotency key mean something at one daemon only, and to one

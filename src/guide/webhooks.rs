@@ -61,7 +61,43 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Several clients may share a notifier, one for each daemon. Several replicas of a service behind one public URL may not: an event that
+//! # One listener for several daemons
+//!
+//! Each client binds a port of its own unless set otherwise. The clients of a [`Pool`](crate::Pool), or any others of one process, can
+//! share one listener, and each has the secret of its daemon:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), foreman_client::BoxError> {
+//! use foreman_client::Client;
+//! use foreman_client::wait::WebhookEndpoint;
+//!
+//! // An address of this machine that the daemons reach.
+//! let webhooks = WebhookEndpoint::bind(([127, 0, 0, 1], 0).into()).await?;
+//! let gpu_1 = Client::builder("http://127.0.0.1:11435")
+//!     .webhooks(webhooks.clone())
+//!     .webhook_secret("the secret of gpu-1")
+//!     .build()
+//!     .await?;
+//! let gpu_2 = Client::builder("http://127.0.0.1:11436")
+//!     .webhooks(webhooks)
+//!     .webhook_secret("the secret of gpu-2")
+//!     .build()
+//!     .await?;
+//! # let _ = (gpu_1, gpu_2);
+//! # Ok(()) }
+//! ```
+//!
+//! An event is accepted only with the secret of the daemon that the job was submitted to. If one daemon reaches the listener at another
+//! address than the others, set [`public_url`](crate::ClientBuilder::public_url) of its client. The listener stays open as long as one of
+//! the clients uses it.
+//!
+//! With a mounted receiver, give all clients its notifier, and each its own
+//! [`webhook_secret`](crate::ClientBuilder::webhook_secret). Secrets of the receiver are for the clients without one.
+//!
+//! # Several replicas
+//!
+//! Several replicas of a service behind one public URL may not share it: an event that
 //! reaches a replica other than the one that waits is refused there, and the wait ends by a poll. Give each replica a public URL of
 //! its own, or turn webhooks off: each client has an event stream of its own.
 //!

@@ -21,12 +21,18 @@ use crate::{Client, Error};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), foreman_client::BoxError> {
 /// use foreman_client::pool::Dns;
+/// use foreman_client::wait::WebhookEndpoint;
 /// use foreman_client::{Client, Pool};
 ///
+/// // One listener for the events of all daemons.
+/// let webhooks = WebhookEndpoint::bind(([127, 0, 0, 1], 0).into()).await?;
 /// let gpus = Dns::addresses("gpu.default.svc.cluster.local", 11435)
 ///     // Not needed where the operating system knows the server.
 ///     .name_server(([127, 0, 0, 1], 53).into())
-///     .discover(|url| async move { Client::builder(url).build().await })?;
+///     .discover(move |url| {
+///         let client = Client::builder(url).webhooks(webhooks.clone());
+///         async move { client.webhook_secret("a secret").build().await }
+///     })?;
 /// let pool = Pool::builder().discover(gpus)?;
 /// # let _ = pool;
 /// # Ok(()) }

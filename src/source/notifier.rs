@@ -1,8 +1,12 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
+use std::num::NonZeroU16;
 use std::sync::{Arc, PoisonError, Weak};
 
+use foreman_protocol::webhook::Secret;
+
+use super::client_secrets::ClientSecrets;
 use super::stats::{RefusalReason, WebhookCounters, WebhookStats};
 use crate::error::Kind;
 use crate::submission::{EventOutcome, SharedSubmission, SubmissionState, TokenId, TokenKey, Trust, WaitOwner};
@@ -16,7 +20,8 @@ const CAPACITY: usize = 1 << 20;
 /// The webhook registry: maps the token of each callback URL to the submission that waits for its events.
 ///
 /// A [`WebhookReceiver`](crate::webhook::WebhookReceiver) feeds it, and a [`WaitLayer`](crate::wait::WaitLayer) registers each
-/// submission with it before sending. Any number of clients may share one. Cloning is cheap, and clones are the same registry.
+/// submission with it before sending. Any number of clients may share one, each with the secrets of its daemon
+/// ([`ClientBuilder::webhook_secret`](crate::ClientBuilder::webhook_secret)). Cloning is cheap, and clones are the same registry.
 ///
 /// A lookup takes the same time however many submissions are registered. A registration takes some tens of bytes.
 #[derive(Clone)]
@@ -27,6 +32,7 @@ struct Registry {
     /// `None` if the operating system had no random bytes. Then nothing can be registered.
     key: Option<TokenKey>,
     submissions: Mutex<HashMap<TokenId, Arc<SharedSubmission>>>,
+    client_secrets: ClientSecrets,
     /// Submissions whose result a poll returned, and the service that wants to know if their event still comes. Bounded by that
     /// service.
     awaited: Mutex<HashMap<TokenId, Weak<dyn WaitOwner>>>,
@@ -52,6 +58,7 @@ impl Notifier {
             capacity,
             key: TokenKey::random().ok(),
             submissions: Mutex::default(),
+            client_secrets: ClientSecrets::default(),
             awaited: Mutex::default(),
             interrupted: AtomicBool::new(false),
             interruptions: AtomicU64::new(0),
@@ -71,8 +78,18 @@ impl Notifier {
         self.0.counters.snapshot()
     }
 
-    /// Registers `submission` under a new id.
-    pub(crate) fn register(&self, submission: &Arc<SharedSubmission>) -> Result<TokenId, Error> {
+    /// Stores the secrets of a client, and returns their number for [`register`](Self::register).
+    pub(crate) fn add_secrets(&self, secrets: Vec<Secret>) -> Result<NonZeroU16, Error> {
+        self.0.client_secrets.add(secrets)
+    }
+
+    /// Registers `submission` under a new id. `secrets`: the number of those that its events are signed with; `None` for those of the
+    /// receiver.
+    pub(crate) fn register(
+        &self,
+        submission: &Arc<SharedSubmission>,
+        secrets: Option<NonZeroU16>,
+    ) -> Result<TokenId, Error> {
         if self.0.key.is_none() {
             return Err(Error::new(Kind::Service).with_source("the operating system has no random bytes"));
         }
@@ -81,7 +98,7 @@ impl Notifier {
             return Err(Error::new(Kind::Capacity(self.0.capacity)));
         }
         loop {
-            let id = TokenId::random();
+            let id = TokenId::random(secrets);
             if let Entry::Vacant(entry) = submissions.entry(id) {
                 entry.insert(Arc::clone(submission));
                 return Ok(id);
@@ -177,6 +194,11 @@ pub(crate) struct Recipient {
 }
 
 impl Recipient {
+    /// The secrets of the client that sent the submission. `None` if they are those of the receiver.
+    pub(crate) fn client_secrets(&self) -> Option<Arc<[Secret]>> {
+        self.registry.client_secrets.get(self.id.secrets()?)
+    }
+
     /// Whether the submission is over, so that the body of the event is of no use.
     pub(crate) fn is_over(&self) -> bool {
         self.submission.is_none()

@@ -30,7 +30,7 @@ struct Owner {
 
 impl WaitOwner for Owner {
     fn register(&self, submission: &Arc<SharedSubmission>) -> Result<Option<TokenId>, Error> {
-        self.notifier.register(submission).map(Some)
+        self.notifier.register(submission, None).map(Some)
     }
 
     fn daemon(&self) -> Option<&DaemonId> {

@@ -1,11 +1,12 @@
-use std::num::NonZeroU64;
+use std::num::{NonZeroU16, NonZeroU64};
 
 use foreman_protocol::webhook::hex;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-/// Identifies a submission in the webhook registry. There is one for each waiting job, so it is small, and an `Option` of it takes no
-/// further space.
+/// Identifies a submission in the webhook registry, and the secrets that its events are signed with: so a late event is verified as an
+/// earlier one was, long after the submission is forgotten. There is one for each waiting job, so it is small, and an `Option` of it
+/// takes no further space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct TokenId(NonZeroU64);
 
@@ -20,10 +21,22 @@ pub(crate) struct TokenKey(Hmac<Sha256>);
 const ID: usize = 8;
 const MAC: usize = 16;
 
+/// How many bits of an id are random. Above them is the number of the secrets.
+const RANDOM_BITS: u32 = 48;
+
 impl TokenId {
+    /// `secrets`: the number of the secrets of its client. `None` for those of the receiver.
+    ///
     /// It need not be secret: the MAC of the token is what nobody can guess.
-    pub(crate) fn random() -> Self {
-        Self(NonZeroU64::new(fastrand::u64(1..)).unwrap_or(NonZeroU64::MIN))
+    pub(crate) fn random(secrets: Option<NonZeroU16>) -> Self {
+        let random = fastrand::u64(1..1 << RANDOM_BITS);
+        let secrets = u64::from(secrets.map_or(0, NonZeroU16::get)) << RANDOM_BITS;
+        Self(NonZeroU64::new(secrets | random).unwrap_or(NonZeroU64::MIN))
+    }
+
+    /// The number of the secrets of its client.
+    pub(crate) fn secrets(self) -> Option<NonZeroU16> {
+        NonZeroU16::new(u16::try_from(self.0.get() >> RANDOM_BITS).unwrap_or_default())
     }
 }
 
@@ -73,7 +86,7 @@ mod tests {
     #[test]
     fn reads_only_tokens_that_it_made() {
         let (key, other) = (TokenKey::random().unwrap(), TokenKey::random().unwrap());
-        let id = TokenId::random();
+        let id = TokenId::random(None);
         let token = key.token(&[], id);
         assert_eq!((token.len(), key.read(&token), other.read(&token)), (48, Some(id), None));
         for at in 0..token.len() {
@@ -89,5 +102,14 @@ mod tests {
             assert_eq!(key.read(other), (other == token).then_some(id), "{other}");
         }
         assert_eq!(size_of::<Option<TokenId>>(), 8);
+    }
+
+    #[test]
+    fn token_has_the_number_of_its_secrets() {
+        let key = TokenKey::random().unwrap();
+        for secrets in [None, NonZeroU16::new(1), Some(NonZeroU16::MAX)] {
+            let token = key.token(&[], TokenId::random(secrets));
+            assert_eq!(key.read(&token).unwrap().secrets(), secrets);
+        }
     }
 }

@@ -105,7 +105,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn awaited_events_are_bounded_and_checked_in_order() {
         let (health, now) = (WebhookHealth::new(), Instant::now());
-        let token = || TokenId::random();
+        let token = || TokenId::random(None);
         assert_eq!(health.await_event(token(), now), Awaited::No, "webhooks are not proven");
         health.arrived();
         let (first, second) = (token(), token());

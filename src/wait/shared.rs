@@ -328,7 +328,7 @@ impl fmt::Debug for Shared {
 
 impl WaitOwner for Shared {
     fn register(&self, submission: &Arc<SharedSubmission>) -> Result<Option<TokenId>, Error> {
-        self.webhooks.as_ref().map(|webhooks| webhooks.notifier.register(submission)).transpose()
+        self.webhooks.as_ref().map(|webhooks| webhooks.register(submission)).transpose()
     }
 
     fn daemon(&self) -> Option<&DaemonId> {

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use foreman_protocol::webhook::{
@@ -16,7 +17,7 @@ use crate::source::RefusalReason;
 /// Each signature may be made with any of the secrets, so that secrets can be rotated while events are in flight.
 #[derive(Debug)]
 pub(crate) struct Verifier {
-    secrets: Box<[Secret]>,
+    secrets: Arc<[Secret]>,
     /// In seconds.
     tolerance: u64,
 }
@@ -24,7 +25,7 @@ pub(crate) struct Verifier {
 impl Verifier {
     /// `tolerance` is the maximum difference between `webhook-timestamp` and the current time, in the past or in the
     /// future. A fraction of a second is cut off.
-    pub(crate) fn new(secrets: impl Into<Box<[Secret]>>, tolerance: Duration) -> Self {
+    pub(crate) fn new(secrets: impl Into<Arc<[Secret]>>, tolerance: Duration) -> Self {
         Self { secrets: secrets.into(), tolerance: tolerance.as_secs() }
     }
 

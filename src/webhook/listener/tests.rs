@@ -39,7 +39,7 @@ impl RegisteredJob {
     fn new() -> Self {
         let notifier = Notifier::new();
         let keep_alive = KeepAlive::existing_job(JobId::new("7").unwrap());
-        let url = notifier.callback_url("", notifier.register(keep_alive.shared()).unwrap()).unwrap();
+        let url = notifier.callback_url("", notifier.register(keep_alive.shared(), None).unwrap()).unwrap();
         let token = url[1..].to_owned();
         Self { notifier, keep_alive, token }
     }

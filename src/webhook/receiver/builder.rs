@@ -4,8 +4,10 @@ use foreman_protocol::http1::BodyBytes;
 use foreman_protocol::webhook::Secret;
 
 use super::WebhookReceiver;
-use crate::webhook::verify::Verifier;
 use crate::{Error, Notifier};
+
+/// The tolerance of timestamps unless set otherwise.
+pub(super) const TOLERANCE: Duration = Duration::from_secs(300);
 
 /// Builds a [`WebhookReceiver`].
 ///
@@ -61,19 +63,17 @@ impl Default for ReceiverLimits {
 
 impl WebhookReceiverBuilder {
     pub(super) fn new(notifier: Notifier) -> Self {
-        Self {
-            notifier,
-            secrets: Vec::new(),
-            limits: ReceiverLimits::default(),
-            tolerance: Duration::from_secs(300),
-            error: None,
-        }
+        Self { notifier, secrets: Vec::new(), limits: ReceiverLimits::default(), tolerance: TOLERANCE, error: None }
     }
 
     /// Adds a secret that events may be signed with. See [`Secret::new`] for its format.
     ///
     /// Without a secret, which is the default, the receiver accepts unsigned events and treats them as hints. With one
     /// or more, it refuses an event that none of them has signed.
+    ///
+    /// They are for the clients that have none of their own. A client with a
+    /// [`webhook_secret`](crate::ClientBuilder::webhook_secret) and this notifier has its events verified with that secret, and not
+    /// with these.
     pub fn secret(mut self, secret: impl AsRef<str>) -> Self {
         self.push_secret(secret.as_ref());
         self
@@ -165,8 +165,7 @@ impl WebhookReceiverBuilder {
         if self.tolerance < Duration::from_secs(1) {
             return Err(Error::invalid("tolerance", "must be at least 1 second"));
         }
-        let verifier = (!self.secrets.is_empty()).then(|| Verifier::new(self.secrets, self.tolerance));
-        Ok(WebhookReceiver::from_parts(self.notifier, verifier, self.limits))
+        Ok(WebhookReceiver::from_parts(self.notifier, self.secrets, self.tolerance, self.limits))
     }
 
     fn push_secret(&mut self, secret: &str) {

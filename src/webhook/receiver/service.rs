@@ -3,9 +3,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use foreman_protocol::http1::ByteBudget;
+use foreman_protocol::webhook::Secret;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, Method, Request, Response, Version};
 use http_body::Body;
@@ -15,7 +17,7 @@ use tokio::time::Instant;
 use tower::Service;
 
 use super::body::ReadBody;
-use super::builder::{ReceiverLimits, WebhookReceiverBuilder};
+use super::builder::{ReceiverLimits, TOLERANCE, WebhookReceiverBuilder};
 use super::future::ReceiverFuture;
 use super::response;
 use crate::source::{Recipient, RefusalReason};
@@ -38,8 +40,10 @@ pub struct WebhookReceiver(Arc<Inner>);
 
 struct Inner {
     notifier: Notifier,
-    /// `None` without a secret.
+    /// For the clients that have no secrets of their own. `None` without a secret.
     verifier: Option<Verifier>,
+    /// Of timestamps, for the clients that have.
+    tolerance: Duration,
     limits: ReceiverLimits,
     budget: ByteBudget,
     closed: AtomicBool,
@@ -48,10 +52,11 @@ struct Inner {
 impl WebhookReceiver {
     /// Creates a receiver without a secret and with the default limits.
     ///
-    /// It treats each event as a hint. Use [`builder`](Self::builder) to set a secret.
+    /// It treats each event as a hint, unless the client of the submission has a secret. Use [`builder`](Self::builder) to set one for
+    /// all clients.
     #[must_use]
     pub fn new(notifier: Notifier) -> Self {
-        Self::from_parts(notifier, None, ReceiverLimits::default())
+        Self::from_parts(notifier, Vec::new(), TOLERANCE, ReceiverLimits::default())
     }
 
     /// Returns a builder for a receiver with secrets or with other limits.
@@ -59,9 +64,15 @@ impl WebhookReceiver {
         WebhookReceiverBuilder::new(notifier)
     }
 
-    pub(super) fn from_parts(notifier: Notifier, verifier: Option<Verifier>, limits: ReceiverLimits) -> Self {
+    pub(super) fn from_parts(
+        notifier: Notifier,
+        secrets: Vec<Secret>,
+        tolerance: Duration,
+        limits: ReceiverLimits,
+    ) -> Self {
+        let verifier = (!secrets.is_empty()).then(|| Verifier::new(secrets, tolerance));
         let budget = ByteBudget::new(limits.body_budget());
-        Self(Arc::new(Inner { notifier, verifier, limits, budget, closed: AtomicBool::new(false) }))
+        Self(Arc::new(Inner { notifier, verifier, tolerance, limits, budget, closed: AtomicBool::new(false) }))
     }
 
     /// Closes the receiver and all its clones, permanently.
@@ -143,7 +154,7 @@ impl WebhookReceiver {
         headers: &HeaderMap,
         body: &[u8],
     ) -> Result<EventOutcome, RefusalReason> {
-        let trust = self.verify(headers, body)?;
+        let trust = self.verify(recipient, headers, body)?;
         if recipient.is_over() {
             let outcome = recipient.late_event();
             tracing::debug!(?outcome, "webhook accepted");
@@ -163,8 +174,11 @@ impl WebhookReceiver {
         }
     }
 
-    fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Result<Trust, RefusalReason> {
-        let Some(verifier) = &self.0.verifier else { return Ok(Trust::TokenOnly) };
+    /// Only the secrets of the daemon that the submission was sent to count: the others that share the receiver may be of other owners.
+    /// The token names them, so a late event takes the same checks and the same time as one that is waited for.
+    fn verify(&self, recipient: &Recipient, headers: &HeaderMap, body: &[u8]) -> Result<Trust, RefusalReason> {
+        let of_client = recipient.client_secrets().map(|secrets| Verifier::new(secrets, self.0.tolerance));
+        let Some(verifier) = of_client.as_ref().or(self.0.verifier.as_ref()) else { return Ok(Trust::TokenOnly) };
         verifier.verify(headers, body, Timestamp::now().as_second())?;
         Ok(Trust::Signed)
     }

@@ -34,7 +34,7 @@ impl RegisteredJob {
 
     fn with(keep_alive: KeepAlive) -> Self {
         let notifier = Notifier::new();
-        let url = notifier.callback_url("", notifier.register(keep_alive.shared()).unwrap()).unwrap();
+        let url = notifier.callback_url("", notifier.register(keep_alive.shared(), None).unwrap()).unwrap();
         let token = url[1..].to_owned();
         Self { notifier, keep_alive, token }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use foreman_client::wait::WebhookEndpoint;
 use foreman_client::{Client, ClientBuilder, EmbedRequest, Message, Notifier, SubmitRequest};
 
 async fn assert_invalid(field: &str, builder: ClientBuilder) {
@@ -29,10 +30,27 @@ async fn invalid_options_are_named() {
     assert_invalid("public_url", client().public_url("http://here.test").polling()).await;
     assert_invalid("max_webhook_body", client().max_webhook_body(1 << 20).polling()).await;
     let mounted = || client().notifier(Notifier::new()).public_url("http://here.test");
-    assert_invalid("webhook_secret", mounted().webhook_secret("good")).await;
+    assert_invalid("webhook_secret", mounted().webhook_secret("")).await;
     assert_invalid("max_webhook_body", mounted().max_webhook_body(1 << 20)).await;
     assert_invalid("max_webhook_body", client().max_webhook_body(0)).await;
     assert!(mounted().build().await.is_ok());
+    let endpoint = WebhookEndpoint::new(Notifier::new(), "http://here.test").unwrap();
+    let shared = || client().webhooks(endpoint.clone());
+    assert_invalid("webhook_secret", shared().webhook_secret("whsec_")).await;
+    assert_invalid("public_url", shared().public_url("/hooks")).await;
+    assert_invalid("max_webhook_body", shared().max_webhook_body(1 << 20)).await;
+    assert_eq!(shared().build().await.unwrap().webhook_url(), Some("http://here.test"));
+    let elsewhere = shared().public_url("http://there.test/hooks").webhook_secret("good").build().await.unwrap();
+    assert_eq!(elsewhere.webhook_url(), Some("http://there.test/hooks"));
+    assert!(endpoint.clone().with_secrets([""]).unwrap_err().is_invalid());
+    assert!(endpoint.clone().with_secrets([""; 0]).unwrap_err().is_invalid());
+    assert!(WebhookEndpoint::bind(([0, 0, 0, 0], 0).into()).await.unwrap_err().is_invalid());
+    // Two modes of webhooks. The error names the one that was set last.
+    assert_invalid("polling", shared().polling()).await;
+    assert_invalid("listen", shared().listen(([127, 0, 0, 1], 0).into())).await;
+    assert_invalid("webhooks", mounted().webhooks(endpoint.clone())).await;
+    assert_invalid("notifier", client().polling().notifier(Notifier::new())).await;
+    assert!(client().polling().polling().build().await.is_ok());
     assert_invalid("deadline", client().deadline(Duration::ZERO)).await;
     assert_invalid("min_interval", client().poll_interval(Duration::ZERO)).await;
     assert_invalid("request_timeout", client().request_timeout(Duration::ZERO)).await;

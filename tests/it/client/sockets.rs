@@ -1,8 +1,10 @@
 //! The listening sockets of a client. The test runs in a process of its own, since other tests bind too.
 #![cfg(target_os = "linux")]
 
-use foreman_client::Client;
 use foreman_client::api::HttpService;
+use foreman_client::wait::WebhookEndpoint;
+use foreman_client::{Client, Pool};
+use foreman_daemon::Daemon;
 use http::Method;
 use tokio::process::Command;
 
@@ -31,15 +33,46 @@ async fn sockets_after_job(client: Client<impl HttpService + Clone>) -> usize {
     listening_sockets()
 }
 
+/// Runs the test of that name in a process of its own. Returns whether this is that process.
+async fn is_child(name: &str) -> bool {
+    if std::env::var_os(CHILD).is_some() {
+        return true;
+    }
+    let name = format!("client::sockets::{name}");
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    let child = child.args(["--exact", &name]).env(CHILD, "1").kill_on_drop(true);
+    let child = bounded(child.output()).await.unwrap();
+    let output = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success() && output.contains("1 passed"), "{output}");
+    false
+}
+
+#[tokio::test]
+async fn pool_has_one_listening_socket() {
+    if !is_child("pool_has_one_listening_socket").await {
+        return;
+    }
+    let webhooks = WebhookEndpoint::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let (mut daemons, mut clients) = (Vec::new(), Vec::new());
+    for at in 0..3 {
+        let secret = format!("secret {at}");
+        let daemon = Daemon::builder().webhook_secret(&secret).start().await.unwrap();
+        let client = Client::builder(daemon.url()).webhooks(webhooks.clone()).webhook_secret(secret);
+        clients.push(client.build().await.unwrap());
+        daemons.push(daemon);
+    }
+    let pool = Pool::from_clients(clients.clone()).unwrap();
+    bounded(pool.submit(request())).await.unwrap();
+    for client in clients {
+        bounded(client.submit(request())).await.unwrap();
+    }
+    // Those of the daemons, and one of the pool.
+    assert_eq!(listening_sockets(), daemons.len() + 1);
+}
+
 #[tokio::test]
 async fn polling_does_not_listen() {
-    if std::env::var_os(CHILD).is_none() {
-        let name = "client::sockets::polling_does_not_listen";
-        let mut child = Command::new(std::env::current_exe().unwrap());
-        let child = child.args(["--exact", name]).env(CHILD, "1").kill_on_drop(true);
-        let child = bounded(child.output()).await.unwrap();
-        let output = String::from_utf8_lossy(&child.stdout);
-        assert!(child.status.success() && output.contains("1 passed"), "{output}");
+    if !is_child("polling_does_not_listen").await {
         return;
     }
     // The daemon has no socket.

@@ -4,6 +4,7 @@ mod attach;
 mod choice;
 mod discovery;
 mod failures;
+mod listener;
 mod readiness;
 mod simulation;
 mod sticky;

@@ -56,7 +56,8 @@ impl WebhookHarness {
         self.deliver(url, job, state, Some("another secret")).await
     }
 
-    async fn deliver(&self, url: &str, job: &str, state: &str, secret: Option<&str>) -> StatusCode {
+    /// Delivers an event that is signed with this secret, or not signed.
+    pub(crate) async fn deliver(&self, url: &str, job: &str, state: &str, secret: Option<&str>) -> StatusCode {
         let body = job_json(job, state, "from an event");
         let mut event = Request::post(url).header("content-type", "application/json");
         if let Some(secret) = secret {
