@@ -80,7 +80,7 @@ CREATE INDEX jobs_queued_by_model ON jobs (owner, model, priority DESC, place) W
 CREATE INDEX jobs_running ON jobs (box) WHERE state = 'running';
 CREATE INDEX jobs_by_deadline ON jobs (start_by) WHERE start_by IS NOT NULL AND state = 'queued' AND spent = 0;
 CREATE INDEX jobs_by_end ON jobs (completed_at) WHERE completed_at IS NOT NULL;
-CREATE INDEX jobs_by_change ON jobs (changed);
+CREATE INDEX jobs_by_change ON jobs (changed, number);
 
 -- The events that are not delivered yet.
 CREATE TABLE events (

@@ -8,30 +8,24 @@ use super::failure::failure;
 use super::jobs::Jobs;
 use super::until_stored::STORE_RETRY;
 
-/// The longest sleep, because the clock of the system may be set.
+/// The longest sleep, because the clock of the system may be set, and because another daemon may store a deadline.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
 /// Fails queued jobs that have not been started by their deadlines, also while no worker takes jobs.
 pub(super) async fn fail_overdue_jobs(jobs: Arc<Jobs>) {
     loop {
         let pause = match jobs.fail_overdue().await {
-            Ok(None) => None,
+            Ok(None) => LONGEST_SLEEP,
             // A job is overdue after its deadline.
-            Ok(Some(next)) => Some(until(next).saturating_add(Duration::from_millis(1)).min(LONGEST_SLEEP)),
+            Ok(Some(next)) => until(next).saturating_add(Duration::from_millis(1)).min(LONGEST_SLEEP),
             Err(error) => {
                 tracing::error!(error = %failure(&error), "cannot fail overdue jobs");
-                Some(STORE_RETRY)
-            }
-        };
-        let passed = async {
-            match pause {
-                Some(pause) => sleep(pause).await,
-                None => std::future::pending().await,
+                STORE_RETRY
             }
         };
         tokio::select! {
-            () = jobs.deadlines.notified() => {}
-            () = passed => {}
+            () = jobs.deadline() => {}
+            () = sleep(pause) => {}
         }
     }
 }

@@ -2,7 +2,6 @@ use std::future::Future;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -30,8 +29,6 @@ pub(crate) struct Jobs {
     pub(crate) streams: Arc<Streams>,
     /// Shared with the store.
     notifications: Notifications,
-    /// Wakes the task that fails overdue jobs: a job with an earlier deadline may be queued.
-    pub(crate) deadlines: Notify,
     pub(crate) counters: Counters,
     /// How many workers have a job.
     pub(crate) running: Gauge,
@@ -47,7 +44,6 @@ impl Jobs {
             only_box: OnlyBox::new(name, options.lists.clone()),
             streams: Arc::clone(&options.streams),
             notifications: options.notifications.clone(),
-            deadlines: Notify::new(),
             counters: Counters::default(),
             running: Gauge::default(),
             changes: TaskTracker::new(),
@@ -81,7 +77,7 @@ impl Jobs {
                     self.notifications.event_due.notify_one();
                 }
                 if has_deadline {
-                    self.deadlines.notify_one();
+                    self.notifications.deadline.notify_one();
                 }
             }
             Err(SubmitError::KeyReused) => {}
@@ -100,6 +96,11 @@ impl Jobs {
     /// Completes when a job may be queued for this backend.
     pub(crate) fn work(&self, backend: usize) -> Notified<'_> {
         self.notifications.work[backend].notified()
+    }
+
+    /// Completes when a job with an earlier deadline may be queued.
+    pub(crate) fn deadline(&self) -> Notified<'_> {
+        self.notifications.deadline.notified()
     }
 
     /// Completes when an event may be due.
@@ -134,7 +135,7 @@ impl Jobs {
         self.store.requeue(job_id, attempt, cost, error).await?;
         self.changed(job_id);
         self.wake_workers();
-        self.deadlines.notify_one();
+        self.notifications.deadline.notify_one();
         Ok(())
     }
 

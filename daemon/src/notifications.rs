@@ -13,13 +13,15 @@ pub(crate) struct Notifications {
     pub(crate) work: Arc<[Notify]>,
     /// Wakes the dispatcher: an event may be due.
     pub(crate) event_due: Arc<Notify>,
+    /// Wakes the task that fails overdue jobs: a job with a deadline may be queued.
+    pub(crate) deadline: Arc<Notify>,
 }
 
 impl Notifications {
     /// `backends`: how many there are.
     pub(crate) fn new(backends: usize) -> Self {
         let work = (0..backends).map(|_| Notify::new()).collect();
-        Self { signals: Signals::default(), work, event_due: Arc::default() }
+        Self { signals: Signals::default(), work, event_due: Arc::default(), deadline: Arc::default() }
     }
 
     /// Wakes a worker of each backend, since not all of them may have the model of a job.

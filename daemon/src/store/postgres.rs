@@ -17,6 +17,7 @@ mod maintenance;
 mod migrate;
 mod open;
 mod open_error;
+mod position;
 mod row;
 mod store;
 mod submit;

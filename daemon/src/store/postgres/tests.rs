@@ -3,6 +3,7 @@ mod agree;
 mod boxes;
 mod events;
 mod faults;
+mod feed;
 mod leases;
 mod open;
 mod queue;
