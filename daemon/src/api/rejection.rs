@@ -41,10 +41,13 @@ impl Rejection {
     }
 }
 
-/// Nothing has changed, and the request may be repeated.
+/// Nothing has changed, and the request may be repeated, unless the transaction is in doubt: then nothing invites a repetition.
 impl From<StoreError> for Rejection {
     fn from(error: StoreError) -> Self {
         tracing::error!(error = %failure(&error), "store failure");
+        if error.is_in_doubt() {
+            return Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
+        }
         Self::retry_after(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), 10)
     }
 }
@@ -56,5 +59,20 @@ impl IntoResponse for Rejection {
             response.headers_mut().insert(name, value);
         }
         response
+    }
+}
+
+#[cfg(feature = "postgres")]
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transaction_in_doubt_invites_no_repetition() {
+        let response = |error: StoreError| Rejection::from(error).into_response();
+        let in_doubt = response(StoreError::in_doubt());
+        assert_eq!((in_doubt.status().as_u16(), in_doubt.headers().get("retry-after")), (500, None));
+        let failed = response(StoreError::closed());
+        assert_eq!((failed.status().as_u16(), failed.headers()["retry-after"].as_bytes()), (503, &b"10"[..]));
     }
 }

@@ -1,10 +1,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// A transaction failed, and has changed nothing.
+/// A transaction failed, and has changed nothing unless it is in doubt.
 #[derive(Debug, Clone)]
 pub(crate) struct StoreError {
     message: &'static str,
+    /// The database has not answered to a commit.
+    #[cfg(feature = "postgres")]
+    in_doubt: bool,
     /// The file is damaged, so that nothing more may be written to it.
     #[cfg(feature = "sqlite")]
     pub(super) damaged: bool,
@@ -16,13 +19,29 @@ impl StoreError {
     /// Another change of the group failed and rolled back the whole group.
     #[cfg(feature = "sqlite")]
     pub(super) fn rolled_back() -> Self {
-        Self { damaged: false, message: "transaction rolled back: another change in its group failed", source: None }
+        Self {
+            message: "transaction rolled back: another change in its group failed",
+            damaged: false,
+            #[cfg(feature = "postgres")]
+            in_doubt: false,
+            source: None,
+        }
+    }
+
+    /// Whether the transaction may have happened.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        #[cfg(feature = "postgres")]
+        return self.in_doubt;
+        #[cfg(not(feature = "postgres"))]
+        false
     }
 
     /// The store is closed.
     pub(crate) fn closed() -> Self {
         Self {
             message: "store closed",
+            #[cfg(feature = "postgres")]
+            in_doubt: false,
             #[cfg(feature = "sqlite")]
             damaged: false,
             source: None,
@@ -35,7 +54,13 @@ impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
         let damaged = matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase));
-        Self { message: Self::message(&error), damaged, source: Some(Arc::new(error)) }
+        Self {
+            message: Self::message(&error),
+            damaged,
+            #[cfg(feature = "postgres")]
+            in_doubt: false,
+            source: Some(Arc::new(error)),
+        }
     }
 }
 
@@ -54,10 +79,22 @@ impl StoreError {
     fn database(message: &'static str, source: Option<Arc<dyn std::error::Error + Send + Sync>>) -> Self {
         Self {
             message,
+            in_doubt: false,
             #[cfg(feature = "sqlite")]
             damaged: false,
             source,
         }
+    }
+
+    /// The database has not answered to a commit, and not said since whether it has happened.
+    pub(crate) fn in_doubt() -> Self {
+        Self { in_doubt: true, ..Self::database("database does not answer: the job may be queued", None) }
+    }
+
+    /// Another session has held a lock for too long.
+    pub(super) fn is_locked(&self) -> bool {
+        let source = self.source.as_deref().and_then(|source| source.downcast_ref::<tokio_postgres::Error>());
+        source.and_then(tokio_postgres::Error::code) == Some(&tokio_postgres::error::SqlState::LOCK_NOT_AVAILABLE)
     }
 
     /// Whether the database has refused a value, so that it refuses the change each time.

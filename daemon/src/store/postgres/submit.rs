@@ -1,23 +1,21 @@
 //! Submissions: those that arrive together are one transaction, so that they share its sync, and the lock of their token.
 
-use std::collections::HashMap;
-use std::ops::Range;
+mod in_doubt;
+mod transaction;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::Client;
-use futures_util::future::{join, join5};
-use tokio::sync::{mpsc, oneshot};
+use futures_util::future::join_all;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
 
-use super::connection::{execute, query};
-use super::store::State;
-use crate::JobId;
-use crate::store::fresh_id::fresh_id;
-use crate::store::key_column::key_column;
-use crate::store::{Destination, NewJob, QueueLimits, StoreError, SubmitError, Submitted};
+use self::in_doubt::what_became_of;
+use self::transaction::{Failure, LockTimeout, Outcome, add};
+use super::store::Shared;
+use crate::store::{NewJob, StoreError};
 
 /// The largest group, in submissions. It bounds how long the first one waits.
 const MAX_GROUP: usize = 256;
@@ -29,34 +27,23 @@ const LINGER: Duration = Duration::from_micros(150);
 /// The largest group, in bytes of bodies. One submission may have more.
 const MAX_GROUP_BYTES: usize = 32 << 20;
 
-const ADD_OWNERS: &str = "INSERT INTO owners (owner) SELECT DISTINCT unnest($1::bytea[]) ON CONFLICT DO NOTHING";
-const LOCK_OWNERS: &str = "SELECT owner, queued FROM owners WHERE owner = ANY($1) ORDER BY owner FOR UPDATE";
-const QUEUED: &str = "SELECT coalesce(sum(queued), 0)::bigint FROM owners";
-const USED_KEYS: &str = "SELECT key, id, digest FROM jobs WHERE key = ANY($1)";
-const INSERT: &str = "INSERT INTO jobs (id, owner, model, body, webhook, destination, traceparent, key, digest, event_stream,
-        priority, start_by)
-    SELECT id, owner, model, body, webhook, destination, traceparent, key, digest, event_stream, priority,
-        to_timestamp(start_by::double precision / 1000000)
-    FROM unnest($1::text[], $2::bytea[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::bytea[], $8::bytea[], $9::bytea[],
-        $10::text[], $11::smallint[], $12::bigint[]) WITH ORDINALITY
-        AS new (id, owner, model, body, webhook, destination, traceparent, key, digest, event_stream, priority, start_by, nth)
-    ORDER BY nth";
-const MOVE: &str = "WITH moved AS (UPDATE jobs SET webhook = $2, destination = $3 WHERE id = $1 RETURNING number)
-    UPDATE outbox SET destination = $3 FROM moved WHERE outbox.number = moved.number";
-const SET_STREAM: &str = "UPDATE jobs SET event_stream = $2 WHERE id = $1";
+/// How many parts of groups may wait for locked tokens at once. Each takes a connection.
+const MAX_LOCKED: usize = 3;
 
-type Outcome = Result<Submitted, SubmitError>;
+type Reply = oneshot::Sender<Result<Outcome, StoreError>>;
 
 /// A submission that waits for its group.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) new: NewJob,
-    pub(super) reply: oneshot::Sender<Result<Outcome, StoreError>>,
+    pub(super) reply: Reply,
 }
 
 /// Commits submissions in groups, for ever.
-pub(super) async fn commit(shared: &State, mut pending: mpsc::UnboundedReceiver<Pending>) {
+pub(super) async fn commit(shared: &Shared, mut pending: mpsc::UnboundedReceiver<Pending>) {
     let (mut group, mut last) = (Vec::new(), 1);
+    // The groups that have failed. They do not delay the next ones.
+    let (mut failed, locked) = (JoinSet::new(), Arc::new(Semaphore::new(MAX_LOCKED)));
     while pending.recv_many(&mut group, MAX_GROUP).await > 0 {
         linger(&mut pending, &mut group, last).await;
         last = group.len();
@@ -67,7 +54,13 @@ pub(super) async fn commit(shared: &State, mut pending: mpsc::UnboundedReceiver<
                 bytes <= MAX_GROUP_BYTES
             };
             let size = group.iter().take_while(fits).count().max(1);
-            commit_group(shared, group.drain(..size).collect()).await;
+            let group = Group::new(group.drain(..size));
+            let all = (0..group.jobs.len()).collect();
+            match add(shared, &group.jobs, all, LockTimeout::Short).await {
+                Ok(outcomes) => group.reply(shared, Ok(outcomes)),
+                Err(failure) => drop(failed.spawn(settle(Arc::clone(shared), Arc::clone(&locked), group, failure))),
+            }
+            while failed.try_join_next().is_some() {}
         }
     }
 }
@@ -88,23 +81,24 @@ async fn linger(pending: &mut mpsc::UnboundedReceiver<Pending>, group: &mut Vec<
     }
 }
 
-async fn commit_group(shared: &State, group: Vec<Pending>) {
-    let (jobs, replies): (Vec<_>, Vec<_>) = group.into_iter().map(|pending| (pending.new, pending.reply)).unzip();
-    let jobs: Arc<[NewJob]> = jobs.into();
-    let mut outcomes = submit(shared, &jobs, 0..jobs.len()).await;
-    // One that the database refuses must not fail the others.
-    if outcomes.as_ref().is_err_and(StoreError::is_refused_value) && jobs.len() > 1 {
-        let mut each = Vec::new();
-        for index in 0..jobs.len() {
-            each.push(submit(shared, &jobs, index..index + 1).await.map(|mut outcome| outcome.remove(0)));
-        }
-        for (reply, outcome) in replies.into_iter().zip(each) {
-            // The receiver may have been dropped.
-            let _ = reply.send(outcome);
-        }
-        shared.feed.notify_one();
-        return;
+/// Submissions in one transaction.
+struct Group {
+    jobs: Arc<[NewJob]>,
+    replies: Vec<Reply>,
+}
+
+impl Group {
+    fn new(pending: impl Iterator<Item = Pending>) -> Self {
+        let (jobs, replies): (Vec<_>, Vec<_>) = pending.map(|pending| (pending.new, pending.reply)).unzip();
+        Self { jobs: jobs.into(), replies }
     }
+
+    fn reply(self, shared: &Shared, outcomes: Result<Vec<Outcome>, StoreError>) {
+        reply(shared, self.replies, outcomes);
+    }
+}
+
+fn reply(shared: &Shared, replies: Vec<Reply>, mut outcomes: Result<Vec<Outcome>, StoreError>) {
     if outcomes.is_ok() {
         shared.feed.notify_one();
     }
@@ -113,165 +107,39 @@ async fn commit_group(shared: &State, group: Vec<Pending>) {
             Ok(outcomes) => outcomes.pop().ok_or_else(StoreError::closed),
             Err(error) => Err(error.clone()),
         };
+        // The receiver may have been dropped.
         let _ = reply.send(outcome);
     }
 }
 
-async fn submit(shared: &State, jobs: &Arc<[NewJob]>, range: Range<usize>) -> Result<Vec<Outcome>, StoreError> {
-    let (jobs, limits) = (Arc::clone(jobs), shared.options.max_queue);
-    shared.database.run(move |client| Box::pin(async move { transaction(client, &jobs[range], limits).await })).await
-}
-
-/// Adds the jobs, in their order.
-async fn transaction(client: &mut Client, jobs: &[NewJob], limits: QueueLimits) -> Result<Vec<Outcome>, StoreError> {
-    let owners: Vec<&[u8]> = jobs.iter().map(|new| &new.owner.as_bytes()[..]).collect();
-    let keys: Vec<OwnedKey> = jobs.iter().filter_map(owned_key).collect();
-    // A statement that is prepared is sent when its future is first polled, so that all of them arrive in this order.
-    for sql in [ADD_OWNERS, LOCK_OWNERS, QUEUED, USED_KEYS, INSERT] {
-        client.prepare_cached(sql).await?;
-    }
-    // The tokens are added before the transaction, and without a lock where they are known.
-    let (added, begun, locked, queued, used) = join5(
-        execute(client, ADD_OWNERS, &[&owners]),
-        client.batch_execute("BEGIN"),
-        query(client, LOCK_OWNERS, &[&owners]),
-        query(client, QUEUED, &[]),
-        query(client, USED_KEYS, &[&keys]),
-    )
-    .await;
-    added?;
-    begun?;
-    let count = |row: &Row, column| usize::try_from(row.get::<_, i64>(column)).unwrap_or(0);
-    let mut group = Group {
-        queued: locked?.iter().map(|row| (row.get(0), count(row, 1))).collect(),
-        all: queued?.first().map_or(0, |row| count(row, 0)),
-        used: HashMap::new(),
-        limits,
-        added: Vec::new(),
+/// A group has failed. Where that is the fault of one submission or one token, the others are added without it.
+async fn settle(shared: Shared, locked: Arc<Semaphore>, group: Group, failure: Failure) {
+    let parts = match what_became_of(&shared, failure).await {
+        Err(error) if error.is_refused_value() => (0..group.jobs.len()).map(|index| vec![index]).collect(),
+        Err(error) if error.is_locked() => by_token(&group.jobs),
+        settled => return group.reply(&shared, settled),
     };
-    for row in used? {
-        let job_id = JobId::new(row.get::<_, String>(1)).map_err(|error| StoreError::damaged_row(error.into()))?;
-        group.used.insert(row.get(0), (job_id, row.get(2)));
-    }
-    let outcomes: Vec<_> = jobs.iter().enumerate().map(|(index, new)| group.add(index, new)).collect();
-    let replayed: Vec<_> = jobs
-        .iter()
-        .zip(&outcomes)
-        .filter_map(|(new, outcome)| {
-            let submitted = outcome.as_ref().ok()?;
-            submitted.replayed.then_some((new, &submitted.job_id))
-        })
-        .collect();
-    if replayed.is_empty() {
-        // If the jobs cannot be added, the transaction is rolled back by this commit.
-        let (inserted, committed) = join(insert(client, jobs, &group.added), client.batch_execute("COMMIT")).await;
-        inserted?;
-        committed?;
-    } else {
-        insert(client, jobs, &group.added).await?;
-        for (new, job_id) in replayed {
-            replay(client, new, job_id).await?;
-        }
-        client.batch_execute("COMMIT").await?;
-    }
-    Ok(outcomes)
-}
-
-/// A token and its key, as a column.
-type OwnedKey = Vec<u8>;
-
-fn owned_key(new: &NewJob) -> Option<OwnedKey> {
-    let key = key_column(&new.key.as_ref()?.text);
-    Some([&new.owner.as_bytes()[..], &key].concat())
-}
-
-/// The job of a key, and the digest of its submission.
-type UsedKey = (JobId, Vec<u8>);
-
-/// What decides about the submissions of a group.
-struct Group {
-    /// How many jobs each token has in the queue.
-    queued: HashMap<Vec<u8>, usize>,
-    all: usize,
-    used: HashMap<OwnedKey, UsedKey>,
-    limits: QueueLimits,
-    /// The jobs to be added, by their indexes.
-    added: Vec<(usize, JobId)>,
-}
-
-impl Group {
-    fn add(&mut self, index: usize, new: &NewJob) -> Outcome {
-        let owner = new.owner.as_bytes().to_vec();
-        let key = owned_key(new);
-        if let Some((job_id, digest)) = key.as_ref().and_then(|key| self.used.get(key)) {
-            let is_same = new.key.as_ref().is_some_and(|key| key.digest[..] == digest[..]);
-            return if is_same {
-                Ok(Submitted { job_id: job_id.clone(), replayed: true })
-            } else {
-                Err(SubmitError::KeyReused)
+    let mut replies: Vec<_> = group.replies.into_iter().map(Some).collect();
+    let parts = parts.into_iter().map(|part: Vec<usize>| {
+        let replies = part.iter().filter_map(|index| replies[*index].take()).collect();
+        let (shared, jobs, locked) = (&shared, &group.jobs, &locked);
+        async move {
+            // It is never closed.
+            let _permit = locked.acquire().await;
+            let outcomes = match add(shared, jobs, part, LockTimeout::OfSession).await {
+                Ok(outcomes) => Ok(outcomes),
+                Err(failure) => what_became_of(shared, failure).await,
             };
+            reply(shared, replies, outcomes);
         }
-        let of_owner = self.queued.entry(owner).or_default();
-        if self.all >= self.limits.all {
-            return Err(SubmitError::Full);
-        }
-        if *of_owner >= self.limits.of_owner {
-            return Err(SubmitError::TooManyOfOwner);
-        }
-        *of_owner += 1;
-        self.all += 1;
-        let job_id = fresh_id();
-        if let (Some(key), Some(used)) = (key, &new.key) {
-            self.used.insert(key, (job_id.clone(), used.digest.to_vec()));
-        }
-        self.added.push((index, job_id.clone()));
-        Ok(Submitted { job_id, replayed: false })
-    }
+    });
+    join_all(parts).await;
 }
 
-/// A client that was restarted gets its events elsewhere.
-async fn replay(client: &Client, new: &NewJob, job_id: &JobId) -> Result<(), StoreError> {
-    if let Some(url) = &new.webhook {
-        execute(client, MOVE, &[&job_id.as_str(), &url.to_string(), &Destination::of(url).to_string()]).await?;
+fn by_token(jobs: &[NewJob]) -> Vec<Vec<usize>> {
+    let mut tokens = BTreeMap::<_, Vec<usize>>::new();
+    for (index, new) in jobs.iter().enumerate() {
+        tokens.entry(new.owner.as_bytes()).or_default().push(index);
     }
-    if let Some(name) = &new.submission.event_stream {
-        execute(client, SET_STREAM, &[&job_id.as_str(), name]).await?;
-    }
-    Ok(())
-}
-
-async fn insert(client: &Client, jobs: &[NewJob], added: &[(usize, JobId)]) -> Result<(), StoreError> {
-    if added.is_empty() {
-        return Ok(());
-    }
-    fn column<'a, T>(jobs: &'a [NewJob], added: &[(usize, JobId)], of: impl Fn(&'a NewJob) -> T) -> Vec<T> {
-        added.iter().map(|(index, _)| of(&jobs[*index])).collect()
-    }
-    let ids: Vec<&str> = added.iter().map(|(_, job_id)| job_id.as_str()).collect();
-    let owners = column(jobs, added, |new| &new.owner.as_bytes()[..]);
-    let models = column(jobs, added, |new| new.submission.model.as_str());
-    let bodies = column(jobs, added, |new| &new.body[..]);
-    let webhooks = column(jobs, added, |new| new.webhook.as_ref().map(ToString::to_string));
-    let destinations = column(jobs, added, |new| new.webhook.as_ref().map(|url| Destination::of(url).to_string()));
-    let traceparents = column(jobs, added, |new| new.traceparent.as_ref().map(http::HeaderValue::as_bytes));
-    let keys = column(jobs, added, owned_key);
-    let digests = column(jobs, added, |new| new.key.as_ref().map(|key| &key.digest[..]));
-    let streams = column(jobs, added, |new| new.submission.event_stream.as_deref());
-    let priorities = column(jobs, added, |new| i16::from(new.priority));
-    let start_by = column(jobs, added, |new| new.start_by.map(jiff::Timestamp::as_microsecond));
-    let values: [&(dyn ToSql + Sync); 12] = [
-        &ids,
-        &owners,
-        &models,
-        &bodies,
-        &webhooks,
-        &destinations,
-        &traceparents,
-        &keys,
-        &digests,
-        &streams,
-        &priorities,
-        &start_by,
-    ];
-    execute(client, INSERT, &values).await.map(drop)
+    tokens.into_values().collect()
 }

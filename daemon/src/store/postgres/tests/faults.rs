@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::support::{PostgresServer, Schema, done, new_job, new_job_of, open, server, state, submit, take};
 use crate::failure::failure;
 use crate::owner::Owner;
-use crate::store::{Store as _, StoreOptions};
+use crate::store::{NewJob, Store as _, StoreOptions};
 
 async fn open_error(url: &str) -> String {
     let error = open(url, StoreOptions::of_test(9)).await.unwrap_err();
@@ -133,4 +133,56 @@ async fn job_whose_row_does_not_decode_fails_alone() {
     assert_eq!(job_id, damaged);
     assert_eq!(state(&daemon, &damaged).await, "failed 1 submission damaged in the store");
     assert_eq!(take(&daemon).await.unwrap().job_id, other);
+}
+
+/// The commits wait for a standby that is away, and the connection is cut meanwhile: the commit has happened.
+#[tokio::test(flavor = "multi_thread")]
+async fn commit_whose_answer_is_lost_is_found() {
+    let Some(server) = PostgresServer::start() else { return };
+    let url = server.schema();
+    let daemon = open(&url, StoreOptions::of_test(100)).await.unwrap();
+    submit(&daemon, "first").await;
+    server.sql("ALTER SYSTEM SET synchronous_standby_names = 'away'");
+    server.sql("SELECT pg_reload_conf()");
+    let (waiting, submission) =
+        ("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'", daemon.submit(new_job(None, "go")));
+    let cut = async {
+        while server.sql(waiting) == "0" {
+            tokio::task::yield_now().await;
+        }
+        server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
+    };
+    let both = async { tokio::join!(submission, cut) };
+    let (submitted, ()) = tokio::time::timeout(Duration::from_secs(60), both).await.unwrap();
+    let job_id = submitted.unwrap().unwrap().job_id;
+    server.sql("ALTER SYSTEM RESET synchronous_standby_names");
+    server.sql("SELECT pg_reload_conf()");
+    assert_eq!(state(&daemon, &job_id).await, "queued 0 ");
+}
+
+/// Another session has locked the row of one token.
+#[tokio::test(flavor = "multi_thread")]
+async fn submission_of_a_locked_token_delays_no_other() {
+    let Some(schema) = Schema::new() else { return };
+    let daemon = schema.open().await;
+    submit(&daemon, "first").await;
+    let (lock, connection) =
+        tokio_postgres::connect(&schema.url.replace("test_", "lock_"), tokio_postgres::NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let name = schema.url.rsplit_once("%3D").unwrap().1;
+    lock.batch_execute(&format!("BEGIN; SELECT FROM {name}.owners FOR UPDATE")).await.unwrap();
+    let other = || NewJob { owner: Owner::from_token(b"other"), ..new_job(None, "go") };
+    let mut locked = Box::pin(daemon.submit(new_job(None, "go")));
+    let test = async {
+        for _ in 0..3 {
+            tokio::select! {
+                submitted = daemon.submit(other()) => drop(submitted.unwrap().unwrap()),
+                ended = &mut locked => panic!("the token is locked: {ended:?}"),
+            }
+        }
+        lock.batch_execute("ROLLBACK").await.unwrap();
+        locked.await.unwrap().unwrap();
+    };
+    tokio::time::timeout(Duration::from_secs(60), test).await.unwrap();
+    connection.abort();
 }
