@@ -13,6 +13,7 @@
 //!   this pool that wait at the daemon take there, by the times of the jobs before.
 //! - **Models.** Only daemons that list the model are drawn. The lists are refreshed in the background, and a daemon whose list is not known
 //!   may have any model. If no daemon lists it, all are drawn: the refusal of a daemon is more accurate than a list.
+//!   [`Pool::probed`] waits for the first lists.
 //! - **Loaded models.** A daemon that ran the model last is preferred for as long as its queue takes less than a load elsewhere, by the times
 //!   of the loads before.
 //! - **Failures.** A daemon that fails gets no jobs, and is probed with backoff, from 250 ms to 30 s. One that responds with `Retry-After`

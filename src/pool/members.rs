@@ -35,6 +35,8 @@ pub(super) struct Member<T> {
     /// When it has left, or its last wait after that has ended.
     left_at: Option<Instant>,
     models: Models,
+    /// Its list of models has come once, or has failed to.
+    probed: bool,
     /// When the list of models is to be requested. `None` while it is requested.
     check_at: Option<Instant>,
     load: Load,
@@ -112,6 +114,10 @@ impl<T> Member<T> {
         self.counts
     }
 
+    pub(super) fn last_failure(&self) -> Option<&Error> {
+        self.last_failure.as_ref()
+    }
+
     pub(super) fn knows_models(&self) -> bool {
         self.models.is_known()
     }
@@ -125,6 +131,11 @@ impl<T> Members<T> {
 
     pub(super) fn is_available(&self, now: Instant) -> bool {
         self.all.iter().any(|member| member.is_available(now))
+    }
+
+    /// Whether each daemon has listed its models once, or has failed to.
+    pub(super) fn are_probed(&self) -> bool {
+        self.present().all(|member| member.probed)
     }
 
     /// When a daemon may become available by time alone.
@@ -149,6 +160,7 @@ impl<T> Members<T> {
             keys: 1,
             left_at: None,
             models: Models::default(),
+            probed: false,
             check_at: Some(now),
             load: Load::default(),
             health: Health::default(),
@@ -279,6 +291,7 @@ impl<T> Members<T> {
     ) -> bool {
         let Some(member) = self.get_mut(number) else { return false };
         member.check_at = Some(now + interval.mul_f64(1.0 + jitter / 10.0));
+        member.probed = true;
         match listed {
             Ok(models) => {
                 member.models = Models::listed(&models);

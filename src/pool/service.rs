@@ -1,5 +1,5 @@
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -109,6 +109,22 @@ where
 impl<T> Pool<T> {
     pub(super) fn new(shared: Arc<Shared<T>>) -> Self {
         Self { shared, slot: WakerSlot::default(), timer: None }
+    }
+
+    /// Waits until each daemon has listed its models once, or has failed to.
+    ///
+    /// A pool takes jobs before that, and a daemon whose list is not known may have any model. A program that submits right after its start
+    /// waits for this first, so that its job goes to a daemon that has the model. A list takes as long as the request timeout of the client
+    /// at most. [`stats`](Self::stats) shows which daemons failed, and why.
+    ///
+    /// The pool of a discovery is waited for until it has a daemon.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn probed(&self) {
+        let mut pool = self.clone();
+        poll_fn(|cx| pool.shared.poll_probed(&mut pool.slot, cx)).await;
     }
 
     /// The client of the daemon that has a job, for its other methods. `None` if the daemon is not in the pool. Of several clients of one

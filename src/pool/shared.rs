@@ -103,6 +103,22 @@ impl<T> Shared<T> {
         Readiness::Pending(until)
     }
 
+    /// Ready when each daemon has listed its models once, or has failed to.
+    pub(super) fn poll_probed(&self, slot: &mut WakerSlot, cx: &Context<'_>) -> Poll<()> {
+        let mut replaced = None;
+        let mut locked = self.lock();
+        let has_daemons = locked.complete || locked.members.present().next().is_some();
+        if locked.shutting_down || (has_daemons && locked.members.are_probed()) {
+            return Poll::Ready(());
+        }
+        if !locked.wakers.is_registered(slot, cx.waker()) {
+            replaced = locked.wakers.register(slot, cx.waker().clone());
+        }
+        drop(locked);
+        drop(replaced);
+        Poll::Pending
+    }
+
     pub(super) fn unwatch(&self, slot: &mut WakerSlot) {
         let removed = self.lock().wakers.remove(slot);
         drop(removed);

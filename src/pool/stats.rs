@@ -3,6 +3,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::members::{Member, Members};
+use crate::Error;
 
 /// What a [`Pool`](super::Pool) knows of its daemons; returned by [`Pool::stats`](super::Pool::stats).
 #[derive(Debug, Clone, Default)]
@@ -36,6 +37,8 @@ pub struct DaemonStats {
     pub moved_on: u64,
     /// How many calls there failed by the daemon or the connection to it.
     pub failures: u64,
+    /// The last of these failures, or of the requests for the list of models. It stays after a success.
+    pub last_failure: Option<Error>,
 }
 
 impl PoolStats {
@@ -58,6 +61,7 @@ impl DaemonStats {
             finished: counts.finished,
             moved_on: counts.moved_on,
             failures: counts.failures,
+            last_failure: member.last_failure().cloned(),
         }
     }
 }

@@ -116,3 +116,18 @@ async fn shutdown_refuses_calls_and_returns_the_jobs_that_go_on() {
     let error = assert_ready_err!(idle.enter(|cx, mut pool| pool.poll_ready(cx)));
     assert!(error.is_shutting_down() && error.is_safe_to_resubmit());
 }
+
+#[tokio::test(start_paused = true)]
+async fn pool_is_probed_once_each_daemon_has_listed_its_models_or_failed() {
+    let [a, b] = ["a", "b"].map(|name| PoolDaemon::new(name, seconds(1)).models(&[name]));
+    b.set_fault(Fault::Refuse);
+    let pool = pool([&a, &b]).await;
+    let mut probed = tokio_test::task::spawn(pool.probed());
+    assert!(probed.poll().is_pending());
+    settle().await;
+    assert!(probed.is_woken() && probed.poll().is_ready());
+    let [a, b] = <[_; 2]>::try_from(pool.stats().daemons).unwrap();
+    assert!(a.knows_models && a.last_failure.is_none(), "{a:?}");
+    assert!(!b.is_available && b.last_failure.is_some_and(|error| error.is_connect()));
+    bounded_paused(pool.probed()).await;
+}
