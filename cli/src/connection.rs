@@ -6,17 +6,22 @@ use foreman_client::{Client, ClientBuilder};
 use foreman_daemon::Daemon;
 
 use crate::credentials::TokenArgs;
+use crate::daemons::Daemons;
 use crate::exit::Failure;
 use crate::resume_command::ResumeCommand;
 use crate::{backend, output};
 
-/// The daemon to use, and the token for it.
+/// The variable in place of `--url`.
+const VARIABLE: &str = "FOREMAN_URL";
+
+/// The daemons to use, and the token for them.
 #[derive(Debug, Args)]
 pub(crate) struct ConnectionArgs {
-    /// The daemon's URL, such as http://127.0.0.1:11435. Without it, `submit`, `models` and `embed` use an embedded daemon on a
-    /// terminal, and with --embedded
-    #[arg(long, env = "FOREMAN_URL", hide_env_values = true)]
-    url: Option<String>,
+    /// The daemon's URL, such as http://127.0.0.1:11435. May be repeated to use several daemons; the variable then has a list,
+    /// separated by commas or spaces. Without it, `submit`, `models` and `embed` use an embedded daemon on a terminal, and with
+    /// --embedded
+    #[arg(long = "url", value_name = "URL", env = VARIABLE, hide_env_values = true)]
+    urls: Vec<String>,
     #[command(flatten)]
     token: TokenArgs,
 }
@@ -30,9 +35,9 @@ pub(crate) struct EmbeddedArgs {
     embedded: bool,
 }
 
-/// A client, and its embedded daemon if no URL was set.
+/// The daemons, or an embedded one if no URL was set.
 pub(crate) struct Connection {
-    pub(crate) client: Client,
+    pub(crate) daemons: Daemons,
     /// Stops when it is dropped.
     embedded: Option<Daemon>,
 }
@@ -45,30 +50,41 @@ impl Connection {
 }
 
 impl ConnectionArgs {
-    /// The command that waits again for a job of the daemon at the URL. Not used without a URL.
+    /// The command that waits again for a job. Not used without a URL.
     pub(crate) fn resume_command(&self) -> ResumeCommand {
         let (token_file, token) = self.token.source();
-        ResumeCommand { url: self.url.clone().unwrap_or_default(), token_file, token }
+        ResumeCommand { url: self.urls().into_iter().next().unwrap_or_default(), token_file, token }
     }
 
-    /// The URL, if `FOREMAN_URL` does not set the same one.
-    fn url_from_flag(&self) -> Option<String> {
-        let is_in_environment = |url: &String| env::var("FOREMAN_URL").is_ok_and(|value| value == *url);
-        self.url.clone().filter(|url| !is_in_environment(url))
+    /// Whether there are several URLs.
+    pub(crate) fn is_several(&self) -> bool {
+        self.urls().len() > 1
     }
 
-    /// Connects to the daemon at the URL, or starts an embedded daemon if that is wanted, or if there is no URL and a person sees
+    fn is_from_environment(&self) -> bool {
+        env::var(VARIABLE).is_ok_and(|value| self.urls == [value])
+    }
+
+    /// The URLs. Only the variable has several in one value, since a URL may contain a comma. An empty value counts as unset.
+    fn urls(&self) -> Vec<String> {
+        let is_separator = |character: char| character == ',' || character.is_whitespace();
+        let splits = self.is_from_environment();
+        let words = self.urls.iter().flat_map(|value| value.split(move |found| splits && is_separator(found)));
+        words.filter(|url| !url.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// Connects to the daemons at the URLs, or starts an embedded daemon if that is wanted, or if there is no URL and a person sees
     /// the note about it. A script with a misspelled variable must not get a response of another backend.
     pub(crate) async fn connect_or_embed(
-        mut self,
+        self,
         EmbeddedArgs { embedded }: EmbeddedArgs,
-        options: impl FnOnce(ClientBuilder) -> ClientBuilder,
+        options: impl Fn(ClientBuilder) -> ClientBuilder,
     ) -> Result<Connection, Failure> {
-        if embedded && self.url_from_flag().is_some() {
+        if embedded && !self.urls.is_empty() && !self.is_from_environment() {
             return Err(Failure::Usage("--embedded has its own daemon, and cannot be used with --url".to_owned()));
         }
-        if let Some(url) = self.take_url().filter(|_| !embedded) {
-            return Ok(Connection { client: self.build_client(url, options).await?, embedded: None });
+        if !embedded && !self.urls().is_empty() {
+            return Ok(Connection { daemons: self.connect(options).await?, embedded: None });
         }
         if !embedded && !io::stdin().is_terminal() && !io::stderr().is_terminal() {
             return Err(Failure::Usage(
@@ -80,34 +96,27 @@ impl ConnectionArgs {
         output::note(&format!("foreman: {reason}using an embedded daemon with {description}"));
         let daemon = Daemon::builder().backend(backend).start().await?;
         let client = options(Client::builder(daemon.url())).build().await?;
-        Ok(Connection { client, embedded: Some(daemon) })
+        Ok(Connection { daemons: Daemons::One(client), embedded: Some(daemon) })
     }
 
-    /// Connects to the daemon at the URL.
-    pub(crate) async fn connect(
-        mut self,
-        options: impl FnOnce(ClientBuilder) -> ClientBuilder,
-    ) -> Result<Client, Failure> {
-        let Some(url) = self.take_url() else {
-            return Err(Failure::Usage("no daemon URL; set --url or FOREMAN_URL".to_owned()));
-        };
-        self.build_client(url, options).await
-    }
-
-    async fn build_client(
-        self,
-        url: String,
-        options: impl FnOnce(ClientBuilder) -> ClientBuilder,
-    ) -> Result<Client, Failure> {
-        let mut builder = options(Client::builder(url));
-        if let Some(token) = self.token.read()? {
-            builder = builder.token(token);
+    /// Connects to the daemons at the URLs.
+    pub(crate) async fn connect(self, options: impl Fn(ClientBuilder) -> ClientBuilder) -> Result<Daemons, Failure> {
+        let urls = self.urls();
+        let token = if urls.is_empty() { None } else { self.token.read()? };
+        let mut clients = Vec::new();
+        for url in urls {
+            let mut builder = options(Client::builder(url));
+            if let Some(token) = &token {
+                builder = builder.token(token);
+            }
+            clients.push(builder.build().await?);
         }
-        Ok(builder.build().await?)
-    }
-
-    /// An empty value counts as unset.
-    fn take_url(&mut self) -> Option<String> {
-        self.url.take().filter(|url| !url.is_empty())
+        match <[Client; 1]>::try_from(clients) {
+            Ok([client]) => Ok(Daemons::One(client)),
+            Err(clients) if clients.is_empty() => {
+                Err(Failure::Usage("no daemon URL; set --url or FOREMAN_URL".to_owned()))
+            }
+            Err(clients) => Daemons::several(clients),
+        }
     }
 }

@@ -14,6 +14,8 @@ pub(crate) enum Failure {
     Client(Error),
     /// The daemon does not know the job.
     UnknownJob(Error),
+    /// Of several daemons, so many failed. What each failed with has been reported.
+    Unavailable { failed: usize, of: usize },
     /// The daemon has not responded within this time.
     Deadline(Duration),
     /// The daemon did not start.
@@ -39,11 +41,19 @@ impl Failure {
         }
     }
 
+    /// Prints the message to stderr as that of one of several daemons.
+    pub(crate) fn report_of(&self, daemon: &str) {
+        if let Some(message) = self.message() {
+            output::note(&format!("foreman: {daemon}: {message}"));
+        }
+    }
+
     /// The exit status.
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
             Self::Client(error) => code(error),
+            Self::Unavailable { .. } => 3,
             Self::Deadline(_) => 4,
             Self::UnknownJob(_) => 5,
             Self::Daemon(error) if error.is_invalid_config() => 2,
@@ -59,6 +69,7 @@ impl Failure {
         match self {
             Self::Usage(message) | Self::Response(message) => Some(escape::single_line(message)),
             Self::Client(error) | Self::UnknownJob(error) => Some(chain(error)),
+            Self::Unavailable { failed, of } => Some(format!("{failed} of {of} daemons failed")),
             Self::Deadline(deadline) => Some(format!("no response within the deadline of {deadline:?}")),
             Self::Daemon(error) => Some(chain(error)),
             // The reader of the output has closed the pipe, which needs no message.
@@ -143,6 +154,7 @@ mod tests {
         assert_eq!(Failure::from(JobId::new("").unwrap_err()).code(), 2);
         assert_eq!(Failure::Usage(String::new()).code(), 2);
         assert_eq!(Failure::Interrupted.code(), 130);
+        assert_eq!(Failure::Unavailable { failed: 1, of: 2 }.code(), 3);
     }
 
     #[test]

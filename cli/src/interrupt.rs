@@ -2,28 +2,24 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use foreman_client::JobId;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
+use crate::daemons::Job;
 use crate::exit::Failure;
 use crate::monitor::Monitor;
 use crate::output;
 use crate::signal::SignalListener;
 
 /// Whether to cancel the job. Prompts only on a terminal, and only for a job that can continue without this process.
-pub(crate) async fn confirm_cancel(
-    monitor: &Monitor<'_>,
-    job_id: Option<&JobId>,
-    interrupts: &mut SignalListener,
-) -> bool {
-    let can_continue = job_id.is_some() && monitor.resume.is_some();
+pub(crate) async fn confirm_cancel(monitor: &Monitor<'_>, job: Option<&Job>, interrupts: &mut SignalListener) -> bool {
+    let can_continue = job.is_some() && monitor.resume.is_some();
     can_continue && io::stdin().is_terminal() && io::stderr().is_terminal() && prompt(interrupts).await
 }
 
 /// Leaves the job running or cancels it, and reports which.
 pub(crate) async fn detach_or_cancel(
     monitor: &Monitor<'_>,
-    job_id: Option<&JobId>,
+    job: Option<&Job>,
     cancel: bool,
     interrupts: &mut SignalListener,
 ) -> Failure {
@@ -31,16 +27,19 @@ pub(crate) async fn detach_or_cancel(
         output::note("foreman: interrupted; the job ends with the embedded daemon");
         return Failure::Interrupted;
     };
-    let Some(job_id) = job_id else {
+    let Some(job) = job else {
         output::note("foreman: interrupted before the daemon responded; a job may have been submitted");
         return Failure::Interrupted;
     };
     if !cancel {
-        output::note(&format!("foreman: the job was not cancelled; resume with: {}", resume.of(job_id)));
+        output::note(&format!(
+            "foreman: the job was not cancelled; resume with: {}",
+            resume.of(&job.to_string(), job.daemon())
+        ));
         return Failure::Interrupted;
     }
     tokio::select! {
-        cancelled = monitor.client.cancel(job_id) => match cancelled {
+        cancelled = job.client.cancel(&job.id) => match cancelled {
             Ok(_) => {
                 output::note("foreman: job cancelled");
                 Failure::Interrupted

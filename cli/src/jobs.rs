@@ -1,16 +1,22 @@
+use std::cmp::Reverse;
+
 use clap::Args;
 use foreman_client::api::ListJobs;
-use foreman_client::{ClientBuilder, JobState, JobStatus};
+use foreman_client::{Client, ClientBuilder, JobState, JobStatus};
 use jiff::{RoundMode, TimestampRound, Unit};
 
 use crate::connection::ConnectionArgs;
 use crate::exit::Failure;
+use crate::output::OfDaemon;
 use crate::{escape, output};
 
 /// The maximum number of jobs in one request.
 const PAGE_SIZE: usize = 100;
 
 /// List the jobs that were submitted with your token, newest first
+///
+/// With several --url, the lists are merged. If a daemon does not respond, its error is printed to stderr, the jobs of the others are
+/// listed, and the exit status is 3.
 #[derive(Args)]
 pub(crate) struct Jobs {
     #[command(flatten)]
@@ -28,41 +34,64 @@ pub(crate) struct Jobs {
 
 impl Jobs {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let client = self.connection.connect(ClientBuilder::polling).await?;
+        let daemons = self.connection.connect(ClientBuilder::polling).await?;
+        let responses = daemons.ask(|client| list(client, self.state.clone(), self.limit)).await?;
+        let mut more = false;
         let mut jobs = Vec::new();
-        let mut cursor = None;
-        let more = loop {
-            let left = self.limit.saturating_sub(jobs.len());
-            if left == 0 {
-                break cursor.is_some();
-            }
-            let mut list = ListJobs::new().limit(u32::try_from(left.min(PAGE_SIZE)).unwrap_or(u32::MAX));
-            if let Some(state) = &self.state {
-                list = list.state(state.clone());
-            }
-            if let Some(cursor) = &cursor {
-                list = list.cursor(cursor);
-            }
-            let page = client.list(list).await?;
-            jobs.extend(page.jobs.into_iter().take(left));
-            if page.next_cursor.is_none() {
-                break false;
-            }
-            if page.next_cursor == cursor {
-                return Err(Failure::Response("invalid job list: the cursor does not advance".to_owned()));
-            }
-            cursor = page.next_cursor;
-        };
+        for (daemon, (listed, has_more)) in &responses.received {
+            more |= has_more;
+            jobs.extend(listed.iter().map(|job| OfDaemon { daemon: daemon.as_deref(), value: job }));
+        }
+        if daemons.is_several() {
+            jobs.sort_by_key(|job| Reverse(job.value.created_at));
+            more |= jobs.len() > self.limit;
+            jobs.truncate(self.limit);
+        }
         if self.json {
             jobs.iter().try_for_each(output::json)?;
-        } else {
+        } else if daemons.is_several() {
+            let row = |job: &OfDaemon<'_, JobStatus>| {
+                let [id, state, position, model, created, error] = row(job.value);
+                vec![id, state, position, model, created, job.daemon.unwrap_or_default().to_owned(), error]
+            };
             let rows: Vec<_> = jobs.iter().map(row).collect();
-            output::table(["ID", "STATE", "POSITION", "MODEL", "CREATED", "ERROR"], &rows)?;
+            output::table(&["ID", "STATE", "POSITION", "MODEL", "CREATED", "DAEMON", "ERROR"], &rows)?;
+        } else {
+            let rows: Vec<_> = jobs.iter().map(|job| row(job.value).to_vec()).collect();
+            output::table(&["ID", "STATE", "POSITION", "MODEL", "CREATED", "ERROR"], &rows)?;
         }
         if more {
             output::note(&format!("foreman: more jobs exist (limit {}); see --limit", self.limit));
         }
-        Ok(())
+        responses.complete()
+    }
+}
+
+/// The newest jobs of a daemon, and whether it has more.
+async fn list(client: Client, state: Option<JobState>, limit: usize) -> Result<(Vec<JobStatus>, bool), Failure> {
+    let mut jobs = Vec::new();
+    let mut cursor = None;
+    loop {
+        let left = limit.saturating_sub(jobs.len());
+        if left == 0 {
+            return Ok((jobs, cursor.is_some()));
+        }
+        let mut list = ListJobs::new().limit(u32::try_from(left.min(PAGE_SIZE)).unwrap_or(u32::MAX));
+        if let Some(state) = &state {
+            list = list.state(state.clone());
+        }
+        if let Some(cursor) = &cursor {
+            list = list.cursor(cursor);
+        }
+        let page = client.list(list).await?;
+        jobs.extend(page.jobs.into_iter().take(left));
+        if page.next_cursor.is_none() {
+            return Ok((jobs, false));
+        }
+        if page.next_cursor == cursor {
+            return Err(Failure::Response("invalid job list: the cursor does not advance".to_owned()));
+        }
+        cursor = page.next_cursor;
     }
 }
 

@@ -4,9 +4,10 @@ use std::future::{Future, pending};
 use std::pin::pin;
 use std::time::Duration;
 
-use foreman_client::{Client, Error, JobId, JobResult};
+use foreman_client::{Error, JobResult};
 use tokio::time::sleep;
 
+use crate::daemons::{Daemons, Job};
 use crate::exit::Failure;
 use crate::progress::Progress;
 use crate::resume_command::ResumeCommand;
@@ -18,32 +19,32 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Waits for one job in the foreground.
 pub(crate) struct Monitor<'a> {
-    pub(crate) client: &'a Client,
+    pub(crate) daemons: &'a Daemons,
     /// The command that resumes the wait; `None` if the daemon, and so the job, ends with this process.
     pub(crate) resume: Option<ResumeCommand>,
 }
 
 impl Monitor<'_> {
-    /// Waits for the result. Prints the job's id as soon as it is known.
+    /// Waits for the result. Prints the name of the job as soon as it is known.
     pub(crate) async fn run(
         &self,
-        accepted: impl Future<Output = Option<JobId>>,
+        accepted: impl Future<Output = Option<Job>>,
         result: impl Future<Output = Result<JobResult, Error>>,
     ) -> Result<JobResult, Failure> {
         let mut interrupts = SignalListener::interrupt()?;
         let progress = Progress::start();
         let (mut accepted, mut result) = (pin!(accepted), pin!(result));
-        let (mut job_id, mut accepted_done, mut last_error) = (None, false, None);
+        let (mut job, mut accepted_done, mut last_error) = (None, false, None);
         let ended = loop {
             tokio::select! {
                 biased;
-                // First, so that the job's id is printed before its outcome.
-                accepted_id = &mut accepted, if !accepted_done => {
+                // First, so that the job's name is printed before its outcome.
+                accepted_job = &mut accepted, if !accepted_done => {
                     accepted_done = true;
-                    if let Some(accepted_id) = &accepted_id {
-                        progress.note(&self.job_line(accepted_id));
+                    if let Some(accepted_job) = &accepted_job {
+                        progress.note(&self.job_line(accepted_job));
                     }
-                    job_id = accepted_id;
+                    job = accepted_job;
                 }
                 ended = &mut result => break ended,
                 () = interrupts.recv() => {
@@ -55,32 +56,32 @@ impl Monitor<'_> {
                             output::note("");
                             break ended;
                         }
-                        cancel = interrupt::confirm_cancel(self, job_id.as_ref(), &mut interrupts) => cancel,
+                        cancel = interrupt::confirm_cancel(self, job.as_ref(), &mut interrupts) => cancel,
                     };
-                    return Err(interrupt::detach_or_cancel(self, job_id.as_ref(), cancel, &mut interrupts).await);
+                    return Err(interrupt::detach_or_cancel(self, job.as_ref(), cancel, &mut interrupts).await);
                 }
-                () = self.update(job_id.as_ref(), &progress, &mut last_error) => {}
+                () = self.update(job.as_ref(), &progress, &mut last_error) => {}
             }
         };
         drop(progress);
         interrupts.exit_on_next();
         // The wait may end before `accepted` has been polled again.
-        let ended_id = match &ended {
-            Ok(result) => Some(result.job_id()),
-            Err(error) => error.job_id(),
+        let ended_job = match &ended {
+            Ok(result) => self.daemons.job(Some(result.job_id()), result.job_handle()),
+            Err(error) => self.daemons.job(error.job_id(), error.job_handle()),
         };
-        if let (None, Some(ended_id)) = (&job_id, ended_id) {
-            output::note(&self.job_line(ended_id));
+        if let (None, Some(ended_job)) = (&job, ended_job) {
+            output::note(&self.job_line(&ended_job));
         }
         Ok(ended?)
     }
 
     /// Polls the job and updates the spinner, if it is visible. Reports why an attempt failed. Does not return.
-    async fn update(&self, job_id: Option<&JobId>, progress: &Progress, last_error: &mut Option<String>) {
-        let Some(job_id) = job_id.filter(|_| progress.is_visible()) else { return pending().await };
+    async fn update(&self, job: Option<&Job>, progress: &Progress, last_error: &mut Option<String>) {
+        let Some(job) = job.filter(|_| progress.is_visible()) else { return pending().await };
         loop {
             // An error is not final here: the wait has its own retries.
-            match self.client.status(job_id).await {
+            match job.client.status(&job.id).await {
                 Ok(status) => {
                     progress.show_status(&status);
                     if let Some(error) =
@@ -96,10 +97,10 @@ impl Monitor<'_> {
         }
     }
 
-    fn job_line(&self, job_id: &JobId) -> String {
+    fn job_line(&self, job: &Job) -> String {
         match &self.resume {
-            None => format!("foreman: job {job_id}"),
-            Some(resume) => format!("foreman: job {job_id}; resume with: {}", resume.of(job_id)),
+            None => format!("foreman: job {job}"),
+            Some(resume) => format!("foreman: job {job}; resume with: {}", resume.of(&job.to_string(), job.daemon())),
         }
     }
 }

@@ -30,6 +30,15 @@ pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     text(&one_line(value)?)
 }
 
+/// A value of one of several daemons: as JSON it has the field `daemon`, the URL. `None` if there is only one daemon.
+#[derive(Serialize)]
+pub(crate) struct OfDaemon<'a, T> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) daemon: Option<&'a str>,
+    #[serde(flatten)]
+    pub(crate) value: &'a T,
+}
+
 fn one_line(value: &impl Serialize) -> Result<String, Failure> {
     // A raw value may contain line ends. In valid JSON they occur only between tokens.
     let json = serde_json::to_string(value).map_err(io::Error::from)?;
@@ -37,14 +46,14 @@ fn one_line(value: &impl Serialize) -> Result<String, Failure> {
 }
 
 /// Writes a table to stdout. Each column is as wide as its widest cell.
-pub(crate) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> Result<(), Failure> {
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
     text(&columns(head, rows))
 }
 
-fn columns<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
-    let head = head.map(str::to_owned);
+fn columns(head: &[&str], rows: &[Vec<String>]) -> String {
+    let head: Vec<_> = head.iter().map(|&name| name.to_owned()).collect();
     let lines = || std::iter::once(&head).chain(rows);
-    let mut widths = [0; N];
+    let mut widths = vec![0; head.len()];
     for row in lines() {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.chars().count().max(*width);
@@ -52,7 +61,7 @@ fn columns<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
     }
     let mut table = String::new();
     for row in lines() {
-        let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
         table.push_str(cells.join("  ").trim_end());
         table.push('\n');
     }
@@ -73,7 +82,7 @@ mod tests {
 
     #[test]
     fn columns_fit_widest_cell() {
-        let rows = [["1".to_owned(), "running".to_owned()], ["a long id".to_owned(), String::new()]];
-        assert_eq!(columns(["ID", "STATE"], &rows), "ID         STATE\n1          running\na long id\n");
+        let rows = [vec!["1".to_owned(), "running".to_owned()], vec!["a long id".to_owned(), String::new()]];
+        assert_eq!(columns(&["ID", "STATE"], &rows), "ID         STATE\n1          running\na long id\n");
     }
 }

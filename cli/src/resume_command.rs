@@ -1,12 +1,10 @@
 use std::path::PathBuf;
 
-use foreman_client::JobId;
-
 /// The shell command that waits for a job again, which works in any shell of this machine: the environment of the present command
 /// may have been set for it alone.
 #[derive(Debug, Default)]
 pub(crate) struct ResumeCommand {
-    /// The daemon's URL.
+    /// The URL of the daemon, if there is one.
     pub(crate) url: String,
     /// The value of `--token-file`.
     pub(crate) token_file: Option<PathBuf>,
@@ -15,16 +13,16 @@ pub(crate) struct ResumeCommand {
 }
 
 impl ResumeCommand {
-    /// The command for a job.
-    pub(crate) fn of(&self, job_id: &JobId) -> String {
-        let mut command = format!("foreman wait --url {} ", shell_quote(&self.url));
+    /// The command for a job with that name. `daemon`: its URL, if there are several.
+    pub(crate) fn of(&self, job: &str, daemon: Option<&str>) -> String {
+        let mut command = format!("foreman wait --url {} ", shell_quote(daemon.unwrap_or(&self.url)));
         if let Some(file) = &self.token_file {
             command.push_str(&format!("--token-file={} ", shell_quote(&file.display().to_string())));
         }
-        if job_id.as_str().starts_with('-') {
+        if job.starts_with('-') {
             command.push_str("-- ");
         }
-        command.push_str(&shell_quote(job_id.as_str()));
+        command.push_str(&shell_quote(job));
         if self.token {
             command.push_str(" (with the same --token)");
         }
@@ -43,7 +41,7 @@ mod tests {
     use super::*;
 
     fn command(url: &str, id: &str) -> String {
-        ResumeCommand { url: url.to_owned(), ..ResumeCommand::default() }.of(&JobId::new(id).unwrap())
+        ResumeCommand { url: url.to_owned(), ..ResumeCommand::default() }.of(id, None)
     }
 
     #[test]
@@ -64,9 +62,14 @@ mod tests {
     fn token_file_is_repeated_and_token_is_not() {
         let mut resume =
             ResumeCommand { url: "http://h".to_owned(), token_file: Some("-my token".into()), token: false };
-        let job_id = JobId::new("7").unwrap();
-        assert_eq!(resume.of(&job_id), "foreman wait --url http://h --token-file='-my token' 7");
+        assert_eq!(resume.of("7", None), "foreman wait --url http://h --token-file='-my token' 7");
         resume = ResumeCommand { token_file: None, token: true, ..resume };
-        assert_eq!(resume.of(&job_id), "foreman wait --url http://h 7 (with the same --token)");
+        assert_eq!(resume.of("7", None), "foreman wait --url http://h 7 (with the same --token)");
+    }
+
+    #[test]
+    fn job_of_several_daemons_is_named_by_its_url() {
+        let command = ResumeCommand::default().of("http://a/jobs/7", Some("http://a"));
+        assert_eq!(command, "foreman wait --url http://a http://a/jobs/7");
     }
 }

@@ -1,11 +1,13 @@
 use std::time::Duration;
 
 use clap::Args;
-use foreman_client::{ClientBuilder, JobId, JobStatus};
+use foreman_client::{ClientBuilder, JobStatus};
 use tokio::time::timeout;
 
 use crate::connection::ConnectionArgs;
 use crate::exit::Failure;
+use crate::job_argument::JobArgument;
+use crate::output::OfDaemon;
 use crate::{duration, escape, output};
 
 /// The default of `--deadline`.
@@ -24,30 +26,33 @@ pub(crate) struct Status {
     /// Print the job as one line of JSON
     #[arg(long)]
     json: bool,
-    /// The job's id
-    id: JobId,
+    /// The job's id, which is looked for at each daemon, or its URL, such as http://gpu-1:11435/jobs/7
+    id: JobArgument,
 }
 
 impl Status {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let deadline = self.deadline.unwrap_or(DEFAULT_DEADLINE);
         let status = async {
-            let client = self.connection.connect(ClientBuilder::polling).await?;
-            client.status(&self.id).await.map_err(Failure::of_job)
+            let job = self.connection.connect(ClientBuilder::polling).await?.find(&self.id).await?;
+            let status = job.client.status(&job.id).await.map_err(Failure::of_job)?;
+            Ok::<_, Failure>((job, status))
         };
-        print(&timeout(deadline, status).await.map_err(|_| Failure::Deadline(deadline))??, self.json)
+        let (job, status) = timeout(deadline, status).await.map_err(|_| Failure::Deadline(deadline))??;
+        print(&status, job.daemon(), self.json)
     }
 }
 
-/// Prints a status, as text or as JSON.
-pub(crate) fn print(status: &JobStatus, json: bool) -> Result<(), Failure> {
-    if json { output::json(status) } else { output::text(&lines(status)) }
+/// Prints a status, as text or as JSON. `daemon`: the URL, if there are several.
+pub(crate) fn print(status: &JobStatus, daemon: Option<&str>, json: bool) -> Result<(), Failure> {
+    if json { output::json(&OfDaemon { daemon, value: status }) } else { output::text(&lines(status, daemon)) }
 }
 
-fn lines(status: &JobStatus) -> String {
+fn lines(status: &JobStatus, daemon: Option<&str>) -> String {
     let time = |time: Option<jiff::Timestamp>| time.map(|time| time.to_string());
     let fields = [
         ("job", Some(status.job_id.to_string())),
+        ("daemon", daemon.map(str::to_owned)),
         ("state", Some(status.state.to_string())),
         ("model", (!status.model.is_empty()).then(|| status.model.clone())),
         ("position", status.position.map(|position| position.to_string())),
@@ -64,7 +69,7 @@ fn lines(status: &JobStatus) -> String {
 
 #[cfg(test)]
 mod tests {
-    use foreman_client::JobState;
+    use foreman_client::{JobId, JobState};
 
     use super::*;
 
@@ -72,9 +77,12 @@ mod tests {
     fn each_present_field_is_one_line() {
         let mut status = JobStatus::new(JobId::new("7").unwrap(), JobState::from("odd\u{1b}c"));
         status.error = Some("no\nstate      done".to_owned());
-        assert_eq!(lines(&status), "job        7\nstate      odd\\u{1b}c\nerror      no\\nstate      done\n");
+        assert_eq!(lines(&status, None), "job        7\nstate      odd\\u{1b}c\nerror      no\\nstate      done\n");
         let mut status = JobStatus::new(JobId::new("7").unwrap(), JobState::Running);
         status.last_error = Some("connection refused".to_owned());
-        assert_eq!(lines(&status), "job        7\nstate      running\nlast error connection refused\n");
+        assert_eq!(
+            lines(&status, Some("http://a")),
+            "job        7\ndaemon     http://a\nstate      running\nlast error connection refused\n"
+        );
     }
 }

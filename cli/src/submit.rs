@@ -2,13 +2,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use foreman_client::{Client, ClientBuilder, SubmitRequest, SubmitRequestBuilder};
+use foreman_client::{ClientBuilder, Error, SubmitRequest, SubmitRequestBuilder};
 use jiff::SignedDuration;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::connection::{ConnectionArgs, EmbeddedArgs};
 use crate::credentials::WebhookSecretArgs;
+use crate::daemons::Daemons;
 use crate::exit::Failure;
 use crate::monitor::Monitor;
 use crate::result_output::ResultOutput;
@@ -18,6 +19,9 @@ use crate::{duration, input, output};
 ///
 /// With --embedded, an embedded daemon runs the job in this process; on a terminal also without it, if neither --url nor FOREMAN_URL
 /// is set. It uses Ollama if Ollama responds at OLLAMA_HOST (default: http://127.0.0.1:11434), and an echo backend otherwise.
+///
+/// With several --url, the job goes to one of the daemons that have the model. Daemons that do not respond are reported and get no
+/// job. The job is then named by its URL.
 #[derive(Args)]
 pub(crate) struct Submit {
     #[command(flatten)]
@@ -50,13 +54,13 @@ pub(crate) struct Submit {
     /// Read the whole request from a JSON file, or from stdin with `-`; fields: model, messages, and those of Ollama's chat request
     #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "system", "options", "format", "keep_alive", "priority", "ttl", "prompt"])]
     request: Option<PathBuf>,
-    /// Use no webhooks, for a daemon that cannot reach this machine
+    /// Use no webhooks, for a daemon that cannot reach this machine; several daemons send none
     #[arg(long)]
     polling: bool,
     /// Stop waiting after this time, such as 90s or 10m; the job continues [default: no deadline]
     #[arg(long, value_parser = duration::parse, value_name = "DURATION")]
     deadline: Option<Duration>,
-    /// Print only the job's id, on stdout, and exit once the daemon has accepted the job; `foreman wait` gets the result
+    /// Print only the job's id (with several daemons, its URL), on stdout, and exit once the daemon has accepted the job; `foreman wait` gets the result
     #[arg(long, conflicts_with_all = ["embedded", "json", "artifacts"])]
     detach: bool,
     #[command(flatten)]
@@ -89,11 +93,13 @@ impl Submit {
         let secret = self.webhook_secret.read()?;
         self.output.prepare()?;
         let resume = self.connection.resume_command();
+        // Several daemons need not reach this machine at the same address.
+        let polling = self.polling || self.detach || self.connection.is_several();
         let options = |mut builder: ClientBuilder| {
             // A secret may be in the environment for other calls, and is of no use to a client that only polls.
-            if self.polling || self.detach {
+            if polling {
                 builder = builder.polling();
-            } else if let Some(secret) = secret {
+            } else if let Some(secret) = &secret {
                 builder = builder.webhook_secret(secret);
             }
             if let Some(deadline) = self.deadline {
@@ -102,26 +108,36 @@ impl Submit {
             builder
         };
         if self.detach {
-            return detach(&self.connection.connect(options).await?, request).await;
+            return detach(&self.connection.connect(options).await?, request, self.deadline).await;
         }
         let connection = self.connection.connect_or_embed(self.embedded, options).await?;
+        let daemons = &connection.daemons;
         let submission = request.submission();
-        let monitor = Monitor { client: &connection.client, resume: (!connection.is_embedded()).then_some(resume) };
-        let result = monitor.run(async { submission.accepted().await.ok() }, connection.client.submit(request)).await?;
+        let accepted = async {
+            let id = submission.accepted().await.ok()?;
+            daemons.job(Some(&id), submission.job_handle())
+        };
+        let monitor = Monitor { daemons, resume: (!connection.is_embedded()).then_some(resume) };
+        let result = monitor.run(accepted, daemons.submit(request, self.deadline).await?).await?;
         self.output.write(result)
     }
 }
 
-/// Submits a job, with the retries of a wait, and prints its id.
-async fn detach(client: &Client, request: SubmitRequest) -> Result<(), Failure> {
+/// Submits a job, with the retries of a wait, and prints its name.
+async fn detach(daemons: &Daemons, request: SubmitRequest, deadline: Option<Duration>) -> Result<(), Failure> {
     let submission = request.submission();
-    let job_id = tokio::select! {
+    let wait = daemons.submit(request, deadline).await?;
+    let accepted = async { Ok::<_, Error>((submission.accepted().await?, submission.job_handle())) };
+    let (id, handle) = tokio::select! {
         biased;
-        accepted = submission.accepted() => accepted?,
+        accepted = accepted => accepted?,
         // Dropping the wait does not cancel the job.
-        ended = client.submit(request) => ended?.job_id().clone(),
+        ended = wait => {
+            let result = ended?;
+            (result.job_id().clone(), result.job_handle())
+        }
     };
-    output::text(job_id.as_str())
+    output::text(&daemons.job(Some(&id), handle).map_or_else(|| id.to_string(), |job| job.to_string()))
 }
 
 fn schema(file: &Path) -> Result<Box<RawValue>, Failure> {

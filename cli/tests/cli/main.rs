@@ -15,6 +15,7 @@ mod jobs;
 #[cfg(unix)]
 mod open_files;
 mod serve;
+mod several;
 mod submit;
 mod support;
 #[cfg(unix)]
