@@ -97,8 +97,8 @@
 //!
 //! # Several replicas
 //!
-//! Several replicas of a service behind one public URL may not share it: an event that
-//! reaches a replica other than the one that waits is refused there, and the wait ends by a poll. Give each replica a public URL of
+//! Several replicas of a service must not have one public URL: an event that reaches a replica other than the one that waits is refused
+//! there, and the wait ends by a poll. Give each replica a public URL of
 //! its own, or turn webhooks off: each client has an event stream of its own.
 //!
 //! # How far a webhook is trusted
