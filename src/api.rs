@@ -12,6 +12,7 @@
 //! | [`ListJobs`] | `GET /jobs` | [`JobPage`] |
 //! | [`ListModels`] | `GET /api/tags` | a list of [`ModelInfo`](crate::ModelInfo) |
 //! | [`ListBoxes`] | `GET /api/boxes` | a list of [`BoxInfo`](crate::BoxInfo) |
+//! | [`DrainBox`], [`UndrainBox`] | `PUT` and `DELETE /api/boxes/{id}/drain` | [`BoxInfo`](crate::BoxInfo) |
 //! | [`EmbedRequest`](crate::EmbedRequest) | `POST /api/embed` | [`EmbedResponse`](crate::EmbedResponse) |
 //!
 //! ```
@@ -45,7 +46,9 @@ mod transport;
 pub use foreman_protocol::BaseUrl;
 
 pub use self::call::Call;
-pub use self::calls::{Accepted, CancelJob, GetJob, JobPage, ListBoxes, ListJobs, ListModels, Polled};
+pub use self::calls::{
+    Accepted, CancelJob, DrainBox, GetJob, JobPage, ListBoxes, ListJobs, ListModels, Polled, UndrainBox,
+};
 pub(crate) use self::cancel::cancel_job;
 pub(crate) use self::event_stream::{EventStreamBody, NoEventStream, OpenEventStream};
 pub use self::future::ApiFuture;

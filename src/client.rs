@@ -12,7 +12,10 @@ use tower::util::Oneshot;
 use tower::{Service, ServiceBuilder, ServiceExt};
 
 pub use self::builder::ClientBuilder;
-use crate::api::{Api, Call, GetJob, HttpService, JobPage, ListBoxes, ListJobs, ListModels, Transport, cancel_job};
+use crate::api::{
+    Api, Call, DrainBox, GetJob, HttpService, JobPage, ListBoxes, ListJobs, ListModels, Transport, UndrainBox,
+    cancel_job,
+};
 use crate::retry::RetrySubmission;
 use crate::source::WebhookStats;
 use crate::wait::{Attach, Progress, Wait, WaitLayer, WaitStats, WebhookEndpoint};
@@ -184,6 +187,34 @@ where
     /// Dropping the future loses nothing.
     pub async fn boxes(&self) -> Result<Vec<BoxInfo>, Error> {
         self.call(ListBoxes).await
+    }
+
+    /// Drains a daemon, by its [`BoxInfo::id`]: it takes no more jobs, finishes those that it runs, and goes on to respond. Any daemon
+    /// that shares its queue takes the request. The token of the client must be the admin token of that daemon, if it has tokens.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_not_found`] if there is no such daemon, status 403 with a token that is not the admin token, and as any request. It is no
+    /// error if the daemon is drained already.
+    ///
+    /// # Cancel safety
+    ///
+    /// After dropping the future, the daemon may be drained or not.
+    pub async fn drain_box(&self, id: &str) -> Result<BoxInfo, Error> {
+        self.call(DrainBox(id.to_owned())).await
+    }
+
+    /// Lets a drained daemon take jobs again, as [`drain_box`](Self::drain_box).
+    ///
+    /// # Errors
+    ///
+    /// As [`drain_box`](Self::drain_box). It is no error if the daemon is not drained.
+    ///
+    /// # Cancel safety
+    ///
+    /// After dropping the future, the daemon may be drained or not.
+    pub async fn undrain_box(&self, id: &str) -> Result<BoxInfo, Error> {
+        self.call(UndrainBox(id.to_owned())).await
     }
 
     /// Embeds texts. The request is not queued.

@@ -49,6 +49,7 @@ The job of an embedded daemon (`foreman submit --embedded`) ends with the comman
 Environment:
   FOREMAN_URL             the daemon's URL, in place of --url; or several, separated by commas or spaces
   FOREMAN_TOKEN           the bearer token; FOREMAN_TOKEN_FILE names a file with it
+  FOREMAN_ADMIN_TOKEN     the bearer token of operators; FOREMAN_ADMIN_TOKEN_FILE names a file with it
   FOREMAN_WEBHOOK_SECRET  the secret of webhooks; FOREMAN_WEBHOOK_SECRET_FILE names a file with it
   RUST_LOG                the log level and filter for stderr, such as debug
   NO_COLOR                no colors on stderr if set

@@ -35,6 +35,25 @@ impl TokenArgs {
     }
 }
 
+/// The bearer token of operators.
+#[derive(Debug, Args)]
+pub(crate) struct AdminTokenArgs {
+    /// The bearer token of operators, for the daemon and for `foreman admin`; it must differ from the other tokens, and allows to drain and to
+    /// list daemons only [default: none; then only a daemon without tokens that serves this machine alone can be drained]. Other users of
+    /// this machine can read it; prefer --admin-token-file or FOREMAN_ADMIN_TOKEN
+    #[arg(long, value_name = "TOKEN")]
+    admin_token: Option<SecretString>,
+    /// A file with the bearer token of operators. Overrides FOREMAN_ADMIN_TOKEN and FOREMAN_ADMIN_TOKEN_FILE
+    #[arg(long, value_name = "FILE", conflicts_with = "admin_token")]
+    admin_token_file: Option<PathBuf>,
+}
+
+impl AdminTokenArgs {
+    pub(crate) fn read(self) -> Result<Option<String>, Failure> {
+        read_one(self.admin_token, self.admin_token_file, "FOREMAN_ADMIN_TOKEN")
+    }
+}
+
 /// The secret that the daemon signs its webhooks with.
 #[derive(Debug, Args)]
 pub(crate) struct WebhookSecretArgs {

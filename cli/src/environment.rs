@@ -8,7 +8,9 @@ use crate::exit::Failure;
 const PREFIX: &str = "FOREMAN_";
 
 /// Every variable that a command reads.
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 12] = [
+    "FOREMAN_ADMIN_TOKEN",
+    "FOREMAN_ADMIN_TOKEN_FILE",
     "FOREMAN_BACKEND",
     "FOREMAN_BACKEND_KEY",
     "FOREMAN_BACKEND_KEY_FILE",

@@ -1,5 +1,6 @@
 //! The HTTP API. Handlers translate between HTTP and [`Jobs`](super::jobs::Jobs), and decide nothing.
 
+mod admin;
 mod auth;
 mod body;
 mod boxes;

@@ -25,6 +25,7 @@ const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 pub struct Builder {
     listen: SocketAddr,
     tokens: Vec<String>,
+    admin_token: Option<String>,
     allow_anonymous: bool,
     webhook_secret: Option<String>,
     webhook_retries: Option<Vec<Duration>>,
@@ -76,6 +77,7 @@ impl Default for Builder {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             tokens: Vec::new(),
+            admin_token: None,
             allow_anonymous: false,
             webhook_secret: None,
             webhook_retries: None,
@@ -144,6 +146,13 @@ impl Builder {
     /// Adds several bearer tokens, each as by [`token`](Self::token). An empty iterator changes nothing.
     pub fn tokens(mut self, tokens: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.tokens.extend(tokens.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets the bearer token of operators, which must differ from the others. It allows to [drain](crate#draining) daemons and to list
+    /// them, and nothing else. Default: none; then only a daemon that serves this machine alone, without tokens, can be asked to drain.
+    pub fn admin_token(mut self, token: impl Into<String>) -> Self {
+        self.admin_token = Some(token.into());
         self
     }
 

@@ -109,6 +109,9 @@ impl Jobs {
     }
 
     pub(crate) async fn take(&self, wanted: &Wanted) -> Result<Option<Taken>, StoreError> {
+        if self.only_box.is_draining() {
+            return Ok(None);
+        }
         loop {
             match self.store.take(wanted.clone()).await? {
                 None => return Ok(None),
@@ -183,6 +186,21 @@ impl Jobs {
             Some(fleet) => (fleet.this, Arc::unwrap_or_clone(fleet).boxes),
             None => (self.only_box.id(), vec![self.only_box.state(self.running.get())]),
         })
+    }
+
+    /// Sets whether a daemon takes no jobs. Returns `false` if there is no such daemon.
+    pub(crate) async fn set_draining(&self, id: Uuid, draining: bool) -> Result<bool, StoreError> {
+        if self.store.fleet().is_some() {
+            return self.store.set_draining(id, draining).await;
+        }
+        if id != self.only_box.id() {
+            return Ok(false);
+        }
+        self.only_box.set_draining(draining);
+        if !draining {
+            self.notifications.wake_all_workers();
+        }
+        Ok(true)
     }
 
     /// The daemon ends.

@@ -75,6 +75,13 @@
 //! models that it lists only, also if its daemon has no other, unless it lists none; [`Echo`] gets all. `GET /api/tags` is the union of
 //! all lists.
 //!
+//! # Draining
+//!
+//! A daemon that is drained (`PUT /api/boxes/{id}/drain`) takes no more jobs, and finishes those that it runs, with further attempts if need
+//! be. It goes on to accept submissions, to respond and to send webhooks. Of several daemons, the others run the jobs. Draining lasts
+//! until it is undone, through renewed and lost leases. A daemon that is started again takes jobs. It needs the
+//! [admin token](Builder::admin_token).
+//!
 //! # Tokens
 //!
 //! Without a token, requests need no authentication, and all jobs are visible to everyone on this machine: the daemon listens on

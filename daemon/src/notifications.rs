@@ -24,6 +24,11 @@ impl Notifications {
         Self { signals: Signals::default(), work, event_due: Arc::default(), deadline: Arc::default() }
     }
 
+    /// Wakes the workers that have found no job for them: there may be one now.
+    pub(crate) fn wake_all_workers(&self) {
+        self.work.iter().for_each(Notify::notify_waiters);
+    }
+
     /// Wakes a worker of each backend, since not all of them may have the model of a job.
     pub(crate) fn wake_workers(&self) {
         self.work.iter().for_each(Notify::notify_one);

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -11,15 +13,25 @@ pub(crate) struct OnlyBox {
     name: String,
     started_at: Timestamp,
     lists: Lists,
+    /// It takes no jobs.
+    draining: AtomicBool,
 }
 
 impl OnlyBox {
     pub(crate) fn new(name: String, lists: Lists) -> Self {
-        Self { id: Uuid::new_v4(), name, started_at: Timestamp::now(), lists }
+        Self { id: Uuid::new_v4(), name, started_at: Timestamp::now(), lists, draining: AtomicBool::new(false) }
     }
 
     pub(crate) fn id(&self) -> Uuid {
         self.id
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_draining(&self, draining: bool) {
+        self.draining.store(draining, Ordering::Relaxed);
     }
 
     /// `running`: how many jobs it runs.
@@ -29,7 +41,7 @@ impl OnlyBox {
             name: self.name.clone(),
             started_at: Some(self.started_at),
             lease: None,
-            draining: false,
+            draining: self.is_draining(),
             running,
             backends: Some(self.lists.backends()),
         }

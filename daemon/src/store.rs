@@ -30,6 +30,8 @@ use std::future::{Future, pending, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 pub(crate) use self::destination::Destination;
 pub(crate) use self::destinations::{BreakerChange, Destinations};
 pub(crate) use self::error::StoreError;
@@ -101,6 +103,12 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// The same, read now.
     fn read_fleet(&self) -> Transaction<'_, Option<Arc<Fleet>>> {
         Box::pin(ready(Ok(None)))
+    }
+
+    /// Sets whether a daemon takes no jobs. Returns `false` if there is no such daemon.
+    fn set_draining(&self, id: Uuid, draining: bool) -> Transaction<'_, bool> {
+        let _ = (id, draining);
+        Box::pin(ready(Ok(false)))
     }
 
     /// The daemon ends, and makes no further calls: what it holds is free for others.

@@ -1,6 +1,7 @@
 //! One file for each endpoint.
 
 mod cancel_job;
+mod drain_box;
 mod embed;
 mod get_job;
 mod list_boxes;
@@ -10,6 +11,7 @@ mod submit;
 
 pub use self::cancel_job::CancelJob;
 pub(crate) use self::cancel_job::cannot_cancel;
+pub use self::drain_box::{DrainBox, UndrainBox};
 pub use self::get_job::{GetJob, Polled};
 pub use self::list_boxes::ListBoxes;
 pub use self::list_jobs::{JobPage, ListJobs};

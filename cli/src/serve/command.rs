@@ -12,7 +12,7 @@ use super::open_files;
 use super::queue_args::QueueArgs;
 use super::store_location::StoreLocation;
 use crate::backend::{BackendLimits, BackendSpec, Workers, build_all};
-use crate::credentials::{self, WebhookSecretArgs};
+use crate::credentials::{self, AdminTokenArgs, WebhookSecretArgs};
 use crate::exit::Failure;
 use crate::logging::LogFormat;
 use crate::signal::SignalListener;
@@ -88,6 +88,8 @@ pub(crate) struct Serve {
     /// A file with bearer tokens that clients may use, one per line. Overrides FOREMAN_TOKEN and FOREMAN_TOKEN_FILE
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    #[command(flatten)]
+    admin_token: AdminTokenArgs,
     /// Serve everyone who can reach the address, without a token: all of them can submit jobs, and read and cancel all jobs, and so
     /// can web pages in their browsers
     #[arg(long)]
@@ -230,6 +232,9 @@ impl Serve {
                 return Err(io::Error::new(io::ErrorKind::NotFound, message).into());
             }
             builder = builder.store(path);
+        }
+        if let Some(token) = self.admin_token.read()? {
+            builder = builder.admin_token(token);
         }
         if let Some(secret) = self.webhook_secret.read()? {
             builder = builder.webhook_secret(secret);

@@ -42,7 +42,7 @@ async fn anonymous_daemon_serves_every_host() {
 
 #[tokio::test]
 async fn empty_secret_variable_exits_with_2() {
-    for name in ["FOREMAN_TOKEN", "FOREMAN_WEBHOOK_SECRET", "FOREMAN_BACKEND_KEY"] {
+    for name in ["FOREMAN_TOKEN", "FOREMAN_ADMIN_TOKEN", "FOREMAN_WEBHOOK_SECRET", "FOREMAN_BACKEND_KEY"] {
         for name in [name.to_owned(), format!("{name}_FILE")] {
             let mut command = foreman(&["serve", "--backend", "openai=http://127.0.0.1:1", "--listen", "127.0.0.1:0"]);
             command.env(&name, "");

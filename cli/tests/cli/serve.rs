@@ -217,6 +217,10 @@ async fn invalid_option_exits_with_2() {
         (&["--backend", "echo", "--workers", "0"], "workers: must be at least 1"),
         (&["--backend", "echo", "--embeds-at-once", "0"], "embeds_at_once: must be at least 1"),
         (&["--backend", "echo", "--token", "a b"], "token: must be visible ASCII"),
+        (
+            &["--backend", "echo", "--token", "a", "--admin-token", "a"],
+            "admin_token: must differ from the other tokens",
+        ),
         (&["--backend", "echo", "--allow-webhook-hosts", "*"], "webhook"),
         (&["--backend", "echo", "--store", ""], "must not be empty"),
         (&["--backend", "echo", "--keep", "0s"], "must be greater than zero"),

@@ -21,16 +21,24 @@ impl Tokens {
         Self(tokens.iter().map(|token| Sha256::digest(token).into()).collect())
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether it is one of them.
+    pub(super) fn contains(&self, token: Option<&[u8]>) -> bool {
+        let Some(token) = token else { return false };
+        let given: [u8; 32] = Sha256::digest(token).into();
+        // Compares all of them, so that the time does not reveal which one matched.
+        self.0.iter().fold(Choice::from(0), |found, digest| found | digest.ct_eq(&given)).into()
+    }
+
     /// The owner that a request acts for, by the token it presents; `None` if the request is not authorized.
-    fn owner(&self, token: Option<&[u8]>) -> Option<Owner> {
+    pub(super) fn owner(&self, token: Option<&[u8]>) -> Option<Owner> {
         if self.0.is_empty() {
             return Some(Owner::ANONYMOUS);
         }
-        let token = token?;
-        let given: [u8; 32] = Sha256::digest(token).into();
-        // Compares all of them, so that the time does not reveal which one matched.
-        let found = self.0.iter().fold(Choice::from(0), |found, digest| found | digest.ct_eq(&given));
-        bool::from(found).then(|| Owner::from_token(token))
+        token.filter(|token| self.contains(Some(token))).map(Owner::from_token)
     }
 }
 
@@ -47,16 +55,18 @@ pub(super) async fn check(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Rejection> {
-    let owner = app.tokens.owner(bearer(request.headers())).ok_or_else(|| {
-        Rejection::new(StatusCode::UNAUTHORIZED, "missing or unknown bearer token")
-            .with(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
-    })?;
+    let owner = app.tokens.owner(bearer(request.headers())).ok_or_else(unauthorized)?;
     request.extensions_mut().insert(owner);
     Ok(next.run(request).await)
 }
 
+pub(super) fn unauthorized() -> Rejection {
+    Rejection::new(StatusCode::UNAUTHORIZED, "missing or unknown bearer token")
+        .with(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+}
+
 /// The bearer token of a request, if it has exactly one `Authorization` header and that has the scheme `Bearer`.
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next().filter(|_| values.next().is_none())?.as_bytes();
     let (scheme, token) = value.split_at_checked(7)?;

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::Response;
 use foreman_protocol::{BoxBackend, BoxInfo};
 use http::StatusCode;
@@ -20,6 +20,29 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, Reject
     let (this, boxes) = app.jobs.boxes().await?;
     let boxes = boxes.into_iter().map(|one| info(one, this)).collect();
     Ok(json(StatusCode::OK, &Listing { boxes }))
+}
+
+/// `PUT /api/boxes/{id}/drain`
+pub(super) async fn drain(State(app): State<Arc<App>>, path: Path<String>) -> Result<Response, Rejection> {
+    set_draining(&app, &path, true).await
+}
+
+/// `DELETE /api/boxes/{id}/drain`
+pub(super) async fn undrain(State(app): State<Arc<App>>, path: Path<String>) -> Result<Response, Rejection> {
+    set_draining(&app, &path, false).await
+}
+
+async fn set_draining(app: &Arc<App>, id: &str, draining: bool) -> Result<Response, Rejection> {
+    let unknown = || Rejection::new(StatusCode::NOT_FOUND, "box not found");
+    let id: Uuid = id.parse().map_err(|_| unknown())?;
+    let jobs = Arc::clone(&app.jobs);
+    if !app.jobs.run_detached(async move { jobs.set_draining(id, draining).await }).await? {
+        return Err(unknown());
+    }
+    tracing::info!(%id, draining, "box drained or undrained");
+    let (this, boxes) = app.jobs.boxes().await?;
+    let one = boxes.into_iter().find(|one| one.id == id).ok_or_else(unknown)?;
+    Ok(json(StatusCode::OK, &info(one, this)))
 }
 
 fn info(one: BoxState, this: Uuid) -> BoxInfo {

@@ -2,14 +2,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post, put};
 use http::StatusCode;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AllowedHosts, BodyLimits, Rejection, SubmissionRates, Tokens, auth, boxes, cancel, events, health, host, list,
-    metrics, models, poll, submit,
+    AllowedHosts, BodyLimits, Rejection, SubmissionRates, Tokens, admin, auth, boxes, cancel, events, health, host,
+    list, metrics, models, poll, submit,
 };
 use crate::backends::Backends;
 use crate::delivery::Policy;
@@ -22,6 +23,8 @@ pub(crate) struct App {
     pub(crate) jobs: Arc<Jobs>,
     pub(crate) backends: Arc<Backends>,
     pub(crate) tokens: Tokens,
+    /// That of operators, if there is one.
+    pub(crate) admin: Tokens,
     pub(crate) hosts: AllowedHosts,
     /// Which hosts webhooks may be sent to.
     pub(crate) policy: Policy,
@@ -51,14 +54,23 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/jobs/{id}", get(poll::poll).delete(cancel::cancel))
         .route("/events", get(events::events))
         .route("/api/tags", get(models::list))
-        .route("/api/boxes", get(boxes::list))
         .route("/api/embed", post(models::embed))
         .route("/metrics", get(metrics::metrics))
         .fallback(async || Rejection::new(StatusCode::NOT_FOUND, "path not found"))
         .method_not_allowed_fallback(not_allowed)
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), auth::check))
+        .layer(from_fn_with_state(Arc::clone(&app), auth::check))
         .with_state(Arc::clone(&app));
-    api.merge(open).layer(axum::middleware::from_fn_with_state(app, host::check))
+    let reading = Router::new()
+        .route("/api/boxes", get(boxes::list))
+        .method_not_allowed_fallback(not_allowed)
+        .layer(from_fn_with_state(Arc::clone(&app), admin::check_reader))
+        .with_state(Arc::clone(&app));
+    let admin = Router::new()
+        .route("/api/boxes/{id}/drain", put(boxes::drain).delete(boxes::undrain))
+        .method_not_allowed_fallback(not_allowed)
+        .layer(from_fn_with_state(Arc::clone(&app), admin::check_admin))
+        .with_state(Arc::clone(&app));
+    api.merge(open).merge(reading).merge(admin).layer(from_fn_with_state(app, host::check))
 }
 
 async fn not_allowed() -> Rejection {

@@ -185,6 +185,7 @@ mod tests {
             jobs: Arc::new(Jobs::in_memory(&StoreOptions::of_test(9))),
             backends: Arc::new(Backends::new(vec![Arc::new(echo)], false)),
             tokens: Tokens::new(&[]),
+            admin: Tokens::new(&[]),
             policy: Policy { hosts: None, private: true, loopback: false, own: OwnServers::default() },
             submission_rates: SubmissionRates::new(None),
             body_limits: BodyLimits { body: 1024, all: ByteBudget::new(1024) },

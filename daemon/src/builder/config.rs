@@ -23,6 +23,7 @@ const SHORTEST_LEASE: Duration = Duration::from_secs(1);
 /// The options of a [`Builder`], checked.
 pub(super) struct Config {
     pub(super) tokens: Tokens,
+    pub(super) admin: Tokens,
     pub(super) hosts: AllowedHosts,
     pub(super) secret: Option<Secret>,
     pub(super) schedule: RetrySchedule,
@@ -95,7 +96,8 @@ impl Config {
         let mut own = OwnServers::default();
         builder.backends.iter().flat_map(|backend| &backend.servers).for_each(|url| own.add_url(url));
         Ok(Self {
-            tokens: tokens(&builder.tokens)?,
+            tokens: tokens("token", &builder.tokens)?,
+            admin: admin(&builder)?,
             hosts: hosts(&builder)?,
             secret: builder.webhook_secret.map(Secret::new).transpose()?,
             schedule: builder.webhook_retries.map(RetrySchedule::new).unwrap_or_default(),
@@ -197,14 +199,21 @@ fn postgres(builder: &Builder) -> Result<Option<PostgresConfig>, Error> {
     }))
 }
 
-fn tokens(tokens: &[String]) -> Result<Tokens, Error> {
+fn tokens(option: &'static str, tokens: &[String]) -> Result<Tokens, Error> {
     if tokens.iter().any(String::is_empty) {
-        return Err(Error::config("token", "must not be empty"));
+        return Err(Error::config(option, "must not be empty"));
     }
     if !tokens.iter().all(|token| token.bytes().all(|byte| byte.is_ascii_graphic())) {
-        return Err(Error::config("token", "must be visible ASCII without blanks"));
+        return Err(Error::config(option, "must be visible ASCII without blanks"));
     }
     Ok(Tokens::new(tokens))
+}
+
+fn admin(builder: &Builder) -> Result<Tokens, Error> {
+    if builder.admin_token.as_ref().is_some_and(|admin| builder.tokens.contains(admin)) {
+        return Err(Error::config("admin_token", "must differ from the other tokens"));
+    }
+    tokens("admin_token", builder.admin_token.as_slice())
 }
 
 fn body_limits(body: usize, all: usize) -> Result<BodyLimits, Error> {

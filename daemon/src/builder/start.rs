@@ -201,6 +201,7 @@ impl Assembly {
             jobs: Arc::clone(&self.jobs),
             backends: Arc::clone(&self.backends),
             tokens: self.config.tokens.clone(),
+            admin: self.config.admin.clone(),
             hosts: self.config.hosts,
             policy: self.config.policy.clone(),
             submission_rates: SubmissionRates::new(self.config.submissions_of_owner),

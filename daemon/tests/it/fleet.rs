@@ -7,7 +7,7 @@ use foreman_daemon::{Backend, BoxError, Builder, Daemon, ListModels, ModelInfo};
 use serde_json::{Value, json};
 use tower::service_fn;
 
-use super::boxes::boxes;
+use super::boxes::{boxes, drain};
 use super::eventually::bounded;
 use super::gate::Gate;
 use super::postgres_server::{PostgresServer, server};
@@ -141,4 +141,33 @@ async fn daemons_are_not_listed_without_the_database() {
     server.stop();
     let refused = get(&daemon, "/api/boxes", &[]).await;
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("10")), "{refused:?}");
+}
+
+#[tokio::test]
+async fn drained_daemon_leaves_jobs_to_others() {
+    let Some(server) = server() else { return };
+    let url = server.schema();
+    let start = async |name| {
+        let (gate, backend): (Gate, Backend) = Gate::new();
+        (gate, shared(&url, name).backend(backend).workers(2).start().await.unwrap())
+    };
+    let (left_gate, left) = start("left").await;
+    let first = accepted(&submit(&left, "m").await);
+    left_gate.begun().await;
+    let (right_gate, right) = start("right").await;
+    let id = boxes(&right).await[0]["id"].as_str().unwrap().to_owned();
+    let drained = drain(&right, "PUT", &id, None).await.json();
+    assert_eq!((&drained["name"], &drained["draining"]), (&"left".into(), &true.into()));
+    // Two workers of the other daemon.
+    for _ in 0..2 {
+        accepted(&submit(&left, "m").await);
+        bounded(right_gate.begun()).await;
+    }
+    let last = accepted(&submit(&left, "m").await);
+    left_gate.open(2);
+    assert_eq!(bounded(ended(&left, &first)).await["state"], "done");
+    assert_eq!(get(&left, &format!("/jobs/{last}"), &[]).await.json()["state"], "queued");
+    assert!(!left_gate.has_begun().await);
+    assert_eq!(drain(&right, "DELETE", &id, None).await.json()["draining"], false);
+    assert_eq!(bounded(ended(&right, &last)).await["state"], "done");
 }

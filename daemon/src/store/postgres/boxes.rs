@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
+use super::connection::execute;
 use super::row::{count, time};
 use super::store::State;
 use crate::BoxError;
@@ -17,6 +18,8 @@ const BOXES: &str = "SELECT id, name, (extract(epoch FROM started_at) * 1000000)
     (SELECT count(*) FROM jobs WHERE jobs.box = boxes.id AND state = 'running'), backends
     FROM boxes WHERE leased_until > clock_timestamp() ORDER BY started_at, id";
 
+const SET_DRAINING: &str = "UPDATE boxes SET draining = $2 WHERE id = $1 AND leased_until > clock_timestamp()";
+
 /// Reads the daemons over a connection of the pool.
 pub(super) async fn read(shared: &State) -> Result<Arc<Fleet>, StoreError> {
     let (this, name) = (shared.lease.id(), shared.lease.name().to_owned());
@@ -24,6 +27,17 @@ pub(super) async fn read(shared: &State) -> Result<Arc<Fleet>, StoreError> {
     let fleet = Arc::new(fleet);
     shared.fleet.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| Arc::clone(&fleet));
     Ok(fleet)
+}
+
+/// Returns `false` if no such daemon has a lease.
+pub(super) async fn set_draining(shared: &State, id: Uuid, draining: bool) -> Result<bool, StoreError> {
+    let set = shared
+        .database
+        .run(move |client| Box::pin(async move { execute(client, SET_DRAINING, &[&id, &draining]).await }))
+        .await?;
+    // Each daemon hears of it by its feed.
+    shared.feed.notify_one();
+    Ok(set > 0)
 }
 
 pub(super) async fn select(client: &Client, this: Uuid, name: &str) -> Result<Fleet, StoreError> {

@@ -99,7 +99,7 @@ async fn follow_connection(
 
 /// A worker that has found no job for it may find one for another token or daemon.
 fn wake_all_workers(shared: &Shared) {
-    shared.options.notifications.work.iter().for_each(Notify::notify_waiters);
+    shared.options.notifications.wake_all_workers();
 }
 
 struct Change {

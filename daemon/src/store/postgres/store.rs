@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_postgres::types::ToSql;
+use uuid::Uuid;
 
 use super::boxes;
 use super::connection::{Database, execute, query, query_opt};
@@ -213,6 +214,10 @@ impl Store for Postgres {
 
     fn read_fleet(&self) -> Transaction<'_, Option<Arc<Fleet>>> {
         Box::pin(async move { boxes::read(&self.shared).await.map(Some) })
+    }
+
+    fn set_draining(&self, id: Uuid, draining: bool) -> Transaction<'_, bool> {
+        Box::pin(boxes::set_draining(&self.shared, id, draining))
     }
 
     fn close(&self) -> Transaction<'_, ()> {

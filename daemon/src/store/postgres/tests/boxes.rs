@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::support::{Schema, open_named};
+use super::support::{Schema, open_named, submit, take};
 use crate::ModelInfo;
 use crate::lists::Lists;
 use crate::store::postgres::Postgres;
@@ -54,4 +54,25 @@ async fn lists_are_published_when_they_change_and_after_a_lost_lease() {
     // Lists that this version cannot read.
     schema.sql("UPDATE boxes SET backends = '7' WHERE name = 'other'");
     until(&one, |fleet| fleet.may_be_elsewhere("x")).await;
+}
+
+#[tokio::test]
+async fn drained_daemon_stays_drained_through_renewed_and_lost_leases() {
+    let Some(schema) = Schema::new() else { return };
+    let operator = schema.open().await;
+    let drained = open_named(&schema.url, Duration::from_secs(1), "drained", StoreOptions::of_test(9)).await.unwrap();
+    submit(&operator, "go").await;
+    let before = drained.shared.lease.id();
+    assert!(operator.set_draining(before, true).await.unwrap());
+    assert!(take(&drained).await.is_none());
+    drained.shared.lease.renew(&drained.shared.database).await.unwrap();
+    until(&drained, |fleet| fleet.boxes.iter().any(|one| one.draining)).await;
+    schema.sql(&format!("DELETE FROM boxes WHERE id = '{before}'"));
+    until(&operator, |fleet| fleet.others().any(|one| one.id != before && one.draining)).await;
+    assert!(take(&drained).await.is_none());
+    assert!(!operator.set_draining(before, false).await.unwrap());
+    let after = drained.shared.lease.id();
+    assert!(operator.set_draining(after, false).await.unwrap());
+    until(&drained, |fleet| fleet.boxes.iter().all(|one| !one.draining)).await;
+    assert!(take(&drained).await.is_some());
 }
