@@ -1,5 +1,6 @@
 use clap::{Parser, Subcommand};
 
+use crate::admin::Admin;
 use crate::cancel::Cancel;
 use crate::completions::Completions;
 use crate::embed::Embed;
@@ -30,6 +31,7 @@ pub(crate) enum Command {
     Jobs(Jobs),
     Models(Models),
     Embed(Embed),
+    Admin(Admin),
     Completions(Completions),
     Man(Man),
 }

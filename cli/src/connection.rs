@@ -119,4 +119,25 @@ impl ConnectionArgs {
             Err(clients) => Daemons::several(clients),
         }
     }
+
+    /// Connects to the daemon at the URL, if there is one, with this token or the one that is set.
+    pub(crate) async fn connect_to_one(
+        self,
+        token: Option<String>,
+        options: impl FnOnce(ClientBuilder) -> ClientBuilder,
+    ) -> Result<Client, Failure> {
+        let [url] = <[String; 1]>::try_from(self.urls()).map_err(|urls| {
+            let wanted = if urls.is_empty() {
+                "no daemon URL; set --url or FOREMAN_URL"
+            } else {
+                "this command takes one --url"
+            };
+            Failure::Usage(wanted.to_owned())
+        })?;
+        let mut builder = options(Client::builder(url));
+        if let Some(token) = token.map_or_else(|| self.token.read(), |token| Ok(Some(token)))? {
+            builder = builder.token(token);
+        }
+        Ok(builder.build().await?)
+    }
 }

@@ -49,16 +49,14 @@ impl Jobs {
         }
         if self.json {
             jobs.iter().try_for_each(output::json)?;
-        } else if daemons.is_several() {
-            let row = |job: &OfDaemon<'_, JobStatus>| {
-                let [id, state, position, model, created, error] = row(job.value);
-                vec![id, state, position, model, created, job.daemon.unwrap_or_default().to_owned(), error]
-            };
-            let rows: Vec<_> = jobs.iter().map(row).collect();
-            output::table(&["ID", "STATE", "POSITION", "MODEL", "CREATED", "DAEMON", "ERROR"], &rows)?;
         } else {
-            let rows: Vec<_> = jobs.iter().map(|job| row(job.value).to_vec()).collect();
-            output::table(&["ID", "STATE", "POSITION", "MODEL", "CREATED", "ERROR"], &rows)?;
+            let rows: Vec<_> = jobs.iter().map(row).collect();
+            // Only daemons that share a queue name the box that runs a job.
+            output::table_with(
+                &["ID", "STATE", "POSITION", "BOX", "MODEL", "CREATED", "DAEMON", "ERROR"],
+                &["BOX", "DAEMON"],
+                rows,
+            )?;
         }
         if more {
             output::note(&format!("foreman: more jobs exist (limit {}); see --limit", self.limit));
@@ -95,16 +93,18 @@ async fn list(client: Client, state: Option<JobState>, limit: usize) -> Result<(
     }
 }
 
-fn row(job: &JobStatus) -> [String; 6] {
+fn row(OfDaemon { daemon, value: job }: &OfDaemon<'_, JobStatus>) -> Vec<String> {
     // Not rounded up: no time in the table is in the future.
     let seconds = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Trunc);
     let created = job.created_at.and_then(|at| at.round(seconds).ok());
-    [
+    vec![
         job.job_id.to_string(),
         escape::single_line(job.state.as_str()),
         job.position.map(|position| position.to_string()).unwrap_or_default(),
+        job.box_name.as_deref().map(escape::single_line).unwrap_or_default(),
         escape::single_line(&job.model),
         created.map(|at| at.to_string()).unwrap_or_default(),
+        daemon.unwrap_or_default().to_owned(),
         job.error.as_ref().or(job.last_error.as_ref()).map(|error| truncate(error)).unwrap_or_default(),
     ]
 }

@@ -1,6 +1,7 @@
 //! The command `foreman`: runs the daemon, submits jobs and waits for their results.
 #![allow(clippy::doc_markdown, reason = "`--help` prints the docs of flags as plain text")]
 
+mod admin;
 mod args;
 mod artifacts;
 mod backend;
@@ -89,6 +90,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Cancel(cancel) => cancel.run().await,
         Command::Jobs(jobs) => jobs.run().await,
         Command::Models(models) => models.run().await,
+        Command::Admin(admin) => admin.run().await,
         Command::Embed(embed) => embed.run().await,
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),

@@ -6,7 +6,7 @@ use crate::exit::Failure;
 use crate::output::OfDaemon;
 use crate::{escape, output};
 
-/// List the models that the daemon can run
+/// List the models that the daemon can run, or all daemons that share its queue
 ///
 /// With several --url, each model is listed once for each daemon that has it. If a daemon does not respond, its error is printed to
 /// stderr, the models of the others are listed, and the exit status is 3.
@@ -39,23 +39,29 @@ impl Models {
             models.iter().try_for_each(output::json)?;
             return responses.complete();
         }
-        // Only a daemon with several backends names them.
-        let backends = models.iter().any(|model| !model.value.backends.is_empty());
-        let mut head = vec!["NAME", "BYTES", "MODIFIED"];
-        head.extend(daemons.is_several().then_some("DAEMON"));
-        head.extend(backends.then_some("BACKENDS"));
-        let rows: Vec<_> = models.iter().map(|model| row(model, backends)).collect();
-        output::table(&head, &rows)?;
+        let rows = models.iter().map(row).collect();
+        // Only daemons that share a queue name the boxes, and only a daemon with several backends names those.
+        output::table_with(
+            &["NAME", "BYTES", "MODIFIED", "DAEMON", "BOXES", "BACKENDS"],
+            &["DAEMON", "BOXES", "BACKENDS"],
+            rows,
+        )?;
         responses.complete()
     }
 }
 
-fn row(OfDaemon { daemon, value: model }: &OfDaemon<'_, ModelInfo>, backends: bool) -> Vec<String> {
+fn row(OfDaemon { daemon, value: model }: &OfDaemon<'_, ModelInfo>) -> Vec<String> {
     let modified = model.modified_at.map(|time| time.to_string()).unwrap_or_default();
+    let (boxes, backends) = (model.boxes.join(","), model.backends.join(","));
     // Not every server says how large a model is.
     let bytes = if model.size > 0 { model.size.to_string() } else { String::new() };
-    let mut row = vec![escape::single_line(&model.name), bytes, modified];
-    row.extend(daemon.map(str::to_owned));
-    row.extend(backends.then(|| escape::single_line(&model.backends.join(","))));
-    row
+    let daemon = daemon.unwrap_or_default().to_owned();
+    vec![
+        escape::single_line(&model.name),
+        bytes,
+        modified,
+        daemon,
+        escape::single_line(&boxes),
+        escape::single_line(&backends),
+    ]
 }

@@ -50,6 +50,20 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> 
     text(&columns(head, rows))
 }
 
+/// The same without the `optional` columns that have no value in any row.
+pub(crate) fn table_with(head: &[&str], optional: &[&str], mut rows: Vec<Vec<String>>) -> Result<(), Failure> {
+    let is_shown = |at: usize, rows: &[Vec<String>]| {
+        let is_empty = |row: &Vec<String>| row.get(at).is_none_or(String::is_empty);
+        !optional.contains(&head[at]) || !rows.iter().all(is_empty)
+    };
+    let shown: Vec<usize> = (0..head.len()).filter(|at| is_shown(*at, &rows)).collect();
+    let head: Vec<&str> = shown.iter().map(|at| head[*at]).collect();
+    for row in &mut rows {
+        *row = shown.iter().filter_map(|at| row.get(*at).cloned()).collect();
+    }
+    table(&head, &rows)
+}
+
 fn columns(head: &[&str], rows: &[Vec<String>]) -> String {
     let head: Vec<_> = head.iter().map(|&name| name.to_owned()).collect();
     let lines = || std::iter::once(&head).chain(rows);

@@ -56,6 +56,7 @@ fn lines(status: &JobStatus, daemon: Option<&str>) -> String {
         ("state", Some(status.state.to_string())),
         ("model", (!status.model.is_empty()).then(|| status.model.clone())),
         ("position", status.position.map(|position| position.to_string())),
+        ("box", status.box_name.clone()),
         ("created", time(status.created_at)),
         ("started", time(status.started_at)),
         ("completed", time(status.completed_at)),

@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod admin;
 mod artifacts;
 mod credentials;
 mod daemon_process;
@@ -14,6 +15,10 @@ mod embedded;
 mod jobs;
 #[cfg(unix)]
 mod open_files;
+#[cfg(all(unix, feature = "postgres"))]
+#[path = "../../../daemon/tests/it/postgres_server.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod postgres_server;
 mod serve;
 mod several;
 mod submit;

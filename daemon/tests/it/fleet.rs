@@ -11,7 +11,8 @@ use super::boxes::{boxes, drain};
 use super::eventually::bounded;
 use super::gate::Gate;
 use super::postgres_server::{PostgresServer, server};
-use super::raw::{RawResponse, accepted, ended, get, post};
+use super::raw::{RawResponse, accepted, ended, get, post, submit_to};
+use super::receiver::Receiver;
 use super::several_backends::Fake;
 
 /// A daemon whose lists are refreshed at once.
@@ -170,4 +171,24 @@ async fn drained_daemon_leaves_jobs_to_others() {
     assert!(!left_gate.has_begun().await);
     assert_eq!(drain(&right, "DELETE", &id, None).await.json()["draining"], false);
     assert_eq!(bounded(ended(&right, &last)).await["state"], "done");
+}
+
+#[tokio::test]
+async fn running_job_names_its_daemon_and_webhooks_do_not() {
+    let Some(server) = server() else { return };
+    let url = server.schema();
+    let (gate, backend): (Gate, Backend) = Gate::new();
+    let left = shared(&url, "left").loopback_webhooks(true).backend(backend).start().await.unwrap();
+    let mut receiver = Receiver::start(&[]).await;
+    let job = submit_to(&left, &receiver.url).await;
+    gate.begun().await;
+    let right = shared(&url, "right").backend(Fake::new("gpu", &["a"]).backend()).start().await.unwrap();
+    assert_eq!(get(&right, &format!("/jobs/{job}"), &[]).await.json()["box_name"], "left");
+    assert_eq!(get(&right, "/jobs", &[]).await.json()["jobs"][0]["box_name"], "left");
+    gate.open(1);
+    assert_eq!(bounded(ended(&right, &job)).await.get("box_name"), None);
+    for state in ["queued", "running", "done"] {
+        let event = bounded(receiver.event()).await;
+        assert_eq!((event.state().as_str(), event.json().get("box_name")), (state, None));
+    }
 }

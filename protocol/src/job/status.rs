@@ -49,6 +49,9 @@ pub struct JobStatus {
     /// `position`: the place in the queue of a job in state `queued`, where 1 is next. Daemons may omit it.
     #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub position: Option<u64>,
+    /// `box_name`: the name of the daemon that runs a job in state `running`, if several share a queue. Daemons may omit it.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    pub box_name: Option<String>,
 }
 
 impl JobStatus {
@@ -68,6 +71,7 @@ impl JobStatus {
             artifacts: Vec::new(),
             last_error: None,
             position: None,
+            box_name: None,
         }
     }
 }
@@ -80,11 +84,12 @@ mod tests {
     #[test]
     fn unusable_optional_fields_are_read_as_absent() {
         let json = r#"{"job_id":"7","state":"done","model":7,"created_at":"","started_at":12,"completed_at":"yesterday",
-            "attempt":"two","position":-1,"error":{"code":1},"result":{"a":1},
+            "attempt":"two","position":-1,"box_name":{},"error":{"code":1},"result":{"a":1},
             "artifacts":[{"name":null,"content_type":3,"size":null,"url":4,"data":"aGk="},null,"a.txt"]}"#;
         let status: JobStatus = serde_json::from_str(json).unwrap();
         assert_eq!(status.result.unwrap().get(), r#"{"a":1}"#);
         assert_eq!((status.created_at, status.started_at, status.completed_at), (None, None, None));
+        assert_eq!(status.box_name, None);
         assert_eq!((status.attempt, status.position, status.error, status.model.as_str()), (0, None, None, ""));
         let artifacts: Vec<_> =
             status.artifacts.iter().map(|artifact| (artifact.name.as_str(), artifact.size)).collect();

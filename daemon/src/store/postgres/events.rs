@@ -101,6 +101,8 @@ fn first_event() -> String {
 /// The event, with the status at its time. A result belongs to the terminal event only, after which nothing changes.
 fn delivery(row: &Row) -> Result<(i64, Delivery), BoxError> {
     let (_, mut status) = status(row)?;
+    // That of another attempt, perhaps.
+    status.box_name = None;
     let url = row.try_get::<_, &str>(COLUMNS)?.parse()?;
     let traceparent = row.try_get::<_, Option<&[u8]>>(COLUMNS + 1)?.map(HeaderValue::from_bytes).transpose()?;
     let state = JobState::from(row.try_get::<_, &str>(COLUMNS + 4)?);

@@ -9,15 +9,17 @@ use crate::{BoxError, JobId, JobState, JobStatus};
 /// The columns that [`status`] reads, in order. Times are in microseconds since 1970.
 pub(super) const STATUS: &str = "jobs.number, jobs.id, jobs.state, model,
     (extract(epoch FROM jobs.created_at) * 1000000)::bigint, (extract(epoch FROM jobs.started_at) * 1000000)::bigint,
-    (extract(epoch FROM jobs.completed_at) * 1000000)::bigint, jobs.attempt, error, result, artifacts";
+    (extract(epoch FROM jobs.completed_at) * 1000000)::bigint, jobs.attempt, error, result, artifacts,
+    (SELECT name FROM boxes WHERE boxes.id = jobs.box)";
 
 /// The same without the result and the artifacts, which may be large.
 pub(super) const STATUS_WITHOUT_OUTPUT: &str = "jobs.number, jobs.id, jobs.state, model,
     (extract(epoch FROM jobs.created_at) * 1000000)::bigint, (extract(epoch FROM jobs.started_at) * 1000000)::bigint,
-    (extract(epoch FROM jobs.completed_at) * 1000000)::bigint, jobs.attempt, error, NULL::text, NULL::text";
+    (extract(epoch FROM jobs.completed_at) * 1000000)::bigint, jobs.attempt, error, NULL::text, NULL::text,
+    (SELECT name FROM boxes WHERE boxes.id = jobs.box)";
 
 /// How many columns [`STATUS`] has.
-pub(super) const COLUMNS: usize = 11;
+pub(super) const COLUMNS: usize = 12;
 
 /// Reads the number and the status of a job.
 pub(super) fn status(row: &Row) -> Result<(i64, JobStatus), BoxError> {
@@ -34,6 +36,7 @@ pub(super) fn status(row: &Row) -> Result<(i64, JobStatus), BoxError> {
     if let Some(artifacts) = row.try_get::<_, Option<&str>>(10)? {
         status.artifacts = serde_json::from_str(artifacts)?;
     }
+    status.box_name = row.try_get(11)?;
     Ok((row.try_get(0)?, status))
 }
 
