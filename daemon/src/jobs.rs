@@ -1,10 +1,11 @@
+mod boxes;
+
 use std::future::Future;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::sync::futures::Notified;
 use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
 use super::gauge::Gauge;
 use super::notifications::Notifications;
@@ -13,8 +14,8 @@ use super::owner::Owner;
 use super::signals::Watch;
 use super::stats::{Counters, Stats};
 use super::store::{
-    BoxState, Cancelled, Claim, Cost, DEADLINE, Fleet, JobProgress, LeaseLost, NewJob, NextJob, Outcome, Overdue, Page,
-    Query, Store, StoreError, StoreOptions, SubmitError, Submitted, Taken, Verdict, Wanted,
+    Cancelled, Claim, Cost, DEADLINE, JobProgress, LeaseLost, NewJob, NextJob, Outcome, Overdue, Page, Query, Store,
+    StoreError, StoreOptions, SubmitError, Submitted, Taken, Verdict, Wanted,
 };
 use super::streams::Streams;
 use crate::{JobId, JobStatus};
@@ -163,44 +164,6 @@ impl Jobs {
     /// Completes when this daemon may no longer run a job that it has taken.
     pub(crate) fn lease_lost(&self, job_id: &JobId) -> LeaseLost {
         self.store.lease_lost(job_id)
-    }
-
-    /// See [`Store::has_lost_lease`].
-    pub(crate) fn has_lost_lease(&self) -> bool {
-        self.store.has_lost_lease()
-    }
-
-    /// See [`Store::fleet`].
-    pub(crate) fn fleet(&self) -> Option<Arc<Fleet>> {
-        self.store.fleet()
-    }
-
-    /// The same, unless it may be out of date because the database is away.
-    pub(crate) fn current_fleet(&self) -> Option<Arc<Fleet>> {
-        self.fleet().filter(|_| !self.has_lost_lease())
-    }
-
-    /// The id of this daemon, and the daemons that share its queue.
-    pub(crate) async fn boxes(&self) -> Result<(Uuid, Vec<BoxState>), StoreError> {
-        Ok(match self.store.read_fleet().await? {
-            Some(fleet) => (fleet.this, Arc::unwrap_or_clone(fleet).boxes),
-            None => (self.only_box.id(), vec![self.only_box.state(self.running.get())]),
-        })
-    }
-
-    /// Sets whether a daemon takes no jobs. Returns `false` if there is no such daemon.
-    pub(crate) async fn set_draining(&self, id: Uuid, draining: bool) -> Result<bool, StoreError> {
-        if self.store.fleet().is_some() {
-            return self.store.set_draining(id, draining).await;
-        }
-        if id != self.only_box.id() {
-            return Ok(false);
-        }
-        self.only_box.set_draining(draining);
-        if !draining {
-            self.notifications.wake_all_workers();
-        }
-        Ok(true)
     }
 
     /// The daemon ends.

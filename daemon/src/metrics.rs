@@ -18,7 +18,20 @@ pub(super) struct Load {
     /// Jobs that a worker has, including those that wait between two attempts.
     pub(super) running: u64,
     pub(super) event_streams: u64,
+    pub(super) boxes: BoxLoad,
     pub(super) backends: Vec<BackendLoad>,
+}
+
+/// The daemons that share the queue, and what this one does there.
+#[derive(Debug)]
+pub(super) struct BoxLoad {
+    pub(super) all: usize,
+    /// Those that take no jobs.
+    pub(super) draining: usize,
+    /// Whether this daemon takes no jobs.
+    pub(super) is_draining: bool,
+    /// In how many seconds the lease of this daemon ends. `None` without leases.
+    pub(super) lease: Option<f64>,
 }
 
 /// The state of one backend.
@@ -56,6 +69,16 @@ pub(super) fn text(stats: &Stats, load: &Load) -> Result<String, fmt::Error> {
     registry.register("queued_jobs", "Jobs in the queue", ConstGauge::new(load.queued));
     registry.register("running_jobs", "Jobs that a worker has", ConstGauge::new(load.running));
     registry.register("event_streams", "Open event streams", ConstGauge::new(load.event_streams));
+    registry.register("boxes", "Daemons that share the queue", ConstGauge::new(count(load.boxes.all)));
+    registry.register("draining_boxes", "Daemons that take no jobs", ConstGauge::new(count(load.boxes.draining)));
+    registry.register(
+        "draining",
+        "1 while this daemon takes no jobs",
+        ConstGauge::new(i64::from(load.boxes.is_draining)),
+    );
+    if let Some(seconds) = load.boxes.lease {
+        registry.register("lease_seconds", "Until the lease of this daemon ends", ConstGauge::new(seconds));
+    }
     let (available, running, models) = (Labelled::default(), Labelled::default(), Labelled::default());
     for backend in &load.backends {
         let labels = vec![("backend", backend.name.clone())];
@@ -104,7 +127,8 @@ mod tests {
         };
         let backend =
             BackendLoad { name: "gpu\"1".to_owned(), is_available: false, running: u64::MAX, models: Some(7) };
-        let load = Load { queued: 10, running: u64::MAX, event_streams: 11, backends: vec![backend] };
+        let boxes = BoxLoad { all: 3, draining: 2, is_draining: true, lease: Some(1.5) };
+        let load = Load { queued: 10, running: u64::MAX, event_streams: 11, boxes, backends: vec![backend] };
         let text = text(&stats, &load).unwrap();
         let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
         assert_eq!(
@@ -127,6 +151,10 @@ mod tests {
                 "foreman_queued_jobs 10",
                 "foreman_running_jobs 18446744073709551615",
                 "foreman_event_streams 11",
+                "foreman_boxes 3",
+                "foreman_draining_boxes 2",
+                "foreman_draining 1",
+                "foreman_lease_seconds 1.5",
                 "foreman_backend_available{backend=\"gpu\\\"1\"} 0",
                 "foreman_backend_running_jobs{backend=\"gpu\\\"1\"} 9223372036854775807",
                 "foreman_backend_models{backend=\"gpu\\\"1\"} 7",

@@ -29,6 +29,7 @@ use std::fmt;
 use std::future::{Future, pending, ready};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -90,8 +91,13 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
         Box::pin(pending())
     }
 
-    /// Whether the daemon has lost its lease, so that it knows nothing of the other daemons.
-    fn has_lost_lease(&self) -> bool {
+    /// How long the lease of this daemon lasts unless it is renewed. Zero if it is lost, `None` without leases.
+    fn lease_left(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Whether this daemon takes no jobs, as far as it has heard.
+    fn is_draining(&self) -> bool {
         false
     }
 

@@ -17,12 +17,14 @@ struct Health {
     status: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     problems: Vec<&'static str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    draining: bool,
 }
 
 /// `GET /healthz`: whether the process is of use. If not, it should be restarted. Needs no token.
 pub(super) async fn live(State(app): State<Arc<App>>) -> Response {
     let status = liveness(app.vital.reason().is_some(), app.closing.is_cancelled());
-    health(status, Vec::new(), status == "ok")
+    health(&Health { status, problems: Vec::new(), draining: false }, status == "ok")
 }
 
 fn liveness(has_failed: bool, is_closing: bool) -> &'static str {
@@ -33,25 +35,29 @@ fn liveness(has_failed: bool, is_closing: bool) -> &'static str {
     }
 }
 
-/// `GET /readyz`: whether a job that is submitted now would be stored and run. Needs no token, so that it reports no details.
+/// `GET /readyz`: whether a job that is submitted now would be stored and run. Needs no token, so that it reports no details. A daemon that
+/// drains is ready as long as another one takes the jobs that it accepts.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     let stored = timeout(STORE_TIMEOUT, app.jobs.check()).await;
+    let (boxes, draining) = app.jobs.count_boxes();
     let problems: Vec<_> = [
         ("failed", app.vital.reason().is_some()),
         ("stopping", app.closing.is_cancelled()),
         ("store", !matches!(stored, Ok(Ok(())))),
+        ("lease", app.jobs.has_lost_lease()),
         ("backend", app.backends.are_unavailable()),
+        ("draining", app.jobs.is_draining() && boxes == draining),
     ]
     .into_iter()
     .filter_map(|(problem, is_present)| is_present.then_some(problem))
     .collect();
     let is_ready = problems.is_empty();
-    health(if is_ready { "ready" } else { "not ready" }, problems, is_ready)
+    let status = if is_ready { "ready" } else { "not ready" };
+    health(&Health { status, problems, draining: app.jobs.is_draining() }, is_ready)
 }
 
-fn health(status: &'static str, problems: Vec<&'static str>, is_good: bool) -> Response {
-    let code = if is_good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    json(code, &Health { status, problems })
+fn health(health: &Health, is_good: bool) -> Response {
+    json(if is_good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, health)
 }
 
 #[cfg(test)]
@@ -66,7 +72,7 @@ mod tests {
 
     #[test]
     fn only_good_health_is_200() {
-        assert_eq!(health("ready", Vec::new(), true).status(), StatusCode::OK);
-        assert_eq!(health("not ready", vec!["store"], false).status(), StatusCode::SERVICE_UNAVAILABLE);
+        let of = |is_good| health(&Health { status: "ready", problems: Vec::new(), draining: true }, is_good).status();
+        assert_eq!((of(true), of(false)), (StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE));
     }
 }

@@ -18,6 +18,7 @@ mod migrate;
 mod open;
 mod open_error;
 mod position;
+mod renewal;
 mod row;
 mod store;
 mod submit;

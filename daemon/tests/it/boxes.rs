@@ -83,6 +83,12 @@ async fn drained_daemon_finishes_its_jobs_and_takes_no_other() {
         gate.open(1);
         assert_eq!(ended(&daemon, &first).await["state"], "done");
         assert_eq!(boxes(&daemon).await[0]["draining"], true);
+        let ready = get(&daemon, "/readyz", &[]).await;
+        let problem = json!({ "status": "not ready", "problems": ["draining"], "draining": true });
+        assert_eq!((ready.status, ready.json()), (503, problem));
+        let metrics = get(&daemon, "/metrics", &[]).await.body;
+        assert!(metrics.contains("foreman_boxes 1\n") && metrics.contains("foreman_draining 1\n"), "{metrics}");
+        assert!(!metrics.contains("foreman_lease_seconds"), "{metrics}");
         assert!(!gate.has_begun().await);
         gate.open(1);
         assert_eq!(drain(&daemon, "DELETE", &id, None).await.json()["draining"], false);

@@ -192,3 +192,50 @@ async fn running_job_names_its_daemon_and_webhooks_do_not() {
         assert_eq!((event.state().as_str(), event.json().get("box_name")), (state, None));
     }
 }
+
+/// The value of a gauge.
+async fn gauge(daemon: &Daemon, name: &str) -> f64 {
+    let metrics = get(daemon, "/metrics", &[]).await.body;
+    let found = metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    found.unwrap_or_else(|| panic!("no {name} in {metrics}"))
+}
+
+#[tokio::test]
+async fn drained_daemon_is_ready_while_another_takes_its_jobs() {
+    let Some(server) = server() else { return };
+    let url = server.schema();
+    let left = shared(&url, "left").start().await.unwrap();
+    let right = shared(&url, "right").start().await.unwrap();
+    let listed = boxes(&left).await;
+    let id = |index: usize| listed[index]["id"].as_str().unwrap();
+    drain(&right, "PUT", id(0), None).await;
+    // Each of them hears of it.
+    let heard = async {
+        while gauge(&left, "foreman_draining ").await < 1.0 || gauge(&right, "foreman_draining_boxes").await < 1.0 {}
+    };
+    bounded(heard).await;
+    assert_eq!((gauge(&right, "foreman_boxes").await, gauge(&right, "foreman_draining ").await), (2.0, 0.0));
+    let left_seconds = gauge(&left, "foreman_lease_seconds").await;
+    assert!(left_seconds > 0.0 && left_seconds <= 30.0, "{left_seconds}");
+    let ready = get(&left, "/readyz", &[]).await;
+    assert_eq!((ready.status, ready.json()), (200, json!({ "status": "ready", "draining": true })));
+    drain(&left, "PUT", id(1), None).await;
+    let not_ready = async { while get(&left, "/readyz", &[]).await.status == 200 {} };
+    bounded(not_ready).await;
+    assert_eq!(get(&left, "/readyz", &[]).await.json()["problems"], json!(["draining"]));
+}
+
+#[tokio::test]
+async fn lost_lease_is_a_problem() {
+    let Some(server) = PostgresServer::start() else { return };
+    let daemon = shared(&server.schema(), "left").lease(Duration::from_secs(1)).start().await.unwrap();
+    assert_eq!(get(&daemon, "/readyz", &[]).await.status, 200);
+    server.stop();
+    let lost = async { while gauge(&daemon, "foreman_lease_seconds").await > 0.0 {} };
+    bounded(lost).await;
+    let lost = async { while get(&daemon, "/readyz", &[]).await.json()["problems"] != json!(["store", "lease"]) {} };
+    bounded(lost).await;
+    server.up();
+    let ready = async { while get(&daemon, "/readyz", &[]).await.status != 200 {} };
+    bounded(ready).await;
+}

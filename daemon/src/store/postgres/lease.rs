@@ -2,22 +2,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::sync::futures::Notified;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::connection::{Database, execute};
-use super::store::State;
 use crate::JobId;
-use crate::failure::failure;
 use crate::lists::Lists;
 use crate::store::StoreError;
-
-/// The pause after a renewal that failed.
-const RETRY: Duration = Duration::from_secs(1);
-
-/// How long a renewal waits for an answer once the lease is lost.
-const ANSWER: Duration = Duration::from_secs(5);
 
 /// The lease of this daemon, under which it runs all of its jobs and sends all of its events.
 ///
@@ -168,8 +161,13 @@ impl Lease {
         Ok(Renewal::Renewed)
     }
 
+    /// Completes when there are other lists to publish.
+    pub(super) fn lists_changed(&self) -> Notified<'_> {
+        self.lists.changed()
+    }
+
     /// Whether the database has other lists, as far as is known.
-    fn is_unpublished(&self) -> bool {
+    pub(super) fn is_unpublished(&self) -> bool {
         self.lists.json() != self.current().published
     }
 
@@ -183,7 +181,7 @@ impl Lease {
     }
 
     /// The lease has ended: the runs under it stop.
-    fn lose(&self, reason: &str) {
+    pub(super) fn lose(&self, reason: &str) {
         let current = self.current();
         if !current.lost.is_cancelled() {
             tracing::error!(
@@ -196,55 +194,26 @@ impl Lease {
     }
 
     /// Begins anew with another id, so that nothing that the old one has left belongs to it.
-    fn rename(&self) {
+    pub(super) fn rename(&self) {
         let mut current = self.current();
         current.id = Uuid::new_v4();
         current.held.clear();
     }
 
-    fn until(&self) -> Instant {
+    /// How long it lasts unless it is renewed; zero if it is lost.
+    pub(super) fn left(&self) -> Duration {
+        let current = self.current();
+        if current.lost.is_cancelled() {
+            return Duration::ZERO;
+        }
+        current.until.saturating_duration_since(Instant::now())
+    }
+
+    pub(super) fn until(&self) -> Instant {
         self.current().until
     }
 
     fn current(&self) -> MutexGuard<'_, Current> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Renews the lease for ever.
-pub(super) async fn renew(shared: &State) {
-    let lease = &shared.lease;
-    let mut next = Instant::now() + lease.pace();
-    loop {
-        let (until, is_lost) = (lease.until(), lease.token().is_cancelled());
-        tokio::select! {
-            biased;
-            () = sleep_until(until), if !is_lost => {
-                lease.lose("it could not be renewed in time");
-                continue;
-            }
-            () = sleep_until(next) => {}
-            () = lease.lists.changed() => {}
-        }
-        let publishes = lease.is_unpublished();
-        // The end of the lease does not wait for an answer.
-        let limit = if is_lost { Instant::now() + ANSWER } else { until };
-        let renewal = timeout_at(limit, lease.renew(&shared.database)).await;
-        let renewed = match renewal.unwrap_or_else(|_| Err(StoreError::database_silent())) {
-            Ok(Renewal::Renewed) => Ok(publishes),
-            Ok(Renewal::Lost) => {
-                lease.lose("another daemon has ended it");
-                lease.rename();
-                lease.register(&shared.database).await.map(|()| true)
-            }
-            Err(error) => Err(error),
-        };
-        if let Ok(true) = renewed {
-            shared.feed.notify_one();
-        }
-        next = Instant::now() + if renewed.is_ok() { lease.pace() } else { RETRY.min(lease.pace()) };
-        if let Err(error) = renewed {
-            tracing::warn!(error = %failure(&error), "cannot renew the lease");
-        }
     }
 }

@@ -15,7 +15,7 @@ use super::lease::Lease;
 use super::migrate::migrate;
 use super::open_error::PostgresOpenError;
 use super::store::{Postgres, State};
-use super::{boxes, feed, lease, maintenance, submit};
+use super::{boxes, feed, maintenance, renewal, submit};
 use crate::store::{StoreError, StoreOptions};
 
 /// How long the preparation of the tables may take. It is longer than the limit of one statement there, and bounds what a network without
@@ -69,7 +69,7 @@ impl Postgres {
             vital.clone().guard("feed of the store", async move { feed::follow(&own, &config, &tls, since).await }),
         );
         let own = Arc::clone(&shared);
-        tasks.spawn(vital.clone().guard("lease", async move { lease::renew(&own).await }));
+        tasks.spawn(vital.clone().guard("lease", async move { renewal::renew(&own).await }));
         let own = Arc::clone(&shared);
         tasks.spawn(vital.clone().guard("maintenance of the store", async move { maintenance::maintain(&own).await }));
         let own = Arc::clone(&shared);

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use deadpool_postgres::Client;
 use futures_util::StreamExt as _;
@@ -204,8 +205,12 @@ impl Store for Postgres {
         Box::pin(self.shared.lease.of(job_id).cancelled_owned())
     }
 
-    fn has_lost_lease(&self) -> bool {
-        self.shared.lease.token().is_cancelled()
+    fn lease_left(&self) -> Option<Duration> {
+        Some(self.shared.lease.left())
+    }
+
+    fn is_draining(&self) -> bool {
+        self.shared.lease.is_draining()
     }
 
     fn fleet(&self) -> Option<Arc<Fleet>> {
