@@ -8,10 +8,11 @@ impl Builder {
     /// Stores jobs in a PostgreSQL database, by a URL such as `postgres://user:password@host/database`. Any number of daemons share its
     /// queue: each serves the API, runs jobs and sends webhooks. All of them should have the same options and tokens.
     ///
-    /// The tables are created in the first schema of the search path (`public`, or that of `?options=-csearch_path%3Dname`), which must be
-    /// empty. PostgreSQL 14 or later is needed, and connections of its own: a pooler that shares them between transactions hides
-    /// notifications. A connection is encrypted if the server supports it (`sslmode=prefer`) or must be (`sslmode=require`); then the
-    /// server's certificate must be trusted and for its name.
+    /// The tables are created in the first schema of the search path (`public`, or that of `?options=-csearch_path%3Dname`), which must have
+    /// no tables, views or sequences except those of extensions. Another one is refused and left as it is. PostgreSQL 14 or later is needed, and connections of its own: a pooler that shares them between transactions hides
+    /// notifications. A connection is encrypted if the server supports it (`sslmode=prefer`, the default) or must be (`sslmode=require`). An
+    /// encrypted one needs a certificate for the host of the URL, from an authority of the operating system or of
+    /// [`postgres_roots`](Self::postgres_roots). There is no encryption without this check; `sslmode=disable` turns both off.
     ///
     /// A host that accepts no connection is given up after 5 s (`?connect_timeout=SECONDS`), and the next host of the URL is tried. A server
     /// that accepts a connection and does not answer is given up after twice that time.
@@ -38,8 +39,8 @@ impl Builder {
         self
     }
 
-    /// Sets the name under which operators see the daemon among those that share a [database](Self::postgres). It need not be unique.
-    /// Default: the address that it listens on.
+    /// Sets the name under which operators see the daemon among those that share a [database](Self::postgres). It need not be unique,
+    /// since daemons differ by an id. Default: the address that it listens on.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self

@@ -14,9 +14,11 @@ const HISTORY: &str = "foreman_migrations";
 /// Daemons that start at the same time wait for each other: `foreman` in bytes.
 const LOCK: i64 = 0x0066_6f72_656d_616e;
 
-/// What is in the schema: its tables, and whether the history is one of them.
-const CONTENTS: &str = "SELECT count(*), count(*) FILTER (WHERE relname = $1)
-    FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f')";
+/// What is in the schema: its tables, views and sequences, and whether the history is one of them. Those of extensions do not count.
+const CONTENTS: &str = "SELECT count(*), count(*) FILTER (WHERE relname = $1) FROM pg_class
+    WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+        AND NOT EXISTS (SELECT FROM pg_depend
+            WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e')";
 
 /// Creates the tables in the current schema, or brings those of an older version to this one.
 pub(super) async fn migrate(client: &mut Client) -> Result<(), PostgresOpenError> {
@@ -36,7 +38,13 @@ pub(super) async fn migrate(client: &mut Client) -> Result<(), PostgresOpenError
     }
     let mut runner = migrations::runner().set_grouped(true);
     runner.set_migration_table_name(HISTORY);
-    runner.run_async(client).await.map_err(PostgresOpenError::migrate)?;
+    if let Err(error) = runner.run_async(client).await {
+        // The history was created before the transaction of the migrations, which is rolled back.
+        if histories == 0 {
+            client.batch_execute(&format!("DROP TABLE IF EXISTS {HISTORY}")).await.map_err(sql)?;
+        }
+        return Err(PostgresOpenError::migrate(error));
+    }
     client.execute("SELECT pg_advisory_unlock($1)", &[&LOCK]).await.map_err(sql)?;
     Ok(())
 }

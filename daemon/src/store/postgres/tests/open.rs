@@ -1,6 +1,6 @@
 //! Opening a database.
 
-use super::support::{Schema, open, server, submit};
+use super::support::{PostgresServer, Schema, open, server, submit};
 use crate::failure::failure;
 use crate::owner::Owner;
 use crate::store::{Store as _, StoreOptions};
@@ -18,6 +18,56 @@ async fn schema_of_another_program_is_refused_and_unchanged() {
     assert_eq!(open_error(&schema).await, "store URL is a database of another program");
     let name = schema.url.rsplit_once("%3D").unwrap().1;
     assert_eq!(schema.sql(&format!("SELECT count(*) FROM pg_class WHERE relnamespace = '{name}'::regnamespace")), "1");
+}
+
+/// The objects of the schema, apart from indexes.
+const OBJECTS: &str =
+    "SELECT count(*) FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind <> 'i'";
+
+#[tokio::test]
+async fn objects_of_another_program_are_refused_and_unchanged() {
+    let foreign = "store URL is a database of another program";
+    let tables = "cannot prepare the tables of store URL";
+    for (sql, error, detail) in [
+        // Its migrations are by the same crate.
+        (
+            "CREATE TABLE refinery_schema_history (version int4 PRIMARY KEY, name text, applied_on text, checksum text)",
+            foreign,
+            "",
+        ),
+        ("CREATE VIEW jobs AS SELECT 1 AS number", foreign, ""),
+        ("CREATE SEQUENCE turns", foreign, ""),
+        (
+            "CREATE FUNCTION note_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+            tables,
+            "note_change",
+        ),
+        ("CREATE TABLE foreman_migrations (number int)", tables, "version"),
+        (
+            "CREATE TABLE foreman_migrations (version int4 PRIMARY KEY, name text, applied_on text, checksum text);
+            INSERT INTO foreman_migrations VALUES (1, 'other', '2026-01-01T00:00:00Z', '7')",
+            tables,
+            "V1__other",
+        ),
+    ] {
+        let Some(schema) = Schema::new() else { return };
+        schema.sql(sql);
+        let before = schema.sql(OBJECTS);
+        let refused = open_error(&schema).await;
+        assert!(refused.starts_with(error) && refused.contains(detail), "{sql}: {refused}");
+        assert_eq!(schema.sql(OBJECTS), before, "{sql}");
+    }
+}
+
+/// Many databases have one in the schema `public`.
+#[tokio::test]
+async fn extensions_are_not_another_program() {
+    let Some(server) = PostgresServer::start() else { return };
+    let url = server.schema();
+    let schema = url.rsplit_once("%3D").unwrap().1;
+    server.sql(&format!("CREATE EXTENSION pg_stat_statements SCHEMA {schema}"));
+    let daemon = open(&url, StoreOptions::of_test(9)).await.unwrap();
+    submit(&daemon, "go").await;
 }
 
 #[tokio::test]
