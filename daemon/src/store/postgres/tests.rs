@@ -1,6 +1,7 @@
 #[cfg(feature = "sqlite")]
 mod agree;
 mod boxes;
+mod clock;
 mod events;
 mod faults;
 mod feed;

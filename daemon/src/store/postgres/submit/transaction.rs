@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use deadpool_postgres::Client;
 use futures_util::future::{join, join5};
+use jiff::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -21,10 +22,10 @@ const USED_KEYS: &str = "SELECT key, id, digest FROM jobs WHERE key = ANY($1)";
 const INSERT: &str = "INSERT INTO jobs (id, owner, model, body, webhook, destination, traceparent, key, digest, event_stream,
         priority, start_by)
     SELECT id, owner, model, body, webhook, destination, traceparent, key, digest, event_stream, priority,
-        to_timestamp(start_by::double precision / 1000000)
+        least(to_timestamp(deadline::double precision / 1000000), clock_timestamp() + ttl * interval '1 microsecond')
     FROM unnest($1::text[], $2::bytea[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::bytea[], $8::bytea[], $9::bytea[],
-        $10::text[], $11::smallint[], $12::bigint[]) WITH ORDINALITY
-        AS new (id, owner, model, body, webhook, destination, traceparent, key, digest, event_stream, priority, start_by, nth)
+        $10::text[], $11::smallint[], $12::bigint[], $13::bigint[]) WITH ORDINALITY
+        AS new (id, owner, model, body, webhook, destination, traceparent, key, digest, event_stream, priority, deadline, ttl, nth)
     ORDER BY nth";
 const MOVE: &str = "WITH moved AS (UPDATE jobs SET webhook = $2, destination = $3 WHERE id = $1 RETURNING number)
     UPDATE outbox SET destination = $3 FROM moved WHERE outbox.number = moved.number";
@@ -239,8 +240,9 @@ async fn insert(client: &Client, jobs: &[&NewJob], added: &[(usize, JobId)]) -> 
     let digests = column(jobs, added, |new| new.key.as_ref().map(|key| &key.digest[..]));
     let streams = column(jobs, added, |new| new.submission.event_stream.as_deref());
     let priorities = column(jobs, added, |new| i16::from(new.priority));
-    let start_by = column(jobs, added, |new| new.start_by.map(jiff::Timestamp::as_microsecond));
-    let values: [&(dyn ToSql + Sync); 12] = [
+    let deadlines = column(jobs, added, |new| start_by(new).0);
+    let ttls = column(jobs, added, |new| start_by(new).1);
+    let values: [&(dyn ToSql + Sync); 13] = [
         &ids,
         &owners,
         &models,
@@ -252,7 +254,17 @@ async fn insert(client: &Client, jobs: &[&NewJob], added: &[(usize, JobId)]) -> 
         &digests,
         &streams,
         &priorities,
-        &start_by,
+        &deadlines,
+        &ttls,
     ];
     execute(client, INSERT, &values).await.map(drop)
+}
+
+/// When the job fails if it has not been started: at a time, and after a time, in microseconds. The database counts the second by its own
+/// clock, since the daemon's may differ.
+fn start_by(new: &NewJob) -> (Option<i64>, Option<i64>) {
+    // A time that is too far away never comes.
+    let ttl = new.submission.ttl.filter(|ttl| Timestamp::now().checked_add(*ttl).is_ok());
+    let at = if ttl.is_some() { new.submission.deadline } else { new.start_by };
+    (at.map(Timestamp::as_microsecond), ttl.and_then(|ttl| i64::try_from(ttl.as_micros()).ok()))
 }

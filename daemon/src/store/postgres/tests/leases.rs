@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::support::{Schema, done, open_named, state, submit, take};
-use crate::owner::Owner;
 use crate::store::postgres::Postgres;
 use crate::store::postgres::lease::Renewal;
 use crate::store::postgres::maintenance::{end_leases, pass};
@@ -154,31 +153,18 @@ async fn stop_gives_the_attempt_back_and_leaves_no_lease() {
     assert_eq!((again.attempt, again.spent), (2, 1));
 }
 
-/// The database's clock counts, whatever that of a daemon shows.
+/// Names are for operators. Daemons differ by their ids.
 #[tokio::test]
-async fn daemon_whose_clock_is_an_hour_late_works() {
+async fn daemons_with_one_name_have_leases_of_their_own() {
     let Some(schema) = Schema::new() else { return };
-    // Times of the database are an hour ahead of this process's.
-    schema.sql(
-        "CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql AS 'SELECT pg_catalog.clock_timestamp() + interval ''1 hour'''",
-    );
-    let url = format!("{},pg_catalog", schema.url);
-    let daemon = open_named(&url, Duration::from_secs(600), "late", StoreOptions::of_test(9)).await.unwrap();
-    let now = jiff::Timestamp::now();
-    let in_minutes = |minutes: u64| Some(now + Duration::from_secs(minutes * 60));
-    let new = |start_by| crate::store::NewJob { start_by, ..super::support::new_job(None, "go") };
-    let overdue = daemon.submit(new(in_minutes(30))).await.unwrap().unwrap().job_id;
-    let job_id = daemon.submit(new(in_minutes(90))).await.unwrap().unwrap().job_id;
-    let failed = daemon.fail_overdue().await.unwrap();
-    assert_eq!(failed.jobs, [overdue]);
-    // In half an hour, by the clock of the daemon too.
-    let next = failed.next.unwrap();
-    assert!(next > in_minutes(29).unwrap() && next < in_minutes(31).unwrap(), "{next}");
-    assert_eq!(take(&daemon).await.unwrap().job_id, job_id);
-    end_leases(&daemon.shared).await.unwrap();
-    assert!(daemon.finish(&job_id, 1, done()).await.unwrap());
-    let status = daemon.status(Owner::ANONYMOUS, &job_id).await.unwrap().unwrap();
-    let times = [status.created_at, status.started_at, status.completed_at].map(Option::unwrap);
-    assert!(times.is_sorted() && times[0] > in_minutes(59).unwrap(), "{times:?}");
-    assert_eq!(super::super::maintenance::sweep(&daemon.shared).await.unwrap(), 0);
+    let open = || open_named(&schema.url, Duration::from_secs(3600), "one name", StoreOptions::of_test(9));
+    let (lost, other) = (open().await.unwrap(), open().await.unwrap());
+    let jobs = [submit(&lost, "go").await, submit(&lost, "go").await];
+    assert_eq!(take(&lost).await.unwrap().job_id, jobs[0]);
+    assert_eq!(take(&other).await.unwrap().job_id, jobs[1]);
+    assert_eq!(schema.sql("SELECT count(*), count(DISTINCT name) FROM boxes"), "2|1");
+    let_pass(&schema, &lost);
+    end_leases(&other.shared).await.unwrap();
+    assert_eq!(state(&other, &jobs[0]).await, "queued 1 daemon lost during attempt 1");
+    assert!(other.finish(&jobs[1], 1, done()).await.unwrap());
 }
