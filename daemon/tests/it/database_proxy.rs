@@ -1,6 +1,7 @@
 //! A proxy between a daemon and its database, which can stop to forward without closing a connection, as a network does.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -18,7 +19,9 @@ struct Flow {
 pub(crate) struct DatabaseProxy {
     folder: TempDir,
     flow: watch::Sender<Flow>,
-    _connections: JoinSet<()>,
+    connections: Arc<Mutex<JoinSet<()>>>,
+    /// Dropping the set closes the listener.
+    _listener: JoinSet<()>,
 }
 
 impl DatabaseProxy {
@@ -28,15 +31,14 @@ impl DatabaseProxy {
         let listener = UnixListener::bind(folder.path().join(".s.PGSQL.5432")).unwrap();
         let server = PathBuf::from(host(url).replace("%2F", "/")).join(".s.PGSQL.5432");
         let (flow, flowing) = watch::channel(Flow { requests: true, responses: true });
-        let mut connections = JoinSet::new();
-        connections.spawn(async move {
-            // Dropping the set closes them.
-            let mut open = JoinSet::new();
+        let connections = Arc::<Mutex<JoinSet<()>>>::default();
+        let (mut listening, open) = (JoinSet::new(), Arc::clone(&connections));
+        listening.spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                open.spawn(connection(client, server.clone(), flowing.clone()));
+                open.lock().unwrap().spawn(connection(client, server.clone(), flowing.clone()));
             }
         });
-        Self { folder, flow, _connections: connections }
+        Self { folder, flow, connections, _listener: listening }
     }
 
     /// The URL through the proxy.
@@ -52,6 +54,11 @@ impl DatabaseProxy {
     /// Forwards requests, and no responses.
     pub(crate) fn hold_responses(&self) {
         self.flow.send_replace(Flow { requests: true, responses: false });
+    }
+
+    /// Closes all connections. What was not forwarded is lost.
+    pub(crate) fn close_connections(&self) {
+        self.connections.lock().unwrap().abort_all();
     }
 
     pub(crate) fn restore(&self) {

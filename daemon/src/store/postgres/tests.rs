@@ -6,6 +6,7 @@ mod events;
 mod faults;
 mod feed;
 mod leases;
+mod network;
 mod open;
 mod queue;
 mod support;

@@ -51,26 +51,16 @@ async fn connection_cut_in_the_middle_of_a_transaction_changes_nothing() {
     let daemon = schema.open().await;
     let owner = new_job(None, "").owner;
     let first = submit(&daemon, "first").await;
-    let (lock, connection) =
-        tokio_postgres::connect(&schema.url.replace("test_", "lock_"), tokio_postgres::NoTls).await.unwrap();
-    let connection = tokio::spawn(connection);
-    let name = schema.url.rsplit_once("%3D").unwrap().1;
-    lock.batch_execute(&format!("BEGIN; LOCK TABLE {name}.jobs IN SHARE MODE")).await.unwrap();
+    let lock = schema.lock_jobs().await;
     let submission = daemon.submit(new_job(Some("key"), "go"));
     let cut = async {
-        let waits = format!(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{name}' AND wait_event_type = 'Lock' AND query LIKE 'INSERT%'"
-        );
-        while schema.sql(&waits) == "0" {
-            tokio::task::yield_now().await;
-        }
+        schema.has_blocked_statement().await;
         schema.server.cut(&schema.url);
     };
     let both = async { tokio::join!(submission, cut) };
     let (submitted, ()) = tokio::time::timeout(Duration::from_secs(60), both).await.unwrap();
     assert_eq!(submitted.unwrap_err().to_string(), "database not available");
     drop(lock);
-    connection.abort();
     let again = daemon.submit(new_job(Some("key"), "go")).await.unwrap().unwrap();
     assert!(!again.replayed);
     assert_eq!(schema.sql("SELECT count(*) FROM jobs"), "2");

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::task::JoinSet;
+
 use crate::JobId;
 use crate::owner::Owner;
 use crate::store::postgres::{DatabaseUrl, Membership, Postgres, PostgresOpenError};
@@ -11,6 +13,10 @@ use crate::store::{IdempotencyKey, NewJob, NextJob, Outcome, Output, Store, Stor
 #[allow(dead_code, reason = "other tests use the rest")]
 mod postgres_server;
 
+#[path = "../../../../tests/it/database_proxy.rs"]
+mod database_proxy;
+
+pub(super) use self::database_proxy::DatabaseProxy;
 pub(super) use self::postgres_server::{PostgresServer, server};
 
 /// A schema of the server, for several daemons.
@@ -35,6 +41,37 @@ impl Schema {
 
     pub(super) fn sql(&self, sql: &str) -> String {
         self.server.sql_in(&self.url, sql)
+    }
+
+    /// Makes each change of a job wait in its middle, until the set is dropped. A lock of the table would make its preparation wait.
+    pub(super) async fn lock_jobs(&self) -> JoinSet<()> {
+        self.sql(
+            "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
+                'BEGIN PERFORM pg_advisory_xact_lock_shared(hashtext(current_schema())); RETURN NULL; END';
+            CREATE TRIGGER wait AFTER INSERT OR UPDATE ON jobs FOR EACH STATEMENT EXECUTE FUNCTION wait()",
+        );
+        let url = self.url.replace("application_name=", "application_name=lock_");
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+        let mut lock = JoinSet::new();
+        lock.spawn(async move { connection.await.unwrap() });
+        client.batch_execute("SELECT pg_advisory_lock(hashtext(current_schema()))").await.unwrap();
+        // Dropping the client would end the connection.
+        lock.spawn(async move {
+            let _client = client;
+            std::future::pending::<()>().await;
+        });
+        lock
+    }
+
+    /// Waits until such a lock blocks a statement of a daemon.
+    pub(super) async fn has_blocked_statement(&self) {
+        let name = self.url.rsplit_once("%3D").unwrap().1;
+        let blocked = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{name}' AND wait_event_type = 'Lock'"
+        );
+        while self.sql(&blocked) == "0" {
+            tokio::task::yield_now().await;
+        }
     }
 }
 
