@@ -34,10 +34,14 @@ mod poll;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "postgres")]
+mod postgres_disk;
+#[cfg(feature = "postgres")]
 mod postgres_partition;
 #[cfg(feature = "postgres")]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod postgres_server;
+#[cfg(feature = "postgres")]
+mod postgres_tls;
 mod queue;
 mod raw;
 mod receiver;

@@ -1,15 +1,18 @@
 //! A PostgreSQL server for the tests of a process: a cluster in a temporary folder, which listens on a socket in it.
 
+#[path = "postgres_programs.rs"]
+mod postgres_programs;
+
 use std::ffi::OsStr;
 use std::io::Write as _;
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The user that runs the server if the tests run as root, which it refuses. Debian's package creates it.
-const USER: &str = "postgres";
+use self::postgres_programs::{USER, as_user, on_disk, programs};
 
 /// Ends the server when the process of the tests has ended, in whichever way.
 const WATCH: &str = r#"cat >/dev/null; "$0/pg_ctl" -D "$1/data" -m immediate stop >/dev/null 2>&1; rm -rf "$1""#;
@@ -19,7 +22,9 @@ const WATCH: &str = r#"cat >/dev/null; "$0/pg_ctl" -D "$1/data" -m immediate sto
 pub(crate) struct PostgresServer {
     programs: PathBuf,
     folder: PathBuf,
-    options: &'static str,
+    options: String,
+    /// Whether the folder [`disk`](Self::disk) is a file system of the server's own.
+    has_disk: bool,
     _watch: (Child, ChildStdin),
 }
 
@@ -37,7 +42,63 @@ impl PostgresServer {
     }
 
     /// Starts a server with these options.
-    pub(crate) fn start_with(options: &'static str) -> Option<Self> {
+    pub(crate) fn start_with(options: &str) -> Option<Self> {
+        let server = Self::create(options)?;
+        server.up();
+        Some(server)
+    }
+
+    /// Starts a server that listens on loopback too, with this certificate and key (PEM). Returns its port.
+    pub(crate) fn start_tls(certificate: &str, key: &str) -> Option<(Self, u16)> {
+        let mut server = Self::create("-c fsync=off")?;
+        for (name, pem) in [("server.crt", certificate), ("server.key", key)] {
+            server.write(&server.data().join(name), pem);
+        }
+        for _ in 0..10 {
+            // Another process may take it before the server does.
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            server.options = format!("-c fsync=off -c ssl=on -c listen_addresses=127.0.0.1 -c port={port}");
+            if server.try_up() {
+                return Some((server, port));
+            }
+        }
+        panic!("no port is free");
+    }
+
+    /// Starts a server that has a small file system of its own, in a user namespace, and stores its tables there. `None` where the kernel
+    /// does not allow it.
+    pub(crate) fn start_on_disk() -> Option<Self> {
+        let mut server = Self::create("-c fsync=off")?;
+        server.has_disk = true;
+        let disk = server.disk();
+        assert!(as_user("mkdir").arg(&disk).status().unwrap().success());
+        if !on_disk(&disk).arg("true").stderr(Stdio::null()).status().unwrap().success() {
+            std::io::stderr().write_all(b"skipped: the kernel allows no user namespace\n").unwrap();
+            return None;
+        }
+        server.up();
+        server.sql(&format!("CREATE TABLESPACE small LOCATION '{}'", disk.display()));
+        server.sql("ALTER DATABASE postgres SET default_tablespace = small");
+        Some(server)
+    }
+
+    /// Fills the small file system.
+    pub(crate) fn fill_disk(&self) {
+        let fill = format!("cat >/dev/null; cat /dev/zero >{}/filler 2>/dev/null; true", self.disk().display());
+        self.sql(&format!("COPY (SELECT 1) TO PROGRAM '{fill}'"));
+    }
+
+    pub(crate) fn empty_disk(&self) {
+        self.sql(&format!("COPY (SELECT 1) TO PROGRAM 'cat >/dev/null; rm {}/filler'", self.disk().display()));
+    }
+
+    /// What the server has logged.
+    pub(crate) fn log(&self) -> String {
+        let log = as_user("cat").arg(self.folder.join("log")).output().unwrap();
+        String::from_utf8_lossy(&log.stdout).into_owned()
+    }
+
+    fn create(options: &str) -> Option<Self> {
         let Some(programs) = programs() else {
             assert!(std::env::var_os("CI").is_none(), "PostgreSQL is not installed");
             // Not by a macro, whose output is hidden if the test passes.
@@ -52,35 +113,32 @@ impl PostgresServer {
         // A signal to the group of the tests does not end it.
         let mut watch = watch.process_group(0).spawn().unwrap();
         let stdin = watch.stdin.take().unwrap();
-        let server = Self { programs, folder, options, _watch: (watch, stdin) };
+        let server = Self { programs, folder, options: options.to_owned(), has_disk: false, _watch: (watch, stdin) };
         let data = server.data();
         server.run("initdb", [OsStr::new("-D"), data.as_os_str(), "-A".as_ref(), "trust".as_ref(), "-N".as_ref()]);
         let strict =
             r#"cd "$0" && { echo "local all strict scram-sha-256"; cat pg_hba.conf; } >hba && mv hba pg_hba.conf"#;
         assert!(as_user("sh").arg("-c").arg(strict).arg(&data).status().unwrap().success());
-        server.up();
         Some(server)
     }
 
     /// Starts the server after [`stop`](Self::stop).
     pub(crate) fn up(&self) {
-        let (data, log) = (self.data(), self.folder.join("log"));
+        assert!(self.try_up(), "{}", self.log());
+    }
+
+    fn try_up(&self) -> bool {
+        let control = self.programs.join("pg_ctl");
+        let mut start = if self.has_disk { on_disk(&self.disk()) } else { as_user("env") };
+        start.arg(control).arg("-D").arg(self.data()).arg("-w").arg("-l").arg(self.folder.join("log"));
         let options = format!(
             "-c listen_addresses= -c unix_socket_directories={} -c max_connections=300 {}",
             self.folder.display(),
             self.options
         );
-        let arguments = [
-            "-D".as_ref(),
-            data.as_os_str(),
-            "-w".as_ref(),
-            "-l".as_ref(),
-            log.as_os_str(),
-            "-o".as_ref(),
-            options.as_ref(),
-            "start".as_ref(),
-        ];
-        self.run("pg_ctl", arguments);
+        start.args(["-o", &options, "start"]);
+        // The server inherits what it is not given.
+        start.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
     }
 
     /// Stops the server as a crash does.
@@ -136,10 +194,7 @@ impl PostgresServer {
     pub(crate) fn pgbench(&self, url: &str, script: &str, arguments: &[&str]) -> String {
         let schema = url.rsplit_once("%3D").unwrap().1;
         let file = self.folder.join("script");
-        let mut write = as_user("sh");
-        let mut write = write.args(["-c", "cat >\"$0\""]).arg(&file).stdin(Stdio::piped()).spawn().unwrap();
-        write.stdin.take().unwrap().write_all(script.replace('\n', " ").as_bytes()).unwrap();
-        assert!(write.wait().unwrap().success());
+        self.write(&file, &script.replace('\n', " "));
         let mut bench = as_user("env");
         bench.arg(format!("PGOPTIONS=-csearch_path={schema}")).arg(self.programs.join("pgbench"));
         bench.args(["-n", "-M", "prepared", "-U", USER, "-f"]).arg(&file).arg("-h").arg(&self.folder).args(arguments);
@@ -152,6 +207,19 @@ impl PostgresServer {
         self.folder.join("data")
     }
 
+    fn disk(&self) -> PathBuf {
+        self.folder.join("disk")
+    }
+
+    /// Writes a file that only the server's user can read.
+    fn write(&self, file: &Path, text: &str) {
+        let mut write = as_user("sh");
+        let write = write.args(["-c", "umask 077; cat >\"$0\""]).arg(file);
+        let mut write = write.stdin(Stdio::piped()).spawn().unwrap();
+        write.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        assert!(write.wait().unwrap().success());
+    }
+
     fn run<'a>(&self, program: &str, arguments: impl IntoIterator<Item = &'a OsStr>) {
         let mut command = as_user(self.programs.join(program));
         // The server inherits what it is not given.
@@ -159,30 +227,4 @@ impl PostgresServer {
             command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
         assert!(done.success(), "{program}: {done}");
     }
-}
-
-/// A command that does not run as root.
-fn as_user(program: impl AsRef<OsStr>) -> Command {
-    let is_root = std::fs::metadata("/proc/self").is_ok_and(|process| {
-        use std::os::unix::fs::MetadataExt as _;
-        process.uid() == 0
-    });
-    let mut command = if is_root { Command::new("runuser") } else { Command::new(program.as_ref()) };
-    if is_root {
-        command.args(["-u", USER, "--"]).arg(program.as_ref());
-    }
-    command.current_dir("/");
-    command
-}
-
-/// The folder of the programs of the newest version.
-fn programs() -> Option<PathBuf> {
-    let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(|version| {
-        let version = version.ok()?;
-        Some((version.file_name().to_str()?.parse::<u32>().ok()?, version.path().join("bin")))
-    });
-    let newest = debian.max().map(|(_, programs)| programs);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let in_path = || std::env::split_paths(&path).find(|folder| folder.join("initdb").exists());
-    newest.filter(|programs| programs.join("initdb").exists()).or_else(in_path).as_deref().map(Path::to_path_buf)
 }
