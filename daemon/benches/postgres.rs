@@ -3,7 +3,12 @@
 //! ```text
 //! cargo bench -p foreman-daemon --features postgres --bench postgres          # submissions, beside pgbench
 //! cargo bench -p foreman-daemon --features postgres --bench postgres -- take  # starts of jobs, with 1,000 and 1,000,000 queued
+//! cargo bench -p foreman-daemon --features postgres --bench postgres -- fleet # jobs run to their end, by one daemon and by three
 //! ```
+//!
+//! `fleet` prints how many jobs a second end at one daemon and at three, each on a runtime of its own, and the ratio of the two. A job takes
+//! 20 ms and a daemon runs four at a time, so that the backends are the limit (200 jobs a second for each daemon) and not the database.
+//! Wanted: a ratio of at least 1.5.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -16,6 +21,8 @@ use std::time::Duration;
 use foreman_client::api::{Api, BaseUrl, Transport};
 use foreman_client::{BoxError, SubmitRequest};
 use foreman_daemon::{Backend, Chat, ChatResponse, Daemon};
+use futures_util::future::join_all;
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tower::{ServiceExt as _, service_fn};
@@ -29,6 +36,9 @@ use self::postgres_server::PostgresServer;
 /// How long each measurement runs.
 const SPAN: Duration = Duration::from_secs(5);
 
+/// How long a job of the fleet takes.
+const RUN: Duration = Duration::from_millis(20);
+
 /// A table with the columns and indexes of the queue, and without what a queue does.
 const PLAIN: &str = "CREATE TABLE plain (LIKE jobs INCLUDING ALL)";
 
@@ -41,9 +51,10 @@ const TAKE: &str = r"SELECT number FROM take_job((SELECT id FROM boxes LIMIT 1),
 
 fn main() {
     let server = PostgresServer::start_with("").unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
     match std::env::args().skip(1).find(|argument| argument != "--bench").as_deref() {
         Some("take") => runtime.block_on(takes(&server)),
+        Some("fleet") => runtime.block_on(fleet(&server)),
         _ => runtime.block_on(submissions(&server)),
     }
 }
@@ -106,15 +117,62 @@ async fn takes(server: &PostgresServer) {
     for queued in [1_000, 1_000_000] {
         let url = server.schema();
         let _daemon = daemon(&url).await;
-        let fill = format!(
-            r#"INSERT INTO owners (owner) VALUES ('\x00000000000000000000000000000000') ON CONFLICT DO NOTHING;
-            INSERT INTO jobs (id, owner, model, body)
-            SELECT gen_random_uuid()::text, '\x00000000000000000000000000000000', 'm' || n % 4, '{{"model":"m"}}'
-            FROM generate_series(1, {queued}) AS n; ANALYZE jobs"#
-        );
-        server.sql_in(&url, &fill);
+        fill(server, &url, queued);
         let output = server.pgbench(&url, TAKE, &["-c", "1", "-t", "500"]);
         println!("{queued:>10} {:>12.3}", figure(&output, "latency average = "));
+    }
+}
+
+/// Queues jobs of one token, of four models.
+fn fill(server: &PostgresServer, url: &str, jobs: usize) {
+    let fill = format!(
+        r#"INSERT INTO owners (owner) VALUES ('\x00000000000000000000000000000000') ON CONFLICT DO NOTHING;
+        INSERT INTO jobs (id, owner, model, body)
+        SELECT gen_random_uuid()::text, '\x00000000000000000000000000000000', 'm' || n % 4, '{{"model":"m","messages":[]}}'
+        FROM generate_series(1, {jobs}) AS n; ANALYZE jobs"#
+    );
+    server.sql_in(url, &fill);
+}
+
+async fn fleet(server: &PostgresServer) {
+    println!("{:>10} {:>10} {:>8}", "daemons", "jobs/s", "ratio");
+    let mut one = None;
+    for daemons in [1, 3] {
+        let url = server.schema();
+        let members = join_all((0..daemons).map(|_| Member::start(&url))).await;
+        // More than they can run in the time.
+        fill(server, &url, 20_000);
+        let ended = || server.sql_in(&url, "SELECT count(*) FROM jobs WHERE state = 'done'").parse::<f64>().unwrap();
+        while ended() < 100.0 {}
+        let (before, started) = (ended(), Instant::now());
+        tokio::time::sleep(SPAN).await;
+        let rate = (ended() - before) / started.elapsed().as_secs_f64();
+        println!("{daemons:>10} {rate:>10.0} {:>8.2}", rate / *one.get_or_insert(rate));
+        join_all(members.into_iter().map(Member::stop)).await;
+    }
+}
+
+/// A daemon with a runtime of its own.
+struct Member {
+    runtime: Runtime,
+    daemon: Daemon,
+}
+
+impl Member {
+    async fn start(url: &str) -> Self {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let backend = service_fn(|_: Chat| async {
+            tokio::time::sleep(RUN).await;
+            Ok::<_, BoxError>(ChatResponse::from_value("ended")?)
+        });
+        let builder = Daemon::builder().postgres(url).backend(Backend::new(backend)).workers(4).drain(Duration::ZERO);
+        let daemon = runtime.spawn(builder.start()).await.unwrap().unwrap();
+        Self { runtime, daemon }
+    }
+
+    async fn stop(self) {
+        self.daemon.shutdown().await;
+        self.runtime.shutdown_background();
     }
 }
 
