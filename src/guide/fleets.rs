@@ -119,6 +119,15 @@
 //! the first call, and then ends with that error. A [`Pool`](crate::Pool) sends it to
 //! the daemon that has the job.
 //!
+//! # Several daemons with one queue
+//!
+//! Each of them accepts jobs for the models of all.
+//! [`Client::boxes`](crate::Client::boxes) lists them, and
+//! [`JobStatus::box_name`](crate::JobStatus::box_name) is the one that runs a job.
+//! Before work on a machine, a program with the admin token drains its daemon by
+//! [`Client::drain_box`](crate::Client::drain_box), waits until it runs no jobs, and
+//! stops it.
+//!
 //! # Several replicas of a gateway
 //!
 //! A webhook goes to the callback URL that the submission named, and only the

@@ -39,7 +39,8 @@ async fn set_draining(app: &Arc<App>, id: &str, draining: bool) -> Result<Respon
     if !app.jobs.run_detached(async move { jobs.set_draining(id, draining).await }).await? {
         return Err(unknown());
     }
-    tracing::info!(%id, draining, "box drained or undrained");
+    let message = if draining { "box drained" } else { "box takes jobs again" };
+    tracing::info!(%id, message);
     let (this, boxes) = app.jobs.boxes().await?;
     let one = boxes.into_iter().find(|one| one.id == id).ok_or_else(unknown)?;
     Ok(json(StatusCode::OK, &info(one, this)))

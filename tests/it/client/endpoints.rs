@@ -23,6 +23,21 @@ async fn models_and_embeddings() {
 }
 
 #[tokio::test]
+async fn boxes_are_listed_and_drained() {
+    let daemon = Daemon::builder().token("user").admin_token("operator").start().await.unwrap();
+    let client = async |token: &str| Client::builder(daemon.url()).token(token).polling().build().await.unwrap();
+    let (user, operator) = (client("user").await, client("operator").await);
+    let [one] = &bounded(user.boxes()).await.unwrap()[..] else { panic!("not one box") };
+    assert!(one.answering && !one.draining && one.lease_seconds.is_none());
+    let refused = bounded(user.drain_box(&one.id)).await.unwrap_err();
+    assert_eq!(refused.status().map(|status| status.as_u16()), Some(403));
+    assert!(bounded(operator.drain_box(&one.id)).await.unwrap().draining);
+    assert!(bounded(user.boxes()).await.unwrap()[0].draining);
+    assert!(!bounded(operator.undrain_box(&one.id)).await.unwrap().draining);
+    assert!(bounded(operator.drain_box("a/b")).await.unwrap_err().is_not_found());
+}
+
+#[tokio::test]
 async fn status_and_list() {
     let daemon = Daemon::start().await.unwrap();
     let client = polling_client(&daemon).await;
