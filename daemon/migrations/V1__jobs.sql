@@ -126,30 +126,44 @@ CREATE TRIGGER record_first_event AFTER INSERT ON jobs
 CREATE TRIGGER record_event AFTER UPDATE OF state ON jobs
     FOR EACH ROW WHEN (NEW.webhook IS NOT NULL AND OLD.state <> NEW.state) EXECUTE FUNCTION record_event();
 
+-- Counts jobs that have come to the queue of a token, or have left it.
+CREATE FUNCTION count_queued(of_owner bytea, more bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE owners SET queued = queued + more, turn = CASE WHEN queued = 0 THEN nextval('turns') ELSE turn END
+    WHERE owner = of_owner;
+END $$;
+
+-- The queue is counted once for each statement and token, so that the cost of a statement is linear in its jobs, and in the order of the
+-- tokens, so that statements that change the queues of several tokens do not lock each other out.
 CREATE FUNCTION count_inserted() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE owners SET queued = queued + n, turn = CASE WHEN queued = 0 THEN nextval('turns') ELSE turn END
-    FROM (SELECT owner AS of_owner, count(*) AS n FROM inserted WHERE state = 'queued' GROUP BY owner) AS added
-    WHERE owners.owner = of_owner;
+    PERFORM count_queued(owner, more) FROM (
+        SELECT owner, count(*) AS more FROM inserted WHERE state = 'queued' GROUP BY owner ORDER BY owner) AS changes;
     RETURN NULL;
 END $$;
 CREATE TRIGGER count_inserted AFTER INSERT ON jobs
     REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION count_inserted();
 
-CREATE FUNCTION count_queued() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION count_updated() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF TG_OP = 'UPDATE' AND NEW.state = 'queued' THEN
-        UPDATE owners SET queued = queued + 1, turn = CASE WHEN queued = 0 THEN nextval('turns') ELSE turn END
-        WHERE owner = NEW.owner;
-    ELSE
-        UPDATE owners SET queued = queued - 1 WHERE owner = OLD.owner;
-    END IF;
+    PERFORM count_queued(owner, more) FROM (
+        SELECT owner, sum(one)::bigint AS more FROM (
+            SELECT owner, 1 AS one FROM after_update WHERE state = 'queued'
+            UNION ALL SELECT owner, -1 FROM before_update WHERE state = 'queued') AS each
+        GROUP BY owner HAVING sum(one) <> 0 ORDER BY owner) AS changes;
     RETURN NULL;
 END $$;
-CREATE TRIGGER count_queued AFTER UPDATE OF state ON jobs
-    FOR EACH ROW WHEN ((OLD.state = 'queued') <> (NEW.state = 'queued')) EXECUTE FUNCTION count_queued();
+CREATE TRIGGER count_updated AFTER UPDATE ON jobs
+    REFERENCING OLD TABLE AS before_update NEW TABLE AS after_update FOR EACH STATEMENT EXECUTE FUNCTION count_updated();
+
+CREATE FUNCTION count_deleted() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM count_queued(owner, less) FROM (
+        SELECT owner, -count(*) AS less FROM deleted WHERE state = 'queued' GROUP BY owner ORDER BY owner) AS changes;
+    RETURN NULL;
+END $$;
 CREATE TRIGGER count_deleted AFTER DELETE ON jobs
-    FOR EACH ROW WHEN (OLD.state = 'queued') EXECUTE FUNCTION count_queued();
+    REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION count_deleted();
 
 -- The first queued job of a token, of these models or of all. The row of the token is locked, so that nobody else starts a job of it.
 CREATE FUNCTION first_job(of_owner bytea, models text[]) RETURNS jobs LANGUAGE plpgsql AS $$
@@ -237,21 +251,17 @@ BEGIN
     RETURN total;
 END $$;
 
--- Fails the queued jobs whose time has passed.
-CREATE FUNCTION fail_overdue() RETURNS SETOF text LANGUAGE plpgsql AS $$
+-- Fails some of the queued jobs whose time has passed. A token that another transaction has locked is left for the next call, so that none
+-- is waited for while others are locked.
+CREATE FUNCTION fail_overdue(most bigint) RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE
-    of_owner bytea;
+    overdue bigint[];
 BEGIN
-    FOR of_owner IN
-        SELECT DISTINCT owner FROM jobs WHERE state = 'queued' AND spent = 0 AND start_by < clock_timestamp() ORDER BY owner
-    LOOP
-        PERFORM FROM owners WHERE owner = of_owner FOR UPDATE;
-        RETURN QUERY UPDATE jobs SET state = 'failed', error = 'deadline', completed_at = clock_timestamp(), body = NULL
-            WHERE number IN (SELECT number FROM jobs
-                WHERE owner = of_owner AND state = 'queued' AND spent = 0 AND start_by < clock_timestamp())
-                AND state = 'queued'
-            RETURNING id;
-    END LOOP;
+    overdue := ARRAY(SELECT number FROM jobs JOIN owners USING (owner)
+        WHERE state = 'queued' AND spent = 0 AND start_by < clock_timestamp()
+        ORDER BY start_by LIMIT most FOR UPDATE OF owners SKIP LOCKED);
+    RETURN QUERY UPDATE jobs SET state = 'failed', error = 'deadline', completed_at = clock_timestamp(), body = NULL
+        WHERE number = ANY(overdue) AND state = 'queued' AND spent = 0 RETURNING id;
 END $$;
 
 -- Records what became of an event that a daemon has sent. An event that is settled already is left alone.

@@ -21,8 +21,8 @@ use super::submit::Pending;
 use super::taking::{self, Turn};
 use crate::owner::Owner;
 use crate::store::{
-    Cancelled, Claim, Cost, Fleet, JobProgress, LeaseLost, NewJob, NextJob, Outcome, Overdue, Page, PageBuilder, Query,
-    Store, StoreError, StoreOptions, SubmitError, Submitted, Taken, Transaction, Verdict, Wanted,
+    Cancelled, Claim, Cost, Fleet, JobProgress, LeaseLost, NewJob, NextJob, OVERDUE_LIMIT, Outcome, Overdue, Page,
+    PageBuilder, Query, Store, StoreError, StoreOptions, SubmitError, Submitted, Taken, Transaction, Verdict, Wanted,
 };
 use crate::{BoxError, JobId, JobState, JobStatus};
 
@@ -42,6 +42,9 @@ const FINISH: &str =
 /// In how many microseconds the next queued job fails.
 const NEXT_DEADLINE: &str = "SELECT (extract(epoch FROM start_by - clock_timestamp()) * 1000000)::bigint FROM jobs
     WHERE state = 'queued' AND spent = 0 AND start_by IS NOT NULL ORDER BY start_by LIMIT 1";
+
+/// The pause before overdue jobs are failed that could not be, since their tokens were locked.
+const LOCKED_PAUSE: SignedDuration = SignedDuration::from_secs(1);
 
 const INTERRUPT: &str = "SELECT requeue_running($1, 1, $2, 'daemon stopped')";
 
@@ -172,7 +175,7 @@ impl Store for Postgres {
                 .database
                 .run(|client| {
                     Box::pin(async move {
-                        let failed = query(client, "SELECT fail_overdue()", &[]).await?;
+                        let failed = query(client, "SELECT fail_overdue($1)", &[&column(OVERDUE_LIMIT as u64)]).await?;
                         Ok((failed, query_opt(client, NEXT_DEADLINE, &[]).await?))
                     })
                 })
@@ -184,7 +187,11 @@ impl Store for Postgres {
                 self.shared.feed.notify_one();
             }
             // By the clock of this daemon, which may differ from the database's.
-            let pause = next.map(|row| SignedDuration::from_micros(row.get(0)));
+            let mut pause = next.map(|row| SignedDuration::from_micros(row.get(0)));
+            if jobs.is_empty() {
+                // The tokens of the overdue jobs are locked.
+                pause = pause.map(|pause| if pause.is_negative() { LOCKED_PAUSE } else { pause });
+            }
             Ok(Overdue { jobs, next: pause.and_then(|pause| Timestamp::now().checked_add(pause).ok()) })
         })
     }

@@ -2,6 +2,7 @@
 mod agree;
 mod boxes;
 mod clock;
+mod counts;
 mod events;
 mod faults;
 mod feed;

@@ -73,6 +73,38 @@ impl Schema {
             tokio::task::yield_now().await;
         }
     }
+
+    /// Adds queued jobs of a token, with these columns beside those that they need, such as `, webhook` and `, 'http://h/'`.
+    pub(super) fn insert(&self, owner: Owner, count: usize, columns: &str, values: &str) {
+        let owner = literal(owner);
+        self.sql(&format!(
+            r#"INSERT INTO owners (owner) VALUES ({owner}) ON CONFLICT DO NOTHING;
+            INSERT INTO jobs (id, owner, model, body{columns})
+            SELECT gen_random_uuid()::text, {owner}, 'm', '{{"model":"m"}}'{values} FROM generate_series(1, {count})"#
+        ));
+    }
+
+    /// Another session, which may hold locks.
+    pub(super) async fn session(&self) -> tokio_postgres::Client {
+        let url = self.url.replacen("application_name=test_", "application_name=lock_", 1);
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
+    /// Another session, which holds the lock of a token until it is dropped.
+    pub(super) async fn lock(&self, owner: Owner) -> tokio_postgres::Client {
+        let session = self.session().await;
+        let lock = format!("BEGIN; SELECT FROM owners WHERE owner = {} FOR UPDATE", literal(owner));
+        session.batch_execute(&lock).await.unwrap();
+        session
+    }
+}
+
+/// A token in SQL.
+pub(super) fn literal(owner: Owner) -> String {
+    let hex: String = owner.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("'\\x{hex}'")
 }
 
 pub(super) async fn open(url: &str, options: StoreOptions) -> Result<Postgres, PostgresOpenError> {
