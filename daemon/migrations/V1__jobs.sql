@@ -31,6 +31,15 @@ CREATE TABLE owners (
     turn bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 
+-- The models of which a token has queued jobs, with its turn. A row changes only with the lock of the token.
+CREATE TABLE waiting (
+    owner bytea,
+    model text,
+    turn bigint NOT NULL,
+    PRIMARY KEY (owner, model)
+);
+CREATE INDEX waiting_by_turn ON waiting (model, turn, owner);
+
 CREATE SEQUENCE turns;
 CREATE SEQUENCE places;
 
@@ -126,19 +135,28 @@ CREATE TRIGGER record_first_event AFTER INSERT ON jobs
 CREATE TRIGGER record_event AFTER UPDATE OF state ON jobs
     FOR EACH ROW WHEN (NEW.webhook IS NOT NULL AND OLD.state <> NEW.state) EXECUTE FUNCTION record_event();
 
--- Counts jobs that have come to the queue of a token, or have left it.
-CREATE FUNCTION count_queued(of_owner bytea, more bigint) RETURNS void LANGUAGE plpgsql AS $$
+-- Counts jobs of a model that have come to the queue of a token, or have left it.
+CREATE FUNCTION count_queued(of_owner bytea, of_model text, more bigint) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    of_turn bigint;
 BEGIN
     UPDATE owners SET queued = queued + more, turn = CASE WHEN queued = 0 THEN nextval('turns') ELSE turn END
-    WHERE owner = of_owner;
+    WHERE owner = of_owner RETURNING turn INTO of_turn;
+    IF more > 0 THEN
+        INSERT INTO waiting (owner, model, turn) VALUES (of_owner, of_model, of_turn) ON CONFLICT DO NOTHING;
+    ELSE
+        DELETE FROM waiting WHERE owner = of_owner AND model = of_model
+            AND NOT EXISTS (SELECT FROM jobs WHERE owner = of_owner AND model = of_model AND state = 'queued');
+    END IF;
 END $$;
 
--- The queue is counted once for each statement and token, so that the cost of a statement is linear in its jobs, and in the order of the
--- tokens, so that statements that change the queues of several tokens do not lock each other out.
+-- The queue is counted once for each statement, token and model, so that the cost of a statement is linear in its jobs, and in the order of
+-- the tokens, so that statements that change the queues of several tokens do not lock each other out.
 CREATE FUNCTION count_inserted() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM count_queued(owner, more) FROM (
-        SELECT owner, count(*) AS more FROM inserted WHERE state = 'queued' GROUP BY owner ORDER BY owner) AS changes;
+    PERFORM count_queued(owner, model, more) FROM (
+        SELECT owner, model, count(*) AS more FROM inserted WHERE state = 'queued'
+        GROUP BY owner, model ORDER BY owner, model) AS changes;
     RETURN NULL;
 END $$;
 CREATE TRIGGER count_inserted AFTER INSERT ON jobs
@@ -146,11 +164,11 @@ CREATE TRIGGER count_inserted AFTER INSERT ON jobs
 
 CREATE FUNCTION count_updated() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM count_queued(owner, more) FROM (
-        SELECT owner, sum(one)::bigint AS more FROM (
-            SELECT owner, 1 AS one FROM after_update WHERE state = 'queued'
-            UNION ALL SELECT owner, -1 FROM before_update WHERE state = 'queued') AS each
-        GROUP BY owner HAVING sum(one) <> 0 ORDER BY owner) AS changes;
+    PERFORM count_queued(owner, model, more) FROM (
+        SELECT owner, model, sum(one)::bigint AS more FROM (
+            SELECT owner, model, 1 AS one FROM after_update WHERE state = 'queued'
+            UNION ALL SELECT owner, model, -1 FROM before_update WHERE state = 'queued') AS each
+        GROUP BY owner, model HAVING sum(one) <> 0 ORDER BY owner, model) AS changes;
     RETURN NULL;
 END $$;
 CREATE TRIGGER count_updated AFTER UPDATE ON jobs
@@ -158,12 +176,22 @@ CREATE TRIGGER count_updated AFTER UPDATE ON jobs
 
 CREATE FUNCTION count_deleted() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM count_queued(owner, less) FROM (
-        SELECT owner, -count(*) AS less FROM deleted WHERE state = 'queued' GROUP BY owner ORDER BY owner) AS changes;
+    PERFORM count_queued(owner, model, less) FROM (
+        SELECT owner, model, -count(*) AS less FROM deleted WHERE state = 'queued'
+        GROUP BY owner, model ORDER BY owner, model) AS changes;
     RETURN NULL;
 END $$;
 CREATE TRIGGER count_deleted AFTER DELETE ON jobs
     REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION count_deleted();
+
+-- Gives a token whose row is locked the turn after those of all that wait.
+CREATE FUNCTION end_turn(of_owner bytea) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    next bigint := nextval('turns');
+BEGIN
+    UPDATE owners SET turn = next WHERE owner = of_owner;
+    UPDATE waiting SET turn = next WHERE owner = of_owner;
+END $$;
 
 -- The first queued job of a token, of these models or of all. The row of the token is locked, so that nobody else starts a job of it.
 CREATE FUNCTION first_job(of_owner bytea, models text[]) RETURNS jobs LANGUAGE plpgsql AS $$
@@ -178,8 +206,8 @@ BEGIN
         ORDER BY priority DESC, place LIMIT 1;
         RETURN found;
     END IF;
-    -- One look into the index for each model, whatever number of jobs of other models are queued.
-    FOREACH name IN ARRAY models LOOP
+    -- One look into the index for each model of the token, whatever number of jobs of other models are queued.
+    FOR name IN SELECT model FROM waiting WHERE owner = of_owner AND model = ANY(models) LOOP
         SELECT * INTO other FROM jobs
         WHERE owner = of_owner AND model = name AND state = 'queued'
             AND (start_by IS NULL OR spent > 0 OR start_by > clock_timestamp())
@@ -191,16 +219,14 @@ BEGIN
     RETURN found;
 END $$;
 
--- Starts the next job of a token, of these models or of all: one of the batch of this model and priority, or without a model the first of
--- a new turn. A batch ends early if a job with a higher priority is queued.
-CREATE FUNCTION take_job(this_box uuid, of_owner bytea, models text[], of_model text, of_priority smallint, most_running bigint)
+-- Starts the next job of a token whose row is locked: one of the batch of this model and priority, or without a model the first of a new
+-- turn. A batch ends early if a job with a higher priority is queued.
+CREATE FUNCTION start_job(this_box uuid, of_owner bytea, models text[], of_model text, of_priority smallint, most_running bigint)
 RETURNS SETOF jobs LANGUAGE plpgsql AS $$
 DECLARE
     picked jobs;
 BEGIN
-    PERFORM FROM owners WHERE owner = of_owner AND queued > 0 FOR UPDATE;
-    IF NOT FOUND
-        OR NOT EXISTS (SELECT FROM boxes WHERE id = this_box AND leased_until > clock_timestamp() AND NOT draining)
+    IF NOT EXISTS (SELECT FROM boxes WHERE id = this_box AND leased_until > clock_timestamp() AND NOT draining)
         OR (SELECT count(*) FROM jobs WHERE owner = of_owner AND state = 'running') >= most_running
     THEN
         RETURN;
@@ -215,11 +241,77 @@ BEGIN
             RETURN;
         END IF;
     ELSIF picked.number IS NOT NULL THEN
-        UPDATE owners SET turn = nextval('turns') WHERE owner = of_owner;
+        PERFORM end_turn(of_owner);
     END IF;
     RETURN QUERY UPDATE jobs
         SET state = 'running', attempt = attempt + 1, spent = spent + 1, started_at = clock_timestamp(), box = this_box
         WHERE number = picked.number AND state = 'queued' RETURNING *;
+END $$;
+
+-- Starts the next job of this token. It waits for the lock of the token, but not long.
+CREATE FUNCTION take_job(this_box uuid, of_owner bytea, models text[], of_model text, of_priority smallint, most_running bigint)
+RETURNS SETOF jobs LANGUAGE plpgsql SET lock_timeout = '200ms' AS $$
+BEGIN
+    PERFORM FROM owners WHERE owner = of_owner AND queued > 0 FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    RETURN QUERY SELECT * FROM start_job(this_box, of_owner, models, of_model, of_priority, most_running);
+END $$;
+
+-- Starts the first job of the next token that has one of these models, in the order of turns, where the token before comes last. A token
+-- that another transaction has locked is passed over, so that it delays no other. If all that there are were, the row is that of the first
+-- of them, without a job.
+CREATE FUNCTION take_next(this_box uuid, before bytea, models text[], most_running bigint)
+RETURNS SETOF jobs LANGUAGE plpgsql SET lock_timeout = '200ms' AS $$
+DECLARE
+    names text[] := models;
+    passed bigint := -1;
+    of_owner bytea;
+    locked jobs;
+    is_last boolean := false;
+BEGIN
+    -- The models that wait.
+    IF models IS NULL THEN
+        names := ARRAY(WITH RECURSIVE found (model) AS (
+            (SELECT model FROM waiting ORDER BY model LIMIT 1)
+            UNION ALL SELECT (SELECT model FROM waiting WHERE waiting.model > found.model ORDER BY model LIMIT 1)
+                FROM found WHERE found.model IS NOT NULL)
+            SELECT model FROM found WHERE model IS NOT NULL);
+    ELSE
+        names := ARRAY(SELECT name FROM unnest(models) AS name WHERE EXISTS (SELECT FROM waiting WHERE model = name));
+    END IF;
+    LOOP
+        -- No two tokens have the same turn.
+        SELECT first.turn, first.owner INTO passed, of_owner FROM unnest(names) AS name, LATERAL (
+            SELECT turn, owner FROM waiting
+            WHERE model = name AND turn > passed AND owner IS DISTINCT FROM before ORDER BY turn LIMIT 1) AS first
+        ORDER BY first.turn LIMIT 1;
+        IF NOT FOUND THEN
+            EXIT WHEN is_last;
+            is_last := true;
+            SELECT owner INTO of_owner FROM waiting WHERE owner = before AND model = ANY(names) LIMIT 1;
+            EXIT WHEN NOT FOUND;
+        END IF;
+        -- The lock would be a write.
+        CONTINUE WHEN (SELECT count(*) FROM jobs WHERE owner = of_owner AND state = 'running') >= most_running;
+        PERFORM FROM owners WHERE owner = of_owner FOR UPDATE SKIP LOCKED;
+        IF NOT FOUND THEN
+            locked.owner := coalesce(locked.owner, of_owner);
+            CONTINUE;
+        END IF;
+        RETURN QUERY SELECT * FROM start_job(this_box, of_owner, models, NULL, NULL, most_running);
+        IF FOUND THEN
+            PERFORM FROM owners WHERE owner = before AND before <> of_owner FOR UPDATE SKIP LOCKED;
+            IF FOUND THEN
+                PERFORM end_turn(before);
+            END IF;
+            RETURN;
+        END IF;
+    END LOOP;
+    IF locked.owner IS NOT NULL THEN
+        RETURN NEXT locked;
+    END IF;
 END $$;
 
 -- Queues the running jobs of a daemon again, at their places, or without a daemon those of all daemons that are gone. The interrupted
@@ -235,7 +327,13 @@ BEGIN
             AND CASE WHEN of_box IS NULL THEN NOT EXISTS (SELECT FROM boxes WHERE id = box) ELSE box = of_box END
         ORDER BY owner
     LOOP
-        PERFORM FROM owners WHERE owner = of_owner FOR UPDATE;
+        -- The jobs of a daemon that is gone are found again by the next call.
+        IF of_box IS NULL THEN
+            PERFORM FROM owners WHERE owner = of_owner FOR UPDATE SKIP LOCKED;
+            CONTINUE WHEN NOT FOUND;
+        ELSE
+            PERFORM FROM owners WHERE owner = of_owner FOR UPDATE;
+        END IF;
         UPDATE jobs SET
             state = CASE WHEN spent - refund < most THEN 'queued' ELSE 'failed' END,
             error = reason || ' during attempt ' || attempt || CASE WHEN spent - refund < most THEN '' ELSE ', the last one' END,

@@ -99,11 +99,17 @@ impl StoreError {
 
     /// Whether the database has refused a value, so that it refuses the change each time.
     pub(super) fn is_refused_value(&self) -> bool {
-        let source = self.source.as_deref().and_then(|source| source.downcast_ref::<tokio_postgres::Error>());
         // Class 22: data exception; class 54: program limit exceeded.
-        source
-            .and_then(tokio_postgres::Error::code)
-            .is_some_and(|code| matches!(code.code().get(..2), Some("22" | "54")))
+        self.sql_state().is_some_and(|code| matches!(code.code().get(..2), Some("22" | "54")))
+    }
+
+    /// Whether a lock of another transaction was waited for in vain.
+    pub(super) fn is_lock_timeout(&self) -> bool {
+        self.sql_state() == Some(&tokio_postgres::error::SqlState::LOCK_NOT_AVAILABLE)
+    }
+
+    fn sql_state(&self) -> Option<&tokio_postgres::error::SqlState> {
+        self.source.as_deref()?.downcast_ref::<tokio_postgres::Error>()?.code()
     }
 }
 

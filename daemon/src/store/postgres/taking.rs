@@ -2,9 +2,10 @@ use std::sync::Arc;
 
 use deadpool_postgres::Client;
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::connection::{execute, query, query_opt};
+use super::connection::{execute, query_opt};
 use super::row::count;
 use super::store::State;
 use crate::failure::failure;
@@ -12,13 +13,15 @@ use crate::job_spec::JobSpec;
 use crate::store::{NextJob, StoreError, Taken, Wanted};
 use crate::{BoxError, JobId};
 
-/// The tokens with queued jobs, in the order of their turns.
-const NEXT_TURNS: &str = "SELECT owner FROM owners WHERE queued > 0 ORDER BY owner = $1, turn, owner";
+/// Starts the next job of a token.
+const TAKE: &str = "SELECT id, attempt, spent, body, model, priority FROM take_job($1, $2, $3, $4, $5, $6)";
 
-/// The next turn of a token comes after those of the tokens that wait now.
-const END_TURN: &str = "UPDATE owners SET turn = nextval('turns') WHERE owner = $1";
+/// Starts the first job of the next token. A row without a job has a token that is locked.
+const TAKE_NEXT: &str = "SELECT id, attempt, spent, body, model, priority, owner FROM take_next($1, $2, $3, $4)";
 
-pub(super) const TAKE: &str = "SELECT id, attempt, spent, body, model, priority FROM take_job($1, $2, $3, $4, $5, $6)";
+/// The next turn of a token comes after those of the tokens that wait now. One that is locked retains its turn.
+const END_TURN: &str =
+    "SELECT end_turn(owner) FROM (SELECT owner FROM owners WHERE owner = $1 FOR UPDATE SKIP LOCKED) AS locked";
 
 const RESTART: &str =
     "UPDATE jobs SET attempt = attempt + 1, spent = spent + 1, started_at = clock_timestamp(), box = $3,
@@ -78,23 +81,41 @@ async fn take_next(
     most: i64,
 ) -> Result<Option<(Row, Turn)>, StoreError> {
     if let Some(turn) = present.clone().filter(|turn| turn.left > 0)
-        && let Some(row) =
-            query_opt(client, TAKE, &[&id, &turn.owner, &models, &turn.model, &turn.priority, &most]).await?
+        && let Some(row) = unless_locked(
+            query_opt(client, TAKE, &[&id, &turn.owner, &models, &turn.model, &turn.priority, &most]).await,
+        )?
     {
         return Ok(Some((row, Turn { left: turn.left - 1, ..turn })));
     }
     let before = present.map(|turn| turn.owner);
-    for owner in query(client, NEXT_TURNS, &[&before]).await? {
-        let owner: Vec<u8> = owner.get(0);
-        if let Some(row) = query_opt(client, TAKE, &[&id, &owner, &models, &None::<&str>, &None::<i16>, &most]).await? {
-            if before.as_ref().is_some_and(|before| *before != owner) {
-                execute(client, END_TURN, &[&before]).await?;
-            }
-            let turn = Turn { owner, model: row.get(4), priority: row.get(5), left: batch - 1 };
-            return Ok(Some((row, turn)));
+    let Some(next) = unless_locked(query_opt(client, TAKE_NEXT, &[&id, &before, &models, &most]).await)? else {
+        return Ok(None);
+    };
+    let owner: Vec<u8> = next.get(6);
+    let row = if next.get::<_, Option<&str>>(0).is_some() {
+        next
+    } else {
+        // A token to which jobs are submitted is locked most of the time. While there is no other, its lock is worth waiting for.
+        let values: [&(dyn ToSql + Sync); 6] = [&id, &owner, &models, &None::<&str>, &None::<i16>, &most];
+        let Some(row) = unless_locked(query_opt(client, TAKE, &values).await)? else { return Ok(None) };
+        if before.as_ref().is_some_and(|before| *before != owner) {
+            execute(client, END_TURN, &[&before]).await?;
         }
+        row
+    };
+    let turn = Turn { owner, model: row.get(4), priority: row.get(5), left: batch - 1 };
+    Ok(Some((row, turn)))
+}
+
+/// A lock that is held for long is no failure: the next attempt to take a job is soon.
+fn unless_locked(taken: Result<Option<Row>, StoreError>) -> Result<Option<Row>, StoreError> {
+    match taken {
+        Err(error) if error.is_lock_timeout() => {
+            tracing::warn!(error = %failure(&error), "no job taken: the queue of a token is locked");
+            Ok(None)
+        }
+        taken => taken,
     }
-    Ok(None)
 }
 
 pub(super) async fn restart(

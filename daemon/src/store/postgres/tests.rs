@@ -14,3 +14,4 @@ mod queue;
 mod random_failures;
 mod reported;
 mod support;
+mod taking;

@@ -13,5 +13,6 @@ async fn postgres_sqlite_and_memory_agree() {
         let sqlite = Sqlite::open(&folder.path().join("jobs.db"), options.clone()).unwrap();
         let memory = Memory::new(options);
         assert_agree(seed, &[&postgres, &sqlite, &memory], Compared::Shared).await;
+        assert_eq!(schema.sql(super::counts::WRONG), "0", "seed {seed}");
     }
 }

@@ -8,6 +8,12 @@ use crate::store::{Store as _, StoreOptions};
 
 const OVERDUE: (&str, &str) = (", start_by", ", clock_timestamp() - interval '1 second'");
 
+/// How many rows of `waiting` are missing, needless or wrong.
+pub(super) const WRONG: &str = "SELECT count(*) FROM waiting
+    FULL JOIN (SELECT DISTINCT owner, model, turn FROM jobs JOIN owners USING (owner) WHERE state = 'queued') AS queued
+        USING (owner, model, turn)
+    WHERE waiting.ctid IS NULL OR queued IS NULL";
+
 fn tokens() -> [Owner; 2] {
     [Owner::from_bytes([1; 16]), Owner::from_bytes([2; 16])]
 }
@@ -68,6 +74,7 @@ async fn statement_counts_the_queue_of_a_token_once() {
     ] {
         let rows = if left == "45 27" { "1" } else { "2" };
         assert_eq!((updates(change).as_str(), queued().as_str()), (rows, left), "{change}");
+        assert_eq!(schema.sql(WRONG), "0", "{change}");
     }
 }
 

@@ -1,0 +1,137 @@
+//! Taking jobs beside locked tokens, and beside many tokens and jobs.
+
+use std::num::NonZeroUsize;
+
+use super::support::{Schema, literal, submit, take};
+use crate::owner::Owner;
+use crate::store::StoreOptions;
+use crate::store::postgres::Postgres;
+use crate::store::postgres::maintenance::end_leases;
+
+fn tokens() -> [Owner; 2] {
+    [Owner::from_bytes([1; 16]), Owner::from_bytes([2; 16])]
+}
+
+async fn running(schema: &Schema, owner: Owner) -> String {
+    schema.sql(&format!("SELECT count(*) FROM jobs WHERE state = 'running' AND owner = {}", literal(owner)))
+}
+
+#[tokio::test]
+async fn locked_token_delays_no_other() {
+    let Some(schema) = Schema::new() else { return };
+    let daemon = schema.open().await;
+    let [locked, other] = tokens();
+    schema.insert(locked, 1, "", "");
+    schema.insert(other, 2, "", "");
+    let lock = schema.lock(locked).await;
+    for taken in ["1", "2"] {
+        take(&daemon).await.unwrap();
+        assert_eq!(running(&schema, other).await, taken);
+    }
+    assert!(take(&daemon).await.is_none());
+    lock.batch_execute("ROLLBACK").await.unwrap();
+    take(&daemon).await.unwrap();
+    assert_eq!(running(&schema, locked).await, "1");
+}
+
+#[tokio::test]
+async fn locked_token_of_the_present_batch_delays_no_other() {
+    let Some(schema) = Schema::new() else { return };
+    let batch = NonZeroUsize::new(8).unwrap();
+    let daemon = schema.open_with(StoreOptions { batch, ..StoreOptions::of_test(100) }).await;
+    let [locked, other] = tokens();
+    schema.insert(locked, 3, "", "");
+    take(&daemon).await.unwrap();
+    schema.insert(other, 2, "", "");
+    let lock = schema.lock(locked).await;
+    take(&daemon).await.unwrap();
+    assert_eq!(running(&schema, other).await, "1");
+    lock.batch_execute("ROLLBACK").await.unwrap();
+    take(&daemon).await.unwrap();
+    assert_eq!(running(&schema, other).await, "2", "it is its batch now");
+}
+
+#[tokio::test]
+async fn jobs_of_a_lost_daemon_run_again_beside_a_locked_token() {
+    let Some(schema) = Schema::new() else { return };
+    let (lost, other) = (schema.open().await, schema.open().await);
+    let [locked, free] = tokens();
+    schema.insert(locked, 1, "", "");
+    schema.insert(free, 1, "", "");
+    take(&lost).await.unwrap();
+    take(&lost).await.unwrap();
+    schema.sql(&format!("DELETE FROM boxes WHERE id = '{}'", lost.shared.lease.id()));
+    let lock = schema.lock(locked).await;
+    end_leases(&other.shared).await.unwrap();
+    assert_eq!((running(&schema, locked).await, running(&schema, free).await), ("1".to_owned(), "0".to_owned()));
+    lock.batch_execute("ROLLBACK").await.unwrap();
+    end_leases(&other.shared).await.unwrap();
+    assert_eq!(running(&schema, locked).await, "0");
+}
+
+/// How many index scans it takes, and how many rows are read, to take a job of one of these models.
+fn cost_of_take(schema: &Schema, daemon: &Postgres, models: &str) -> (String, u64) {
+    let cost = schema.sql(&format!(
+        "SET enable_seqscan = off; BEGIN;
+        SELECT model FROM take_next('{}', NULL, {models}, 9);
+        SELECT sum(idx_scan + seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables
+            WHERE schemaname = current_schema();
+        ROLLBACK",
+        daemon.shared.lease.id()
+    ));
+    let (model, cost) = cost.rsplit_once('\n').unwrap_or(("", &cost));
+    (model.to_owned(), cost.parse().unwrap())
+}
+
+#[tokio::test]
+async fn take_costs_the_same_however_many_tokens_and_jobs_wait() {
+    let Some(schema) = Schema::new() else { return };
+    let daemon = schema.open_with(StoreOptions::of_test(10_000)).await;
+    let add = |tokens: std::ops::Range<u32>| {
+        schema.sql(&format!(
+            r#"INSERT INTO owners (owner) SELECT int4send(n) FROM generate_series({0}, {1} - 1) AS n;
+            INSERT INTO jobs (id, owner, model, body)
+            SELECT gen_random_uuid()::text, int4send(n), 'm' || n % 2, '{{"model":"m"}}'
+            FROM generate_series({0}, {1} - 1) AS n, generate_series(1, 5)"#,
+            tokens.start, tokens.end
+        ));
+    };
+    add(0..4);
+    // The last token of them all.
+    let wanted = Owner::from_bytes([9; 16]);
+    let costs = || {
+        let models = ["ARRAY['none']", "ARRAY['m', 'none']", "ARRAY['m1', 'm0', 'none']", "NULL"];
+        models.map(|models| cost_of_take(&schema, &daemon, models))
+    };
+    schema.insert(wanted, 1, "", "");
+    let before = costs();
+    add(4..400);
+    schema.sql(&format!("DELETE FROM jobs WHERE owner = {}", literal(wanted)));
+    schema.insert(wanted, 1, "", "");
+    let after = costs();
+    assert_eq!(before.clone().map(|(model, _)| model), ["", "m", "m0", "m0"]);
+    for ((model, before), (same, after)) in before.into_iter().zip(after) {
+        // Rows that were deleted are in the indexes for a while.
+        assert!(model == same && after <= before + 5, "{model:?} and {same:?}: {before}, {after} after it");
+    }
+}
+
+#[tokio::test]
+async fn single_token_is_served_while_jobs_are_submitted_to_it() {
+    let Some(schema) = Schema::new() else { return };
+    let daemon = schema.open_with(StoreOptions::of_test(10_000)).await;
+    let submissions = async {
+        for _ in 0..20 {
+            futures_util::future::join_all((0..10).map(|_| submit(&daemon, "go"))).await;
+        }
+    };
+    let takes = async {
+        let mut taken = 0;
+        while taken < 200 {
+            taken += usize::from(take(&daemon).await.is_some());
+        }
+    };
+    let both = async { tokio::join!(submissions, takes) };
+    tokio::time::timeout(std::time::Duration::from_secs(60), both).await.unwrap();
+    assert_eq!(schema.sql("SELECT sum(queued) FROM owners"), "0");
+}
