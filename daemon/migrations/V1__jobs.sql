@@ -113,6 +113,7 @@ CREATE TABLE outbox (
     box uuid
 );
 CREATE INDEX outbox_due ON outbox (due_at, number) WHERE box IS NULL;
+CREATE INDEX outbox_by_destination ON outbox (destination, due_at, number) WHERE box IS NULL;
 CREATE INDEX outbox_claimed ON outbox (box) WHERE box IS NOT NULL;
 
 CREATE FUNCTION note_change() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -360,6 +361,52 @@ BEGIN
         ORDER BY start_by LIMIT most FOR UPDATE OF owners SKIP LOCKED);
     RETURN QUERY UPDATE jobs SET state = 'failed', error = 'deadline', completed_at = clock_timestamp(), body = NULL
         WHERE number = ANY(overdue) AND state = 'queued' AND spent = 0 RETURNING id;
+END $$;
+
+-- The events that wait, in the order in which they are due, without those to blocked destinations: some of the first, or if these are all
+-- blocked, the first one of each destination. However many events to a blocked destination wait, they cost the same.
+CREATE FUNCTION first_events(blocked text[]) RETURNS SETOF outbox LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN QUERY SELECT * FROM (SELECT * FROM outbox WHERE box IS NULL ORDER BY due_at, number LIMIT 20) AS first
+        WHERE destination <> ALL(blocked) ORDER BY due_at, number;
+    IF FOUND THEN
+        RETURN;
+    END IF;
+    RETURN QUERY WITH RECURSIVE destinations (name) AS (
+        (SELECT destination FROM outbox WHERE box IS NULL ORDER BY destination LIMIT 1)
+        UNION ALL SELECT (SELECT destination FROM outbox WHERE box IS NULL AND destination > name ORDER BY destination LIMIT 1)
+            FROM destinations WHERE name IS NOT NULL)
+        SELECT first.* FROM destinations, LATERAL (
+            SELECT * FROM outbox WHERE box IS NULL AND destination = name ORDER BY due_at, number LIMIT 1) AS first
+        WHERE name <> ALL(blocked) ORDER BY due_at, number;
+END $$;
+
+-- Claims the event that is due first, of those whose destination is not blocked. If none is due, the row has in how many microseconds the
+-- next one is.
+CREATE FUNCTION claim_event(this_box uuid, blocked text[]) RETURNS TABLE (claimed bigint, pause bigint) LANGUAGE plpgsql AS $$
+DECLARE
+    event outbox;
+BEGIN
+    FOR event IN SELECT * FROM first_events(blocked) LOOP
+        pause := extract(epoch FROM event.due_at - clock_timestamp()) * 1000000;
+        IF pause > 0 THEN
+            RETURN NEXT;
+            RETURN;
+        END IF;
+        -- Another daemon may have claimed it, or claims it now.
+        PERFORM FROM outbox WHERE number = event.number AND box IS NULL AND destination = event.destination
+            AND due_at = event.due_at FOR UPDATE SKIP LOCKED;
+        IF FOUND THEN
+            UPDATE outbox SET box = this_box WHERE number = event.number;
+            claimed := event.number;
+            RETURN NEXT;
+            RETURN;
+        END IF;
+    END LOOP;
+    -- Other daemons have claimed all of these.
+    IF pause IS NOT NULL THEN
+        RETURN NEXT;
+    END IF;
 END $$;
 
 -- Records what became of an event that a daemon has sent. An event that is settled already is left alone.

@@ -12,10 +12,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the database limits for a daemon: one that is cut off keeps no lock for longer.
 ///
-/// There is an index for each statement. The plans of prepared statements outlive the empty table for which they are made, and for which
-/// the planner would rather read it all.
+/// There is an index for each statement, which has its order. The plans of prepared statements outlive the empty table for which they are
+/// made, and for which the planner would rather read it all, or sort it.
 const SESSION: &str = "-c statement_timeout=10s -c lock_timeout=5s -c idle_in_transaction_session_timeout=5s \
-                       -c default_transaction_isolation=read\\ committed -c enable_seqscan=off -c jit=off";
+                       -c default_transaction_isolation=read\\ committed -c enable_seqscan=off -c enable_bitmapscan=off \
+                       -c enable_sort=off -c jit=off";
 
 /// The URL of a database. Its `Display` and `Debug` leave out the password.
 #[derive(Clone)]

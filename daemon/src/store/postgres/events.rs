@@ -13,15 +13,9 @@ use crate::failure::failure;
 use crate::store::{Address, Claim, Delivery, Destination, StoreError, Verdict};
 use crate::{BoxError, JobId, JobState};
 
-/// Claims the event that is due first, of those whose destination has room.
-pub(super) const CLAIM: &str = "UPDATE outbox SET box = $1 WHERE number =
-    (SELECT number FROM outbox WHERE box IS NULL AND due_at <= clock_timestamp() AND destination <> ALL($2)
-     ORDER BY due_at, number LIMIT 1 FOR UPDATE SKIP LOCKED)
-    RETURNING number";
-
-/// In how many microseconds the next event is due.
-const NEXT: &str = "SELECT (extract(epoch FROM due_at - clock_timestamp()) * 1000000)::bigint FROM outbox
-    WHERE box IS NULL AND destination <> ALL($1) ORDER BY due_at LIMIT 1";
+/// Claims the event that is due first, of those whose destination has room. Otherwise the row has in how many microseconds the next one is
+/// due, if there is any.
+const CLAIM: &str = "SELECT claimed, pause FROM claim_event($1, $2)";
 
 const SETTLE: &str = "SELECT settle_event($1, $2, $3, $4, make_interval(secs => $5))";
 
@@ -52,11 +46,10 @@ pub(super) async fn claim(shared: &State) -> Result<Claim, StoreError> {
             .run(move |client| {
                 Box::pin(async move {
                     let blocked: Vec<_> = without_room.iter().map(ToString::to_string).collect();
-                    let Some(claimed) = query_opt(client, CLAIM, &[&id, &blocked]).await? else {
-                        let next = query_opt(client, NEXT, &[&blocked]).await?;
-                        return Ok(Err(next.map(|row| row.get::<_, i64>(0))));
+                    let claimed = query_opt(client, CLAIM, &[&id, &blocked]).await?;
+                    let Some(number) = claimed.as_ref().and_then(|row| row.get::<_, Option<i64>>(0)) else {
+                        return Ok(Err(claimed.and_then(|row| row.get::<_, Option<i64>>(1))));
                     };
-                    let number: i64 = claimed.get(0);
                     Ok(Ok((number, query_opt(client, &first_event(), &[&number]).await?)))
                 })
             })

@@ -97,6 +97,41 @@ async fn destination_without_room_delays_no_other() {
     assert!(probe <= Instant::now() + Duration::from_secs(1));
 }
 
+#[tokio::test]
+async fn claim_costs_the_same_however_many_events_of_a_blocked_destination_wait() {
+    let Some(schema) = Schema::new() else { return };
+    let daemon = schema.open_with(StoreOptions::of_test(10_000)).await;
+    let add = |count, host: &str| {
+        let webhook = format!(", 'http://{host}/', 'http://{host}:80'");
+        schema.insert(Owner::ANONYMOUS, count, ", webhook, destination", &webhook);
+    };
+    let id = daemon.shared.lease.id();
+    let claim = format!(
+        "SELECT (SELECT destination FROM outbox WHERE number = claimed)
+        FROM claim_event('{id}', ARRAY['http://dead:80', 'http://other:80'])"
+    );
+    // The planner knows nothing of the events that follow.
+    schema.sql("ANALYZE");
+    add(30, "dead");
+    let nothing = schema.cost(&claim).await;
+    add(1, "h");
+    let one = schema.cost(&claim).await;
+    assert_eq!((nothing.0.as_deref(), one.0.as_deref()), (None, Some("http://h:80")));
+    schema.sql("DELETE FROM jobs WHERE destination = 'http://h:80'");
+    add(2_000, "dead");
+    let beside_many = schema.cost(&claim).await;
+    assert!(beside_many.1 <= nothing.1 + 5, "{nothing:?} {beside_many:?}");
+    add(1, "h");
+    let beside_many = schema.cost(&claim).await;
+    assert!(beside_many.0 == one.0 && beside_many.1 <= one.1 + 5, "{one:?} {beside_many:?}");
+    schema.sql("UPDATE outbox SET due_at = clock_timestamp() + interval '1 hour' WHERE destination = 'http://h:80'");
+    for _ in 0..5 {
+        daemon.shared.options.destinations.report(&claim_destination("http://dead/"), false, Instant::now());
+    }
+    let Claim::At(next) = daemon.claim().await.unwrap() else { panic!("no time") };
+    assert!(next <= Instant::now() + Duration::from_secs(3600));
+}
+
 fn claim_destination(url: &str) -> crate::store::Destination {
     crate::store::Destination::of(&url.parse().unwrap())
 }

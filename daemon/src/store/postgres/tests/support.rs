@@ -84,6 +84,21 @@ impl Schema {
         ));
     }
 
+    /// Runs a statement as a daemon does, and rolls it back. Returns the text of its first row, and its cost: how many index scans it takes
+    /// and how many rows it reads.
+    pub(super) async fn cost(&self, statement: &str) -> (Option<String>, i64) {
+        let config = self.url.parse::<DatabaseUrl>().unwrap().config();
+        let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.batch_execute("BEGIN").await.unwrap();
+        let row = client.query_opt(statement, &[]).await.unwrap();
+        let cost =
+            "SELECT sum(idx_scan + seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint FROM pg_stat_xact_user_tables
+            WHERE schemaname = current_schema()";
+        let cost = client.query_one(cost, &[]).await.unwrap().get(0);
+        (row.and_then(|row| row.get(0)), cost)
+    }
+
     /// Another session, which may hold locks.
     pub(super) async fn session(&self) -> tokio_postgres::Client {
         let url = self.url.replacen("application_name=test_", "application_name=lock_", 1);
