@@ -45,7 +45,7 @@ CREATE SEQUENCE places;
 
 CREATE TABLE jobs (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    id text NOT NULL UNIQUE,
+    id text NOT NULL UNIQUE CHECK (id <> ''),
     owner bytea NOT NULL,
     state text NOT NULL DEFAULT 'queued' CHECK (state IN ('queued', 'running', 'done', 'failed')),
     model text NOT NULL,
@@ -78,7 +78,8 @@ CREATE TABLE jobs (
     digest bytea,
     event_stream text,
     -- The transaction that changed the state or the attempt last. Daemons find the changes of others by it.
-    changed bigint NOT NULL
+    changed bigint NOT NULL,
+    CHECK (webhook IS NULL OR destination IS NOT NULL)
 ) WITH (fillfactor = 85);
 
 CREATE UNIQUE INDEX jobs_by_key ON jobs (key) WHERE key IS NOT NULL;
@@ -184,6 +185,14 @@ BEGIN
 END $$;
 CREATE TRIGGER count_deleted AFTER DELETE ON jobs
     REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION count_deleted();
+
+CREATE FUNCTION count_truncated() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE owners SET queued = 0 WHERE queued <> 0;
+    DELETE FROM waiting;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER count_truncated AFTER TRUNCATE ON jobs FOR EACH STATEMENT EXECUTE FUNCTION count_truncated();
 
 -- Gives a token whose row is locked the turn after those of all that wait.
 CREATE FUNCTION end_turn(of_owner bytea) RETURNS void LANGUAGE plpgsql AS $$

@@ -3,8 +3,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::connection::{execute, query};
+use super::row::job_ids;
 use super::store::State;
-use crate::JobId;
 use crate::failure::failure;
 use crate::store::StoreError;
 
@@ -13,6 +13,9 @@ const INTERVAL: Duration = Duration::from_secs(5);
 
 /// How many expired jobs one statement deletes. It bounds how long it holds locks.
 const SWEEP_LIMIT: i64 = 500;
+
+/// How many such statements there are in one pass. It bounds how long the leases of others are not looked at.
+const SWEEPS: usize = 20;
 
 /// Ends the leases that have not been renewed.
 const END_LEASES: &str = "DELETE FROM boxes WHERE id IN
@@ -57,8 +60,7 @@ pub(super) async fn pass(shared: &State) -> Result<(), StoreError> {
         end_leases(shared).await?;
     }
     reconcile(shared).await?;
-    while sweep(shared).await? > 0 {}
-    Ok(())
+    sweep_some(shared).await
 }
 
 /// Queues the jobs again whose daemons have not renewed their leases. The leases end before that, in a transaction of their own, so that
@@ -97,8 +99,7 @@ async fn reconcile(shared: &State) -> Result<(), StoreError> {
             })
         })
         .await?;
-    let running: Result<Vec<_>, _> = running.iter().map(|row| Ok(JobId::new(row.try_get::<_, String>(0)?)?)).collect();
-    let unknown = shared.lease.reconcile(&running.map_err(StoreError::damaged_row)?);
+    let unknown = shared.lease.reconcile(&job_ids(&running));
     let known: Vec<i64> = shared.sending().values().map(|sent| sent.number).collect();
     let lost: Vec<i64> = sending.iter().map(|row| row.get(0)).filter(|number| !known.contains(number)).collect();
     if unknown.is_empty() && lost.is_empty() {
@@ -121,6 +122,16 @@ async fn reconcile(shared: &State) -> Result<(), StoreError> {
         })
         .await?;
     shared.feed.notify_one();
+    Ok(())
+}
+
+/// Deletes the expired jobs, or as many as one pass may.
+pub(super) async fn sweep_some(shared: &State) -> Result<(), StoreError> {
+    for _ in 0..SWEEPS {
+        if sweep(shared).await? == 0 {
+            break;
+        }
+    }
     Ok(())
 }
 

@@ -40,6 +40,13 @@ pub(super) fn status(row: &Row) -> Result<(i64, JobStatus), BoxError> {
     Ok((row.try_get(0)?, status))
 }
 
+/// Reads the ids of jobs in the first column. One that is damaged is left out, so that it does not stop others.
+pub(super) fn job_ids(rows: &[Row]) -> Vec<JobId> {
+    let job_id = |row: &Row| -> Result<_, BoxError> { Ok(JobId::new(row.try_get::<_, String>(0)?)?) };
+    let valid = |row| job_id(row).inspect_err(|error| tracing::error!(%error, "the id of a job does not decode"));
+    rows.iter().filter_map(|row| valid(row).ok()).collect()
+}
+
 /// Reads a number that is never negative.
 pub(super) fn count(row: &Row, column: usize) -> Result<u64, BoxError> {
     Ok(u64::try_from(row.try_get::<_, i64>(column)?)?)

@@ -16,15 +16,16 @@ use super::boxes;
 use super::connection::{Database, execute, query, query_opt};
 use super::events::{self, Sent};
 use super::lease::Lease;
-use super::row::{STATUS, STATUS_WITHOUT_OUTPUT, count, shared, status};
+use super::row::{STATUS, STATUS_WITHOUT_OUTPUT, count, job_ids, shared, status};
 use super::submit::Pending;
 use super::taking::{self, Turn};
+use crate::failure::failure;
 use crate::owner::Owner;
 use crate::store::{
     Cancelled, Claim, Cost, Fleet, JobProgress, LeaseLost, NewJob, NextJob, OVERDUE_LIMIT, Outcome, Overdue, Page,
     PageBuilder, Query, Store, StoreError, StoreOptions, SubmitError, Submitted, Taken, Transaction, Verdict, Wanted,
 };
-use crate::{BoxError, JobId, JobState, JobStatus};
+use crate::{JobId, JobState, JobStatus};
 
 const REQUEUE: &str =
     "UPDATE jobs SET state = 'queued', place = nextval('places'), spent = greatest(spent - $3, 0), box = NULL,
@@ -125,7 +126,14 @@ async fn list(client: &mut Client, query: Query) -> Result<Page, StoreError> {
     let rows = client.query_raw(&statement, slice_iter(&values)).await?;
     let (mut rows, mut page) = (pin!(rows), PageBuilder::new(&query));
     while let Some(row) = rows.next().await {
-        let (number, status) = status(&row?).map_err(StoreError::damaged_row)?;
+        // Damage must not hide other jobs.
+        let (number, status) = match status(&row?) {
+            Ok(status) => status,
+            Err(error) => {
+                tracing::error!(error = %failure(error.as_ref()), "job left out of a list: its row does not decode");
+                continue;
+            }
+        };
         if !page.add(number.unsigned_abs(), Arc::new(status)) {
             break;
         }
@@ -180,9 +188,7 @@ impl Store for Postgres {
                     })
                 })
                 .await?;
-            let jobs: Result<Vec<_>, BoxError> =
-                failed.iter().map(|row| Ok(JobId::new(row.try_get::<_, String>(0)?)?)).collect();
-            let jobs = jobs.map_err(StoreError::damaged_row)?;
+            let jobs = job_ids(&failed);
             if !jobs.is_empty() {
                 self.shared.feed.notify_one();
             }

@@ -58,15 +58,22 @@ pub(super) async fn take(shared: &State, wanted: Wanted) -> Result<Option<NextJo
         shared.database.run(move |client| Box::pin(take_next(client, id, present, models, batch, most))).await?;
     let Some((row, next)) = taken else { return Ok(None) };
     turns.insert(wanted.backend, next);
-    let (job_id, taken) = started(&row).map_err(StoreError::damaged_row)?;
     shared.feed.notify_one();
+    let attempt = count(&row, 1).map_err(StoreError::damaged_row)?;
+    let (job_id, taken) = match started(&row) {
+        Ok(started) => started,
+        Err(error) => {
+            fail_damaged(shared, row.get(0), attempt, &error).await?;
+            return Err(StoreError::damaged_row(error));
+        }
+    };
     match taken {
         Ok(taken) => {
             shared.lease.hold(job_id, lease);
             Ok(Some(NextJob::Run(taken)))
         }
         Err(error) => {
-            fail_damaged(shared, &job_id, count(&row, 1).map_err(StoreError::damaged_row)?, &error).await?;
+            fail_damaged(shared, job_id.as_str(), attempt, &error).await?;
             Ok(Some(NextJob::Damaged(job_id)))
         }
     }
@@ -143,7 +150,7 @@ pub(super) async fn restart(
             Ok(Some(taken))
         }
         (job_id, Err(error)) => {
-            fail_damaged(shared, &job_id, attempt + 1, &error).await?;
+            fail_damaged(shared, job_id.as_str(), attempt + 1, &error).await?;
             Ok(None)
         }
     }
@@ -163,9 +170,9 @@ fn submission(row: &Row) -> Result<Arc<JobSpec>, BoxError> {
 }
 
 /// Damage must not stop other jobs.
-async fn fail_damaged(shared: &State, job_id: &JobId, attempt: u64, error: &BoxError) -> Result<(), StoreError> {
-    tracing::error!(%job_id, error = %failure(error.as_ref()), "job failed: its row does not decode");
-    let (id, attempt) = (job_id.as_str().to_owned(), i64::try_from(attempt).unwrap_or(i64::MAX));
+async fn fail_damaged(shared: &State, job_id: &str, attempt: u64, error: &BoxError) -> Result<(), StoreError> {
+    tracing::error!(job_id, error = %failure(error.as_ref()), "job failed: its row does not decode");
+    let (id, attempt) = (job_id.to_owned(), i64::try_from(attempt).unwrap_or(i64::MAX));
     let failed = shared
         .database
         .run(move |client| Box::pin(async move { execute(client, FAIL_DAMAGED, &[&id, &attempt]).await }));

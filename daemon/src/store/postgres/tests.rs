@@ -3,6 +3,7 @@ mod agree;
 mod boxes;
 mod clock;
 mod counts;
+mod damage;
 mod events;
 mod faults;
 mod feed;
