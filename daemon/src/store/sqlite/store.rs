@@ -47,7 +47,8 @@ impl Sqlite {
         let lock = opened.lock;
         let writer = StoreThread::start("foreman-writer", vital.clone(), move |tasks| {
             let written = group::write(db, &tasks);
-            drop(lock);
+            // Not only closed: a process that another thread is about to start still has the file open too, for a moment.
+            let _ = lock.unlock();
             written
         });
         let connection = opened.reader;

@@ -35,7 +35,7 @@ async fn lose_response<T>(
     proxy: &DatabaseProxy,
     change: impl Future<Output = Result<T, StoreError>>,
     (sql, changed): (&str, &str),
-) {
+) -> Result<T, StoreError> {
     let lock = schema.lock_jobs().await;
     let lose = async {
         schema.has_blocked_statement().await;
@@ -45,9 +45,10 @@ async fn lose_response<T>(
         proxy.close_connections();
         proxy.restore();
     };
-    let (outcome, ()) = bounded(async { tokio::join!(change, lose) }).await;
-    assert_eq!(outcome.map(drop).unwrap_err().to_string(), "database connection failed");
+    bounded(async { tokio::join!(change, lose) }).await.0
 }
+
+const LOST: &str = "database connection failed";
 
 #[tokio::test]
 async fn outcome_that_arrives_after_the_lease_changes_nothing() {
@@ -72,15 +73,16 @@ async fn outcome_that_arrives_after_the_lease_changes_nothing() {
 }
 
 #[tokio::test]
-async fn submission_whose_response_is_lost_is_found_by_its_key() {
+async fn submission_whose_response_is_lost_is_found() {
     let Some(schema) = Schema::new() else { return };
     let (proxy, daemon) = behind_proxy(&schema).await;
     // The call itself sends it.
     let submission = async { daemon.submit(new_job(Some("key"), "go")).await };
-    lose_response(&schema, &proxy, submission, ("SELECT count(*) FROM jobs", "1")).await;
+    let lost = lose_response(&schema, &proxy, submission, ("SELECT count(*) FROM jobs", "1")).await;
+    let job_id = lost.unwrap().unwrap().job_id;
     let again = daemon.submit(new_job(Some("key"), "go")).await.unwrap().unwrap();
-    assert!(again.replayed);
-    assert_eq!(take(&daemon).await.unwrap().job_id, again.job_id);
+    assert!(again.replayed && again.job_id == job_id);
+    assert_eq!(take(&daemon).await.unwrap().job_id, job_id);
     assert_eq!(schema.sql("SELECT count(*), (SELECT queued FROM owners) FROM jobs"), "1|0");
 }
 
@@ -89,7 +91,8 @@ async fn job_whose_start_has_no_response_is_given_back() {
     let Some(schema) = Schema::new() else { return };
     let (proxy, daemon) = behind_proxy(&schema).await;
     let job_id = submit(&daemon, "go").await;
-    lose_response(&schema, &proxy, daemon.take(Wanted::any()), ("SELECT state FROM jobs", "running")).await;
+    let lost = lose_response(&schema, &proxy, daemon.take(Wanted::any()), ("SELECT state FROM jobs", "running")).await;
+    assert_eq!(lost.unwrap_err().to_string(), LOST);
     pass(&daemon.shared).await.unwrap();
     let again = take(&daemon).await.unwrap();
     assert_eq!((again.job_id, again.attempt, again.spent), (job_id, 2, 1));
@@ -102,7 +105,8 @@ async fn outcome_whose_response_is_lost_is_stored_once() {
     let job_id = submit(&daemon, "go").await;
     take(&daemon).await.unwrap();
     let finish = daemon.finish(&job_id, 1, done());
-    lose_response(&schema, &proxy, finish, ("SELECT state FROM jobs", "done")).await;
+    let lost = lose_response(&schema, &proxy, finish, ("SELECT state FROM jobs", "done")).await;
+    assert_eq!(lost.unwrap_err().to_string(), LOST);
     assert!(!daemon.finish(&job_id, 1, done()).await.unwrap(), "it is stored already");
     assert_eq!(state(&daemon, &job_id).await, "done 1 ");
 }

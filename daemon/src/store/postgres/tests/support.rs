@@ -43,11 +43,17 @@ impl Schema {
         self.server.sql_in(&self.url, sql)
     }
 
-    /// Makes each change of a job wait in its middle, until the set is dropped. A lock of the table would make its preparation wait.
+    /// Makes each change of a job wait in its middle, until the set is dropped. A lock of the table would make its preparation wait, and
+    /// has a timeout.
     pub(super) async fn lock_jobs(&self) -> JoinSet<()> {
         self.sql(
             "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
-                'BEGIN PERFORM pg_advisory_xact_lock_shared(hashtext(current_schema())); RETURN NULL; END';
+                'BEGIN
+                    WHILE NOT pg_try_advisory_xact_lock_shared(hashtext(current_schema())) LOOP
+                        PERFORM pg_sleep(0.001);
+                    END LOOP;
+                    RETURN NULL;
+                END';
             CREATE TRIGGER wait AFTER INSERT OR UPDATE ON jobs FOR EACH STATEMENT EXECUTE FUNCTION wait()",
         );
         let url = self.url.replace("application_name=", "application_name=lock_");
@@ -63,11 +69,11 @@ impl Schema {
         lock
     }
 
-    /// Waits until such a lock blocks a statement of a daemon.
+    /// Waits until a statement of a daemon waits so.
     pub(super) async fn has_blocked_statement(&self) {
         let name = self.url.rsplit_once("%3D").unwrap().1;
         let blocked = format!(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{name}' AND wait_event_type = 'Lock'"
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{name}' AND wait_event = 'PgSleep'"
         );
         while self.sql(&blocked) == "0" {
             tokio::task::yield_now().await;
