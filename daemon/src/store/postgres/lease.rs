@@ -72,6 +72,10 @@ impl Lease {
         self.current().id
     }
 
+    pub(super) fn length(&self) -> Duration {
+        self.length
+    }
+
     /// How often it is renewed.
     pub(super) fn pace(&self) -> Duration {
         self.length / 3
@@ -82,6 +86,18 @@ impl Lease {
     pub(super) fn is_steady(&self) -> bool {
         let current = self.current();
         !current.lost.is_cancelled() && current.since.elapsed() >= self.length
+    }
+
+    /// As if it had been held for long.
+    #[cfg(test)]
+    pub(super) fn make_steady(&self) {
+        let mut current = self.current();
+        current.since = current.since.checked_sub(self.length).unwrap_or(current.since);
+    }
+
+    /// [`is_steady`](Self::is_steady) counts from now on.
+    pub(super) fn begin_steadiness(&self) {
+        self.current().since = Instant::now();
     }
 
     /// The token of the present lease, cancelled when it is lost.

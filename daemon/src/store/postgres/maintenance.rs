@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::clock::NOW;
 use super::connection::{execute, query};
 use super::row::job_ids;
 use super::store::State;
@@ -56,11 +57,23 @@ pub(super) async fn maintain(shared: &State) {
 
 /// Does it once.
 pub(super) async fn pass(shared: &State) -> Result<(), StoreError> {
+    check_clock(shared).await?;
     if shared.lease.is_steady() {
         end_leases(shared).await?;
     }
     reconcile(shared).await?;
     sweep_some(shared).await
+}
+
+/// If the clock of the database was set, all leases may seem to be over. Then each daemon gets the time to renew its own.
+async fn check_clock(shared: &State) -> Result<(), StoreError> {
+    let now = shared.database.run(|client| Box::pin(async move { Ok(client.query_one(NOW, &[]).await?.get(0)) }));
+    let set_by = shared.clock.set_by(now.await?);
+    if set_by > shared.lease.length() / 4 {
+        tracing::warn!(seconds = set_by.as_secs_f64(), "the clock of the database was set");
+        shared.lease.begin_steadiness();
+    }
+    Ok(())
 }
 
 /// Queues the jobs again whose daemons have not renewed their leases. The leases end before that, in a transaction of their own, so that

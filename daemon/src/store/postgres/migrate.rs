@@ -24,6 +24,10 @@ const CONTENTS: &str = "SELECT count(*), count(*) FILTER (WHERE relname = $1) FR
 pub(super) async fn migrate(client: &mut Client) -> Result<(), PostgresOpenError> {
     let sql = |error: tokio_postgres::Error| PostgresOpenError::migrate(error);
     client.batch_execute("SET lock_timeout = 0; SET statement_timeout = '5min'").await.map_err(sql)?;
+    let encoding: String = client.query_one("SHOW server_encoding", &[]).await.map_err(sql)?.get(0);
+    if encoding != "UTF8" {
+        return Err(PostgresOpenError::encoding(encoding));
+    }
     client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await.map_err(sql)?;
     let contents = client.query_one(CONTENTS, &[&HISTORY]).await.map_err(sql)?;
     let (tables, histories): (i64, i64) = (contents.get(0), contents.get(1));

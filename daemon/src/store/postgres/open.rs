@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use tokio_postgres::Client;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::clock::DatabaseClock;
 use super::config::DatabaseUrl;
 use super::connection::{Database, connect};
 use super::lease::Lease;
@@ -50,6 +51,7 @@ impl Postgres {
         let shared = Arc::new(State {
             database: Database::new(config.clone(), tls.clone())?,
             lease: Lease::new(membership.lease, &membership.name, options.lists.clone()),
+            clock: DatabaseClock::default(),
             turns: AsyncMutex::default(),
             claiming: AsyncMutex::new(()),
             sending: Mutex::new(HashMap::new()),

@@ -9,11 +9,12 @@ pub(crate) struct PostgresOpenError {
     source: Option<BoxError>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum OpenErrorKind {
     Connect,
     Migrate,
     Foreign,
+    Encoding(String),
     Newer(i32),
 }
 
@@ -33,6 +34,11 @@ impl PostgresOpenError {
         Self { kind: OpenErrorKind::Foreign, source: None }
     }
 
+    /// The database cannot store every text.
+    pub(super) fn encoding(name: String) -> Self {
+        Self { kind: OpenErrorKind::Encoding(name), source: None }
+    }
+
     /// The tables have a later version than this one supports.
     pub(super) fn newer(version: i32) -> Self {
         Self { kind: OpenErrorKind::Newer(version), source: None }
@@ -43,6 +49,9 @@ impl PostgresOpenError {
         match self.kind {
             OpenErrorKind::Connect => format!("cannot connect to store {url}"),
             OpenErrorKind::Migrate => format!("cannot prepare the tables of store {url}"),
+            OpenErrorKind::Encoding(ref name) => {
+                format!("store {url} has the encoding {name}; it must be UTF8")
+            }
             OpenErrorKind::Foreign => format!("store {url} is a database of another program"),
             OpenErrorKind::Newer(version) => {
                 format!("store {url} has format version {version}, which is newer than {VERSION}")

@@ -13,6 +13,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::boxes;
+use super::clock::DatabaseClock;
 use super::connection::{Database, execute, query, query_opt};
 use super::events::{self, Sent};
 use super::lease::Lease;
@@ -72,6 +73,7 @@ pub(super) struct State {
     pub(super) database: Database,
     pub(super) options: StoreOptions,
     pub(super) lease: Lease,
+    pub(super) clock: DatabaseClock,
     /// The present turn at each backend. Locked while a job is taken.
     pub(super) turns: AsyncMutex<HashMap<usize, Turn>>,
     /// Locked while an event is claimed.

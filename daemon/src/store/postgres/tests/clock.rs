@@ -4,18 +4,23 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::support::{Schema, done, new_job, open_named, take};
+use super::support::{Schema, done, new_job, open_named, state, submit, take};
 use crate::JobId;
 use crate::owner::Owner;
 use crate::store::postgres::Postgres;
-use crate::store::postgres::maintenance::{end_leases, sweep};
+use crate::store::postgres::maintenance::{end_leases, pass, sweep};
 use crate::store::{NewJob, Store as _, StoreOptions};
+
+fn set_clock(schema: &Schema, shift: &str) {
+    schema.sql(&format!(
+        "CREATE OR REPLACE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql
+            AS 'SELECT pg_catalog.clock_timestamp() {shift}'"
+    ));
+}
 
 /// Opens a schema whose times differ from those of this process.
 async fn open_with_clock(schema: &Schema, shift: &str) -> Postgres {
-    schema.sql(&format!(
-        "CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql AS 'SELECT pg_catalog.clock_timestamp() {shift}'"
-    ));
+    set_clock(schema, shift);
     let url = format!("{},pg_catalog", schema.url);
     open_named(&url, Duration::from_secs(600), "other clock", StoreOptions::of_test(9)).await.unwrap()
 }
@@ -68,4 +73,25 @@ async fn time_to_live_is_that_of_the_database() {
         submit_with_ttl(&daemon, 1_000_000_000_000_000).await;
         assert!(daemon.fail_overdue().await.unwrap().next.is_none());
     }
+}
+
+/// Its leases seem to be over, although their daemons renew them.
+#[tokio::test]
+async fn clock_that_is_set_ends_no_lease() {
+    let Some(schema) = Schema::new() else { return };
+    set_clock(&schema, "+ interval ''0''");
+    let url = format!("{},pg_catalog", schema.url);
+    let open = async |name| open_named(&url, Duration::from_secs(60), name, StoreOptions::of_test(9)).await.unwrap();
+    let (one, two) = (open("one").await, open("two").await);
+    let job_id = submit(&one, "go").await;
+    assert_eq!(take(&one).await.unwrap().job_id, job_id);
+    pass(&two.shared).await.unwrap();
+    two.shared.lease.make_steady();
+    assert!(two.shared.lease.is_steady());
+    set_clock(&schema, "+ interval ''2 minutes''");
+    for _ in 0..2 {
+        pass(&two.shared).await.unwrap();
+        assert_eq!(state(&two, &job_id).await, "running 1 ");
+    }
+    assert!(!two.shared.lease.is_steady());
 }

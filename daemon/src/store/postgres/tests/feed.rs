@@ -1,10 +1,12 @@
 //! The changes of other daemons.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::support::{Schema, new_job, submit};
 use crate::owner::Owner;
@@ -55,19 +57,14 @@ async fn changes_are_told_although_the_connection_is_cut_while_they_are_publishe
     let Some(schema) = Schema::new() else { return };
     let (one, two) = two(&schema).await;
     let options = &two.shared.options;
-    let _reader = options.streams.open(Owner::ANONYMOUS, None, None).unwrap();
-    let ids = join_all((0..400).map(|_| submit(&one, "go"))).await;
-    let mut watches: Vec<_> = ids.iter().map(|id| options.notifications.signals.watch(id)).collect();
+    let mut stream = options.streams.open(Owner::ANONYMOUS, None, None).unwrap();
+    let mut ids: HashSet<_> = join_all((0..400).map(|_| submit(&one, "go"))).await.into_iter().collect();
     let cutter = session(&schema).await;
     let cut = format!(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
          WHERE application_name = '{}' AND query LIKE 'SELECT jobs.number, jobs.id%WHERE number%'",
         schema.url.rsplit_once("%3D").unwrap().1
     );
-    // The submissions may be told first.
-    for watch in &mut watches {
-        timeout(MINUTE, watch.changed()).await.unwrap();
-    }
     schema.sql("UPDATE jobs SET state = 'failed', error = 'x', completed_at = clock_timestamp(), body = NULL");
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(5) {
@@ -75,8 +72,14 @@ async fn changes_are_told_although_the_connection_is_cut_while_they_are_publishe
             break;
         }
     }
-    for watch in &mut watches {
-        timeout(MINUTE, watch.changed()).await.unwrap();
+    // The events of the submissions come too.
+    let open = CancellationToken::new();
+    while !ids.is_empty() {
+        let event = timeout(MINUTE, stream.next(&open)).await.unwrap().unwrap();
+        let event = String::from_utf8(event.to_vec()).unwrap();
+        if event.contains("\"state\":\"failed\"") {
+            ids.retain(|job_id| !event.contains(job_id.as_str()));
+        }
     }
 }
 

@@ -102,3 +102,14 @@ async fn commit_is_durable_where_the_default_is_not() {
     });
     assert_eq!(setting.await.unwrap(), "on");
 }
+
+#[tokio::test]
+async fn database_with_another_encoding_is_refused() {
+    let Some(server) = server() else { return };
+    let name = format!("latin_{}", std::process::id());
+    server.sql(&format!("CREATE DATABASE {name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"));
+    let url = server.url("public").replace("/postgres?", &format!("/{name}?"));
+    let error = open(&url, StoreOptions::of_test(9)).await.unwrap_err();
+    let error = failure(&crate::Error::database(&url.parse().unwrap(), error));
+    assert!(error.ends_with(" has the encoding LATIN1; it must be UTF8"), "{error}");
+}
