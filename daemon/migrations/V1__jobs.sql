@@ -148,7 +148,8 @@ BEGIN
         INSERT INTO waiting (owner, model, turn) VALUES (of_owner, of_model, of_turn) ON CONFLICT DO NOTHING;
     ELSE
         DELETE FROM waiting WHERE owner = of_owner AND model = of_model
-            AND NOT EXISTS (SELECT FROM jobs WHERE owner = of_owner AND model = of_model AND state = 'queued');
+            AND model IS DISTINCT FROM (SELECT model FROM jobs WHERE owner = of_owner AND model >= of_model AND state = 'queued'
+                ORDER BY model, priority DESC, place LIMIT 1);
     END IF;
 END $$;
 
@@ -216,13 +217,15 @@ BEGIN
         ORDER BY priority DESC, place LIMIT 1;
         RETURN found;
     END IF;
-    -- One look into the index for each model of the token, whatever number of jobs of other models are queued.
+    -- One look into the index for each model of the token, whatever number of jobs of other models are queued. The condition is an order, in
+    -- which only this index has the jobs: the planner takes another index if it believes that all jobs are of one model.
     FOR name IN SELECT model FROM waiting WHERE owner = of_owner AND model = ANY(models) LOOP
         SELECT * INTO other FROM jobs
-        WHERE owner = of_owner AND model = name AND state = 'queued'
+        WHERE owner = of_owner AND model >= name AND state = 'queued'
             AND (start_by IS NULL OR spent > 0 OR start_by > clock_timestamp())
-        ORDER BY priority DESC, place LIMIT 1;
-        IF found.number IS NULL OR (other.number IS NOT NULL AND (-other.priority, other.place) < (-found.priority, found.place)) THEN
+        ORDER BY model, priority DESC, place LIMIT 1;
+        CONTINUE WHEN other.model IS DISTINCT FROM name;
+        IF found.number IS NULL OR (-other.priority, other.place) < (-found.priority, found.place) THEN
             found := other;
         END IF;
     END LOOP;
@@ -289,7 +292,8 @@ BEGIN
                 FROM found WHERE found.model IS NOT NULL)
             SELECT model FROM found WHERE model IS NOT NULL);
     ELSE
-        names := ARRAY(SELECT name FROM unnest(models) AS name WHERE EXISTS (SELECT FROM waiting WHERE model = name));
+        names := ARRAY(SELECT name FROM unnest(models) AS name
+            WHERE name = (SELECT model FROM waiting WHERE model >= name ORDER BY model, turn LIMIT 1));
     END IF;
     LOOP
         -- No two tokens have the same turn.
@@ -381,13 +385,12 @@ BEGIN
     IF FOUND THEN
         RETURN;
     END IF;
-    RETURN QUERY WITH RECURSIVE destinations (name) AS (
-        (SELECT destination FROM outbox WHERE box IS NULL ORDER BY destination LIMIT 1)
-        UNION ALL SELECT (SELECT destination FROM outbox WHERE box IS NULL AND destination > name ORDER BY destination LIMIT 1)
-            FROM destinations WHERE name IS NOT NULL)
-        SELECT first.* FROM destinations, LATERAL (
-            SELECT * FROM outbox WHERE box IS NULL AND destination = name ORDER BY due_at, number LIMIT 1) AS first
-        WHERE name <> ALL(blocked) ORDER BY due_at, number;
+    RETURN QUERY WITH RECURSIVE first (event) AS (
+        (SELECT outbox FROM outbox WHERE box IS NULL ORDER BY destination, due_at, number LIMIT 1)
+        UNION ALL SELECT (SELECT outbox FROM outbox WHERE box IS NULL AND destination > (first.event).destination
+            ORDER BY destination, due_at, number LIMIT 1)
+            FROM first WHERE (first.event).number IS NOT NULL)
+        SELECT (event).* FROM first WHERE (event).destination <> ALL(blocked) ORDER BY (event).due_at, (event).number;
 END $$;
 
 -- Claims the event that is due first, of those whose destination is not blocked. If none is due, the row has in how many microseconds the

@@ -110,8 +110,6 @@ async fn claim_costs_the_same_however_many_events_of_a_blocked_destination_wait(
         "SELECT (SELECT destination FROM outbox WHERE number = claimed)
         FROM claim_event('{id}', ARRAY['http://dead:80', 'http://other:80'])"
     );
-    // The planner knows nothing of the events that follow.
-    schema.sql("ANALYZE");
     add(30, "dead");
     let nothing = schema.cost(&claim).await;
     add(1, "h");
@@ -119,6 +117,8 @@ async fn claim_costs_the_same_however_many_events_of_a_blocked_destination_wait(
     assert_eq!((nothing.0.as_deref(), one.0.as_deref()), (None, Some("http://h:80")));
     schema.sql("DELETE FROM jobs WHERE destination = 'http://h:80'");
     add(2_000, "dead");
+    // To the planner, all events are to one destination.
+    schema.sql("ANALYZE");
     let beside_many = schema.cost(&claim).await;
     assert!(beside_many.1 <= nothing.1 + 5, "{nothing:?} {beside_many:?}");
     add(1, "h");

@@ -90,13 +90,13 @@ impl Schema {
         ));
     }
 
-    /// Runs a statement as a daemon does, and rolls it back. Returns the text of its first row, and its cost: how many index scans it takes
+    /// Runs a statement as a daemon does, by the plan that any values get, and rolls it back. Returns the text of its first row, and its cost: how many index scans it takes
     /// and how many rows it reads.
     pub(super) async fn cost(&self, statement: &str) -> (Option<String>, i64) {
         let config = self.url.parse::<DatabaseUrl>().unwrap().config();
         let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
-        client.batch_execute("BEGIN").await.unwrap();
+        client.batch_execute("BEGIN; SET LOCAL plan_cache_mode = force_generic_plan").await.unwrap();
         let row = client.query_opt(statement, &[]).await.unwrap();
         let cost =
             "SELECT sum(idx_scan + seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint FROM pg_stat_xact_user_tables

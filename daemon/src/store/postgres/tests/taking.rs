@@ -86,21 +86,28 @@ async fn take_costs_the_same_however_many_tokens_and_jobs_wait() {
     let id = daemon.shared.lease.id();
     let costs = async || {
         let mut costs = Vec::new();
-        for models in ["ARRAY['none']", "ARRAY['m', 'none']", "ARRAY['m1', 'm0', 'none']", "NULL"] {
+        for models in ["ARRAY['none']", "ARRAY['m', 'none']", "ARRAY['m1', 'm0', 'none']", "NULL", "ARRAY['z']"] {
             costs.push(schema.cost(&format!("SELECT model FROM take_next('{id}', NULL, {models}, 9)")).await);
         }
         costs
     };
     let last = Owner::from_bytes([9; 16]);
+    let add_last = |count| {
+        schema.insert(last, count, "", "");
+        schema.sql("ANALYZE jobs");
+        // Its last job is one of a model that the planner does not know of.
+        schema.insert(last, 1, "", "");
+        schema.sql("UPDATE jobs SET model = 'z' WHERE number = (SELECT max(number) FROM jobs)");
+    };
     add(0..4);
-    schema.insert(last, 1, "", "");
+    add_last(1);
     let before = costs().await;
     schema.sql(&format!("DELETE FROM jobs WHERE owner = {}", literal(last)));
     add(4..400);
-    schema.insert(last, 1_000, "", "");
+    add_last(1_000);
     let after = costs().await;
     let models: Vec<_> = before.iter().map(|(model, _)| model.as_deref()).collect();
-    assert_eq!(models, [None, Some("m"), Some("m0"), Some("m0")]);
+    assert_eq!(models, [None, Some("m"), Some("m0"), Some("m0"), Some("z")]);
     for ((model, before), (same, after)) in before.into_iter().zip(after) {
         // Rows that were deleted are in the indexes for a while.
         assert!(model == same && after <= before + 5, "{model:?} and {same:?}: {before}, {after} after it");
