@@ -16,8 +16,10 @@
 //!   [`Pool::probed`] waits for the first lists.
 //! - **Loaded models.** A daemon that ran the model last is preferred for as long as its queue takes less than a load elsewhere, by the times
 //!   of the loads before.
-//! - **Failures.** A daemon that fails gets no jobs, and is probed with backoff, from 250 ms to 30 s. One that responds with `Retry-After`
-//!   gets none for that time. While no daemon is available, the pool is not ready: callers wait, or a `LoadShed` above it refuses them.
+//! - **Failures.** A daemon that fails gets no jobs, and is probed with backoff, from 250 ms to 30 s. After that it gets one job at a time,
+//!   until it has accepted one. If the outcome of a job does not come within 5 s, which doubles each time up to 30 s, another job is sent:
+//!   the caller of the first one may have stopped polling it. A daemon that responds with `Retry-After` gets none for that time. While no
+//!   daemon is available, the pool is not ready: callers wait, or a `LoadShed` above it refuses them.
 //! - **One daemon for each submission.** A submission that surely did not arrive moves on to the next daemon at once. One that may have
 //!   arrived stays: retries, hedges and timeouts above the pool attach to its job, also after the daemon was removed from the pool.
 //!

@@ -131,10 +131,10 @@ where
             let polled = wait.poll(cx);
             if let (Some(ticket), Some(request), true) =
                 (this.ticket.as_mut(), this.request.as_ref(), polled.is_pending())
-                && ticket.on_trial
+                && ticket.trial.is_some()
                 && request.keep_alive().shared().read(|state| state.job_id().is_some())
             {
-                ticket.on_trial = false;
+                ticket.trial = None;
                 this.shared.accepted(ticket.number);
             }
             match ready!(polled) {

@@ -3,7 +3,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::choice::choose;
-use super::health::Health;
+use super::health::{Health, Trial};
 use super::load::{Counted, Load, Times};
 use super::models::Models;
 use crate::error::Kind;
@@ -59,8 +59,8 @@ pub(super) struct Counts {
 pub(super) struct Ticket {
     pub(super) number: u64,
     counted: Counted,
-    /// The trial of the daemon depends on it.
-    pub(super) on_trial: bool,
+    /// The trial of the daemon that depends on it.
+    pub(super) trial: Option<Trial>,
 }
 
 /// Where a call goes.
@@ -140,8 +140,7 @@ impl<T> Members<T> {
 
     /// When a daemon may become available by time alone.
     pub(super) fn available_at(&self) -> Option<Instant> {
-        let paused = |health: &Health| matches!(health, Health::Paused { .. });
-        self.present().filter(|member| paused(&member.health)).filter_map(|member| member.health.until()).min()
+        self.present().filter_map(|member| member.health.available_at()).min()
     }
 
     /// Adds a daemon. One that is there already gets one more key, and keeps its client. Returns its number, and whether it is new.
@@ -221,8 +220,8 @@ impl<T> Members<T> {
         let member = self.all.iter_mut().find(|member| member.number == number)?;
         let counted = member.load.begin(model, &self.times, now, whole);
         member.counts.sent += u64::from(whole);
-        let on_trial = whole && member.health.send();
-        Some((member.client.clone(), Ticket { number, counted, on_trial }))
+        let trial = if whole { member.health.send(now) } else { None };
+        Some((member.client.clone(), Ticket { number, counted, trial }))
     }
 
     /// A call at a daemon ended. `jitter`: from 0 to 1.
@@ -237,7 +236,7 @@ impl<T> Members<T> {
         match end {
             CallEnd::Done | CallEnd::JobFailed => {
                 member.counts.finished += 1;
-                member.health.tried(true);
+                member.health.accepted();
             }
             CallEnd::Failed(error) => {
                 if let Some(pause) = pause_after(error) {
@@ -246,12 +245,15 @@ impl<T> Members<T> {
                     member.counts.failures += 1;
                     member.last_failure = Some(error.clone());
                     member.health.failed(now, jitter);
-                } else if ticket.on_trial {
-                    member.health.tried(false);
+                } else if let Some(trial) = ticket.trial {
+                    member.health.not_tried(trial);
                 }
             }
-            CallEnd::Dropped if ticket.on_trial => member.health.tried(false),
-            CallEnd::Dropped => {}
+            CallEnd::Dropped => {
+                if let Some(trial) = ticket.trial {
+                    member.health.not_tried(trial);
+                }
+            }
         }
     }
 

@@ -161,7 +161,7 @@ impl<T> Shared<T> {
     /// A call ended.
     pub(super) fn end(&self, ticket: Ticket, end: CallEnd<'_>, now: Instant) {
         // Most calls end well at a daemon that works: that makes no daemon available.
-        let quiet = matches!(end, CallEnd::Done | CallEnd::JobFailed | CallEnd::Dropped) && !ticket.on_trial;
+        let quiet = matches!(end, CallEnd::Done | CallEnd::JobFailed | CallEnd::Dropped) && ticket.trial.is_none();
         let end = |members: &mut Members<T>| members.end(ticket, end, now, fastrand::f64());
         if quiet { end(&mut self.lock().members) } else { self.update(end) }
     }
@@ -170,7 +170,7 @@ impl<T> Shared<T> {
     pub(super) fn accepted(&self, number: u64) {
         self.update(|members| {
             if let Some(member) = members.get_mut(number) {
-                member.health.tried(true);
+                member.health.accepted();
             }
         });
     }

@@ -3,6 +3,7 @@
 use foreman_client::retry::Reattach;
 use foreman_client::{JobState, Pool};
 use futures_util::TryStreamExt as _;
+use tokio_test::{assert_pending, task};
 use tower::{ServiceBuilder, ServiceExt as _};
 
 use super::{pool, request_for, settle};
@@ -141,6 +142,26 @@ async fn daemon_on_trial_gets_one_job() {
     for job in jobs {
         bounded_paused(job).await.unwrap().unwrap();
     }
+}
+
+/// Such as in a `select!` on a reference to it. Its daemon is the only one, and on trial.
+#[tokio::test(start_paused = true)]
+async fn call_that_is_not_polled_does_not_keep_others_from_a_daemon_on_trial() {
+    let a = PoolDaemon::new("a", seconds(1));
+    let pool = pool([&a]).await;
+    settle().await;
+    a.set_fault(Fault::Refuse);
+    bounded_paused(pool.submit(request())).await.unwrap_err();
+    a.set_fault(Fault::Hang);
+    tokio::time::sleep(seconds(31)).await;
+    let mut held = task::spawn(pool.submit(request()));
+    assert_pending!(held.poll());
+    a.set_fault(Fault::None);
+    let waiting: Vec<_> = (0..5).map(|_| tokio::spawn(pool.submit(request()))).collect();
+    for wait in waiting {
+        bounded_paused(wait).await.unwrap().unwrap();
+    }
+    assert_eq!((a.accepted(), pool.stats().daemons[0].waiting), (5, 1));
 }
 
 #[tokio::test(start_paused = true)]

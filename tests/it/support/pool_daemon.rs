@@ -61,6 +61,8 @@ pub(crate) enum Fault {
     Status(u16, Option<u64>),
     /// Submissions are accepted, and their responses are lost.
     LoseResponses,
+    /// Submissions get no response.
+    Hang,
 }
 
 #[derive(Deserialize)]
@@ -190,6 +192,7 @@ impl PoolDaemon {
                 self.accept(&key, submission);
                 return Err(io::Error::from(io::ErrorKind::ConnectionReset).into());
             }
+            Fault::Hang => std::future::pending().await,
             Fault::None | Fault::Refuse => {}
         }
         let job = self.accept(&key, submission);
