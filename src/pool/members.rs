@@ -140,7 +140,9 @@ impl<T> Members<T> {
 
     /// When a daemon may become available by time alone.
     pub(super) fn available_at(&self) -> Option<Instant> {
-        self.present().filter_map(|member| member.health.available_at()).min()
+        // A client that was shut down never is, and a time that has passed would be waited for without a pause.
+        let open = self.present().filter(|member| !member.client.is_shutting_down());
+        open.filter_map(|member| member.health.available_at()).min()
     }
 
     /// Adds a daemon. One that is there already gets one more key, and keeps its client. Returns its number, and whether it is new.

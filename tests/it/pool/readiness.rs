@@ -98,6 +98,23 @@ async fn pool_is_ready_again_after_retry_after() {
     assert_ready_ok!(waiting.enter(|cx, mut pool| pool.poll_ready(cx)));
 }
 
+/// The end of its pause makes it available no longer.
+#[tokio::test(start_paused = true)]
+async fn pool_sleeps_while_its_only_client_is_stopped() {
+    let daemon = PoolDaemon::new("a", seconds(1));
+    daemon.set_fault(Fault::Status(429, Some(7)));
+    let client = daemon.builder().retry(crate::support::fast_retries()).build_with(daemon.clone()).await.unwrap();
+    let pool = Pool::builder().models_interval(seconds(3_600)).from_clients([client.clone()]).unwrap();
+    settle().await;
+    bounded_paused(pool.submit(request().with_deadline(Some(millis(100))))).await.unwrap_err();
+    client.shutdown(seconds(0)).await;
+    tokio::time::sleep(seconds(60)).await;
+    let mut waiting = task::spawn(pool.clone());
+    assert_pending!(waiting.enter(|cx, mut pool| pool.poll_ready(cx)));
+    settle().await;
+    assert!(!waiting.is_woken(), "it would be polled without a pause");
+}
+
 #[tokio::test(start_paused = true)]
 async fn shutdown_refuses_calls_and_returns_the_jobs_that_go_on() {
     let daemons = [PoolDaemon::new("a", seconds(100)), PoolDaemon::new("b", seconds(100))];
