@@ -2,6 +2,7 @@
 
 mod discovery;
 mod resolve;
+mod search;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +16,8 @@ use crate::{Client, Error};
 /// The daemons of a name, for [`PoolBuilder::discover`](super::PoolBuilder::discover). Each address, or each target of a service, is a daemon.
 ///
 /// The name is resolved again when its records expire, but at least 1 s and at most 5 min after the last time. If that fails, the daemons
-/// stay, and it is tried again after 5 s. A name without records has no daemons.
+/// stay, and it is tried again after 5 s. A name has no daemons only if the name server says that there are no records, of either type.
+/// An answer that is truncated by UDP is requested again by TCP.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -53,7 +55,7 @@ enum Names {
 
 impl Dns {
     /// The addresses of a name: its A records, or its AAAA records if it has none. All daemons have the same port. A daemon with addresses of
-    /// both kinds is one daemon.
+    /// both kinds is one daemon. If the A records cannot be looked up, the AAAA records are not used.
     ///
     /// The base URL of a daemon is `http`, the address and the port.
     pub fn addresses(name: impl Into<String>, port: u16) -> Self {
@@ -68,7 +70,7 @@ impl Dns {
         Self { names: Names::Services { name: name.into() }, name_server: None }
     }
 
-    /// The name server, which is asked by UDP. Unless set, those of the operating system are asked.
+    /// The name server, which is asked by UDP, and by TCP for answers that are too long. Unless set, those of the operating system are asked.
     pub fn name_server(mut self, address: SocketAddr) -> Self {
         self.name_server = Some(address);
         self

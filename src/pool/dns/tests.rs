@@ -1,15 +1,17 @@
+mod name_server;
+
 use std::collections::VecDeque;
 use std::future::{poll_fn, ready};
-use std::net::Ipv4Addr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_core::Stream;
-use tokio::net::UdpSocket;
+use hickory_resolver::config::{ResolverConfig, ResolverOpts};
 use tokio::time::Instant;
 use tower::discover::Change;
 
+use self::name_server::{Answer, Answers, By, name_server, target};
 use super::resolve::{Resolve, Resolved, Resolving};
 use super::*;
 use crate::{BoxError, Client};
@@ -109,62 +111,30 @@ async fn empty_name_is_refused() {
     assert_eq!(error.to_string(), "invalid name: must not be empty");
 }
 
-/// A name server on loopback: `gpu.test` has two addresses, and `_foreman._tcp.test` has two targets. No other name exists.
-async fn name_server() -> SocketAddr {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = socket.local_addr().unwrap();
-    tokio::spawn(async move {
-        let mut buffer = [0; 512];
-        while let Ok((length, peer)) = socket.recv_from(&mut buffer).await {
-            let response = respond(&buffer[..length]);
-            let _ = socket.send_to(&response, peer).await;
-        }
-    });
-    address
+/// `gpu.test` has two addresses, and `_foreman._tcp.test` has two targets. No other name exists.
+fn two_daemons(name: &str, kind: u16, _: By) -> Answer {
+    match (name, kind) {
+        ("gpu.test.", name_server::A) => Answer::Records(vec![vec![10, 0, 0, 1], vec![10, 0, 0, 2]]),
+        ("_foreman._tcp.test.", name_server::SRV) => Answer::Records(vec![target(1, "a.test"), target(2, "b.test")]),
+        _ => Answer::NoSuchName,
+    }
 }
 
-/// RFC 1035, 4.1.
-fn respond(query: &[u8]) -> Vec<u8> {
-    let (mut name, mut at) = (String::new(), 12);
-    while query[at] != 0 {
-        let end = at + 1 + usize::from(query[at]);
-        name.push_str(std::str::from_utf8(&query[at + 1..end]).unwrap());
-        name.push('.');
-        at = end;
-    }
-    let (kind, end) = (u16::from_be_bytes([query[at + 1], query[at + 2]]), at + 5);
-    let target = |port: u16, label: &str| {
-        let mut data = vec![0, 1, 0, 1];
-        data.extend(port.to_be_bytes());
-        for label in [label, "test"] {
-            data.push(u8::try_from(label.len()).unwrap());
-            data.extend(label.as_bytes());
-        }
-        data.push(0);
-        data
+/// What a name server with these answers resolves a name to.
+async fn resolved(names: &str, answer: Answers) -> Result<Vec<String>, BoxError> {
+    let names = match names.starts_with('_') {
+        true => Names::Services { name: names.to_owned() },
+        false => Names::Addresses { name: names.to_owned(), port: 7 },
     };
-    let answers: Vec<Vec<u8>> = match (name.to_lowercase().as_str(), kind) {
-        ("gpu.test.", 1) => vec![vec![10, 0, 0, 1], vec![10, 0, 0, 2]],
-        ("_foreman._tcp.test.", 33) => vec![target(1, "a"), target(2, "b")],
-        _ => Vec::new(),
-    };
-    // NXDOMAIN if there is no answer.
-    let mut response = vec![query[0], query[1], 0x85, if answers.is_empty() { 0x83 } else { 0x80 }, 0, 1, 0];
-    response.extend([u8::try_from(answers.len()).unwrap(), 0, 0, 0, 0]);
-    response.extend(&query[12..end]);
-    for data in answers {
-        response.extend([0xc0, 12]);
-        response.extend(kind.to_be_bytes());
-        response.extend([0, 1, 0, 0, 0, 60]);
-        response.extend(u16::try_from(data.len()).unwrap().to_be_bytes());
-        response.extend(data);
-    }
-    response
+    let resolver = resolve::HickoryResolver::new(names, Some(name_server(answer).await))?;
+    let mut urls: Vec<_> = resolver.resolve().await?.urls.into_iter().collect();
+    urls.sort();
+    Ok(urls)
 }
 
 #[tokio::test]
 async fn addresses_and_services_are_resolved_at_a_name_server() {
-    let server = name_server().await;
+    let server = name_server(two_daemons).await;
     for (names, expected) in [
         (Dns::addresses("gpu.test.", 7), ["+10.0.0.1:7", "+10.0.0.2:7"]),
         (Dns::services("_foreman._tcp.test."), ["+a.test:1", "+b.test:2"]),
@@ -177,9 +147,82 @@ async fn addresses_and_services_are_resolved_at_a_name_server() {
 }
 
 #[tokio::test]
-async fn name_that_does_not_exist_has_no_daemons() {
-    let names = Names::Addresses { name: "nothing.test.".to_owned(), port: 7 };
-    let resolver = resolve::HickoryResolver::new(names, Some(name_server().await)).unwrap();
-    let resolved = resolver.resolve().await.unwrap();
-    assert!(resolved.urls.is_empty());
+async fn name_without_records_has_no_daemons() {
+    let no_data: Answers = |_, _, _| Answer::NoData;
+    for (name, answer) in
+        [("nothing.test.", two_daemons as Answers), ("gpu.test.", no_data), ("_a._tcp.test.", no_data)]
+    {
+        assert_eq!(resolved(name, answer).await.unwrap(), [""; 0], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn name_without_a_records_has_its_aaaa_records() {
+    let only_v6 = resolved("gpu.test.", |_, kind, _| match kind {
+        name_server::AAAA => Answer::Records(vec![[0; 15].into_iter().chain([1]).collect()]),
+        _ => Answer::NoData,
+    });
+    assert_eq!(only_v6.await.unwrap(), ["http://[::1]:7"]);
+    assert_eq!(resolved("10.0.0.9", |_, _, _| Answer::ServerFailure).await.unwrap(), ["http://10.0.0.9:7"]);
+}
+
+/// Otherwise a server that has no A records at the moment would remove all daemons.
+#[tokio::test]
+async fn failure_for_one_type_is_a_failure_of_the_lookup() {
+    let cases: [(&str, Answers); 6] = [
+        ("gpu.test.", |_, kind, _| if kind == name_server::A { Answer::ServerFailure } else { Answer::NoData }),
+        ("gpu.test.", |_, kind, _| if kind == name_server::A { Answer::NoData } else { Answer::ServerFailure }),
+        ("gpu.test.", |_, kind, _| if kind == name_server::A { Answer::Referral } else { Answer::NoData }),
+        ("gpu.test.", |_, kind, _| if kind == name_server::A { Answer::Truncated } else { Answer::NoData }),
+        ("_a._tcp.test.", |_, _, _| Answer::ServerFailure),
+        ("_a._tcp.test.", |_, _, _| Answer::Truncated),
+    ];
+    for (at, (name, answer)) in cases.into_iter().enumerate() {
+        let resolved = resolved(name, answer).await;
+        assert!(resolved.is_err(), "{at}: {resolved:?}");
+    }
+}
+
+#[tokio::test]
+async fn truncated_answer_is_requested_again_by_tcp() {
+    for (name, expected) in [
+        ("gpu.test.", ["http://10.0.0.1:7", "http://10.0.0.2:7"]),
+        ("_foreman._tcp.test.", ["http://a.test:1", "http://b.test:2"]),
+    ] {
+        let found = resolved(name, |name, kind, by| match by {
+            By::Udp if kind != name_server::AAAA => Answer::Truncated,
+            _ => two_daemons(name, kind, by),
+        });
+        assert_eq!(found.await.unwrap(), expected);
+    }
+}
+
+/// The search list goes on after a failure, which is no absence.
+#[tokio::test]
+async fn failure_for_one_name_of_the_search_list_is_a_failure_of_the_lookup() {
+    let cases: [(&str, Answers, Option<&str>); 3] = [
+        ("gpu.test", |name, _, _| if name == "gpu.test." { Answer::ServerFailure } else { Answer::NoSuchName }, None),
+        ("gpu", |name, _, _| if name == "gpu.a.test." { Answer::ServerFailure } else { Answer::NoSuchName }, None),
+        (
+            "gpu",
+            |name, kind, by| match name {
+                "gpu.a.test." => Answer::ServerFailure,
+                "gpu.b.test." => two_daemons("gpu.test.", kind, by),
+                _ => Answer::NoSuchName,
+            },
+            Some("http://10.0.0.1:7"),
+        ),
+    ];
+    for (name, answer, expected) in cases {
+        let server = resolve::server(name_server(answer).await);
+        let domains = ["a.test.", "b.test."].map(|domain| domain.parse().unwrap()).to_vec();
+        let config = ResolverConfig::from_parts(None, domains, vec![server]);
+        let names = Names::Addresses { name: name.to_owned(), port: 7 };
+        let resolver = resolve::HickoryResolver::with_config(names, config, ResolverOpts::default()).unwrap();
+        let urls = resolver.resolve().await.map(|resolved| resolved.urls);
+        match expected {
+            Some(url) => assert!(urls.unwrap().contains(url), "{name}"),
+            None => assert!(urls.is_err(), "{name}: {urls:?}"),
+        }
+    }
 }
