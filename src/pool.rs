@@ -106,6 +106,7 @@
 //! - Do not call [`Pool::submit`] without a timeout if all daemons may be away: it waits until one is available.
 
 mod builder;
+mod checks;
 mod choice;
 #[cfg(feature = "dns")]
 #[cfg_attr(docsrs, doc(cfg(feature = "dns")))]

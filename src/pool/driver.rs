@@ -11,10 +11,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tower::discover::{Change, Discover};
 
+use super::checks::Checks;
 use super::shared::Shared;
 use crate::api::HttpService;
 use crate::{BoxError, Client, Error, ModelInfo};
@@ -22,13 +22,11 @@ use crate::{BoxError, Client, Error, ModelInfo};
 /// How long a discovery that fails is not polled.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 
-/// The outcome of a request for the models of the daemon with that number.
-type Checked = (u64, Result<Vec<ModelInfo>, Error>);
-
 /// What the task waits for.
 enum Woken<K, T> {
     Changed(Option<Result<Change<K, Client<T>>, BoxError>>),
-    Checked(Checked),
+    /// The outcome of a request for the models of the daemon with that number.
+    Checked(u64, Result<Vec<ModelInfo>, Error>),
     /// A time has come, or another one may be the next.
     Again,
 }
@@ -41,7 +39,7 @@ where
     let mut discover = pin!(discover);
     let (mut discovers, mut resume) = (discover.is_some(), None::<Instant>);
     let mut numbers = HashMap::new();
-    let mut checks: JoinSet<Checked> = JoinSet::new();
+    let mut checks = Checks::default();
     let Some(changed) = shared.upgrade().map(|shared| Arc::clone(&shared.changed)) else { return };
     loop {
         let next = {
@@ -51,7 +49,7 @@ where
                 shared.lock_members(|members| (members.checks(now), members.forget(now)));
             drop(forgotten);
             for (number, client) in due {
-                checks.spawn(async move { (number, client.models().await) });
+                checks.start(number, client);
             }
             check.into_iter().chain(forget).chain(resume).min()
         };
@@ -70,8 +68,8 @@ where
             {
                 return Poll::Ready(Woken::Changed(change.map(|change| change.map_err(Into::into))));
             }
-            if let Poll::Ready(Some(Ok(checked))) = checks.poll_join_next(cx) {
-                return Poll::Ready(Woken::Checked(checked));
+            if let Poll::Ready((number, listed)) = checks.poll_next(cx) {
+                return Poll::Ready(Woken::Checked(number, listed));
             }
             if timer.as_mut().poll(cx).is_ready() || changed.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Woken::Again);
@@ -82,7 +80,7 @@ where
         let Some(shared) = shared.upgrade() else { return };
         match woken {
             Woken::Again => resume = resume.filter(|resume| *resume > Instant::now()),
-            Woken::Checked((number, listed)) => shared.checked(number, listed, Instant::now()),
+            Woken::Checked(number, listed) => shared.checked(number, listed, Instant::now()),
             Woken::Changed(None) => {
                 discovers = false;
                 shared.complete();

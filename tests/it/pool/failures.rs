@@ -164,6 +164,21 @@ async fn call_that_is_not_polled_does_not_keep_others_from_a_daemon_on_trial() {
     assert_eq!((a.accepted(), pool.stats().daemons[0].waiting), (5, 1));
 }
 
+/// Such as a panic of a layer of the caller below the client.
+#[tokio::test(start_paused = true)]
+async fn panic_in_a_probe_is_a_failed_probe() {
+    let a = PoolDaemon::new("a", seconds(1));
+    let pool = pool([&a]).await;
+    settle().await;
+    a.set_fault(Fault::PanicInLists);
+    tokio::time::sleep(seconds(120)).await;
+    assert!(!pool.stats().daemons[0].is_available);
+    a.set_fault(Fault::None);
+    tokio::time::sleep(seconds(31)).await;
+    assert!(pool.stats().daemons[0].is_available);
+    bounded_paused(pool.submit(request())).await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn handles_stay_open_while_a_submission_moves_on() {
     let (a, b) = (PoolDaemon::new("a", seconds(3)), PoolDaemon::new("b", seconds(3)));

@@ -63,6 +63,8 @@ pub(crate) enum Fault {
     LoseResponses,
     /// Submissions get no response.
     Hang,
+    /// The HTTP service panics when the list of models is requested.
+    PanicInLists,
 }
 
 #[derive(Deserialize)]
@@ -169,6 +171,7 @@ impl PoolDaemon {
             return Err(io::Error::from(io::ErrorKind::ConnectionRefused).into());
         }
         if path == "/api/tags" {
+            assert!(self.fault() != Fault::PanicInLists, "a panic of the HTTP service");
             return Ok(self.list());
         }
         if let (&Method::GET, Some(job)) = (&head.method, path.strip_prefix("/jobs/")) {
@@ -193,7 +196,7 @@ impl PoolDaemon {
                 return Err(io::Error::from(io::ErrorKind::ConnectionReset).into());
             }
             Fault::Hang => std::future::pending().await,
-            Fault::None | Fault::Refuse => {}
+            Fault::None | Fault::Refuse | Fault::PanicInLists => {}
         }
         let job = self.accept(&key, submission);
         let mut accepted = response(202, format!(r#"{{"job_id":"{job}"}}"#));
