@@ -108,6 +108,7 @@
 mod builder;
 mod checks;
 mod choice;
+mod clients;
 #[cfg(feature = "dns")]
 #[cfg_attr(docsrs, doc(cfg(feature = "dns")))]
 mod dns;
@@ -116,6 +117,7 @@ mod find;
 mod future;
 mod health;
 mod load;
+mod member;
 mod members;
 mod models;
 mod service;

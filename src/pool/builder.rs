@@ -48,7 +48,7 @@ impl PoolBuilder {
         for client in clients {
             let id = client.api().daemon_id();
             let url = id.base_url().clone();
-            if let (_, false) = shared.update(|members| members.enter(client, id, now)) {
+            if !shared.update(|members| members.enter(client, id, now)).is_new {
                 return Err(Error::invalid("clients", format!("has the daemon {url} twice")));
             }
         }
@@ -65,8 +65,9 @@ impl PoolBuilder {
     /// [`Change`](tower::discover::Change)s.
     ///
     /// A daemon that is removed gets no new jobs, and its waits go on. If two keys have a client with the same base URL and the same token,
-    /// that is one daemon, which is removed with its last key. An error of the stream is logged, and the stream is polled again after a
-    /// second.
+    /// that is one daemon, which is removed with its last key. Its newest client that was not shut down gets the new calls; waits stay at
+    /// theirs. So a client is replaced by inserting another one with its key. An error of the stream is logged, and the stream is polled
+    /// again after a second.
     ///
     /// # Errors
     ///

@@ -38,7 +38,7 @@ where
 {
     let mut discover = pin!(discover);
     let (mut discovers, mut resume) = (discover.is_some(), None::<Instant>);
-    let mut numbers = HashMap::new();
+    let mut keys = HashMap::new();
     let mut checks = Checks::default();
     let Some(changed) = shared.upgrade().map(|shared| Arc::clone(&shared.changed)) else { return };
     loop {
@@ -93,15 +93,15 @@ where
                 let (id, now) = (client.api().daemon_id(), Instant::now());
                 tracing::debug!(daemon = id.base_url().as_str(), "daemon added to the pool");
                 // After the new one, so that a daemon that keeps its key does not leave in between.
-                let (number, _) = shared.update(|members| members.enter(client, id, now));
-                if let Some(replaced) = numbers.insert(key, number) {
+                let entered = shared.update(|members| members.enter(client, id, now));
+                if let Some(replaced) = keys.insert(key, entered) {
                     shared.update(|members| members.leave(replaced, now));
                 }
             }
             Woken::Changed(Some(Ok(Change::Remove(key)))) => {
-                if let Some(number) = numbers.remove(&key) {
-                    tracing::debug!(number, "daemon removed from the pool");
-                    shared.update(|members| members.leave(number, Instant::now()));
+                if let Some(removed) = keys.remove(&key) {
+                    tracing::debug!(number = removed.number, "daemon removed from the pool");
+                    shared.update(|members| members.leave(removed, Instant::now()));
                 }
             }
         }

@@ -8,7 +8,8 @@ use pin_project::{pin_project, pinned_drop};
 use tokio::time::Instant;
 use tower::util::Oneshot;
 
-use super::members::{CallEnd, Routed, Ticket};
+use super::member::{CallEnd, Ticket};
+use super::members::Routed;
 use super::shared::{Shared, moves_on};
 use crate::api::HttpService;
 use crate::client::Jobs;

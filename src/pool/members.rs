@@ -3,17 +3,16 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::choice::choose;
-use super::health::{Health, Trial};
-use super::load::{Counted, Load, Times};
+use super::clients::Clients;
+use super::health::Health;
+use super::load::{Load, Times};
+use super::member::{CallEnd, Counts, Member, Ticket};
 use super::models::Models;
 use crate::error::Kind;
 use crate::{Client, DaemonId, Error, ModelInfo};
 
 /// How long the client of a daemon that has left is kept after its last wait, for retries that attach.
 const RETENTION: Duration = Duration::from_secs(600);
-
-/// The pause after a refusal that does not say how long.
-const REFUSED: Duration = Duration::from_secs(1);
 
 /// The daemons of a pool, and all that is known of them. No I/O and no clock.
 #[derive(Debug)]
@@ -25,43 +24,19 @@ pub(super) struct Members<T> {
     pub(super) moves: u64,
 }
 
-#[derive(Debug)]
-pub(super) struct Member<T> {
+/// A client of a daemon was added.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entered {
+    /// The number of the daemon.
     pub(super) number: u64,
-    pub(super) client: Client<T>,
-    id: DaemonId,
-    /// How many keys of the discovery it has. 0 after it has left.
-    keys: usize,
-    /// When it has left, or its last wait after that has ended.
-    left_at: Option<Instant>,
-    models: Models,
-    /// Its list of models has come once, or has failed to.
-    probed: bool,
-    /// When the list of models is to be requested. `None` while it is requested.
-    check_at: Option<Instant>,
-    load: Load,
-    pub(super) health: Health,
-    last_failure: Option<Error>,
-    counts: Counts,
+    /// The number of the client, among those of the daemon.
+    pub(super) insertion: u64,
+    /// Whether the daemon was not there.
+    pub(super) is_new: bool,
 }
 
-/// Counts of one daemon since it was added.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Counts {
-    pub(super) sent: u64,
-    pub(super) finished: u64,
-    pub(super) moved_on: u64,
-    pub(super) failures: u64,
-}
-
-/// A call that is counted at a daemon.
-#[derive(Debug)]
-pub(super) struct Ticket {
-    pub(super) number: u64,
-    counted: Counted,
-    /// The trial of the daemon that depends on it.
-    pub(super) trial: Option<Trial>,
-}
+/// What a pool needs no longer. It is dropped outside of the lock, since that runs code of the caller.
+pub(super) type Forgotten<T> = (Vec<Member<T>>, Vec<Client<T>>);
 
 /// Where a call goes.
 #[derive(Debug)]
@@ -72,54 +47,9 @@ pub(super) struct Routed<T> {
     pub(super) has_others: bool,
 }
 
-/// How a call at a daemon ended.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum CallEnd<'a> {
-    /// The job is done.
-    Done,
-    /// The job ran and failed.
-    JobFailed,
-    Failed(&'a Error),
-    Dropped,
-}
-
 impl<T> Default for Members<T> {
     fn default() -> Self {
         Self { all: Vec::new(), times: Times::default(), next_number: 0, moves: 0 }
-    }
-}
-
-impl<T> Member<T> {
-    fn has_left(&self) -> bool {
-        self.keys == 0
-    }
-
-    pub(super) fn is_available(&self, now: Instant) -> bool {
-        !self.has_left() && self.health.is_available(now) && !self.client.is_shutting_down()
-    }
-
-    pub(super) fn url(&self) -> &str {
-        self.id.base_url().as_str()
-    }
-
-    pub(super) fn daemon_id(&self) -> &DaemonId {
-        &self.id
-    }
-
-    pub(super) fn load(&self) -> &Load {
-        &self.load
-    }
-
-    pub(super) fn counts(&self) -> Counts {
-        self.counts
-    }
-
-    pub(super) fn last_failure(&self) -> Option<&Error> {
-        self.last_failure.as_ref()
-    }
-
-    pub(super) fn knows_models(&self) -> bool {
-        self.models.is_known()
     }
 }
 
@@ -141,24 +71,22 @@ impl<T> Members<T> {
     /// When a daemon may become available by time alone.
     pub(super) fn available_at(&self) -> Option<Instant> {
         // A client that was shut down never is, and a time that has passed would be waited for without a pause.
-        let open = self.present().filter(|member| !member.client.is_shutting_down());
+        let open = self.present().filter(|member| !member.client().is_shutting_down());
         open.filter_map(|member| member.health.available_at()).min()
     }
 
-    /// Adds a daemon. One that is there already gets one more key, and keeps its client. Returns its number, and whether it is new.
-    pub(super) fn enter(&mut self, client: Client<T>, id: DaemonId, now: Instant) -> (u64, bool) {
+    /// Adds a client, and its daemon unless that is there already.
+    pub(super) fn enter(&mut self, client: Client<T>, id: DaemonId, now: Instant) -> Entered {
         if let Some(member) = self.all.iter_mut().find(|member| member.id == id) {
-            member.keys += 1;
             member.left_at = None;
-            return (member.number, false);
+            return Entered { number: member.number, insertion: member.clients.insert(client), is_new: false };
         }
         let number = self.next_number;
         self.next_number += 1;
         self.all.push(Member {
             number,
-            client,
+            clients: Clients::new(client),
             id,
-            keys: 1,
             left_at: None,
             models: Models::default(),
             probed: false,
@@ -168,13 +96,13 @@ impl<T> Members<T> {
             last_failure: None,
             counts: Counts::default(),
         });
-        (number, true)
+        Entered { number, insertion: 0, is_new: true }
     }
 
-    /// A key of the daemon was removed.
-    pub(super) fn leave(&mut self, number: u64, now: Instant) {
-        if let Some(member) = self.get_mut(number) {
-            member.keys = member.keys.saturating_sub(1);
+    /// The key of that client was removed, or has another one.
+    pub(super) fn leave(&mut self, of: Entered, now: Instant) {
+        if let Some(member) = self.get_mut(of.number) {
+            member.clients.retire(of.insertion);
             member.left_at = member.has_left().then_some(now);
         }
     }
@@ -223,7 +151,7 @@ impl<T> Members<T> {
         let counted = member.load.begin(model, &self.times, now, whole);
         member.counts.sent += u64::from(whole);
         let trial = if whole { member.health.send(now) } else { None };
-        Some((member.client.clone(), Ticket { number, counted, trial }))
+        Some((member.client().clone(), Ticket { number, counted, trial }))
     }
 
     /// A call at a daemon ended. `jitter`: from 0 to 1.
@@ -232,31 +160,7 @@ impl<T> Members<T> {
         if let Some((model, sample)) = member.load.end(ticket.counted, now, matches!(end, CallEnd::Done)) {
             self.times.record(&model, sample, now);
         }
-        if member.has_left() {
-            member.left_at = Some(now);
-        }
-        match end {
-            CallEnd::Done | CallEnd::JobFailed => {
-                member.counts.finished += 1;
-                member.health.accepted();
-            }
-            CallEnd::Failed(error) => {
-                if let Some(pause) = pause_after(error) {
-                    member.health.refused(now, pause);
-                } else if is_failure(error) {
-                    member.counts.failures += 1;
-                    member.last_failure = Some(error.clone());
-                    member.health.failed(now, jitter);
-                } else if let Some(trial) = ticket.trial {
-                    member.health.not_tried(trial);
-                }
-            }
-            CallEnd::Dropped => {
-                if let Some(trial) = ticket.trial {
-                    member.health.not_tried(trial);
-                }
-            }
-        }
+        member.ended(ticket.trial, end, now, jitter);
     }
 
     /// A submission goes on from this daemon to another one.
@@ -270,13 +174,13 @@ impl<T> Members<T> {
     /// The daemons whose lists of models are to be requested, which is the probe of one that fails; and when the next one is.
     pub(super) fn checks(&mut self, now: Instant) -> (Vec<(u64, Client<T>)>, Option<Instant>) {
         let (mut due, mut next) = (Vec::new(), None::<Instant>);
-        for member in self.all.iter_mut().filter(|member| member.keys > 0) {
+        for member in self.all.iter_mut().filter(|member| !member.has_left()) {
             let Some(at) = member.check_at else { continue };
             // A daemon that fails is asked when its pause is over, and not before.
             let at = member.health.probe_at().unwrap_or(at);
             if at <= now {
                 member.check_at = None;
-                due.push((member.number, member.client.clone()));
+                due.push((member.number, member.client().clone()));
             } else {
                 next = Some(next.map_or(at, |next| next.min(at)));
             }
@@ -316,31 +220,15 @@ impl<T> Members<T> {
         true
     }
 
-    /// Removes the daemons that have left and are not needed any more. Returns when the next one is not.
-    pub(super) fn forget(&mut self, now: Instant) -> (Vec<Member<T>>, Option<Instant>) {
+    /// Removes the daemons that have left and the clients that were replaced, once they are not needed any more. Returns when the next daemon
+    /// is not.
+    pub(super) fn forget(&mut self, now: Instant) -> (Forgotten<T>, Option<Instant>) {
         let over = |member: &mut Member<T>| {
             member.load.pending() == 0 && member.left_at.is_some_and(|left| left + RETENTION <= now)
         };
-        let forgotten = self.all.extract_if(.., over).collect();
+        let members = self.all.extract_if(.., over).collect();
+        let clients = self.all.iter_mut().flat_map(|member| member.clients.forget_idle()).collect();
         let kept = self.all.iter().filter(|member| member.load.pending() == 0).filter_map(|member| member.left_at);
-        (forgotten, kept.min().map(|left| left + RETENTION))
-    }
-}
-
-/// How long the daemon asks to be sent nothing.
-fn pause_after(error: &Error) -> Option<Duration> {
-    let refused = error.is_overloaded() && (error.status().is_some() || matches!(error.kind(), Kind::SlowDown(_)));
-    refused.then(|| error.retry_after().unwrap_or(REFUSED))
-}
-
-/// Whether the error shows that the daemon fails, and not the request or the job.
-fn is_failure(error: &Error) -> bool {
-    match error.kind() {
-        Kind::Connect | Kind::Transport | Kind::RequestTimeout(_) | Kind::Lost | Kind::Response(_) => true,
-        Kind::Status { status, .. } => {
-            let of_job = error.job_id().is_some();
-            status.is_server_error() || matches!(status.as_u16(), 401 | 403) || (!of_job && status.as_u16() == 404)
-        }
-        _ => false,
+        ((members, clients), kept.min().map(|left| left + RETENTION))
     }
 }

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -60,17 +61,20 @@ where
     /// After the first poll the pool takes no calls, also if the future is dropped. Calling `shutdown` again continues.
     pub async fn shutdown(&self, grace: Duration) -> Vec<JobHandle> {
         self.shared.begin_shutdown();
+        let clients: Vec<(u64, Client<T>)> = self.shared.read(|members| {
+            let all = members.all().iter();
+            all.flat_map(|member| member.clients().map(|client| (member.number, client.clone()))).collect()
+        });
         let mut ends = tokio::task::JoinSet::new();
-        for client in self.clients() {
-            ends.spawn(async move {
-                let running = client.shutdown(grace).await;
-                let base = client.api().base_url().clone();
-                running.into_iter().map(|job_id| JobHandle::new(base.clone(), job_id)).collect::<Vec<_>>()
-            });
+        for (daemon, client) in clients {
+            ends.spawn(async move { (daemon, client.api().base_url().clone(), client.shutdown(grace).await) });
         }
-        let mut running = Vec::new();
+        // Two clients of a daemon may have waited for one job.
+        let (mut seen, mut running) = (HashSet::new(), Vec::new());
         while let Some(ended) = ends.join_next().await {
-            running.extend(ended.unwrap_or_default());
+            let Ok((daemon, base, jobs)) = ended else { continue };
+            let new = jobs.into_iter().filter(|job_id| seen.insert((daemon, job_id.clone())));
+            running.extend(new.map(|job_id| JobHandle::new(base.clone(), job_id)));
         }
         running
     }
@@ -132,15 +136,15 @@ impl<T> Pool<T> {
     #[must_use]
     pub fn client(&self, job: &JobHandle) -> Option<Client<T>> {
         self.shared.read(|members| {
-            let of_daemon = |member: &&super::members::Member<T>| member.daemon_id().base_url() == job.base_url();
-            members.all().iter().find(of_daemon).map(|member| member.client.clone())
+            let of_daemon = |member: &&super::member::Member<T>| member.daemon_id().base_url() == job.base_url();
+            members.all().iter().find(of_daemon).map(|member| member.client().clone())
         })
     }
 
-    /// The clients of all daemons, also of those that were removed while a call waits there.
+    /// The clients of all daemons, one of each, also of those that were removed while a call waits there.
     #[must_use]
     pub fn clients(&self) -> Vec<Client<T>> {
-        self.shared.read(|members| members.all().iter().map(|member| member.client.clone()).collect())
+        self.shared.read(|members| members.all().iter().map(|member| member.client().clone()).collect())
     }
 
     /// What the pool knows of its daemons.

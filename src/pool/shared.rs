@@ -6,7 +6,8 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::members::{CallEnd, Members, Routed, Ticket};
+use super::member::{CallEnd, Ticket};
+use super::members::{Members, Routed};
 use crate::error::Kind;
 use crate::submission::{SubmissionState, WakerSlot, Wakers};
 use crate::{Error, ModelInfo, SubmitRequest};

@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::members::{Member, Members};
+use super::member::Member;
+use super::members::Members;
 use crate::Error;
 
 /// What a [`Pool`](super::Pool) knows of its daemons; returned by [`Pool::stats`](super::Pool::stats).
@@ -61,7 +62,7 @@ impl DaemonStats {
             finished: counts.finished,
             moved_on: counts.moved_on,
             failures: counts.failures,
-            last_failure: member.last_failure().cloned(),
+            last_failure: member.last_failure.clone(),
         }
     }
 }

@@ -9,8 +9,10 @@ impl Builder {
     /// queue: each serves the API, runs jobs and sends webhooks. All of them should have the same options and tokens.
     ///
     /// The tables are created in the first schema of the search path (`public`, or that of `?options=-csearch_path%3Dname`), which must have
-    /// no tables, views or sequences except those of extensions. Another one is refused and left as it is. PostgreSQL 14 or later is needed, and connections of its own: a pooler that shares them between transactions hides
-    /// notifications. A connection is encrypted if the server supports it (`sslmode=prefer`, the default) or must be (`sslmode=require`). An
+    /// no tables, views or sequences except those of extensions. Another one is refused and left as it is. PostgreSQL 14 or later is needed, a
+    /// database with the encoding UTF8, and connections of its own: a pooler that shares them between transactions hides notifications.
+    ///
+    /// A connection is encrypted if the server supports it (`sslmode=prefer`, the default) or must be (`sslmode=require`). An
     /// encrypted one needs a certificate for the host of the URL, from an authority of the operating system or of
     /// [`postgres_roots`](Self::postgres_roots). There is no encryption without this check; `sslmode=disable` turns both off.
     ///

@@ -2,24 +2,14 @@
 
 use std::convert::Infallible;
 
-use foreman_client::{BoxError, Client, Pool};
+use foreman_client::Pool;
 use futures_util::stream;
-use tokio::sync::mpsc;
 use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
 use tower::Service as _;
 use tower::discover::Change;
 
-use super::settle;
+use super::{discovered, settle};
 use crate::support::{PoolDaemon, bounded_paused, request, seconds};
-
-type Changes = mpsc::UnboundedSender<Result<Change<u8, Client<PoolDaemon>>, BoxError>>;
-
-fn discovered() -> (Pool<PoolDaemon>, Changes) {
-    fastrand::seed(7);
-    let (changes, next) = mpsc::unbounded_channel();
-    let stream = stream::unfold(next, async |mut next: mpsc::UnboundedReceiver<_>| Some((next.recv().await?, next)));
-    (Pool::builder().discover(stream).unwrap(), changes)
-}
 
 fn daemons() -> [PoolDaemon; 2] {
     ["a", "b"].map(|name| PoolDaemon::new(name, seconds(20)))

@@ -6,12 +6,18 @@ mod discovery;
 mod failures;
 mod listener;
 mod readiness;
+mod replaced_clients;
 mod simulation;
 mod sticky;
 
-use foreman_client::{Pool, SubmitRequest};
+use foreman_client::{BoxError, Client, Pool, SubmitRequest};
+use futures_util::stream;
+use tokio::sync::mpsc;
+use tower::discover::Change;
 
 use crate::support::PoolDaemon;
+
+type Changes = mpsc::UnboundedSender<Result<Change<u8, Client<PoolDaemon>>, BoxError>>;
 
 /// A pool of daemons whose results come by polls. Its choices are the same in each run.
 async fn pool(daemons: impl IntoIterator<Item = &PoolDaemon>) -> Pool<PoolDaemon> {
@@ -21,6 +27,14 @@ async fn pool(daemons: impl IntoIterator<Item = &PoolDaemon>) -> Pool<PoolDaemon
         clients.push(daemon.client().await);
     }
     Pool::from_clients(clients).unwrap()
+}
+
+/// A pool of the daemons that the sender adds and removes. Its choices are the same in each run.
+fn discovered() -> (Pool<PoolDaemon>, Changes) {
+    fastrand::seed(7);
+    let (changes, next) = mpsc::unbounded_channel();
+    let stream = stream::unfold(next, async |mut next: mpsc::UnboundedReceiver<_>| Some((next.recv().await?, next)));
+    (Pool::builder().discover(stream).unwrap(), changes)
 }
 
 fn request_for(model: &str) -> SubmitRequest {
