@@ -1,11 +1,12 @@
 use std::future::Future;
 
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::service::Pool;
 use crate::api::HttpService;
 use crate::error::Kind;
-use crate::{Error, JobHandle, JobId, JobResult};
+use crate::{Client, Error, JobHandle, JobId, JobResult, JobStatus};
 
 /// # Attaching by id
 impl<T> Pool<T>
@@ -31,28 +32,32 @@ where
 
     /// Looks for a job at all daemons at the same time, also at those that were removed and those that fail, and returns where it is.
     ///
+    /// Daemons that share a queue all have the job, and any of them is right. The first one in the order in which they were added is
+    /// returned, one that is available if there is such.
+    ///
     /// # Errors
     ///
     /// [`Error::is_not_found`] if no daemon knows the job. If none of those that responded knows it and others did not respond, the error
-    /// of one of them: it may have the job. [`Error::is_bad_response`], naming the daemons, if several have a job with that id.
+    /// of one of them: it may have the job. [`Error::is_bad_response`], naming the daemons, if several have a job with that id, and their
+    /// `created_at` or `model` differ or are missing: these are different jobs. Ids of foreman's daemon are unique.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future loses nothing.
     pub async fn find(&self, job_id: &JobId) -> Result<JobHandle, Error> {
         let mut requests = JoinSet::new();
-        for client in self.clients() {
+        for (order, client) in self.clients_by_availability().into_iter().enumerate() {
             let job_id = job_id.clone();
             requests.spawn(async move {
                 let base = client.api().base_url().clone();
-                (base, client.status(&job_id).await)
+                (order, base, client.status(&job_id).await)
             });
         }
         let (mut found, mut failure) = (Vec::new(), None::<Error>);
         while let Some(response) = requests.join_next().await {
-            let Ok((base, status)) = response else { continue };
+            let Ok((order, base, status)) = response else { continue };
             match status {
-                Ok(_) => found.push(JobHandle::new(base, job_id.clone())),
+                Ok(status) => found.push((order, JobHandle::new(base, job_id.clone()), status)),
                 Err(error) => {
                     let error = error.with_job(Some(job_id.clone()), None, None).with_daemon(Some(base));
                     // The daemon that did not respond may have the job.
@@ -62,16 +67,34 @@ where
                 }
             }
         }
-        match (found.pop(), failure) {
-            (Some(job), _) if found.is_empty() => Ok(job),
-            (Some(job), _) => {
-                let daemons: Vec<_> = found.iter().chain([&job]).map(JobHandle::daemon).collect();
-                Err(Error::response(format!("several daemons have a job {job_id}: {}", daemons.join(", "))))
-            }
-            (None, Some(error)) => Err(error),
-            (None, None) => Err(Error::new(Kind::EmptyPool)),
+        found.sort_by_key(|(order, ..)| *order);
+        let mut found = found.into_iter().map(|(_, handle, status)| (handle, status));
+        let Some((job, status)) = found.next() else {
+            return Err(failure.unwrap_or_else(|| Error::new(Kind::EmptyPool)));
+        };
+        let others: Vec<_> = found.collect();
+        if others.iter().all(|(_, other)| is_same_job(&status, other)) {
+            return Ok(job);
         }
+        let others = others.iter().map(|(handle, _)| handle.daemon());
+        let daemons: Vec<_> = std::iter::once(job.daemon()).chain(others).collect();
+        Err(Error::response(format!("several daemons have a job {job_id}: {}", daemons.join(", "))))
     }
+
+    /// The clients of all daemons, those of the available ones first.
+    fn clients_by_availability(&self) -> Vec<Client<T>> {
+        let now = Instant::now();
+        self.shared.read(|members| {
+            let mut all: Vec<_> = members.all().iter().collect();
+            all.sort_by_key(|member| !member.is_available(now));
+            all.into_iter().map(|member| member.client().clone()).collect()
+        })
+    }
+}
+
+/// Whether two statuses with one id are of one job, in a queue that their daemons share. Other daemons than foreman's may count their ids.
+fn is_same_job(one: &JobStatus, other: &JobStatus) -> bool {
+    one.created_at.is_some() && (one.created_at, &one.model) == (other.created_at, &other.model)
 }
 
 fn gone(job: &JobHandle) -> Error {

@@ -71,3 +71,31 @@ async fn id_of_two_daemons_is_ambiguous() {
         "{error}"
     );
 }
+
+/// Each of them answers for each job.
+#[tokio::test(start_paused = true)]
+async fn job_of_a_shared_queue_is_found_at_a_daemon_that_is_available() {
+    let first = PoolDaemon::new("a", seconds(5)).created_at("2026-01-02T03:04:05.678Z");
+    let pool = pool([&first, &first.sharing_queue("b"), &first.sharing_queue("c")]).await;
+    settle().await;
+    let result = bounded_paused(pool.submit(request())).await.unwrap();
+    let found = bounded_paused(pool.find(result.job_id())).await.unwrap();
+    assert_eq!(found.to_string(), "http://a.test/jobs/1");
+    let client = pool.client(&found).unwrap();
+    client.shutdown(seconds(1)).await;
+    let found = bounded_paused(pool.find(result.job_id())).await.unwrap();
+    assert_eq!(found.to_string(), "http://b.test/jobs/1");
+    assert!(bounded_paused(pool.wait(&found)).await.unwrap().is_success());
+}
+
+/// Ids that a daemon counts. Its jobs were created at other times than those of the next one.
+#[tokio::test(start_paused = true)]
+async fn same_id_of_separate_queues_is_ambiguous() {
+    let daemons = [("a", "2026-01-02T03:04:05Z"), ("b", "2026-01-02T03:04:06Z")]
+        .map(|(name, time)| PoolDaemon::new(name, seconds(5)).created_at(time));
+    for daemon in &daemons {
+        bounded_paused(Pool::from_clients([daemon.client().await]).unwrap().submit(request())).await.unwrap();
+    }
+    let error = bounded_paused(pool(&daemons).await.find(&job_id("1"))).await.unwrap_err();
+    assert!(error.is_bad_response() && error.to_string().contains("several daemons have a job 1"), "{error}");
+}

@@ -29,10 +29,13 @@ struct Inner {
     url: String,
     /// What the start of a job of another model than the one before takes in addition.
     load: Duration,
-    state: Mutex<State>,
+    /// Daemons that share a queue have one.
+    state: Arc<Mutex<State>>,
 }
 
 struct State {
+    /// The only time that a status has.
+    created_at: Option<String>,
     time: Duration,
     models: Vec<String>,
     fault: Fault,
@@ -83,6 +86,7 @@ impl PoolDaemon {
 
     pub(crate) fn with_load(name: &str, time: Duration, load: Duration) -> Self {
         let state = State {
+            created_at: None,
             time,
             models: Vec::new(),
             fault: Fault::None,
@@ -95,8 +99,21 @@ impl PoolDaemon {
             lists: 0,
             loads: 0,
         };
-        let inner = Inner { url: format!("http://{name}.test"), load, state: Mutex::new(state) };
+        let inner = Inner { url: format!("http://{name}.test"), load, state: Arc::new(Mutex::new(state)) };
         Self { inner: Arc::new(inner), receiver: None }
+    }
+
+    /// Another daemon that shares the queue, the faults and the counts of this one.
+    pub(crate) fn sharing_queue(&self, name: &str) -> Self {
+        let Inner { load, state, .. } = &*self.inner;
+        let inner = Inner { url: format!("http://{name}.test"), load: *load, state: Arc::clone(state) };
+        Self { inner: Arc::new(inner), receiver: None }
+    }
+
+    /// Its jobs have this `created_at`.
+    pub(crate) fn created_at(self, time: &str) -> Self {
+        self.state().created_at = Some(time.to_owned());
+        self
     }
 
     pub(crate) fn models(self, models: &[&str]) -> Self {
@@ -221,9 +238,9 @@ impl PoolDaemon {
         let (state, now) = (self.state(), Instant::now());
         match state.jobs.get(job) {
             None => response(404, "{}"),
-            Some(Job { begins, .. }) if now < *begins => response(200, job_json(job, "queued", "")),
-            Some(Job { ends, .. }) if now < *ends => response(200, job_json(job, "running", "")),
-            Some(_) => response(200, job_json(job, "done", &self.inner.url)),
+            Some(Job { begins, .. }) if now < *begins => response(200, state.status(job, "queued", "")),
+            Some(Job { ends, .. }) if now < *ends => response(200, state.status(job, "running", "")),
+            Some(_) => response(200, state.status(job, "done", &self.inner.url)),
         }
     }
 
@@ -254,6 +271,16 @@ impl PoolDaemon {
             });
         }
         job
+    }
+}
+
+impl State {
+    fn status(&self, job: &str, state: &str, content: &str) -> String {
+        let status = job_json(job, state, content);
+        match &self.created_at {
+            Some(time) => status.replacen('{', &format!(r#"{{"created_at":"{time}","#), 1),
+            None => status,
+        }
     }
 }
 
