@@ -15,18 +15,31 @@ where
 {
     /// Waits for the result of a job that was submitted before, by polling: a future of `Result<JobResult, Error>`, which borrows nothing.
     ///
+    /// A job is visible to the token that submitted it, and a handle has none. So if the pool has several clients of the daemon, with
+    /// different tokens, it asks one after the other until one of them knows the job.
+    ///
     /// # Errors
     ///
     /// As [`Client::wait`](crate::Client::wait), and [`Error::is_daemon_gone`] if the daemon of the job is not in the pool.
+    /// [`Error::is_not_found`] if no token knows the job, and [`Error::is_auth`] if the others do not, and the daemon does not accept one.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future does not affect the job.
     pub fn wait(&self, job: &JobHandle) -> impl Future<Output = Result<JobResult, Error>> + Send + use<T> {
-        let (client, job) = (self.client(job), job.clone());
+        let (clients, job) = (self.clients_of(job), job.clone());
         async move {
-            let Some(client) = client else { return Err(gone(&job)) };
-            client.wait(job.job_id()).await
+            let mut failure = None::<Error>;
+            for client in clients {
+                match client.wait(job.job_id()).await {
+                    // Another token may have submitted it.
+                    Err(error) if error.is_not_found() || error.is_auth() => {
+                        failure = Some(failure.filter(Error::is_auth).unwrap_or(error));
+                    }
+                    ended => return ended,
+                }
+            }
+            Err(failure.unwrap_or_else(|| gone(&job)))
         }
     }
 
@@ -79,6 +92,14 @@ where
         let others = others.iter().map(|(handle, _)| handle.daemon());
         let daemons: Vec<_> = std::iter::once(job.daemon()).chain(others).collect();
         Err(Error::response(format!("several daemons have a job {job_id}: {}", daemons.join(", "))))
+    }
+
+    /// The clients of the daemon that has a job, in the order in which they were added: one for each token.
+    fn clients_of(&self, job: &JobHandle) -> Vec<Client<T>> {
+        self.shared.read(|members| {
+            let of_daemon = members.all().iter().filter(|member| member.daemon_id().base_url() == job.base_url());
+            of_daemon.map(|member| member.client().clone()).collect()
+        })
     }
 
     /// The clients of all daemons, those of the available ones first.

@@ -99,3 +99,24 @@ async fn same_id_of_separate_queues_is_ambiguous() {
     let error = bounded_paused(pool(&daemons).await.find(&job_id("1"))).await.unwrap_err();
     assert!(error.is_bad_response() && error.to_string().contains("several daemons have a job 1"), "{error}");
 }
+
+/// A job is visible to the token that submitted it.
+#[tokio::test(start_paused = true)]
+async fn handle_finds_the_client_whose_token_has_the_job() {
+    let job: JobHandle = "http://a.test/jobs/1".parse().unwrap();
+    for first in [Fault::None, Fault::Unauthorized] {
+        // What one daemon is to each of two tokens.
+        let tokens = ["one", "two"].map(|token| (token, PoolDaemon::new("a", seconds(5))));
+        let mut clients = Vec::new();
+        for (token, daemon) in &tokens {
+            clients.push(daemon.builder().token(*token).build_with(daemon.clone()).await.unwrap());
+        }
+        bounded_paused(clients[1].submit(request())).await.unwrap();
+        tokens[0].1.set_fault(first);
+        let pool = Pool::from_clients(clients).unwrap();
+        assert!(bounded_paused(pool.wait(&job)).await.unwrap().is_success());
+        let unknown: JobHandle = "http://a.test/jobs/2".parse().unwrap();
+        let error = bounded_paused(pool.wait(&unknown)).await.unwrap_err();
+        assert_eq!((error.is_not_found(), error.is_auth()), (first == Fault::None, first != Fault::None));
+    }
+}

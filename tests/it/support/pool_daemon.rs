@@ -66,6 +66,8 @@ pub(crate) enum Fault {
     LoseResponses,
     /// Submissions get no response.
     Hang,
+    /// Every request gets a 401.
+    Unauthorized,
     /// The HTTP service panics when the list of models is requested.
     PanicInLists,
 }
@@ -187,6 +189,9 @@ impl PoolDaemon {
             self.state().posts += usize::from(head.method == Method::POST);
             return Err(io::Error::from(io::ErrorKind::ConnectionRefused).into());
         }
+        if self.fault() == Fault::Unauthorized {
+            return Ok(response(401, "{}"));
+        }
         if path == "/api/tags" {
             assert!(self.fault() != Fault::PanicInLists, "a panic of the HTTP service");
             return Ok(self.list());
@@ -213,7 +218,7 @@ impl PoolDaemon {
                 return Err(io::Error::from(io::ErrorKind::ConnectionReset).into());
             }
             Fault::Hang => std::future::pending().await,
-            Fault::None | Fault::Refuse | Fault::PanicInLists => {}
+            Fault::None | Fault::Refuse | Fault::Unauthorized | Fault::PanicInLists => {}
         }
         let job = self.accept(&key, submission);
         let mut accepted = response(202, format!(r#"{{"job_id":"{job}"}}"#));
