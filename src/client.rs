@@ -16,6 +16,7 @@ use crate::api::{
     Api, Call, DrainBox, GetJob, HttpService, JobPage, ListBoxes, ListJobs, ListModels, Transport, UndrainBox,
     cancel_job,
 };
+use crate::error::Kind;
 use crate::retry::RetrySubmission;
 use crate::source::WebhookStats;
 use crate::wait::{Attach, Progress, Wait, WaitLayer, WaitStats, WebhookEndpoint};
@@ -227,15 +228,24 @@ where
     ///
     /// Dropping the future loses nothing.
     pub async fn embed(&self, request: EmbedRequest) -> Result<EmbedResponse, Error> {
-        self.call(request).await
+        let response = self.send(request).await;
+        // It takes as long as the model, so that a time-out says nothing of the daemon.
+        if !response.as_ref().is_err_and(|error| matches!(error.kind(), Kind::RequestTimeout(_))) {
+            self.0.jobs.heard(response.as_ref().err());
+        }
+        response
     }
 
     async fn call<C: Call>(&self, call: C) -> Result<C::Response, Error> {
-        let mut api = self.0.api.clone();
-        std::future::poll_fn(|cx| Service::<C>::poll_ready(&mut api, cx)).await?;
-        let response = api.call(call).await;
+        let response = self.send(call).await;
         self.0.jobs.heard(response.as_ref().err());
         response
+    }
+
+    async fn send<C: Call>(&self, call: C) -> Result<C::Response, Error> {
+        let mut api = self.0.api.clone();
+        std::future::poll_fn(|cx| Service::<C>::poll_ready(&mut api, cx)).await?;
+        api.call(call).await
     }
 }
 

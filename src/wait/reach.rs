@@ -37,10 +37,16 @@ impl Reach {
         }
     }
 
-    /// A request failed. Returns whether the daemon counts as lost from now on.
+    /// A request failed, by a response or for want of one. Returns whether the daemon counts as lost from now on.
     pub(super) fn failed(&self, error: &Error) -> bool {
-        if !matches!(error.kind(), Kind::Connect | Kind::Transport | Kind::RequestTimeout(_)) {
-            return false;
+        match error.kind() {
+            Kind::Connect | Kind::Transport | Kind::RequestTimeout(_) => {}
+            Kind::Status { .. } | Kind::Response(_) | Kind::TooLarge(_) | Kind::Unsupported { .. } => {
+                self.responded();
+                return false;
+            }
+            // It was not asked.
+            _ => return false,
         }
         let now = Instant::now();
         let mut since = self.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,15 +58,17 @@ impl Reach {
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn daemon_is_lost_after_two_failures_apart_without_a_response() {
         let reach = Reach::default();
-        let (refused, busy) = (Error::new(Kind::Connect), Error::new(Kind::Overloaded));
+        let (refused, not_asked) = (Error::new(Kind::Connect), Error::new(Kind::Overloaded));
         assert!(!reach.failed(&refused) && !reach.failed(&refused), "at the same time");
         tokio::time::advance(APART).await;
-        assert!(!reach.failed(&busy), "it has responded, or was not asked");
+        assert!(!reach.failed(&not_asked));
         reach.responded();
         assert!(!reach.failed(&refused), "the first one again");
         tokio::time::advance(APART).await;
@@ -68,5 +76,27 @@ mod tests {
         assert!(!reach.failed(&refused) && reach.is_lost(), "already lost");
         reach.responded();
         assert!(!reach.is_lost());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failure_by_a_response_is_a_sign_of_life() {
+        let status = |status| Kind::Status { status, reason: None, retry_after: None };
+        for kind in [
+            status(StatusCode::UNAUTHORIZED),
+            status(StatusCode::SERVICE_UNAVAILABLE),
+            Kind::Response("not JSON".into()),
+            Kind::TooLarge(1),
+            Kind::Unsupported { feature: "lists", status: StatusCode::NOT_FOUND },
+        ] {
+            let reach = Reach::default();
+            let (refused, responded) = (Error::new(Kind::Connect), Error::new(kind));
+            reach.failed(&refused);
+            tokio::time::advance(APART).await;
+            assert!(!reach.failed(&responded) && !reach.failed(&refused), "the first one again");
+            tokio::time::advance(APART).await;
+            assert!(reach.failed(&refused) && reach.is_lost());
+            reach.failed(&responded);
+            assert!(!reach.is_lost(), "{responded:?}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use http::{Request, StatusCode};
 use http_body_util::Full;
 use tower::{Layer, ServiceExt};
 
-use super::{MockApi, MockWait, SECRET, ScriptedDaemon, WaitTask, exact_polls, job_json, spawn_wait};
+use super::{MockApi, MockWait, SECRET, ScriptedDaemon, WaitTask, exact_polls, job_json, request, spawn_wait};
 
 /// A wait with webhooks over a scripted daemon. Events go to the receiver without a socket.
 pub(crate) struct WebhookHarness {
@@ -44,6 +44,18 @@ impl WebhookHarness {
         let receiver = WebhookReceiver::builder(notifier.clone());
         let receiver = if signs { receiver.secret(SECRET) } else { receiver }.build().unwrap();
         Self { wait, daemon, notifier, api, receiver, signs }
+    }
+
+    /// Runs a job by webhook, after which webhooks count as working.
+    pub(crate) async fn prove_webhooks(&mut self) {
+        let waiting = spawn_wait(&self.wait, &request());
+        let post = self.daemon.next_post().await;
+        let url = post.callback().unwrap();
+        post.accept("1");
+        self.event(&url, "1", "running").await;
+        self.daemon.next_get().await.respond_state("running");
+        self.event(&url, "1", "done").await;
+        assert!(waiting.await.unwrap().is_ok());
     }
 
     /// Delivers an event of the daemon and returns the receiver's response. The content of a job that is done is "from an event".

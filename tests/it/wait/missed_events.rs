@@ -10,22 +10,10 @@ use tower::ServiceExt as _;
 
 use crate::support::{SECRET, WebhookHarness, bounded_paused, job_json, millis, request, seconds, spawn_wait};
 
-/// Runs a job by webhook, after which webhooks count as working.
-async fn prove_webhooks(harness: &mut WebhookHarness) {
-    let waiting = spawn_wait(&harness.wait, &request());
-    let post = harness.daemon.next_post().await;
-    let url = post.callback().unwrap();
-    post.accept("1");
-    harness.event(&url, "1", "running").await;
-    harness.daemon.next_get().await.respond_state("running");
-    harness.event(&url, "1", "done").await;
-    assert!(waiting.await.unwrap().is_ok());
-}
-
 #[tokio::test(start_paused = true)]
 async fn event_shortly_after_poll_is_not_missed() {
     let mut harness = WebhookHarness::signed();
-    prove_webhooks(&mut harness).await;
+    harness.prove_webhooks().await;
     for delay in [0, 1, 4_900] {
         // The first poll returns the result, and the event comes a moment later, when the wait and the request are gone.
         let waiting = spawn_wait(&harness.wait, &request());
@@ -53,7 +41,7 @@ async fn event_shortly_after_poll_is_not_missed() {
 #[tokio::test(start_paused = true)]
 async fn missed_event_shortens_slow_pauses_of_other_waits() {
     let mut harness = WebhookHarness::signed();
-    prove_webhooks(&mut harness).await;
+    harness.prove_webhooks().await;
     let long = spawn_wait(&harness.wait, &request());
     harness.daemon.next_post().await.accept("8");
 
@@ -74,44 +62,11 @@ async fn missed_event_shortens_slow_pauses_of_other_waits() {
     assert!(long.await.unwrap().is_ok());
 }
 
-/// A daemon that does not respond sends no webhooks either.
-#[tokio::test(start_paused = true)]
-async fn lost_daemon_makes_waits_poll_until_it_responds() {
-    let mut harness = WebhookHarness::signed();
-    prove_webhooks(&mut harness).await;
-    let mut waits = Vec::new();
-    for job in ["7", "8"] {
-        waits.push(spawn_wait(&harness.wait, &request()));
-        harness.daemon.next_post().await.accept(job);
-    }
-    // Neither is polled for 30 s. Others find that the daemon is gone.
-    let start = harness.daemon.elapsed();
-    for at in [0, 1] {
-        tokio::time::sleep_until(tokio::time::Instant::now() + seconds(at)).await;
-        let other = spawn_wait(&harness.wait, &request());
-        harness.daemon.next_post().await.fail(std::io::ErrorKind::ConnectionRefused);
-        assert!(other.await.unwrap().is_err());
-    }
-    for _ in 0..2 {
-        let poll = harness.daemon.next_get().await;
-        assert_eq!(poll.at - start, seconds(2), "{}", poll.job());
-        poll.fail(std::io::ErrorKind::ConnectionRefused);
-    }
-    // It is back, and the waits rely on webhooks again.
-    for _ in 0..2 {
-        let poll = harness.daemon.next_get().await;
-        assert!(poll.at - start <= seconds(4), "{:?}", poll.at - start);
-        poll.respond_state("running");
-    }
-    harness.daemon.quiet_for(seconds(29)).await;
-    waits.iter().for_each(tokio::task::JoinHandle::abort);
-}
-
 #[tokio::test(start_paused = true)]
 async fn oversized_event_is_a_hint() {
     for declared in [true, false] {
         let mut harness = WebhookHarness::signed();
-        prove_webhooks(&mut harness).await;
+        harness.prove_webhooks().await;
         let waiting = spawn_wait(&harness.wait, &request());
         let post = harness.daemon.next_post().await;
         let url = post.callback().unwrap();
@@ -154,7 +109,7 @@ async fn stale_poll_after_terminal_hint_is_repeated_soon() {
 #[tokio::test(start_paused = true)]
 async fn closing_receiver_makes_waits_poll() {
     let mut harness = WebhookHarness::signed();
-    prove_webhooks(&mut harness).await;
+    harness.prove_webhooks().await;
     let waiting = spawn_wait(&harness.wait, &request());
     let post = harness.daemon.next_post().await;
     let url = post.callback().unwrap();
@@ -174,7 +129,7 @@ async fn closing_receiver_makes_waits_poll() {
 #[tokio::test(start_paused = true)]
 async fn drained_event_does_not_undo_stop() {
     let mut harness = WebhookHarness::signed();
-    prove_webhooks(&mut harness).await;
+    harness.prove_webhooks().await;
     let (mut waits, mut urls) = (Vec::new(), Vec::new());
     for job in ["7", "8"] {
         waits.push(spawn_wait(&harness.wait, &request()));
@@ -208,7 +163,7 @@ async fn drained_event_does_not_undo_stop() {
 #[tokio::test(start_paused = true)]
 async fn clone_after_late_event_awaits_none() {
     let mut harness = WebhookHarness::signed();
-    prove_webhooks(&mut harness).await;
+    harness.prove_webhooks().await;
     let request = request();
     let waiting = spawn_wait(&harness.wait, &request);
     let post = harness.daemon.next_post().await;
@@ -226,7 +181,7 @@ async fn clone_after_late_event_awaits_none() {
 #[tokio::test(start_paused = true)]
 async fn repeated_key_of_finished_job_is_no_missed_event() {
     let mut harness = WebhookHarness::signed();
-    prove_webhooks(&mut harness).await;
+    harness.prove_webhooks().await;
     let repeated = SubmitRequest::builder("m").user("hi").idempotency_key("order-1").build().unwrap();
     let repeated = spawn_wait(&harness.wait, &repeated);
     harness.daemon.skip_to_post().await.accept_with_key("5");

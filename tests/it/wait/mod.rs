@@ -16,6 +16,7 @@ mod keys;
 mod late;
 mod layers;
 mod lost_cancels;
+mod lost_daemon;
 mod lost_responses;
 mod missed_events;
 mod polling;
