@@ -41,10 +41,15 @@ impl Rejection {
     }
 }
 
-/// Nothing has changed, and the request may be repeated, unless the transaction is in doubt: then nothing invites a repetition.
+/// Nothing has changed, and the request may be repeated, unless the database refuses it each time, or the transaction is in doubt: then
+/// nothing invites a repetition.
 impl From<StoreError> for Rejection {
     fn from(error: StoreError) -> Self {
         tracing::error!(error = %failure(&error), "store failure");
+        #[cfg(feature = "postgres")]
+        if error.is_refused_value() {
+            return Self::new(StatusCode::UNPROCESSABLE_ENTITY, "the database refuses a value of the request");
+        }
         if error.is_in_doubt() {
             return Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
         }

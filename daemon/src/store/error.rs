@@ -1,6 +1,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(feature = "postgres")]
+use tokio_postgres::error::SqlState;
+
 /// A transaction failed, and has changed nothing unless it is in doubt.
 #[derive(Debug, Clone)]
 pub(crate) struct StoreError {
@@ -91,24 +94,28 @@ impl StoreError {
         Self { in_doubt: true, ..Self::database("database does not answer: the job may be queued", None) }
     }
 
-    /// Another session has held a lock for too long.
+    /// Another session has the row of the token locked.
+    pub(super) fn token_locked() -> Self {
+        Self::database("queue of the token locked in the database", None)
+    }
+
+    /// Another session has held a lock for too long, or two have waited for each other.
     pub(super) fn is_locked(&self) -> bool {
-        let source = self.source.as_deref().and_then(|source| source.downcast_ref::<tokio_postgres::Error>());
-        source.and_then(tokio_postgres::Error::code) == Some(&tokio_postgres::error::SqlState::LOCK_NOT_AVAILABLE)
+        self.is_lock_timeout() || self.sql_state() == Some(&SqlState::T_R_DEADLOCK_DETECTED)
     }
 
     /// Whether the database has refused a value, so that it refuses the change each time.
-    pub(super) fn is_refused_value(&self) -> bool {
+    pub(crate) fn is_refused_value(&self) -> bool {
         // Class 22: data exception; class 54: program limit exceeded.
         self.sql_state().is_some_and(|code| matches!(code.code().get(..2), Some("22" | "54")))
     }
 
     /// Whether a lock of another transaction was waited for in vain.
     pub(super) fn is_lock_timeout(&self) -> bool {
-        self.sql_state() == Some(&tokio_postgres::error::SqlState::LOCK_NOT_AVAILABLE)
+        self.sql_state() == Some(&SqlState::LOCK_NOT_AVAILABLE)
     }
 
-    fn sql_state(&self) -> Option<&tokio_postgres::error::SqlState> {
+    fn sql_state(&self) -> Option<&SqlState> {
         self.source.as_deref()?.downcast_ref::<tokio_postgres::Error>()?.code()
     }
 }
@@ -116,7 +123,6 @@ impl StoreError {
 #[cfg(feature = "postgres")]
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
-        use tokio_postgres::error::SqlState;
         let message = match error.code() {
             None => "database connection failed",
             Some(code) if *code == SqlState::DISK_FULL => "database disk full",

@@ -1,7 +1,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, Row, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -74,6 +74,9 @@ async fn follow_connection(
     // Other daemons may have queued jobs and recorded events meanwhile.
     wake_all_workers(shared);
     shared.options.notifications.event_due.notify_one();
+    // Also while there are changes all the time.
+    let mut tick = interval(POLL);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         read(shared, &client, &changes, position).await?;
         tokio::select! {
@@ -83,7 +86,7 @@ async fn follow_connection(
                 bounded(client.execute(&notify, &values)).await?;
             }
             () = notified.notified() => {}
-            () = sleep(POLL) => {
+            _ = tick.tick() => {
                 if shared.queued.load(Ordering::Relaxed) > 0 {
                     wake_all_workers(shared);
                 }
@@ -118,7 +121,7 @@ async fn read(
     changes: &Statement,
     position: &mut Position,
 ) -> Result<(), StoreError> {
-    let (mut after, mut limits) = ((position.since(), 0_i64), None);
+    let (mut after, mut limits, began) = ((position.since(), 0_i64), None, Instant::now());
     loop {
         let values: [&(dyn ToSql + Sync); 3] = [&after.0, &after.1, &MAX_CHANGES];
         let rows = bounded(client.query(changes, &values)).await?;
@@ -141,7 +144,7 @@ async fn read(
             position.see(after);
         }
         if (rows.len() as i64) < MAX_CHANGES {
-            position.advance(oldest, next, Instant::now());
+            position.advance(oldest, next, began);
             return Ok(());
         }
     }

@@ -150,7 +150,7 @@ fn slice_iter<'a>(values: &'a [&'a (dyn ToSql + Sync)]) -> impl ExactSizeIterato
 impl Store for Postgres {
     fn submit(&self, new: NewJob) -> Transaction<'_, Result<Submitted, SubmitError>> {
         let (reply, submitted) = oneshot::channel();
-        let sent = self.submissions.send(Pending { new, reply });
+        let sent = self.submissions.send(Pending { new: Arc::new(new), reply });
         Box::pin(async move {
             sent.map_err(|_| StoreError::closed())?;
             submitted.await.unwrap_or_else(|_| Err(StoreError::closed()))

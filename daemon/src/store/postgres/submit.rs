@@ -1,18 +1,20 @@
 //! Submissions: those that arrive together are one transaction, so that they share its sync, and the lock of their token.
 
 mod in_doubt;
+mod locked_tokens;
 mod transaction;
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use self::in_doubt::what_became_of;
+use self::locked_tokens::LockedTokens;
 use self::transaction::{Failure, LockTimeout, Outcome, add};
 use super::store::Shared;
 use crate::store::{NewJob, StoreError};
@@ -27,15 +29,12 @@ const LINGER: Duration = Duration::from_micros(150);
 /// The largest group, in bytes of bodies. One submission may have more.
 const MAX_GROUP_BYTES: usize = 32 << 20;
 
-/// How many parts of groups may wait for locked tokens at once. Each takes a connection.
-const MAX_LOCKED: usize = 3;
-
 type Reply = oneshot::Sender<Result<Outcome, StoreError>>;
 
 /// A submission that waits for its group.
 #[derive(Debug)]
 pub(super) struct Pending {
-    pub(super) new: NewJob,
+    pub(super) new: Arc<NewJob>,
     pub(super) reply: Reply,
 }
 
@@ -43,10 +42,11 @@ pub(super) struct Pending {
 pub(super) async fn commit(shared: &Shared, mut pending: mpsc::UnboundedReceiver<Pending>) {
     let (mut group, mut last) = (Vec::new(), 1);
     // The groups that have failed. They do not delay the next ones.
-    let (mut failed, locked) = (JoinSet::new(), Arc::new(Semaphore::new(MAX_LOCKED)));
+    let (mut failed, locked) = (JoinSet::new(), Arc::new(LockedTokens::new()));
     while pending.recv_many(&mut group, MAX_GROUP).await > 0 {
         linger(&mut pending, &mut group, last).await;
         last = group.len();
+        leave_locked(shared, &locked, &mut group);
         while !group.is_empty() {
             let mut bytes = 0;
             let fits = |pending: &&Pending| {
@@ -54,11 +54,10 @@ pub(super) async fn commit(shared: &Shared, mut pending: mpsc::UnboundedReceiver
                 bytes <= MAX_GROUP_BYTES
             };
             let size = group.iter().take_while(fits).count().max(1);
-            let group = Group::new(group.drain(..size));
-            let all = (0..group.jobs.len()).collect();
-            match add(shared, &group.jobs, all, LockTimeout::Short).await {
-                Ok(outcomes) => group.reply(shared, Ok(outcomes)),
-                Err(failure) => drop(failed.spawn(settle(Arc::clone(shared), Arc::clone(&locked), group, failure))),
+            let part: Vec<_> = group.drain(..size).collect();
+            match add(shared, jobs(&part), LockTimeout::Short).await {
+                Ok(outcomes) => reply(shared, part, Ok(outcomes)),
+                Err(failure) => drop(failed.spawn(settle(Arc::clone(shared), Arc::clone(&locked), part, failure))),
             }
             while failed.try_join_next().is_some() {}
         }
@@ -81,65 +80,96 @@ async fn linger(pending: &mut mpsc::UnboundedReceiver<Pending>, group: &mut Vec<
     }
 }
 
-/// Submissions in one transaction.
-struct Group {
-    jobs: Arc<[NewJob]>,
-    replies: Vec<Reply>,
-}
-
-impl Group {
-    fn new(pending: impl Iterator<Item = Pending>) -> Self {
-        let (jobs, replies): (Vec<_>, Vec<_>) = pending.map(|pending| (pending.new, pending.reply)).unzip();
-        Self { jobs: jobs.into(), replies }
-    }
-
-    fn reply(self, shared: &Shared, outcomes: Result<Vec<Outcome>, StoreError>) {
-        reply(shared, self.replies, outcomes);
+/// Takes the submissions out of a group that have to wait behind others of their tokens.
+fn leave_locked(shared: &Shared, locked: &LockedTokens, group: &mut Vec<Pending>) {
+    if group.iter().any(|pending| locked.contains(pending.new.owner)) {
+        for pending in std::mem::take(group) {
+            match locked.hold(pending) {
+                Ok(()) => {}
+                Err(pending) if locked.contains(pending.new.owner) => {
+                    reply(shared, vec![pending], Err(StoreError::token_locked()));
+                }
+                Err(pending) => group.push(pending),
+            }
+        }
     }
 }
 
-fn reply(shared: &Shared, replies: Vec<Reply>, mut outcomes: Result<Vec<Outcome>, StoreError>) {
+fn jobs(part: &[Pending]) -> Vec<Arc<NewJob>> {
+    part.iter().map(|pending| Arc::clone(&pending.new)).collect()
+}
+
+fn reply(shared: &Shared, part: Vec<Pending>, mut outcomes: Result<Vec<Outcome>, StoreError>) {
     if outcomes.is_ok() {
         shared.feed.notify_one();
     }
-    for reply in replies.into_iter().rev() {
+    for pending in part.into_iter().rev() {
         let outcome = match &mut outcomes {
             Ok(outcomes) => outcomes.pop().ok_or_else(StoreError::closed),
             Err(error) => Err(error.clone()),
         };
         // The receiver may have been dropped.
-        let _ = reply.send(outcome);
+        let _ = pending.reply.send(outcome);
     }
 }
 
 /// A group has failed. Where that is the fault of one submission or one token, the others are added without it.
-async fn settle(shared: Shared, locked: Arc<Semaphore>, group: Group, failure: Failure) {
-    let parts = match what_became_of(&shared, failure).await {
-        Err(error) if error.is_refused_value() => (0..group.jobs.len()).map(|index| vec![index]).collect(),
-        Err(error) if error.is_locked() => by_token(&group.jobs),
-        settled => return group.reply(&shared, settled),
-    };
-    let mut replies: Vec<_> = group.replies.into_iter().map(Some).collect();
-    let parts = parts.into_iter().map(|part: Vec<usize>| {
-        let replies = part.iter().filter_map(|index| replies[*index].take()).collect();
-        let (shared, jobs, locked) = (&shared, &group.jobs, &locked);
-        async move {
-            // It is never closed.
-            let _permit = locked.acquire().await;
-            let outcomes = match add(shared, jobs, part, LockTimeout::OfSession).await {
-                Ok(outcomes) => Ok(outcomes),
-                Err(failure) => what_became_of(shared, failure).await,
-            };
-            reply(shared, replies, outcomes);
+async fn settle(shared: Shared, locked: Arc<LockedTokens>, group: Vec<Pending>, failure: Failure) {
+    let settled = what_became_of(&shared, failure).await;
+    let (mut settled, mut waits) = (vec![(group, settled)], Vec::new());
+    while let Some((mut part, outcomes)) = settled.pop() {
+        let parts = match &outcomes {
+            Err(error) if error.is_refused_value() && part.len() > 1 => {
+                let half = part.split_off(part.len() / 2);
+                vec![part, half]
+            }
+            Err(error) if error.is_locked() => by_token(part),
+            _ => {
+                reply(&shared, part, outcomes);
+                continue;
+            }
+        };
+        if outcomes.is_err_and(|error| error.is_locked()) && parts.len() == 1 {
+            waits.extend(parts);
+            continue;
         }
-    });
-    join_all(parts).await;
+        for part in parts {
+            let outcomes = added(&shared, &part, LockTimeout::Short).await;
+            settled.push((part, outcomes));
+        }
+    }
+    join_all(waits.into_iter().map(|part| wait_for_token(&shared, &locked, part))).await;
 }
 
-fn by_token(jobs: &[NewJob]) -> Vec<Vec<usize>> {
-    let mut tokens = BTreeMap::<_, Vec<usize>>::new();
-    for (index, new) in jobs.iter().enumerate() {
-        tokens.entry(new.owner.as_bytes()).or_default().push(index);
+/// Waits for the lock of the token of these submissions, and adds them and those that have come meanwhile.
+async fn wait_for_token(shared: &Shared, locked: &LockedTokens, part: Vec<Pending>) {
+    let Some(owner) = part.first().map(|pending| pending.new.owner) else { return };
+    let Some(mut part) = locked.begin(owner, part) else { return };
+    while !part.is_empty() {
+        let _permit = locked.permit().await;
+        let outcomes = added(shared, &part, LockTimeout::OfSession).await;
+        let outcomes = outcomes.map_err(|error| if error.is_locked() { StoreError::token_locked() } else { error });
+        let error = outcomes.as_ref().err().cloned();
+        reply(shared, part, outcomes);
+        if let Some(error) = error {
+            reply(shared, locked.give_up(owner), Err(error));
+            return;
+        }
+        part = locked.next(owner);
+    }
+}
+
+async fn added(shared: &Shared, part: &[Pending], lock_timeout: LockTimeout) -> Result<Vec<Outcome>, StoreError> {
+    match add(shared, jobs(part), lock_timeout).await {
+        Ok(outcomes) => Ok(outcomes),
+        Err(failure) => what_became_of(shared, failure).await,
+    }
+}
+
+fn by_token(group: Vec<Pending>) -> Vec<Vec<Pending>> {
+    let mut tokens = HashMap::<_, Vec<_>>::new();
+    for pending in group {
+        tokens.entry(pending.new.owner).or_default().push(pending);
     }
     tokens.into_values().collect()
 }

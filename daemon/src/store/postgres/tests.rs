@@ -14,5 +14,5 @@ mod open;
 mod queue;
 mod random_failures;
 mod reported;
-mod support;
+pub(super) mod support;
 mod taking;

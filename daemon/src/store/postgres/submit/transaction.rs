@@ -14,7 +14,10 @@ use crate::store::postgres::connection::{execute, query};
 use crate::store::postgres::store::State;
 use crate::store::{Destination, NewJob, QueueLimits, StoreError, SubmitError, Submitted};
 
-const ADD_OWNERS: &str = "INSERT INTO owners (owner) SELECT DISTINCT unnest($1::bytea[]) ON CONFLICT DO NOTHING";
+/// In order, so that daemons that add the same tokens wait for each other and not for themselves.
+const ADD_OWNERS: &str =
+    "INSERT INTO owners (owner) SELECT DISTINCT owner FROM unnest($1::bytea[]) AS owner ORDER BY owner
+    ON CONFLICT DO NOTHING";
 const LOCK_OWNERS: &str = "SELECT owner, queued FROM owners WHERE owner = ANY($1) ORDER BY owner FOR UPDATE";
 /// Also the number of this transaction.
 const QUEUED: &str = "SELECT coalesce(sum(queued), 0)::bigint, pg_current_xact_id()::text FROM owners";
@@ -54,6 +57,8 @@ impl LockTimeout {
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) transaction: String,
+    /// The jobs that it adds.
+    pub(super) added: Vec<JobId>,
     /// If it is committed.
     pub(super) outcomes: Vec<Outcome>,
 }
@@ -66,18 +71,17 @@ pub(super) enum Failure {
     InDoubt { error: StoreError, sent: Sent },
 }
 
-/// Adds some of the jobs, in their order.
+/// Adds jobs, in their order.
 pub(super) async fn add(
     shared: &State,
-    jobs: &Arc<[NewJob]>,
-    indexes: Vec<usize>,
+    jobs: Vec<Arc<NewJob>>,
     lock_timeout: LockTimeout,
 ) -> Result<Vec<Outcome>, Failure> {
-    let (jobs, limits, sent) = (Arc::clone(jobs), shared.options.max_queue, Arc::<Mutex<_>>::default());
+    let (limits, sent) = (shared.options.max_queue, Arc::<Mutex<_>>::default());
     let committing = Arc::clone(&sent);
     let done = shared.database.run(move |client| {
         Box::pin(async move {
-            let jobs: Vec<&NewJob> = indexes.iter().map(|index| &jobs[*index]).collect();
+            let jobs: Vec<&NewJob> = jobs.iter().map(|new| &**new).collect();
             transaction(client, &jobs, limits, lock_timeout, &committing).await
         })
     });
@@ -140,7 +144,11 @@ async fn transaction(
             submitted.replayed.then(|| (*new, submitted.job_id.clone()))
         })
         .collect();
-    let sent = Sent { transaction: queued.get(1), outcomes };
+    let sent = Sent {
+        transaction: queued.get(1),
+        added: group.added.iter().map(|(_, job_id)| job_id.clone()).collect(),
+        outcomes,
+    };
     let is_sent = || *committing.lock().unwrap_or_else(PoisonError::into_inner) = Some(sent);
     if replayed.is_empty() {
         // If the jobs cannot be added, the transaction is rolled back by this commit.
@@ -260,11 +268,16 @@ async fn insert(client: &Client, jobs: &[&NewJob], added: &[(usize, JobId)]) -> 
     execute(client, INSERT, &values).await.map(drop)
 }
 
+/// The beginning of the year 1, in microseconds.
+const FIRST_YEAR: i64 = -62_135_596_800_000_000;
+
 /// When the job fails if it has not been started: at a time, and after a time, in microseconds. The database counts the second by its own
 /// clock, since the daemon's may differ.
 fn start_by(new: &NewJob) -> (Option<i64>, Option<i64>) {
     // A time that is too far away never comes.
     let ttl = new.submission.ttl.filter(|ttl| Timestamp::now().checked_add(*ttl).is_ok());
     let at = if ttl.is_some() { new.submission.deadline } else { new.start_by };
-    (at.map(Timestamp::as_microsecond), ttl.and_then(|ttl| i64::try_from(ttl.as_micros()).ok()))
+    // The database has no earlier years.
+    let at = at.map(|at| at.as_microsecond().max(FIRST_YEAR));
+    (at, ttl.and_then(|ttl| i64::try_from(ttl.as_micros()).ok()))
 }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+
 use super::support::{PostgresServer, Schema, done, new_job, new_job_of, open, server, state, submit, take};
 use crate::failure::failure;
 use crate::owner::Owner;
@@ -162,17 +165,29 @@ async fn submission_of_a_locked_token_delays_no_other() {
     let name = schema.url.rsplit_once("%3D").unwrap().1;
     lock.batch_execute(&format!("BEGIN; SELECT FROM {name}.owners FOR UPDATE")).await.unwrap();
     let other = || NewJob { owner: Owner::from_token(b"other"), ..new_job(None, "go") };
-    let mut locked = Box::pin(daemon.submit(new_job(None, "go")));
+    let mut locked: FuturesUnordered<_> = (0..20).map(|_| daemon.submit(new_job(None, "go"))).collect();
     let test = async {
-        for _ in 0..3 {
+        for _ in 0..20 {
             tokio::select! {
                 submitted = daemon.submit(other()) => drop(submitted.unwrap().unwrap()),
-                ended = &mut locked => panic!("the token is locked: {ended:?}"),
+                ended = locked.next() => panic!("the token is locked: {ended:?}"),
             }
+            locked.push(daemon.submit(new_job(None, "go")));
         }
         lock.batch_execute("ROLLBACK").await.unwrap();
-        locked.await.unwrap().unwrap();
+        while let Some(submitted) = locked.next().await {
+            submitted.unwrap().unwrap();
+        }
     };
     tokio::time::timeout(Duration::from_secs(60), test).await.unwrap();
     connection.abort();
+}
+
+#[tokio::test]
+async fn deadline_before_the_first_year_is_one_that_has_passed() {
+    let Some(schema) = Schema::new() else { return };
+    let daemon = schema.open().await;
+    let start_by = Some("-009000-01-01T00:00:00Z".parse().unwrap());
+    let job_id = daemon.submit(NewJob { start_by, ..new_job(None, "go") }).await.unwrap().unwrap().job_id;
+    assert_eq!(daemon.fail_overdue().await.unwrap().jobs, [job_id]);
 }

@@ -20,18 +20,18 @@ pub(super) use self::database_proxy::DatabaseProxy;
 pub(super) use self::postgres_server::{PostgresServer, server};
 
 /// A schema of the server, for several daemons.
-pub(super) struct Schema {
+pub(in crate::store::postgres) struct Schema {
     pub(super) server: &'static PostgresServer,
     pub(super) url: String,
 }
 
 impl Schema {
-    pub(super) fn new() -> Option<Self> {
+    pub(in crate::store::postgres) fn new() -> Option<Self> {
         let server = server()?;
         Some(Self { server, url: server.schema() })
     }
 
-    pub(super) async fn open(&self) -> Postgres {
+    pub(in crate::store::postgres) async fn open(&self) -> Postgres {
         self.open_with(StoreOptions::of_test(100)).await
     }
 
@@ -39,7 +39,7 @@ impl Schema {
         open(&self.url, options).await.unwrap()
     }
 
-    pub(super) fn sql(&self, sql: &str) -> String {
+    pub(in crate::store::postgres) fn sql(&self, sql: &str) -> String {
         self.server.sql_in(&self.url, sql)
     }
 
@@ -154,7 +154,7 @@ pub(super) fn new_job_of(model: &str, key: Option<&str>, text: &str) -> NewJob {
     NewJob { key, ..NewJob::of_test(&body.to_string()) }
 }
 
-pub(super) async fn submit(store: &dyn Store, text: &str) -> JobId {
+pub(in crate::store::postgres) async fn submit(store: &dyn Store, text: &str) -> JobId {
     store.submit(new_job(None, text)).await.unwrap().unwrap().job_id
 }
 
