@@ -31,12 +31,13 @@ CREATE TABLE owners (
     turn bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 
--- The models of which a token has queued jobs, with its turn. A row changes only with the lock of the token.
+-- The models of which a token may have queued jobs, with the turn of the token. A row changes only with the lock of the token. It is found
+-- by the turn, so that the dead versions of earlier turns are not looked at.
 CREATE TABLE waiting (
     owner bytea,
+    turn bigint,
     model text,
-    turn bigint NOT NULL,
-    PRIMARY KEY (owner, model)
+    PRIMARY KEY (owner, turn, model)
 );
 CREATE INDEX waiting_by_turn ON waiting (model, turn, owner);
 
@@ -141,15 +142,14 @@ CREATE TRIGGER record_event AFTER UPDATE OF state ON jobs
 CREATE FUNCTION count_queued(of_owner bytea, of_model text, more bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     of_turn bigint;
+    rest bigint;
 BEGIN
     UPDATE owners SET queued = queued + more, turn = CASE WHEN queued = 0 THEN nextval('turns') ELSE turn END
-    WHERE owner = of_owner RETURNING turn INTO of_turn;
+    WHERE owner = of_owner RETURNING turn, queued INTO of_turn, rest;
     IF more > 0 THEN
         INSERT INTO waiting (owner, model, turn) VALUES (of_owner, of_model, of_turn) ON CONFLICT DO NOTHING;
-    ELSE
-        DELETE FROM waiting WHERE owner = of_owner AND model = of_model
-            AND model IS DISTINCT FROM (SELECT model FROM jobs WHERE owner = of_owner AND model >= of_model AND state = 'queued'
-                ORDER BY model, priority DESC, place LIMIT 1);
+    ELSIF rest = 0 THEN
+        DELETE FROM waiting WHERE owner = of_owner AND turn = of_turn;
     END IF;
 END $$;
 
@@ -195,17 +195,19 @@ BEGIN
 END $$;
 CREATE TRIGGER count_truncated AFTER TRUNCATE ON jobs FOR EACH STATEMENT EXECUTE FUNCTION count_truncated();
 
--- Gives a token whose row is locked the turn after those of all that wait.
-CREATE FUNCTION end_turn(of_owner bytea) RETURNS void LANGUAGE plpgsql AS $$
+-- Gives a token whose row is locked the turn after those of all that wait. One that does not wait gets it with its next job.
+CREATE FUNCTION end_turn(of_owner bytea, of_turn bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     next bigint := nextval('turns');
 BEGIN
-    UPDATE owners SET turn = next WHERE owner = of_owner;
-    UPDATE waiting SET turn = next WHERE owner = of_owner;
+    UPDATE owners SET turn = next WHERE owner = of_owner AND queued > 0;
+    IF FOUND THEN
+        UPDATE waiting SET turn = next WHERE owner = of_owner AND turn = of_turn;
+    END IF;
 END $$;
 
 -- The first queued job of a token, of these models or of all. The row of the token is locked, so that nobody else starts a job of it.
-CREATE FUNCTION first_job(of_owner bytea, models text[]) RETURNS jobs LANGUAGE plpgsql AS $$
+CREATE FUNCTION first_job(of_owner bytea, of_turn bigint, models text[]) RETURNS jobs LANGUAGE plpgsql AS $$
 DECLARE
     found jobs;
     name text;
@@ -219,12 +221,18 @@ BEGIN
     END IF;
     -- One look into the index for each model of the token, whatever number of jobs of other models are queued. The condition is an order, in
     -- which only this index has the jobs: the planner takes another index if it believes that all jobs are of one model.
-    FOR name IN SELECT model FROM waiting WHERE owner = of_owner AND model = ANY(models) LOOP
+    FOR name IN SELECT model FROM waiting WHERE owner = of_owner AND turn = of_turn AND model = ANY(models) LOOP
         SELECT * INTO other FROM jobs
         WHERE owner = of_owner AND model >= name AND state = 'queued'
             AND (start_by IS NULL OR spent > 0 OR start_by > clock_timestamp())
         ORDER BY model, priority DESC, place LIMIT 1;
-        CONTINUE WHEN other.model IS DISTINCT FROM name;
+        IF other.model IS DISTINCT FROM name THEN
+            -- The last one has been taken or has ended, or all are overdue.
+            DELETE FROM waiting WHERE owner = of_owner AND turn = of_turn AND model = name
+                AND model IS DISTINCT FROM (SELECT model FROM jobs WHERE owner = of_owner AND model >= name AND state = 'queued'
+                    ORDER BY model, priority DESC, place LIMIT 1);
+            CONTINUE;
+        END IF;
         IF found.number IS NULL OR (-other.priority, other.place) < (-found.priority, found.place) THEN
             found := other;
         END IF;
@@ -234,7 +242,8 @@ END $$;
 
 -- Starts the next job of a token whose row is locked: one of the batch of this model and priority, or without a model the first of a new
 -- turn. A batch ends early if a job with a higher priority is queued.
-CREATE FUNCTION start_job(this_box uuid, of_owner bytea, models text[], of_model text, of_priority smallint, most_running bigint)
+CREATE FUNCTION start_job(this_box uuid, of_owner bytea, of_turn bigint, models text[], of_model text, of_priority smallint,
+    most_running bigint)
 RETURNS SETOF jobs LANGUAGE plpgsql AS $$
 DECLARE
     picked jobs;
@@ -244,32 +253,35 @@ BEGIN
     THEN
         RETURN;
     END IF;
-    picked := first_job(of_owner, models);
+    picked := first_job(of_owner, of_turn, models);
     IF of_model IS NOT NULL THEN
         IF picked.priority IS DISTINCT FROM of_priority THEN
             RETURN;
         END IF;
-        picked := first_job(of_owner, ARRAY[of_model]);
+        picked := first_job(of_owner, of_turn, ARRAY[of_model]);
         IF picked.priority IS DISTINCT FROM of_priority THEN
             RETURN;
         END IF;
-    ELSIF picked.number IS NOT NULL THEN
-        PERFORM end_turn(of_owner);
     END IF;
     RETURN QUERY UPDATE jobs
         SET state = 'running', attempt = attempt + 1, spent = spent + 1, started_at = clock_timestamp(), box = this_box
         WHERE number = picked.number AND state = 'queued' RETURNING *;
+    IF FOUND AND of_model IS NULL THEN
+        PERFORM end_turn(of_owner, of_turn);
+    END IF;
 END $$;
 
 -- Starts the next job of this token. It waits for the lock of the token, but not long.
 CREATE FUNCTION take_job(this_box uuid, of_owner bytea, models text[], of_model text, of_priority smallint, most_running bigint)
 RETURNS SETOF jobs LANGUAGE plpgsql SET lock_timeout = '200ms' AS $$
+DECLARE
+    of_turn bigint;
 BEGIN
-    PERFORM FROM owners WHERE owner = of_owner AND queued > 0 FOR UPDATE;
+    SELECT turn INTO of_turn FROM owners WHERE owner = of_owner AND queued > 0 FOR UPDATE;
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    RETURN QUERY SELECT * FROM start_job(this_box, of_owner, models, of_model, of_priority, most_running);
+    RETURN QUERY SELECT * FROM start_job(this_box, of_owner, of_turn, models, of_model, of_priority, most_running);
 END $$;
 
 -- Starts the first job of the next token that has one of these models, in the order of turns, where the token before comes last. A token
@@ -281,6 +293,7 @@ DECLARE
     names text[] := models;
     passed bigint := -1;
     of_owner bytea;
+    of_turn bigint;
     locked jobs;
     is_last boolean := false;
 BEGIN
@@ -304,21 +317,22 @@ BEGIN
         IF NOT FOUND THEN
             EXIT WHEN is_last;
             is_last := true;
-            SELECT owner INTO of_owner FROM waiting WHERE owner = before AND model = ANY(names) LIMIT 1;
+            SELECT owner INTO of_owner FROM owners JOIN waiting USING (owner, turn)
+                WHERE owner = before AND model = ANY(names) LIMIT 1;
             EXIT WHEN NOT FOUND;
         END IF;
         -- The lock would be a write.
         CONTINUE WHEN (SELECT count(*) FROM jobs WHERE owner = of_owner AND state = 'running') >= most_running;
-        PERFORM FROM owners WHERE owner = of_owner FOR UPDATE SKIP LOCKED;
+        SELECT turn INTO of_turn FROM owners WHERE owner = of_owner FOR UPDATE SKIP LOCKED;
         IF NOT FOUND THEN
             locked.owner := coalesce(locked.owner, of_owner);
             CONTINUE;
         END IF;
-        RETURN QUERY SELECT * FROM start_job(this_box, of_owner, models, NULL, NULL, most_running);
+        RETURN QUERY SELECT * FROM start_job(this_box, of_owner, of_turn, models, NULL, NULL, most_running);
         IF FOUND THEN
-            PERFORM FROM owners WHERE owner = before AND before <> of_owner FOR UPDATE SKIP LOCKED;
+            SELECT turn INTO of_turn FROM owners WHERE owner = before AND before <> of_owner FOR UPDATE SKIP LOCKED;
             IF FOUND THEN
-                PERFORM end_turn(before);
+                PERFORM end_turn(before, of_turn);
             END IF;
             RETURN;
         END IF;

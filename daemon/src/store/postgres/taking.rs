@@ -20,8 +20,7 @@ const TAKE: &str = "SELECT id, attempt, spent, body, model, priority FROM take_j
 const TAKE_NEXT: &str = "SELECT id, attempt, spent, body, model, priority, owner FROM take_next($1, $2, $3, $4)";
 
 /// The next turn of a token comes after those of the tokens that wait now. One that is locked retains its turn.
-const END_TURN: &str =
-    "SELECT end_turn(owner) FROM (SELECT owner FROM owners WHERE owner = $1 FOR UPDATE SKIP LOCKED) AS locked";
+const END_TURN: &str = "SELECT end_turn(owner, turn) FROM (SELECT owner, turn FROM owners WHERE owner = $1 FOR UPDATE SKIP LOCKED) AS locked";
 
 const RESTART: &str =
     "UPDATE jobs SET attempt = attempt + 1, spent = spent + 1, started_at = clock_timestamp(), box = $3,

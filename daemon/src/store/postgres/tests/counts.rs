@@ -8,11 +8,11 @@ use crate::store::{Store as _, StoreOptions};
 
 const OVERDUE: (&str, &str) = (", start_by", ", clock_timestamp() - interval '1 second'");
 
-/// How many rows of `waiting` are missing, needless or wrong.
-pub(super) const WRONG: &str = "SELECT count(*) FROM waiting
-    FULL JOIN (SELECT DISTINCT owner, model, turn FROM jobs JOIN owners USING (owner) WHERE state = 'queued') AS queued
-        USING (owner, model, turn)
-    WHERE waiting.ctid IS NULL OR queued IS NULL";
+/// How many rows of `waiting` are missing, or have another turn than their token, or a token without jobs.
+pub(super) const WRONG: &str =
+    "SELECT (SELECT count(*) FROM jobs JOIN owners USING (owner) LEFT JOIN waiting USING (owner, turn, model)
+        WHERE state = 'queued' AND waiting IS NULL)
+    + (SELECT count(*) FROM waiting JOIN owners USING (owner) WHERE waiting.turn <> owners.turn OR queued = 0)";
 
 fn tokens() -> [Owner; 2] {
     [Owner::from_bytes([1; 16]), Owner::from_bytes([2; 16])]

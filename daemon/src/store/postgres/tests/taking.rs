@@ -1,11 +1,12 @@
 //! Taking jobs beside locked tokens, and beside many tokens and jobs.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
-use super::support::{Schema, literal, submit, take};
+use super::support::{Schema, literal, submit, take, take_wanted};
 use crate::owner::Owner;
-use crate::store::StoreOptions;
 use crate::store::postgres::maintenance::end_leases;
+use crate::store::{StoreOptions, Wanted};
 
 fn tokens() -> [Owner; 2] {
     [Owner::from_bytes([1; 16]), Owner::from_bytes([2; 16])]
@@ -112,6 +113,22 @@ async fn take_costs_the_same_however_many_tokens_and_jobs_wait() {
         // Rows that were deleted are in the indexes for a while.
         assert!(model == same && after <= before + 5, "{model:?} and {same:?}: {before}, {after} after it");
     }
+}
+
+#[tokio::test]
+async fn token_without_jobs_of_a_model_is_looked_at_once() {
+    let Some(schema) = Schema::new() else { return };
+    let daemon = schema.open().await;
+    let [owner, _] = tokens();
+    schema.insert(owner, 2, "", "");
+    schema.sql("UPDATE jobs SET model = 'n' WHERE number = (SELECT max(number) FROM jobs)");
+    let models = || schema.sql("SELECT string_agg(model, ' ' ORDER BY model) FROM waiting");
+    let of_m = || Wanted { backend: 0, models: Some(Arc::new(["m"].iter().collect())) };
+    assert!(take_wanted(&daemon, of_m()).await.is_some());
+    assert!(take_wanted(&daemon, of_m()).await.is_none());
+    assert_eq!(models(), "n");
+    assert!(take(&daemon).await.is_some());
+    assert_eq!(models(), "");
 }
 
 #[tokio::test]
