@@ -11,13 +11,16 @@ use crate::InvalidValue;
 /// The base URL of a daemon: scheme, host, optional port and optional path. The path is the prefix of the daemon's endpoints.
 ///
 /// The scheme is `http` or `https`. User information (`user:password@`), a query and a fragment are not allowed; set the
-/// token in place of a user. Trailing slashes are removed.
+/// token in place of a user.
+///
+/// Two spellings of one URL are equal: the host is in lower case, and the default port of the scheme (80, 443) and trailing slashes are
+/// left out. An address and a name of one host are different, and so are paths in different case.
 ///
 /// ```
 /// # fn main() -> Result<(), foreman_protocol::InvalidValue> {
 /// use foreman_protocol::BaseUrl;
 ///
-/// let base: BaseUrl = "https://gpu.example/foreman/".parse()?;
+/// let base: BaseUrl = "https://GPU.example:443/foreman/".parse()?;
 /// assert_eq!(base.to_string(), "https://gpu.example/foreman");
 /// assert!("gpu.example".parse::<BaseUrl>().is_err());
 /// # Ok(()) }
@@ -51,23 +54,25 @@ impl BaseUrl {
         if authority.as_str().contains('@') {
             return Err(invalid("must not contain user information; set the token instead"));
         }
-        let host = uri.host().unwrap_or_default();
+        let host = uri.host().unwrap_or_default().to_ascii_lowercase();
         if host.is_empty() {
             return Err(invalid("has no host"));
         }
         if uri.query().is_some() || url.contains('#') {
             return Err(invalid("must not have a query or a fragment"));
         }
+        let default_port = if https { 443 } else { 80 };
         let port = match authority.as_str().rsplit_once(':') {
             Some((_, port)) if !port.ends_with(']') => {
                 port.parse().map_err(|error| invalid("has an invalid port").with_source(error))?
             }
-            _ if https => 443,
-            _ => 80,
+            _ => default_port,
         };
+        let authority = if port == default_port { host.clone() } else { format!("{host}:{port}") };
+        let authority: Authority = authority.parse().map_err(|error| invalid("is not a URL").with_source(error))?;
         let scheme = if https { "https" } else { "http" };
         let text = format!("{scheme}://{authority}{}", uri.path().trim_end_matches('/'));
-        Ok(Self { text: text.into(), https, authority: authority.clone(), host: host.into(), port })
+        Ok(Self { text: text.into(), https, authority, host: host.into(), port })
     }
 
     /// Whether the scheme is `https`.
@@ -76,7 +81,7 @@ impl BaseUrl {
         self.https
     }
 
-    /// The host. An IPv6 address is in brackets.
+    /// The host, in lower case. An IPv6 address is in brackets.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
@@ -108,7 +113,7 @@ impl BaseUrl {
         Ok(Uri::from_parts(parts)?)
     }
 
-    /// The URL, without trailing slashes.
+    /// The URL, without the default port and trailing slashes.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -150,6 +155,23 @@ mod tests {
             ("http://[::1]", "http://[::1]"),
         ] {
             assert_eq!(url.parse::<BaseUrl>().unwrap().as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn spellings_of_one_url_are_equal() {
+        for (url, other, text) in [
+            ("http://h", "HTTP://H:80/", "http://h"),
+            ("https://gpu.example/a/B", "https://GPU.Example:443/a/B/", "https://gpu.example/a/B"),
+            ("http://[fe80::a]", "http://[FE80::A]:80", "http://[fe80::a]"),
+            ("http://h:443", "http://H:0443", "http://h:443"),
+        ] {
+            let [url, other] = [url, other].map(|url| url.parse::<BaseUrl>().unwrap());
+            assert_eq!((&url, other.as_str()), (&other, text));
+            assert_eq!(other.endpoint("/jobs".into()).unwrap().to_string(), format!("{text}/jobs"));
+        }
+        for (one, other) in [("http://h", "https://h"), ("http://h:81", "http://h"), ("http://h/a", "http://h/A")] {
+            assert_ne!(one.parse::<BaseUrl>().unwrap(), other.parse::<BaseUrl>().unwrap());
         }
     }
 
