@@ -61,7 +61,8 @@
 //! With [`Builder::backends`], a job goes to a backend that lists its model: `llama3.2` and `llama3.2:latest` are the same. The lists are
 //! refreshed once a minute ([`Builder::model_refresh`]), and when a submission names a model that none of them has. If no backend has it
 //! then, the submission gets a 422, or the job waits ([`Builder::accept_unlisted_models`]). A backend that has not listed its models yet
-//! may have any. Each backend has its own workers ([`Backend::workers`]) and its own outages: its jobs go to other backends that have
+//! may have any, so that the job is accepted. It takes none before its first list has come, or has failed: after 10 s at most it takes jobs of
+//! any model, since a server that cannot list its models may run them. Each backend has its own workers ([`Backend::workers`]) and its own outages: its jobs go to other backends that have
 //! their model, and wait if there is none.
 //!
 //! Each backend works on batches of its own, so that it loads a model once per batch; two backends share a batch only if there is no

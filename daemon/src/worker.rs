@@ -72,8 +72,9 @@ async fn next_job(context: &WorkerContext) -> Option<Taken> {
 }
 
 impl WorkerContext {
-    /// Waits until the backend is available.
+    /// Waits until the backend is available, and its models are known as far as they can be.
     async fn available(&self) {
+        self.member.asked().await;
         let probe = || async {
             match timeout(PROBE_TIMEOUT, self.member.list_models()).await {
                 Err(elapsed) => Err(elapsed.into()),

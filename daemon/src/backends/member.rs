@@ -1,6 +1,7 @@
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 use crate::api::EmbedLimit;
@@ -40,6 +41,8 @@ pub(crate) struct Member {
     lists: Lists,
     /// `None` before it has first listed them.
     models: Mutex<Option<Arc<ModelNames>>>,
+    /// Whether the first request for them has ended, with a list or without.
+    asked: watch::Sender<bool>,
 }
 
 impl Member {
@@ -63,10 +66,30 @@ impl Member {
             takes,
             lists,
             models: Mutex::new(None),
+            asked: watch::Sender::new(false),
         }
     }
 
-    /// The jobs that it takes. Before it has first listed its models, it may have any.
+    /// Waits until the backend may take jobs: if those are not of every model, until its first list of models has come or has failed. Before
+    /// that it would also take jobs of models that it does not have, and these would fail for good.
+    pub(crate) async fn asked(&self) {
+        let takes_any = match self.takes {
+            Takes::Every => true,
+            Takes::ListedIfAny => self.backend.any_model,
+            Takes::Listed => false,
+        };
+        if !takes_any {
+            // The sender is in `self`, so that there is no error.
+            _ = self.asked.subscribe().wait_for(|asked| *asked).await;
+        }
+    }
+
+    /// The first request for the models has ended, or a later one.
+    pub(crate) fn has_been_asked(&self) {
+        self.asked.send_replace(true);
+    }
+
+    /// The jobs that it takes. If it cannot list its models, it may have any.
     pub(crate) fn wanted(&self) -> Wanted {
         let models = self.models().clone().filter(|models| !self.takes_any(models));
         Wanted { backend: self.index, models }

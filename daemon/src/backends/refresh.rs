@@ -33,6 +33,8 @@ pub(crate) async fn refresh_models(backends: Arc<Backends>, index: usize, interv
             }
             Ok(_) => {}
         }
+        // After an outage has been noted, in which the workers take no jobs.
+        member.has_been_asked();
         responds = Some(listed.is_ok());
         if member.wanted().models != before {
             jobs.wake_workers();

@@ -1,5 +1,7 @@
 //! Jobs in memory, on paused time.
 
+mod first_list;
+
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

@@ -1,10 +1,10 @@
 //! What the daemons of a fleet know of each other.
 
-use std::future::pending;
 use std::time::Duration;
 
 use foreman_daemon::{Backend, BoxError, Builder, Daemon, ListModels, ModelInfo};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tower::service_fn;
 
 use super::boxes::{boxes, drain};
@@ -84,11 +84,20 @@ async fn daemon_that_has_not_listed_its_models_may_have_any() {
     let left = shared(&url, "left").backend(Fake::new("gpu", &["a"]).backend()).start().await.unwrap();
     until_models(&left, &[r#""a" ["left"] ["left/gpu"]"#]).await;
     submit(&left, "b").await.refused(422);
-    let silent = service_fn(|_: ListModels| pending::<Result<Vec<ModelInfo>, BoxError>>());
+    let (listed, list) = watch::channel(false);
+    let slow = service_fn(move |_: ListModels| {
+        let mut list = list.clone();
+        async move {
+            list.wait_for(|listed| *listed).await?;
+            Ok::<_, BoxError>(vec![ModelInfo::new("b")])
+        }
+    });
     let (gate, backend): (Gate, Backend) = Gate::new();
-    let _right = shared(&url, "right").backend(backend.models(silent)).start().await.unwrap();
+    let _right = shared(&url, "right").backend(backend.models(slow)).start().await.unwrap();
     let accepted = async { while submit(&left, "b").await.status != 202 {} };
     bounded(accepted).await;
+    // It runs none before.
+    listed.send_replace(true);
     assert_eq!(bounded(gate.begun()).await.model(), "b");
 }
 
