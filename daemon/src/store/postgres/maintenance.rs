@@ -101,7 +101,7 @@ pub(super) async fn end_leases(shared: &State) -> Result<(), StoreError> {
 /// Gives back the jobs and events that the database has as running or being sent here, and that this daemon does not know of.
 async fn reconcile(shared: &State) -> Result<(), StoreError> {
     // No job or event is taken meanwhile.
-    let _taking = shared.turns.lock().await;
+    let _taking = shared.taking.write().await;
     let _claiming = shared.claiming.lock().await;
     let id = shared.lease.id();
     let (running, sending) = shared

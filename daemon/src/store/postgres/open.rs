@@ -3,7 +3,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc};
+use tokio::sync::{Mutex as AsyncMutex, Notify, RwLock, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_postgres::Client;
@@ -52,7 +52,8 @@ impl Postgres {
             database: Database::new(config.clone(), tls.clone())?,
             lease: Lease::new(membership.lease, &membership.name, options.lists.clone()),
             clock: DatabaseClock::default(),
-            turns: AsyncMutex::default(),
+            taking: RwLock::default(),
+            turns: Mutex::default(),
             claiming: AsyncMutex::new(()),
             sending: Mutex::new(HashMap::new()),
             queued: AtomicUsize::new(0),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use deadpool_postgres::Client;
 use futures_util::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, Notify, RwLock, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -74,8 +74,10 @@ pub(super) struct State {
     pub(super) options: StoreOptions,
     pub(super) lease: Lease,
     pub(super) clock: DatabaseClock,
-    /// The present turn at each backend. Locked while a job is taken.
-    pub(super) turns: AsyncMutex<HashMap<usize, Turn>>,
+    /// Shared by those that take a job.
+    pub(super) taking: RwLock<()>,
+    /// The present turn at each backend, locked while a job is taken for that backend.
+    pub(super) turns: Mutex<HashMap<usize, Arc<AsyncMutex<Option<Turn>>>>>,
     /// Locked while an event is claimed.
     pub(super) claiming: AsyncMutex<()>,
     /// The events that are being sent.
@@ -89,6 +91,10 @@ pub(super) struct State {
 }
 
 impl State {
+    pub(super) fn turn_of(&self, backend: usize) -> Arc<AsyncMutex<Option<Turn>>> {
+        Arc::clone(self.turns.lock().unwrap_or_else(PoisonError::into_inner).entry(backend).or_default())
+    }
+
     pub(super) fn sending(&self) -> MutexGuard<'_, HashMap<JobId, Sent>> {
         self.sending.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -45,18 +45,20 @@ pub(super) struct Turn {
 
 /// Takes the next job of the present turn, or of the next one.
 pub(super) async fn take(shared: &State, wanted: Wanted) -> Result<Option<NextJob>, StoreError> {
-    let mut turns = shared.turns.lock().await;
+    // A backend whose token is locked delays no other.
+    let turn = shared.turn_of(wanted.backend);
+    let (mut turn, _taking) = (turn.lock().await, shared.taking.read().await);
     let (id, lease) = (shared.lease.id(), shared.lease.token());
     if lease.is_cancelled() || shared.lease.is_draining() {
         return Ok(None);
     }
-    let (present, batch) = (turns.get(&wanted.backend).cloned(), shared.options.batch.get());
+    let (present, batch) = (turn.clone(), shared.options.batch.get());
     let models = wanted.models.as_ref().map(|models| models.spellings());
     let most = i64::try_from(shared.options.max_queue.running_of_owner).unwrap_or(i64::MAX);
     let taken =
         shared.database.run(move |client| Box::pin(take_next(client, id, present, models, batch, most))).await?;
     let Some((row, next)) = taken else { return Ok(None) };
-    turns.insert(wanted.backend, next);
+    *turn = Some(next);
     shared.feed.notify_one();
     let attempt = count(&row, 1).map_err(StoreError::damaged_row)?;
     let (job_id, taken) = match started(&row) {

@@ -66,7 +66,7 @@ async fn pass_deletes_a_limited_number_of_jobs() {
     let Some(schema) = Schema::new() else { return };
     let daemon = schema.open().await;
     // The maintenance of the daemon waits here.
-    let _taking = daemon.shared.turns.lock().await;
+    let _taking = daemon.shared.taking.write().await;
     schema.insert(Owner::ANONYMOUS, 10_200, ", state, completed_at", ", 'done', clock_timestamp() - interval '2 days'");
     for left in ["200", "0"] {
         sweep_some(&daemon.shared).await.unwrap();

@@ -223,3 +223,15 @@ async fn page_ends_where_its_results_are_too_large() {
     let second = daemon.list(query(true, first.next)).await.unwrap();
     assert_eq!((second.jobs[0].job_id.clone(), second.next), (all.jobs[1].job_id.clone(), Some(2)));
 }
+
+#[tokio::test]
+async fn backend_that_waits_for_a_lock_delays_no_other() {
+    let Some(schema) = Schema::new() else { return };
+    let daemon = schema.open().await;
+    let job_id = submit(&daemon, "go").await;
+    let turn = daemon.shared.turn_of(0);
+    let _waits = turn.lock().await;
+    let taken = take_wanted(&daemon, Wanted { backend: 1, ..Wanted::any() });
+    let taken = tokio::time::timeout(std::time::Duration::from_secs(60), taken).await.unwrap();
+    assert_eq!(taken.unwrap().job_id, job_id);
+}
