@@ -6,13 +6,14 @@ mod find;
 mod table;
 
 use clap::{Args, Subcommand};
-use foreman_client::{Client, ClientBuilder};
+use foreman_client::{BoxInfo, Client, ClientBuilder};
 
 use self::boxes::Boxes;
 use self::drain::{Drain, Undrain};
 use crate::connection::ConnectionArgs;
 use crate::credentials::AdminTokenArgs;
-use crate::exit::Failure;
+use crate::exit::{Failure, chain};
+use crate::output;
 
 /// List and drain the daemons that share a queue; each of them is a box
 #[derive(Args)]
@@ -48,8 +49,18 @@ struct AdminConnection {
 }
 
 impl AdminConnection {
-    /// Connects with the admin token, or without one as any other command.
-    async fn connect(self) -> Result<Client, Failure> {
-        self.connection.connect_to_one(self.admin_token.read()?, ClientBuilder::polling).await
+    /// The first daemon that responds, with the boxes that share its queue. It is asked with the admin token, or without one as by any other
+    /// command.
+    async fn boxes(self) -> Result<(Client, Vec<BoxInfo>), Failure> {
+        let clients = self.connection.connect_to_each(self.admin_token.read()?, ClientBuilder::polling).await?;
+        let last = clients.len() - 1;
+        for (at, client) in clients.into_iter().enumerate() {
+            match client.boxes().await {
+                Ok(boxes) => return Ok((client, boxes)),
+                Err(error) if at < last && !error.is_auth() => output::note(&format!("foreman: {}", chain(&error))),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Failure::Usage("no daemon URL; set --url or FOREMAN_URL".to_owned()))
     }
 }

@@ -120,24 +120,25 @@ impl ConnectionArgs {
         }
     }
 
-    /// Connects to the daemon at the URL, if there is one, with this token or the one that is set.
-    pub(crate) async fn connect_to_one(
+    /// Connects to the daemons at the URLs, each on its own, with this token or the one that is set.
+    pub(crate) async fn connect_to_each(
         self,
         token: Option<String>,
-        options: impl FnOnce(ClientBuilder) -> ClientBuilder,
-    ) -> Result<Client, Failure> {
-        let [url] = <[String; 1]>::try_from(self.urls()).map_err(|urls| {
-            let wanted = if urls.is_empty() {
-                "no daemon URL; set --url or FOREMAN_URL"
-            } else {
-                "this command takes one --url"
-            };
-            Failure::Usage(wanted.to_owned())
-        })?;
-        let mut builder = options(Client::builder(url));
-        if let Some(token) = token.map_or_else(|| self.token.read(), |token| Ok(Some(token)))? {
-            builder = builder.token(token);
+        options: impl Fn(ClientBuilder) -> ClientBuilder,
+    ) -> Result<Vec<Client>, Failure> {
+        let urls = self.urls();
+        if urls.is_empty() {
+            return Err(Failure::Usage("no daemon URL; set --url or FOREMAN_URL".to_owned()));
         }
-        Ok(builder.build().await?)
+        let token = token.map_or_else(|| self.token.read(), |token| Ok(Some(token)))?;
+        let mut clients = Vec::new();
+        for url in urls {
+            let mut builder = options(Client::builder(url));
+            if let Some(token) = &token {
+                builder = builder.token(token);
+            }
+            clients.push(builder.build().await?);
+        }
+        Ok(clients)
     }
 }

@@ -1,4 +1,5 @@
 use std::cmp::Reverse;
+use std::collections::HashSet;
 
 use clap::Args;
 use foreman_client::api::ListJobs;
@@ -44,6 +45,9 @@ impl Jobs {
         }
         if daemons.is_several() {
             jobs.sort_by_key(|job| Reverse(job.value.created_at));
+            // Daemons that share a queue list the same jobs.
+            let mut listed = HashSet::new();
+            jobs.retain(|job| listed.insert((job.value.job_id.clone(), job.value.created_at)));
             more |= jobs.len() > self.limit;
             jobs.truncate(self.limit);
         }

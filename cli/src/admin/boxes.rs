@@ -18,7 +18,7 @@ pub(crate) struct Boxes {
 
 impl Boxes {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let boxes = self.connection.connect().await?.boxes().await?;
+        let (_, boxes) = self.connection.boxes().await?;
         if self.json { boxes.iter().try_for_each(output::json) } else { table::print(&boxes) }
     }
 }

@@ -51,8 +51,7 @@ impl Undrain {
 
 impl DrainArgs {
     async fn run(self, drain: bool) -> Result<(), Failure> {
-        let client = self.connection.connect().await?;
-        let boxes = client.boxes().await?;
+        let (client, boxes) = self.connection.boxes().await?;
         let id = &find(&boxes, &self.of_box)?.id;
         let one: BoxInfo = if drain { client.drain_box(id).await? } else { client.undrain_box(id).await? };
         if self.json { output::json(&one) } else { table::print(&[one]) }

@@ -27,6 +27,10 @@ impl FromStr for StoreLocation {
             url if is_database(url) => Ok(Self::Database(url.into())),
             #[cfg(not(feature = "postgres"))]
             url if is_database(url) => Err("this foreman was built without the feature postgres"),
+            // Before it is taken for a file, whose name errors show: a URL may contain a password.
+            url if is_other_url(url) => {
+                Err("unknown kind of URL; a database has the form postgres://USER@HOST/DATABASE")
+            }
             path => Ok(Self::File(path.into())),
         }
     }
@@ -47,6 +51,13 @@ fn is_database(text: &str) -> bool {
     text.starts_with("postgres://") || text.starts_with("postgresql://")
 }
 
+/// A URL with another scheme, or a misspelled one.
+fn is_other_url(text: &str) -> bool {
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric();
+    text.split_once(':')
+        .is_some_and(|(scheme, rest)| scheme.len() > 1 && scheme.chars().all(is_letter) && rest.starts_with('/'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,8 +66,11 @@ mod tests {
     fn location_is_memory_a_file_or_a_database() {
         let parsed = |text: &str| text.parse::<StoreLocation>();
         assert!(matches!(parsed("memory"), Ok(StoreLocation::Memory)) && parsed("").is_err());
-        for path in ["./memory", "jobs.db", "/var/postgres://"] {
+        for path in ["./memory", "jobs.db", "/var/postgres://", r"C:\jobs.db", "C:/jobs.db"] {
             assert!(matches!(parsed(path), Ok(StoreLocation::File(file)) if file == *path), "{path}");
+        }
+        for url in ["postgre://u:secret@h/d", "Postgres://u:secret@h/d", "postgres:/u:secret@h/d", "http://h"] {
+            assert!(parsed(url).is_err_and(|error| error.starts_with("unknown kind of URL")), "{url}");
         }
         for url in ["postgres://u:secret@h/d", "postgresql://h/d"] {
             let database = parsed(url);
