@@ -6,8 +6,8 @@
 //! |---|---|---|---|
 //! | one daemon | one box has enough GPUs | | its jobs go on when it returns; until then, polls fail up to the failure budget |
 //! | one daemon with several backends (`foreman serve --backend NAME:ollama=URL`, repeated) | the boxes run model servers only, and one machine can have the queue | an open port of each model server to that machine | its jobs run on other backends that have the model; when the daemon's machine dies, as in the first row |
-//! | several daemons with one queue (`foreman serve --store postgres://…`) | the queue must outlive every box, or any daemon must answer for any job | a PostgreSQL server, and its time for each submission | another daemon runs its jobs after the lease (30 s), as the next attempt; clients go on at any other daemon |
-//! | a [`Pool`](crate::Pool) of daemons | several boxes, each with a queue of its own | a list of models from each daemon every 30 s; under 2 µs a job | its jobs go on when it returns, or run again elsewhere by `renew()`; new jobs go to other daemons at once |
+//! | several daemons with one queue (`foreman serve --store postgres://…`) | the queue must outlive every box, or any daemon must answer for any job | a PostgreSQL server, and its time for each submission | another daemon runs its jobs after the lease (30 s), as the next attempt; clients that have one URL for all of them (a load balancer) go on |
+//! | a [`Pool`](crate::Pool) of daemons | several boxes, each with a queue of its own | a list of models from each daemon every 30 s; under 2 µs a job | new jobs go to other daemons at once. Its jobs go on when it returns; their waits end with `is_daemon_gone` after the failure budget (2 min) and up to 30 s, and `renew()` runs them elsewhere |
 //!
 //! # A pool of daemons
 //!
