@@ -53,9 +53,9 @@ async fn daemon_that_refuses_between_two_failures_is_not_lost() {
             let other = spawn_wait(&harness.wait, &request());
             let post = harness.daemon.next_post().await;
             if refused {
-                post.respond(status, "{}")
+                post.respond(status, "{}");
             } else {
-                post.fail(std::io::ErrorKind::ConnectionRefused)
+                post.fail(std::io::ErrorKind::ConnectionRefused);
             }
             assert!(other.await.unwrap().is_err());
             tokio::time::sleep(seconds(1)).await;
