@@ -101,21 +101,8 @@ impl ConnectionArgs {
 
     /// Connects to the daemons at the URLs.
     pub(crate) async fn connect(self, options: impl Fn(ClientBuilder) -> ClientBuilder) -> Result<Daemons, Failure> {
-        let urls = self.urls();
-        let token = if urls.is_empty() { None } else { self.token.read()? };
-        let mut clients = Vec::new();
-        for url in urls {
-            let mut builder = options(Client::builder(url));
-            if let Some(token) = &token {
-                builder = builder.token(token);
-            }
-            clients.push(builder.build().await?);
-        }
-        match <[Client; 1]>::try_from(clients) {
+        match <[Client; 1]>::try_from(self.connect_to_each(None, options).await?) {
             Ok([client]) => Ok(Daemons::One(client)),
-            Err(clients) if clients.is_empty() => {
-                Err(Failure::Usage("no daemon URL; set --url or FOREMAN_URL".to_owned()))
-            }
             Err(clients) => Daemons::several(clients),
         }
     }
