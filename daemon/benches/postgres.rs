@@ -46,8 +46,13 @@ const PLAIN: &str = "CREATE TABLE plain (LIKE jobs INCLUDING ALL)";
 const INSERT: &str = r#"INSERT INTO plain (id, owner, model, body, changed) VALUES (gen_random_uuid()::text,
     '\x00000000000000000000000000000000', 'm', '{"model":"m","messages":[{"role":"user","content":"Why is the sky blue?"}]}', 1)"#;
 
-const TAKE: &str = r"SELECT number FROM take_job((SELECT id FROM boxes LIMIT 1),
-    '\x00000000000000000000000000000000', NULL, NULL, NULL, 9223372036854775807)";
+/// As a daemon starts a job of a new turn.
+const TAKE: &str = "SELECT number FROM take_next((SELECT id FROM boxes LIMIT 1), NULL, NULL, 9223372036854775807)";
+
+/// As in the sessions of a daemon.
+const SESSION: &str =
+    "ALTER DATABASE postgres SET enable_seqscan = off; ALTER DATABASE postgres SET enable_bitmapscan = off;
+    ALTER DATABASE postgres SET enable_sort = off; ALTER DATABASE postgres SET jit = off";
 
 fn main() {
     let server = PostgresServer::start_with("").unwrap();
@@ -113,6 +118,7 @@ async fn rate(daemon: &Daemon, at_once: usize) -> f64 {
 }
 
 async fn takes(server: &PostgresServer) {
+    server.sql(SESSION);
     println!("{:>10} {:>12}", "queued", "ms a start");
     for queued in [1_000, 1_000_000] {
         let url = server.schema();
