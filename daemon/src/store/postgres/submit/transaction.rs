@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use deadpool_postgres::Client;
@@ -14,10 +14,7 @@ use crate::store::postgres::connection::{execute, query};
 use crate::store::postgres::store::State;
 use crate::store::{Destination, NewJob, QueueLimits, StoreError, SubmitError, Submitted};
 
-/// In order, so that daemons that add the same tokens wait for each other and not for themselves.
-const ADD_OWNERS: &str =
-    "INSERT INTO owners (owner) SELECT DISTINCT owner FROM unnest($1::bytea[]) AS owner ORDER BY owner
-    ON CONFLICT DO NOTHING";
+const ADD_OWNERS: &str = "INSERT INTO owners (owner) SELECT unnest($1::bytea[]) ON CONFLICT DO NOTHING";
 const LOCK_OWNERS: &str = "SELECT owner, queued FROM owners WHERE owner = ANY($1) ORDER BY owner FOR UPDATE";
 /// Also the number of this transaction.
 const QUEUED: &str = "SELECT coalesce(sum(queued), 0)::bigint, pg_current_xact_id()::text FROM owners";
@@ -103,7 +100,9 @@ async fn transaction(
     lock_timeout: LockTimeout,
     committing: &Mutex<Option<Sent>>,
 ) -> Result<(), StoreError> {
-    let owners: Vec<&[u8]> = jobs.iter().map(|new| &new.owner.as_bytes()[..]).collect();
+    // In order, so that two daemons that add the same tokens do not wait for each other.
+    let owners: BTreeSet<&[u8]> = jobs.iter().map(|new| &new.owner.as_bytes()[..]).collect();
+    let owners: Vec<&[u8]> = owners.into_iter().collect();
     let keys: Vec<OwnedKey> = jobs.iter().filter_map(|new| owned_key(new)).collect();
     // A statement that is prepared is sent when its future is first polled, so that all of them arrive in this order.
     for sql in [ADD_OWNERS, LOCK_OWNERS, QUEUED, USED_KEYS, INSERT] {
