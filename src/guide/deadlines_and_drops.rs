@@ -91,4 +91,5 @@
 //! One failed poll does not end a wait. A wait ends when its polls have failed for 2 min
 //! ([`failure_budget`](crate::ClientBuilder::failure_budget)); a successful poll or an event resets that time. While webhooks work, the
 //! first of these polls may come 30 s after the daemon went away, or within about a second if other requests show that it does not
-//! respond. 401 and 403 end a wait at once. 404 ends it too, but not in the first 5 s after the daemon accepted the job; it is then noticed at the next poll.
+//! respond. 401 and 403 end a wait at once. 404 ends it too, but not in the first 5 s after the daemon accepted the job; it is then
+//! noticed at the next poll.
