@@ -16,9 +16,8 @@ use crate::{Client, Error};
 /// The daemons of a name, for [`PoolBuilder::discover`](super::PoolBuilder::discover). Each address, or each target of a service, is a daemon.
 ///
 /// The name is resolved again when its records expire, but at least 1 s and at most 5 min after the last time. If that fails, the daemons
-/// stay, and it is tried again after 5 s. A name has no daemons only if the name server says that there are no records, of either type (NXDOMAIN, or a
-/// response without data).
-/// An answer that is truncated by UDP is requested again by TCP.
+/// stay, and it is tried again after 5 s. A name has no daemons only if the name server says that there are no records, of either type
+/// (NXDOMAIN, or a response without data). An answer that is truncated by UDP is requested again by TCP.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
