@@ -109,13 +109,17 @@ CREATE TABLE outbox (
     number bigint PRIMARY KEY REFERENCES jobs ON DELETE CASCADE,
     destination text NOT NULL,
     due_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- Whether it is due. A claim marks the events whose time has come, so that a search for another destination never reads those that wait
+    -- for their next attempt.
+    ready boolean NOT NULL DEFAULT true,
     -- How many attempts the first event had.
     sent bigint NOT NULL DEFAULT 0,
     -- The daemon that sends it.
     box uuid
 );
-CREATE INDEX outbox_due ON outbox (due_at, number) WHERE box IS NULL;
-CREATE INDEX outbox_by_destination ON outbox (destination, due_at, number) WHERE box IS NULL;
+CREATE INDEX outbox_ready ON outbox (due_at, number) WHERE box IS NULL AND ready;
+CREATE INDEX outbox_by_destination ON outbox (destination, due_at, number) WHERE box IS NULL AND ready;
+CREATE INDEX outbox_later ON outbox (due_at, number) WHERE box IS NULL AND NOT ready;
 CREATE INDEX outbox_claimed ON outbox (box) WHERE box IS NOT NULL;
 
 CREATE FUNCTION note_change() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -390,46 +394,66 @@ BEGIN
         WHERE number = ANY(overdue) AND state = 'queued' AND spent = 0 RETURNING id;
 END $$;
 
--- The events that wait, in the order in which they are due, without those to blocked destinations: some of the first, or if these are all
--- blocked, the first one of each destination. However many events to a blocked destination wait, they cost the same.
-CREATE FUNCTION first_events(blocked text[]) RETURNS SETOF outbox LANGUAGE plpgsql AS $$
+-- The events that are due, in their order, without those to blocked destinations: some of the first, or if these are all blocked, the first
+-- one of the next destination that is not. The destinations take turns then: the last one was claimed from before. However many events to a
+-- blocked destination wait, they cost the same.
+CREATE FUNCTION first_events(blocked text[], last text) RETURNS SETOF outbox LANGUAGE plpgsql AS $$
+DECLARE
+    start text;
 BEGIN
-    RETURN QUERY SELECT * FROM (SELECT * FROM outbox WHERE box IS NULL ORDER BY due_at, number LIMIT 20) AS first
+    RETURN QUERY SELECT * FROM (SELECT * FROM outbox WHERE box IS NULL AND ready ORDER BY due_at, number LIMIT 20) AS first
         WHERE destination <> ALL(blocked) ORDER BY due_at, number;
     IF FOUND THEN
         RETURN;
     END IF;
-    RETURN QUERY WITH RECURSIVE first (event) AS (
-        (SELECT outbox FROM outbox WHERE box IS NULL ORDER BY destination, due_at, number LIMIT 1)
-        UNION ALL SELECT (SELECT outbox FROM outbox WHERE box IS NULL AND destination > (first.event).destination
-            ORDER BY destination, due_at, number LIMIT 1)
-            FROM first WHERE (first.event).number IS NOT NULL)
-        SELECT (event).* FROM first WHERE (event).destination <> ALL(blocked) ORDER BY (event).due_at, (event).number;
-END $$;
-
--- Claims the event that is due first, of those whose destination is not blocked. If none is due, the row has in how many microseconds the
--- next one is.
-CREATE FUNCTION claim_event(this_box uuid, blocked text[]) RETURNS TABLE (claimed bigint, pause bigint) LANGUAGE plpgsql AS $$
-DECLARE
-    event outbox;
-BEGIN
-    FOR event IN SELECT * FROM first_events(blocked) LOOP
-        pause := extract(epoch FROM event.due_at - clock_timestamp()) * 1000000;
-        IF pause > 0 THEN
-            RETURN NEXT;
+    FOREACH start IN ARRAY ARRAY[last, ''] LOOP
+        RETURN QUERY WITH RECURSIVE first (event) AS (
+            (SELECT outbox FROM outbox WHERE box IS NULL AND ready AND destination > start
+                ORDER BY destination, due_at, number LIMIT 1)
+            UNION ALL SELECT (SELECT outbox FROM outbox WHERE box IS NULL AND ready AND destination > (first.event).destination
+                ORDER BY destination, due_at, number LIMIT 1)
+                FROM first WHERE (first.event).number IS NOT NULL)
+            SELECT (event).* FROM first WHERE (event).number IS NOT NULL AND (event).destination <> ALL(blocked) LIMIT 1;
+        IF FOUND THEN
             RETURN;
         END IF;
+    END LOOP;
+END $$;
+
+-- Claims an event that is due, of those whose destination is not blocked. Otherwise the row has in how many microseconds to try again, if
+-- any event waits for its time.
+CREATE FUNCTION claim_event(this_box uuid, blocked text[], last text) RETURNS TABLE (claimed bigint, pause bigint)
+LANGUAGE plpgsql AS $$
+DECLARE
+    -- A condition with a function that is not stable uses no index.
+    present timestamptz := clock_timestamp();
+    -- It bounds how many rows are locked.
+    most bigint := 100;
+    marked bigint;
+    event outbox;
+BEGIN
+    UPDATE outbox SET ready = true WHERE number = ANY(ARRAY(
+        SELECT number FROM outbox WHERE box IS NULL AND NOT ready AND due_at <= present
+        ORDER BY due_at, number LIMIT most FOR UPDATE SKIP LOCKED));
+    GET DIAGNOSTICS marked = ROW_COUNT;
+    FOR event IN SELECT * FROM first_events(blocked, last) LOOP
         -- Another daemon may have claimed it, or claims it now.
-        PERFORM FROM outbox WHERE number = event.number AND box IS NULL AND destination = event.destination
-            AND due_at = event.due_at FOR UPDATE SKIP LOCKED;
+        PERFORM FROM outbox WHERE number = event.number AND box IS NULL AND ready AND destination = event.destination
+            FOR UPDATE SKIP LOCKED;
         IF FOUND THEN
             UPDATE outbox SET box = this_box WHERE number = event.number;
             claimed := event.number;
             RETURN NEXT;
             RETURN;
         END IF;
+        pause := 10000;
     END LOOP;
-    -- Other daemons have claimed all of these.
+    IF marked = most THEN
+        pause := 0;
+    ELSIF pause IS NULL THEN
+        SELECT extract(epoch FROM due_at - present) * 1000000 INTO pause FROM outbox
+            WHERE box IS NULL AND NOT ready AND due_at > present ORDER BY due_at, number LIMIT 1;
+    END IF;
     IF pause IS NOT NULL THEN
         RETURN NEXT;
     END IF;
@@ -444,7 +468,7 @@ BEGIN
         RETURN;
     END IF;
     IF verdict = 'again' THEN
-        UPDATE outbox SET sent = sent + 1, due_at = clock_timestamp() + pause, box = NULL
+        UPDATE outbox SET sent = sent + 1, due_at = clock_timestamp() + pause, ready = false, box = NULL
         WHERE number = of_job AND box = this_box;
         RETURN;
     END IF;

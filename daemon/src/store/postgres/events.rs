@@ -13,9 +13,9 @@ use crate::failure::failure;
 use crate::store::{Address, Claim, Delivery, Destination, StoreError, Verdict};
 use crate::{BoxError, JobId, JobState};
 
-/// Claims the event that is due first, of those whose destination has room. Otherwise the row has in how many microseconds the next one is
-/// due, if there is any.
-const CLAIM: &str = "SELECT claimed, pause FROM claim_event($1, $2)";
+/// Claims an event that is due, of those whose destination has room. Otherwise the row has in how many microseconds to try again, if any
+/// event waits for its time.
+const CLAIM: &str = "SELECT claimed, pause FROM claim_event($1, $2, $3)";
 
 const SETTLE: &str = "SELECT settle_event($1, $2, $3, $4, make_interval(secs => $5))";
 
@@ -33,20 +33,20 @@ pub(super) struct Sent {
 }
 
 pub(super) async fn claim(shared: &State) -> Result<Claim, StoreError> {
-    let _claiming = shared.claiming.lock().await;
+    let mut last = shared.claiming.lock().await;
     loop {
         let mut counts = HashMap::new();
         for sent in shared.sending().values() {
             *counts.entry(sent.destination.clone()).or_default() += 1;
         }
         let (without_room, probe_at) = shared.options.destinations.without_room(&counts, Instant::now());
-        let id = shared.lease.id();
+        let (id, after) = (shared.lease.id(), last.clone());
         let found = shared
             .database
             .run(move |client| {
                 Box::pin(async move {
                     let blocked: Vec<_> = without_room.iter().map(ToString::to_string).collect();
-                    let claimed = query_opt(client, CLAIM, &[&id, &blocked]).await?;
+                    let claimed = query_opt(client, CLAIM, &[&id, &blocked, &after]).await?;
                     let Some(number) = claimed.as_ref().and_then(|row| row.get::<_, Option<i64>>(0)) else {
                         return Ok(Err(claimed.and_then(|row| row.get::<_, Option<i64>>(1))));
                     };
@@ -67,6 +67,7 @@ pub(super) async fn claim(shared: &State) -> Result<Claim, StoreError> {
         match delivery(&row) {
             Ok((event, delivery)) => {
                 let destination = Destination::of(&delivery.to.url);
+                *last = destination.to_string();
                 shared.sending().insert(delivery.job_id.clone(), Sent { number, event, destination });
                 return Ok(Claim::Now(delivery));
             }

@@ -54,7 +54,7 @@ impl Postgres {
             clock: DatabaseClock::default(),
             taking: RwLock::default(),
             turns: Mutex::default(),
-            claiming: AsyncMutex::new(()),
+            claiming: AsyncMutex::default(),
             sending: Mutex::new(HashMap::new()),
             queued: AtomicUsize::new(0),
             fleet: Mutex::default(),

@@ -78,8 +78,8 @@ pub(super) struct State {
     pub(super) taking: RwLock<()>,
     /// The present turn at each backend, locked while a job is taken for that backend.
     pub(super) turns: Mutex<HashMap<usize, Arc<AsyncMutex<Option<Turn>>>>>,
-    /// Locked while an event is claimed.
-    pub(super) claiming: AsyncMutex<()>,
+    /// The destination of the event that was claimed last, locked while one is claimed.
+    pub(super) claiming: AsyncMutex<String>,
     /// The events that are being sent.
     pub(super) sending: Mutex<HashMap<JobId, Sent>>,
     /// How many jobs are queued, as the feed has seen it last.

@@ -101,35 +101,106 @@ async fn destination_without_room_delays_no_other() {
 async fn claim_costs_the_same_however_many_events_of_a_blocked_destination_wait() {
     let Some(schema) = Schema::new() else { return };
     let daemon = schema.open_with(StoreOptions::of_test(10_000)).await;
-    let add = |count, host: &str| {
-        let webhook = format!(", 'http://{host}/', 'http://{host}:80'");
-        schema.insert(Owner::ANONYMOUS, count, ", webhook, destination", &webhook);
-    };
-    let id = daemon.shared.lease.id();
-    let claim = format!(
-        "SELECT (SELECT destination FROM outbox WHERE number = claimed)
-        FROM claim_event('{id}', ARRAY['http://dead:80', 'http://other:80'])"
-    );
-    add(30, "dead");
+    let claim = claim_beside_dead(&daemon);
+    add_events(&schema, 30, "'dead'");
     let nothing = schema.cost(&claim).await;
-    add(1, "h");
+    add_events(&schema, 1, "'h'");
     let one = schema.cost(&claim).await;
     assert_eq!((nothing.0.as_deref(), one.0.as_deref()), (None, Some("http://h:80")));
     schema.sql("DELETE FROM jobs WHERE destination = 'http://h:80'");
-    add(2_000, "dead");
+    add_events(&schema, 2_000, "'dead'");
     // To the planner, all events are to one destination.
     schema.sql("ANALYZE");
     let beside_many = schema.cost(&claim).await;
     assert!(beside_many.1 <= nothing.1 + 5, "{nothing:?} {beside_many:?}");
-    add(1, "h");
+    add_events(&schema, 1, "'h'");
     let beside_many = schema.cost(&claim).await;
     assert!(beside_many.0 == one.0 && beside_many.1 <= one.1 + 5, "{one:?} {beside_many:?}");
-    schema.sql("UPDATE outbox SET due_at = clock_timestamp() + interval '1 hour' WHERE destination = 'http://h:80'");
+    schema.sql("UPDATE outbox SET due_at = clock_timestamp() + interval '1 hour', ready = false WHERE destination = 'http://h:80'");
     for _ in 0..5 {
         daemon.shared.options.destinations.report(&claim_destination("http://dead/"), false, Instant::now());
     }
     let Claim::At(next) = daemon.claim().await.unwrap() else { panic!("no time") };
     assert!(next <= Instant::now() + Duration::from_secs(3600));
+}
+
+#[tokio::test]
+async fn claim_costs_the_same_however_many_destinations_wait() {
+    let Some(schema) = Schema::new() else { return };
+    let daemon = schema.open_with(StoreOptions::of_test(10_000)).await;
+    let claim = claim_beside_dead(&daemon);
+    add_events(&schema, 30, "'dead'");
+    let nothing = schema.cost(&claim).await;
+    add_events(&schema, 1, "'z'");
+    let one = schema.cost(&claim).await;
+    assert_eq!((nothing.0.as_deref(), one.0.as_deref()), (None, Some("http://z:80")));
+    // They have failed, and wait for their next attempt.
+    add_events(&schema, 2_000, "'h' || generate_series");
+    schema.sql(
+        "UPDATE outbox SET due_at = clock_timestamp() + interval '1 hour', ready = false WHERE destination LIKE 'http://h%'",
+    );
+    schema.sql("ANALYZE");
+    let beside_many = schema.cost(&claim).await;
+    assert!(beside_many.0 == one.0 && beside_many.1 <= one.1 + 5, "{one:?} {beside_many:?}");
+    schema.sql("DELETE FROM jobs WHERE destination = 'http://z:80'");
+    let beside_many = schema.cost(&claim).await;
+    assert!(beside_many.1 <= nothing.1 + 5, "{nothing:?} {beside_many:?}");
+    // They are due: the first one is found, whichever it is.
+    schema.sql("UPDATE outbox SET ready = true WHERE NOT ready");
+    let beside_many = schema.cost(&claim).await;
+    assert!(beside_many.0.is_some() && beside_many.1 <= one.1 + 5, "{one:?} {beside_many:?}");
+}
+
+/// Adds queued jobs with an event to the host that this expression returns.
+fn add_events(schema: &Schema, count: usize, host: &str) {
+    let webhook = format!(", 'http://' || {host} || '/', 'http://' || {host} || ':80'");
+    schema.insert(Owner::ANONYMOUS, count, ", webhook, destination", &webhook);
+}
+
+/// Selects the destination of the event that is claimed while two destinations are blocked.
+fn claim_beside_dead(daemon: &Postgres) -> String {
+    let id = daemon.shared.lease.id();
+    format!(
+        "SELECT (SELECT destination FROM outbox WHERE number = claimed)
+        FROM claim_event('{id}', ARRAY['http://dead:80', 'http://other:80'], '')"
+    )
+}
+
+#[tokio::test]
+async fn destinations_take_turns_beside_a_blocked_one() {
+    let Some(schema) = Schema::new() else { return };
+    let destinations = Arc::new(Destinations::new(3));
+    let daemon = schema.open_with(StoreOptions { destinations, ..StoreOptions::of_test(100) }).await;
+    for (count, host) in [(30, "'dead'"), (4, "'a'"), (4, "'b'"), (4, "'c'")] {
+        add_events(&schema, count, host);
+    }
+    let mut claimed = String::new();
+    while let Some(delivery) = claim(&daemon).await {
+        claimed += delivery.to.url.host().unwrap();
+        claimed += " ";
+    }
+    assert_eq!(claimed, "dead dead dead a b c a b c a b c ");
+}
+
+#[tokio::test]
+async fn events_whose_time_has_come_are_claimed_in_portions() {
+    let Some(schema) = Schema::new() else { return };
+    let daemon = schema.open_with(StoreOptions::of_test(10_000)).await;
+    add_events(&schema, 300, "'dead'");
+    add_events(&schema, 1, "'h'");
+    schema.sql("UPDATE outbox SET due_at = clock_timestamp() - make_interval(secs => 400 - number), ready = false");
+    for _ in 0..5 {
+        daemon.shared.options.destinations.report(&claim_destination("http://dead/"), false, Instant::now());
+    }
+    let mut claims = 1;
+    let delivery = loop {
+        match daemon.claim().await.unwrap() {
+            Claim::Now(delivery) => break delivery,
+            Claim::At(at) if at <= Instant::now() => claims += 1,
+            Claim::At(_) | Claim::Nothing => panic!("events are due"),
+        }
+    };
+    assert_eq!((delivery.to.url.host(), claims), (Some("h"), 4));
 }
 
 fn claim_destination(url: &str) -> crate::store::Destination {
