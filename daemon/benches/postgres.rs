@@ -47,7 +47,7 @@ const INSERT: &str = r#"INSERT INTO plain (id, owner, model, body, changed) VALU
     '\x00000000000000000000000000000000', 'm', '{"model":"m","messages":[{"role":"user","content":"Why is the sky blue?"}]}', 1)"#;
 
 /// As a daemon starts a job of a new turn.
-const TAKE: &str = "SELECT number FROM take_next((SELECT id FROM boxes LIMIT 1), NULL, NULL, 9223372036854775807)";
+const TAKE: &str = "SELECT number FROM take_next((SELECT id FROM boxes LIMIT 1), NULL, NULL, 9223372036854775807, 50)";
 
 /// As in the sessions of a daemon.
 const SESSION: &str =

@@ -288,10 +288,11 @@ BEGIN
     RETURN QUERY SELECT * FROM start_job(this_box, of_owner, of_turn, models, of_model, of_priority, most_running);
 END $$;
 
--- Starts the first job of the next token that has one of these models, in the order of turns, where the token before comes last. A token
--- that another transaction has locked is passed over, so that it delays no other. If all that there are were, the row is that of the first
--- of them, without a job.
-CREATE FUNCTION take_next(this_box uuid, before bytea, models text[], most_running bigint)
+-- Starts the first job of the next token that has one of these models, in the order of turns, where the token before comes last. It waits for
+-- the lock of a token for so many milliseconds: one to which jobs are submitted is locked most of the time, and would lose its turns. With 0, a
+-- token that another transaction has locked is passed over, so that it delays no other. If all that there are were, the row is that of the
+-- first of them, without a job.
+CREATE FUNCTION take_next(this_box uuid, before bytea, models text[], most_running bigint, patience integer)
 RETURNS SETOF jobs LANGUAGE plpgsql SET lock_timeout = '200ms' AS $$
 DECLARE
     names text[] := models;
@@ -300,7 +301,9 @@ DECLARE
     of_turn bigint;
     locked jobs;
     is_last boolean := false;
+    may_wait boolean := patience > 0;
 BEGIN
+    PERFORM set_config('lock_timeout', patience::text, true) WHERE patience > 0;
     -- The models that wait.
     IF models IS NULL THEN
         names := ARRAY(WITH RECURSIVE found (model) AS (
@@ -327,10 +330,18 @@ BEGIN
         END IF;
         -- The lock would be a write.
         CONTINUE WHEN (SELECT count(*) FROM jobs WHERE owner = of_owner AND state = 'running') >= most_running;
-        SELECT turn INTO of_turn FROM owners WHERE owner = of_owner FOR UPDATE SKIP LOCKED;
-        IF NOT FOUND THEN
-            locked.owner := coalesce(locked.owner, of_owner);
-            CONTINUE;
+        IF may_wait THEN
+            SELECT turn INTO of_turn FROM owners WHERE owner = of_owner FOR UPDATE;
+            -- While it has a lock it waits for no other, so that there are no deadlocks.
+            may_wait := false;
+            -- Its turn is over, since another daemon has started a job of it meanwhile.
+            CONTINUE WHEN of_turn > passed AND NOT is_last;
+        ELSE
+            SELECT turn INTO of_turn FROM owners WHERE owner = of_owner FOR UPDATE SKIP LOCKED;
+            IF NOT FOUND THEN
+                locked.owner := coalesce(locked.owner, of_owner);
+                CONTINUE;
+            END IF;
         END IF;
         RETURN QUERY SELECT * FROM start_job(this_box, of_owner, of_turn, models, NULL, NULL, most_running);
         IF FOUND THEN

@@ -18,6 +18,7 @@ mod maintenance;
 mod migrate;
 mod open;
 mod open_error;
+mod patience;
 mod position;
 mod renewal;
 mod row;

@@ -15,6 +15,7 @@ use super::connection::{Database, connect};
 use super::lease::Lease;
 use super::migrate::migrate;
 use super::open_error::PostgresOpenError;
+use super::patience::Patience;
 use super::store::{Postgres, State};
 use super::{boxes, feed, maintenance, renewal, submit};
 use crate::store::{StoreError, StoreOptions};
@@ -54,6 +55,7 @@ impl Postgres {
             clock: DatabaseClock::default(),
             taking: RwLock::default(),
             turns: Mutex::default(),
+            patience: Patience::new(),
             claiming: AsyncMutex::default(),
             sending: Mutex::new(HashMap::new()),
             queued: AtomicUsize::new(0),

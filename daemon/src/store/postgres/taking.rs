@@ -16,8 +16,8 @@ use crate::{BoxError, JobId};
 /// Starts the next job of a token.
 const TAKE: &str = "SELECT id, attempt, spent, body, model, priority FROM take_job($1, $2, $3, $4, $5, $6)";
 
-/// Starts the first job of the next token. A row without a job has a token that is locked.
-const TAKE_NEXT: &str = "SELECT id, attempt, spent, body, model, priority, owner FROM take_next($1, $2, $3, $4)";
+/// Starts the first job of the next token. A row without a job has a token that is locked, and was passed over.
+const TAKE_NEXT: &str = "SELECT id, attempt, spent, body, model, priority, owner FROM take_next($1, $2, $3, $4, $5)";
 
 /// The next turn of a token comes after those of the tokens that wait now. One that is locked retains its turn.
 const END_TURN: &str = "SELECT end_turn(owner, turn) FROM (SELECT owner, turn FROM owners WHERE owner = $1 FOR UPDATE SKIP LOCKED) AS locked";
@@ -55,8 +55,16 @@ pub(super) async fn take(shared: &State, wanted: Wanted) -> Result<Option<NextJo
     let (present, batch) = (turn.clone(), shared.options.batch.get());
     let models = wanted.models.as_ref().map(|models| models.spellings());
     let most = i64::try_from(shared.options.max_queue.running_of_owner).unwrap_or(i64::MAX);
-    let taken =
-        shared.database.run(move |client| Box::pin(take_next(client, id, present, models, batch, most))).await?;
+    let request = Request { id, present, models, batch, most };
+    let mut patience = shared.patience.millis();
+    let taken = loop {
+        let request = request.clone();
+        match shared.database.run(move |client| Box::pin(take_next(client, request, patience))).await {
+            Err(error) if error.is_lock_timeout() && patience > 0 => shared.patience.exhaust(),
+            taken => break taken?,
+        }
+        patience = 0;
+    };
     let Some((row, next)) = taken else { return Ok(None) };
     *turn = Some(next);
     shared.feed.notify_one();
@@ -80,13 +88,21 @@ pub(super) async fn take(shared: &State, wanted: Wanted) -> Result<Option<NextJo
     }
 }
 
-async fn take_next(
-    client: &mut Client,
+/// What a daemon takes.
+#[derive(Debug, Clone)]
+struct Request {
     id: Uuid,
     present: Option<Turn>,
     models: Option<Vec<String>>,
     batch: usize,
     most: i64,
+}
+
+/// Fails with a lock timeout if the next token stays locked for so many milliseconds, unless they are 0.
+async fn take_next(
+    client: &mut Client,
+    Request { id, present, models, batch, most }: Request,
+    patience: i32,
 ) -> Result<Option<(Row, Turn)>, StoreError> {
     if let Some(turn) = present.clone().filter(|turn| turn.left > 0)
         && let Some(row) = unless_locked(
@@ -96,9 +112,9 @@ async fn take_next(
         return Ok(Some((row, Turn { left: turn.left - 1, ..turn })));
     }
     let before = present.map(|turn| turn.owner);
-    let Some(next) = unless_locked(query_opt(client, TAKE_NEXT, &[&id, &before, &models, &most]).await)? else {
-        return Ok(None);
-    };
+    let next = query_opt(client, TAKE_NEXT, &[&id, &before, &models, &most, &patience]).await;
+    let next = if patience > 0 { next? } else { unless_locked(next)? };
+    let Some(next) = next else { return Ok(None) };
     let owner: Vec<u8> = next.get(6);
     let row = if next.get::<_, Option<&str>>(0).is_some() {
         next

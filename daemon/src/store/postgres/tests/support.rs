@@ -80,6 +80,14 @@ impl Schema {
         }
     }
 
+    /// How many statements of daemons wait for locks.
+    pub(super) fn waiting_for_locks(&self) -> String {
+        let name = self.url.rsplit_once("%3D").unwrap().1;
+        self.sql(&format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{name}' AND wait_event_type = 'Lock'"
+        ))
+    }
+
     /// Adds queued jobs of a token, with these columns beside those that they need, such as `, webhook` and `, 'http://h/'`.
     pub(super) fn insert(&self, owner: Owner, count: usize, columns: &str, values: &str) {
         let owner = literal(owner);

@@ -2,6 +2,8 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::support::{Schema, literal, submit, take, take_wanted};
 use crate::owner::Owner;
@@ -32,6 +34,51 @@ async fn locked_token_delays_no_other() {
     lock.batch_execute("ROLLBACK").await.unwrap();
     take(&daemon).await.unwrap();
     assert_eq!(running(&schema, locked).await, "1");
+}
+
+#[tokio::test]
+async fn token_whose_turn_it_is_and_that_is_locked_for_a_moment_retains_its_turn() {
+    let Some(schema) = Schema::new() else { return };
+    let daemon = schema.open().await;
+    daemon.shared.patience.set_wait(Duration::from_secs(60));
+    let [locked, other] = tokens();
+    schema.insert(locked, 1, "", "");
+    schema.insert(other, 1, "", "");
+    let lock = schema.lock(locked).await;
+    let release = async {
+        while schema.waiting_for_locks() == "0" {
+            tokio::task::yield_now().await;
+        }
+        lock.batch_execute("ROLLBACK").await.unwrap();
+    };
+    let (taken, ()) = tokio::join!(take(&daemon), release);
+    taken.unwrap();
+    assert_eq!(running(&schema, locked).await, "1");
+}
+
+#[tokio::test]
+async fn token_to_which_jobs_are_submitted_has_half_of_the_turns_beside_another() {
+    let Some(schema) = Schema::new() else { return };
+    let daemon = schema.open_with(StoreOptions::of_test(100_000)).await;
+    daemon.shared.patience.set_wait(Duration::from_secs(60));
+    let [other, _] = tokens();
+    schema.insert(other, 200, "", "");
+    schema.insert(Owner::ANONYMOUS, 200, "", "");
+    let is_over = AtomicBool::new(false);
+    let submitter = async || {
+        while !is_over.load(Ordering::Relaxed) {
+            submit(&daemon, "go").await;
+        }
+    };
+    let submissions = futures_util::future::join_all((0..16).map(|_| submitter()));
+    let takes = async {
+        for _ in 0..100 {
+            take(&daemon).await.unwrap();
+        }
+        is_over.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(submissions, takes);
+    assert_eq!((running(&schema, Owner::ANONYMOUS).await, running(&schema, other).await), ("50".into(), "50".into()));
 }
 
 #[tokio::test]
@@ -88,7 +135,7 @@ async fn take_costs_the_same_however_many_tokens_and_jobs_wait() {
     let costs = async || {
         let mut costs = Vec::new();
         for models in ["ARRAY['none']", "ARRAY['m', 'none']", "ARRAY['m1', 'm0', 'none']", "NULL", "ARRAY['z']"] {
-            costs.push(schema.cost(&format!("SELECT model FROM take_next('{id}', NULL, {models}, 9)")).await);
+            costs.push(schema.cost(&format!("SELECT model FROM take_next('{id}', NULL, {models}, 9, 50)")).await);
         }
         costs
     };
@@ -147,6 +194,6 @@ async fn single_token_is_served_while_jobs_are_submitted_to_it() {
         }
     };
     let both = async { tokio::join!(submissions, takes) };
-    tokio::time::timeout(std::time::Duration::from_secs(60), both).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), both).await.unwrap();
     assert_eq!(schema.sql("SELECT sum(queued) FROM owners"), "0");
 }
