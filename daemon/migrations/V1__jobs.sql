@@ -79,7 +79,7 @@ CREATE TABLE jobs (
     digest bytea,
     event_stream text,
     -- The transaction that changed the state or the attempt last. Daemons find the changes of others by it.
-    changed bigint NOT NULL,
+    changed bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint,
     CHECK (webhook IS NULL OR destination IS NOT NULL)
 ) WITH (fillfactor = 85);
 
@@ -127,7 +127,7 @@ BEGIN
     NEW.changed := pg_current_xact_id()::text::bigint;
     RETURN NEW;
 END $$;
-CREATE TRIGGER note_change BEFORE INSERT OR UPDATE OF state, attempt ON jobs FOR EACH ROW EXECUTE FUNCTION note_change();
+CREATE TRIGGER note_change BEFORE UPDATE OF state, attempt ON jobs FOR EACH ROW EXECUTE FUNCTION note_change();
 
 -- Records the event of a state in the transaction that enters it.
 CREATE FUNCTION record_event() RETURNS trigger LANGUAGE plpgsql AS $$
