@@ -1,7 +1,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, Row, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -19,6 +19,9 @@ use crate::store::StoreError;
 
 /// How often the feed reads without a notification, which may be lost.
 const POLL: Duration = Duration::from_secs(1);
+
+/// The shortest time between two reads, so that a busy queue is not read after each change. A change after a pause is read at once.
+const GAP: Duration = Duration::from_millis(5);
 
 /// The pause before the connection is opened again.
 const RECONNECT: Duration = Duration::from_secs(1);
@@ -78,6 +81,7 @@ async fn follow_connection(
     let mut tick = interval(POLL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        let next = Instant::now() + GAP;
         read(shared, &client, &changes, position).await?;
         tokio::select! {
             () = shared.feed.notified() => {
@@ -96,6 +100,7 @@ async fn follow_connection(
                 return ended.and_then(Result::ok).flatten().map_or(Ok(()), |error| Err(error.into()));
             }
         }
+        sleep_until(next).await;
     }
 }
 
