@@ -139,10 +139,10 @@ impl From<tokio_postgres::Error> for StoreError {
 #[cfg(feature = "postgres")]
 impl From<deadpool_postgres::PoolError> for StoreError {
     fn from(error: deadpool_postgres::PoolError) -> Self {
-        use deadpool_postgres::PoolError;
+        use deadpool_postgres::{HookError, PoolError};
         match error {
-            PoolError::Backend(error) => error.into(),
-            PoolError::Timeout(_) => Self::database("database does not answer", None),
+            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => error.into(),
+            PoolError::Timeout(_) | PoolError::PostCreateHook(HookError::Message(_)) => Self::database_silent(),
             error => Self::database("database connection failed", Some(Arc::new(error))),
         }
     }

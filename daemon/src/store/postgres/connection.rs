@@ -61,8 +61,12 @@ impl Database {
             .wait_timeout(Some(WAIT))
             .create_timeout(Some(limit))
             .recycle_timeout(Some(WAIT))
+            // The pool has no limit for it.
             .post_create(Hook::async_fn(|client, _| {
-                Box::pin(async move { client.batch_execute(DURABLE).await.map_err(HookError::Backend) })
+                Box::pin(async move {
+                    let durable = timeout(WAIT, client.batch_execute(DURABLE)).await;
+                    durable.map_or_else(|_| Err(HookError::message("timeout")), |set| set.map_err(HookError::Backend))
+                })
             }))
             .build();
         Ok(Self(pool.map_err(PostgresOpenError::connect)?))
@@ -105,4 +109,35 @@ pub(super) async fn query_opt(client: &Client, sql: &str, values: Values<'_>) ->
 pub(super) async fn execute(client: &Client, sql: &str, values: Values<'_>) -> Result<u64, StoreError> {
     let statement = client.prepare_cached(sql).await?;
     Ok(client.execute(&statement, values).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::RootCertStore;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// The user is accepted, and the server is ready.
+    const READY: &[u8] = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
+
+    #[tokio::test]
+    async fn database_that_stops_to_answer_while_a_connection_opens_is_an_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let config = format!("postgres://u@127.0.0.1:{port}/d?sslmode=disable").parse().unwrap();
+        let tls = MakeRustlsConnect::new(crate::tls::config(RootCertStore::empty()).unwrap());
+        let database = Database::new(config, tls).unwrap();
+        let operation = tokio::spawn(async move { database.run(|_| Box::pin(async { Ok(()) })).await });
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let mut buffer = [0; 1024];
+        assert_ne!(connection.read(&mut buffer).await.unwrap(), 0);
+        connection.write_all(READY).await.unwrap();
+        assert_ne!(connection.read(&mut buffer).await.unwrap(), 0);
+        // The server has the first statement. From here on, only timeouts end anything.
+        tokio::time::pause();
+        let ended = timeout(Duration::from_secs(3600), operation).await.unwrap().unwrap();
+        assert_eq!(ended.unwrap_err().to_string(), "database does not answer");
+    }
 }
