@@ -17,7 +17,8 @@ impl Builder {
     /// [`postgres_roots`](Self::postgres_roots). There is no encryption without this check; `sslmode=disable` turns both off.
     ///
     /// A host that accepts no connection is given up after 5 s (`?connect_timeout=SECONDS`), and the next host of the URL is tried. A server
-    /// that accepts a connection and does not answer is given up after twice that time.
+    /// that accepts a connection and does not answer is given up after twice that time, and a connection without an acknowledgement of what
+    /// was sent after 5 s (`?tcp_user_timeout=SECONDS`, on Linux).
     ///
     /// Default: jobs are in memory.
     pub fn postgres(mut self, url: impl Into<String>) -> Self {

@@ -10,13 +10,30 @@ use crate::Error;
 /// How long a connection may take to open, unless the URL says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the database limits for a daemon: one that is cut off keeps no lock for longer.
+/// After how long without an acknowledgement of what was sent a connection is given up, unless the URL says otherwise. The system would
+/// try for 15 minutes.
+const USER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// After how long an idle connection is probed, unless the URL says otherwise. One to a machine without power would be idle for ever.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+
+/// The pause between probes.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// After how many probes without an answer a connection is given up, on a system without [`USER_TIMEOUT`].
+const KEEPALIVE_RETRIES: u32 = 2;
+
+/// The time of the driver, which does not show whether the URL has one.
+const DEFAULT_KEEPALIVE_IDLE: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// What the database limits for a daemon: one that is cut off keeps no lock and no connection for longer.
 ///
 /// There is an index for each statement, which has its order. The plans of prepared statements outlive the empty table for which they are
 /// made, and for which the planner would rather read it all, or sort it.
 const SESSION: &str = "-c statement_timeout=10s -c lock_timeout=5s -c idle_in_transaction_session_timeout=5s \
                        -c default_transaction_isolation=read\\ committed -c enable_seqscan=off -c enable_bitmapscan=off \
-                       -c enable_sort=off -c jit=off";
+                       -c enable_sort=off -c jit=off -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 \
+                       -c tcp_keepalives_count=2 -c tcp_user_timeout=15s";
 
 /// The URL of a database. Its `Display` and `Debug` leave out the password.
 #[derive(Clone)]
@@ -31,6 +48,18 @@ impl DatabaseUrl {
         config.options(options);
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
+        }
+        if config.get_tcp_user_timeout().is_none() {
+            config.tcp_user_timeout(USER_TIMEOUT);
+        }
+        if config.get_keepalives_idle() == DEFAULT_KEEPALIVE_IDLE {
+            config.keepalives_idle(KEEPALIVE_IDLE);
+        }
+        if config.get_keepalives_interval().is_none() {
+            config.keepalives_interval(KEEPALIVE_INTERVAL);
+        }
+        if config.get_keepalives_retries().is_none() {
+            config.keepalives_retries(KEEPALIVE_RETRIES);
         }
         if config.get_application_name().is_none() {
             config.application_name("foreman");
@@ -120,5 +149,23 @@ mod tests {
             options.starts_with("-c statement_timeout=10s ") && options.ends_with(" -c lock_timeout=1s"),
             "{options}"
         );
+    }
+
+    #[test]
+    fn connections_to_a_silent_machine_are_given_up_unless_the_url_says_otherwise() {
+        let limits = |url: &str| {
+            let config = url.parse::<DatabaseUrl>().unwrap().config();
+            let seconds = |time: Option<&Duration>| time.unwrap().as_secs();
+            (
+                seconds(config.get_connect_timeout()),
+                seconds(config.get_tcp_user_timeout()),
+                config.get_keepalives_idle().as_secs(),
+                config.get_keepalives_interval().unwrap().as_secs(),
+                config.get_keepalives_retries().unwrap(),
+            )
+        };
+        assert_eq!(limits("postgres://h/d"), (5, 5, 10, 5, 2));
+        let own = "postgres://h/d?connect_timeout=1&tcp_user_timeout=2&keepalives_idle=3&keepalives_interval=4&keepalives_retries=5";
+        assert_eq!(limits(own), (1, 2, 3, 4, 5));
     }
 }
