@@ -35,7 +35,7 @@ pub(crate) async fn rounds() {
     let mut random = fastrand::Rng::with_seed(seed);
     let folder = tempfile::tempdir().unwrap();
     let paths = Paths { store: folder.path().join("jobs.db"), log: folder.path().join("log") };
-    let (hooks, hook) = Hooks::start(|status| Some(status.state.to_string())).await;
+    let (hooks, hook) = Hooks::start("127.0.0.1", |status| Some(status.state.to_string())).await;
     let known = Arc::new(Mutex::new(Known::default()));
     let mut ended_jobs = HashSet::new();
     let mut lost_responses = 0;

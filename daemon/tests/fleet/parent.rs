@@ -29,7 +29,7 @@ pub(crate) async fn rounds() {
     println!("{count} rounds, FLEET_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let url = server.schema();
-    let (hooks, hook) = Hooks::start(end).await;
+    let (hooks, hook) = Hooks::start("127.0.0.1", end).await;
     let load = Arc::new(Load::default());
     let mut fleet = Vec::new();
     for index in 0..DAEMONS {

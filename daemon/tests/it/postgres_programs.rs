@@ -18,18 +18,63 @@ pub(super) fn on_disk(folder: &Path) -> Command {
     command
 }
 
+/// Where a server runs.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place {
+    Here,
+    /// With a small file system of its own.
+    OnDisk,
+    /// In the network namespace of this process.
+    InNetwork(u32),
+}
+
+impl Place {
+    /// A command there, which does not run as root. `disk`: the folder of the small file system.
+    pub(super) fn command(self, program: &str, disk: &Path) -> Command {
+        match self {
+            Self::Here => as_user(program),
+            Self::OnDisk => {
+                let mut command = on_disk(disk);
+                command.arg(program);
+                command
+            }
+            Self::InNetwork(process) => {
+                let command = as_user(program);
+                let mut enter = Command::new("nsenter");
+                enter.args(["--target", &process.to_string(), "--net", "--"]);
+                enter.arg(command.get_program()).args(command.get_args()).current_dir("/");
+                enter
+            }
+        }
+    }
+}
+
 /// A command that does not run as root.
 pub(super) fn as_user(program: impl AsRef<OsStr>) -> Command {
     let is_root = std::fs::metadata("/proc/self").is_ok_and(|process| {
         use std::os::unix::fs::MetadataExt as _;
         process.uid() == 0
     });
-    let mut command = if is_root { Command::new("runuser") } else { Command::new(program.as_ref()) };
-    if is_root {
+    let mut command = if !is_root {
+        Command::new(program.as_ref())
+    } else if is_in_user_namespace() {
+        // Any user with a name.
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-user=65534", "--map-group=65534", "--"]).arg(program.as_ref());
+        command
+    } else {
+        let mut command = Command::new("runuser");
         command.args(["-u", USER, "--"]).arg(program.as_ref());
-    }
+        command
+    };
     command.current_dir("/");
     command
+}
+
+/// Whether root is the only user.
+fn is_in_user_namespace() -> bool {
+    let users = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    users.split_whitespace().nth(2) == Some("1")
 }
 
 /// The folder of the programs of the newest version.

@@ -12,7 +12,7 @@ use std::process::{Child, ChildStdin, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use self::postgres_programs::{USER, as_user, on_disk, programs};
+use self::postgres_programs::{Place, USER, as_user, on_disk, programs};
 
 /// Ends the server when the process of the tests has ended, in whichever way.
 const WATCH: &str = r#"cat >/dev/null; "$0/pg_ctl" -D "$1/data" -m immediate stop >/dev/null 2>&1; rm -rf "$1""#;
@@ -23,8 +23,8 @@ pub(crate) struct PostgresServer {
     programs: PathBuf,
     folder: PathBuf,
     options: String,
-    /// Whether the folder [`disk`](Self::disk) is a file system of the server's own.
-    has_disk: bool,
+    /// With a small file system, it is the folder [`disk`](Self::disk).
+    place: Place,
     _watch: (Child, ChildStdin),
 }
 
@@ -69,7 +69,7 @@ impl PostgresServer {
     /// does not allow it.
     pub(crate) fn start_on_disk() -> Option<Self> {
         let mut server = Self::create("-c fsync=off")?;
-        server.has_disk = true;
+        server.place = Place::OnDisk;
         let disk = server.disk();
         assert!(as_user("mkdir").arg(&disk).status().unwrap().success());
         if !on_disk(&disk).arg("true").stderr(Stdio::null()).status().unwrap().success() {
@@ -79,6 +79,16 @@ impl PostgresServer {
         server.up();
         server.sql(&format!("CREATE TABLESPACE small LOCATION '{}'", disk.display()));
         server.sql("ALTER DATABASE postgres SET default_tablespace = small");
+        Some(server)
+    }
+
+    /// Starts a server in the network namespace of a process, which is private. It listens on all addresses there.
+    pub(crate) fn start_in_network(process: u32) -> Option<Self> {
+        let mut server = Self::create("-c fsync=off -c listen_addresses=*")?;
+        server.place = Place::InNetwork(process);
+        let all = r#"echo "host all all all trust" >>"$0"/pg_hba.conf"#;
+        assert!(as_user("sh").arg("-c").arg(all).arg(server.data()).status().unwrap().success());
+        server.up();
         Some(server)
     }
 
@@ -113,9 +123,11 @@ impl PostgresServer {
         // A signal to the group of the tests does not end it.
         let mut watch = watch.process_group(0).spawn().unwrap();
         let stdin = watch.stdin.take().unwrap();
-        let server = Self { programs, folder, options: options.to_owned(), has_disk: false, _watch: (watch, stdin) };
+        let server = Self { programs, folder, options: options.to_owned(), place: Place::Here, _watch: (watch, stdin) };
         let data = server.data();
-        server.run("initdb", [OsStr::new("-D"), data.as_os_str(), "-A".as_ref(), "trust".as_ref(), "-N".as_ref()]);
+        // Neither the name of the user nor the locale decides.
+        let options = ["-A", "trust", "-N", "-U", USER, "-E", "UTF8"].map(OsStr::new);
+        server.run("initdb", [OsStr::new("-D"), data.as_os_str()].into_iter().chain(options));
         let strict =
             r#"cd "$0" && { echo "local all strict scram-sha-256"; cat pg_hba.conf; } >hba && mv hba pg_hba.conf"#;
         assert!(as_user("sh").arg("-c").arg(strict).arg(&data).status().unwrap().success());
@@ -129,7 +141,7 @@ impl PostgresServer {
 
     fn try_up(&self) -> bool {
         let control = self.programs.join("pg_ctl");
-        let mut start = if self.has_disk { on_disk(&self.disk()) } else { as_user("env") };
+        let mut start = self.place.command("env", &self.disk());
         start.arg(control).arg("-D").arg(self.data()).arg("-w").arg("-l").arg(self.folder.join("log"));
         let options = format!(
             "-c listen_addresses= -c unix_socket_directories={} -c max_connections=300 {}",
@@ -162,6 +174,12 @@ impl PostgresServer {
     pub(crate) fn url(&self, schema: &str) -> String {
         let host = self.folder.display().to_string().replace('/', "%2F");
         format!("postgres://{USER}@{host}/postgres?application_name={schema}&options=-csearch_path%3D{schema}")
+    }
+
+    /// The URL of a schema by the network, for connections of this name.
+    pub(crate) fn url_at(&self, address: &str, url: &str, name: &str) -> String {
+        let schema = url.rsplit_once("%3D").unwrap().1;
+        format!("postgres://{USER}@{address}/postgres?application_name={name}&options=-csearch_path%3D{schema}")
     }
 
     /// Runs SQL in the schema of a URL.

@@ -27,9 +27,10 @@ pub(crate) struct Hooks {
 }
 
 impl Hooks {
-    pub(crate) async fn start(note: fn(&JobStatus) -> Option<String>) -> (Arc<Self>, String) {
+    /// Starts a receiver at an address of this machine. Returns its URL too.
+    pub(crate) async fn start(address: &str, note: fn(&JobStatus) -> Option<String>) -> (Arc<Self>, String) {
         let hooks = Arc::new(Self { note, received: Mutex::default(), changed: Notify::new() });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind((address, 0)).await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let router = Router::new().route("/", post(take)).with_state(Arc::clone(&hooks));
         tokio::spawn(async move { axum::serve(listener, router).await });
