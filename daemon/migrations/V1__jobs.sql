@@ -6,6 +6,8 @@ CREATE TABLE boxes (
     name text NOT NULL,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     leased_until timestamptz NOT NULL,
+    -- How long the lease was when it was renewed.
+    lease interval NOT NULL,
     -- It takes no jobs.
     draining boolean NOT NULL DEFAULT false,
     -- Its backends with their models, as JSON. Unknown until one of them has listed its models.
@@ -23,6 +25,25 @@ CREATE TRIGGER note_version BEFORE UPDATE ON boxes
     FOR EACH ROW WHEN ((OLD.draining, OLD.backends) IS DISTINCT FROM (NEW.draining, NEW.backends))
     EXECUTE FUNCTION note_version();
 
+CREATE FUNCTION note_lease() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.lease := CASE WHEN NEW.leased_until > clock_timestamp() THEN NEW.leased_until - clock_timestamp() ELSE interval '0' END;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER note_lease BEFORE INSERT OR UPDATE OF leased_until ON boxes FOR EACH ROW EXECUTE FUNCTION note_lease();
+
+-- Ends the leases that have not been renewed. One that is longer than it was at first is from before the clock was set back.
+CREATE FUNCTION end_leases() RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    n bigint;
+BEGIN
+    DELETE FROM boxes WHERE id IN (SELECT id FROM boxes
+        WHERE leased_until < clock_timestamp() OR leased_until > clock_timestamp() + 2 * lease
+        FOR UPDATE SKIP LOCKED);
+    GET DIAGNOSTICS n = ROW_COUNT;
+    RETURN n;
+END $$;
+
 -- The tokens, by their digests. Each change of the queue of a token first locks the row of the token, and then rows of jobs.
 CREATE TABLE owners (
     owner bytea PRIMARY KEY,
@@ -30,6 +51,14 @@ CREATE TABLE owners (
     -- The tokens take turns in this order. It is the number of the last turn, or of when the queue of the token had its first job.
     turn bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
+
+-- The queue of a token without a row would never be looked at.
+CREATE FUNCTION refuse_deletion() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the token has queued jobs';
+END $$;
+CREATE TRIGGER refuse_deletion BEFORE DELETE ON owners
+    FOR EACH ROW WHEN (OLD.queued > 0) EXECUTE FUNCTION refuse_deletion();
 
 -- The models of which a token may have queued jobs, with the turn of the token. A row changes only with the lock of the token. It is found
 -- by the turn, so that the dead versions of earlier turns are not looked at.
@@ -39,7 +68,8 @@ CREATE TABLE waiting (
     model text,
     PRIMARY KEY (owner, turn, model)
 );
-CREATE INDEX waiting_by_turn ON waiting (model, turn, owner);
+CREATE INDEX waiting_by_model ON waiting (model, turn, owner);
+CREATE INDEX waiting_by_turn ON waiting (turn, owner);
 
 CREATE SEQUENCE turns;
 CREATE SEQUENCE places;
@@ -252,7 +282,8 @@ RETURNS SETOF jobs LANGUAGE plpgsql AS $$
 DECLARE
     picked jobs;
 BEGIN
-    IF NOT EXISTS (SELECT FROM boxes WHERE id = this_box AND leased_until > clock_timestamp() AND NOT draining)
+    IF of_model <> ALL(models)
+        OR NOT EXISTS (SELECT FROM boxes WHERE id = this_box AND leased_until > clock_timestamp() AND NOT draining)
         OR (SELECT count(*) FROM jobs WHERE owner = of_owner AND state = 'running') >= most_running
     THEN
         RETURN;
@@ -288,63 +319,83 @@ BEGIN
     RETURN QUERY SELECT * FROM start_job(this_box, of_owner, of_turn, models, of_model, of_priority, most_running);
 END $$;
 
+-- The next token in the order of turns, after this turn, that has jobs of one of these models, or of any.
+CREATE FUNCTION next_token(passed bigint, models text[], OUT of_turn bigint, OUT of_owner bytea) LANGUAGE plpgsql AS $$
+BEGIN
+    IF models IS NULL THEN
+        SELECT turn, owner INTO of_turn, of_owner FROM waiting WHERE turn > passed ORDER BY turn, owner LIMIT 1;
+    ELSE
+        SELECT first.turn, first.owner INTO of_turn, of_owner FROM unnest(models) AS name, LATERAL (
+            SELECT turn, owner FROM waiting WHERE model = name AND turn > passed ORDER BY turn LIMIT 1) AS first
+        ORDER BY first.turn LIMIT 1;
+    END IF;
+END $$;
+
 -- Starts the first job of the next token that has one of these models, in the order of turns, where the token before comes last. It waits for
--- the lock of a token for so many milliseconds: one to which jobs are submitted is locked most of the time, and would lose its turns. With 0, a
--- token that another transaction has locked is passed over, so that it delays no other. If all that there are were, the row is that of the
--- first of them, without a job.
+-- locks of other transactions for so many milliseconds, and then fails: a token to which jobs are submitted is locked most of the time, and
+-- would lose its turns. With 0, a token is passed over if its row is locked, or another one that its next job needs, so that it delays no
+-- other. If all that there are were, the row is that of the first of them, without a job.
 CREATE FUNCTION take_next(this_box uuid, before bytea, models text[], most_running bigint, patience integer)
-RETURNS SETOF jobs LANGUAGE plpgsql SET lock_timeout = '200ms' AS $$
+RETURNS SETOF jobs LANGUAGE plpgsql SET lock_timeout = '10ms' AS $$
 DECLARE
     names text[] := models;
     passed bigint := -1;
     of_owner bytea;
     of_turn bigint;
+    turn_before bigint;
     locked jobs;
+    taken jobs;
     is_last boolean := false;
     may_wait boolean := patience > 0;
 BEGIN
-    PERFORM set_config('lock_timeout', patience::text, true) WHERE patience > 0;
+    IF may_wait THEN
+        PERFORM set_config('lock_timeout', patience::text, true);
+    END IF;
     -- The models that wait.
-    IF models IS NULL THEN
-        names := ARRAY(WITH RECURSIVE found (model) AS (
-            (SELECT model FROM waiting ORDER BY model LIMIT 1)
-            UNION ALL SELECT (SELECT model FROM waiting WHERE waiting.model > found.model ORDER BY model LIMIT 1)
-                FROM found WHERE found.model IS NOT NULL)
-            SELECT model FROM found WHERE model IS NOT NULL);
-    ELSE
+    IF models IS NOT NULL THEN
         names := ARRAY(SELECT name FROM unnest(models) AS name
             WHERE name = (SELECT model FROM waiting WHERE model >= name ORDER BY model, turn LIMIT 1));
     END IF;
-    LOOP
+    WHILE NOT is_last LOOP
         -- No two tokens have the same turn.
-        SELECT first.turn, first.owner INTO passed, of_owner FROM unnest(names) AS name, LATERAL (
-            SELECT turn, owner FROM waiting
-            WHERE model = name AND turn > passed AND owner IS DISTINCT FROM before ORDER BY turn LIMIT 1) AS first
-        ORDER BY first.turn LIMIT 1;
-        IF NOT FOUND THEN
-            EXIT WHEN is_last;
+        SELECT * INTO of_turn, of_owner FROM next_token(passed, names);
+        passed := of_turn;
+        IF of_owner = before THEN
+            turn_before := of_turn;
+            CONTINUE;
+        END IF;
+        IF of_owner IS NULL THEN
+            EXIT WHEN turn_before IS NULL;
             is_last := true;
-            SELECT owner INTO of_owner FROM owners JOIN waiting USING (owner, turn)
-                WHERE owner = before AND model = ANY(names) LIMIT 1;
-            EXIT WHEN NOT FOUND;
+            passed := turn_before;
+            of_owner := before;
         END IF;
         -- The lock would be a write.
         CONTINUE WHEN (SELECT count(*) FROM jobs WHERE owner = of_owner AND state = 'running') >= most_running;
         IF may_wait THEN
             SELECT turn INTO of_turn FROM owners WHERE owner = of_owner FOR UPDATE;
-            -- While it has a lock it waits for no other, so that there are no deadlocks.
+            -- Otherwise its turn is over, since another daemon has started a job of it meanwhile.
+            IF of_turn = passed OR is_last THEN
+                SELECT * INTO taken FROM start_job(this_box, of_owner, of_turn, models, NULL, NULL, most_running);
+            END IF;
+            -- While it has the lock of a token it waits for no other, so that there are no deadlocks.
             may_wait := false;
-            -- Its turn is over, since another daemon has started a job of it meanwhile.
-            CONTINUE WHEN of_turn > passed AND NOT is_last;
+            PERFORM set_config('lock_timeout', '10', true);
         ELSE
             SELECT turn INTO of_turn FROM owners WHERE owner = of_owner FOR UPDATE SKIP LOCKED;
             IF NOT FOUND THEN
                 locked.owner := coalesce(locked.owner, of_owner);
                 CONTINUE;
             END IF;
+            BEGIN
+                SELECT * INTO taken FROM start_job(this_box, of_owner, of_turn, models, NULL, NULL, most_running);
+            EXCEPTION WHEN lock_not_available THEN
+                locked.owner := coalesce(locked.owner, of_owner);
+                CONTINUE;
+            END;
         END IF;
-        RETURN QUERY SELECT * FROM start_job(this_box, of_owner, of_turn, models, NULL, NULL, most_running);
-        IF FOUND THEN
+        IF taken.number IS NOT NULL THEN
+            RETURN NEXT taken;
             SELECT turn INTO of_turn FROM owners WHERE owner = before AND before <> of_owner FOR UPDATE SKIP LOCKED;
             IF FOUND THEN
                 PERFORM end_turn(before, of_turn);
@@ -358,10 +409,13 @@ BEGIN
 END $$;
 
 -- Queues the running jobs of a daemon again, at their places, or without a daemon those of all daemons that are gone. The interrupted
--- attempts count unless they are refunded. A job that has none left fails.
-CREATE FUNCTION requeue_running(of_box uuid, refund bigint, most bigint, reason text) RETURNS bigint LANGUAGE plpgsql AS $$
+-- attempts count unless they are refunded. A job that has none left fails. A job that another transaction has locked, or whose token it has,
+-- is left for the next call, unless this one may wait.
+CREATE FUNCTION requeue_running(of_box uuid, refund bigint, most bigint, reason text, may_wait boolean) RETURNS bigint
+LANGUAGE plpgsql AS $$
 DECLARE
     of_owner bytea;
+    chosen bigint[];
     n bigint;
     total bigint := 0;
 BEGIN
@@ -370,12 +424,17 @@ BEGIN
             AND CASE WHEN of_box IS NULL THEN NOT EXISTS (SELECT FROM boxes WHERE id = box) ELSE box = of_box END
         ORDER BY owner
     LOOP
-        -- The jobs of a daemon that is gone are found again by the next call.
-        IF of_box IS NULL THEN
+        IF may_wait THEN
+            PERFORM FROM owners WHERE owner = of_owner FOR UPDATE;
+        ELSE
             PERFORM FROM owners WHERE owner = of_owner FOR UPDATE SKIP LOCKED;
             CONTINUE WHEN NOT FOUND;
-        ELSE
-            PERFORM FROM owners WHERE owner = of_owner FOR UPDATE;
+        END IF;
+        chosen := ARRAY(SELECT number FROM jobs WHERE owner = of_owner AND state = 'running'
+            AND CASE WHEN of_box IS NULL THEN NOT EXISTS (SELECT FROM boxes WHERE id = box) ELSE box = of_box END);
+        IF NOT may_wait THEN
+            chosen := ARRAY(SELECT number FROM jobs WHERE number = ANY(chosen) AND state = 'running'
+                FOR NO KEY UPDATE SKIP LOCKED);
         END IF;
         UPDATE jobs SET
             state = CASE WHEN spent - refund < most THEN 'queued' ELSE 'failed' END,
@@ -384,7 +443,7 @@ BEGIN
             body = CASE WHEN spent - refund < most THEN body END,
             spent = greatest(spent - refund, 0),
             box = NULL
-        WHERE owner = of_owner AND state = 'running'
+        WHERE number = ANY(chosen) AND state = 'running'
             AND CASE WHEN of_box IS NULL THEN NOT EXISTS (SELECT FROM boxes WHERE id = box) ELSE box = of_box END;
         GET DIAGNOSTICS n = ROW_COUNT;
         total := total + n;
@@ -392,21 +451,21 @@ BEGIN
     RETURN total;
 END $$;
 
--- Fails some of the queued jobs whose time has passed. A token that another transaction has locked is left for the next call, so that none
--- is waited for while others are locked.
+-- Fails some of the queued jobs whose time has passed. A job that another transaction has locked, or whose token it has, is left for the
+-- next call, so that none is waited for while others are locked.
 CREATE FUNCTION fail_overdue(most bigint) RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE
     overdue bigint[];
 BEGIN
     overdue := ARRAY(SELECT number FROM jobs JOIN owners USING (owner)
         WHERE state = 'queued' AND spent = 0 AND start_by < clock_timestamp()
-        ORDER BY start_by LIMIT most FOR UPDATE OF owners SKIP LOCKED);
+        ORDER BY start_by LIMIT most FOR UPDATE OF owners SKIP LOCKED FOR NO KEY UPDATE OF jobs SKIP LOCKED);
     RETURN QUERY UPDATE jobs SET state = 'failed', error = 'deadline', completed_at = clock_timestamp(), body = NULL
         WHERE number = ANY(overdue) AND state = 'queued' AND spent = 0 RETURNING id;
 END $$;
 
 -- The events that are due, in their order, without those to blocked destinations: some of the first, or if these are all blocked, the first
--- one of the next destination that is not. The destinations take turns then: the last one was claimed from before. However many events to a
+-- ones of the next destinations that are not. The destinations take turns then: the last one was claimed from before. However many events to a
 -- blocked destination wait, they cost the same.
 CREATE FUNCTION first_events(blocked text[], last text) RETURNS SETOF outbox LANGUAGE plpgsql AS $$
 DECLARE
@@ -424,7 +483,7 @@ BEGIN
             UNION ALL SELECT (SELECT outbox FROM outbox WHERE box IS NULL AND ready AND destination > (first.event).destination
                 ORDER BY destination, due_at, number LIMIT 1)
                 FROM first WHERE (first.event).number IS NOT NULL)
-            SELECT (event).* FROM first WHERE (event).number IS NOT NULL AND (event).destination <> ALL(blocked) LIMIT 1;
+            SELECT (event).* FROM first WHERE (event).number IS NOT NULL AND (event).destination <> ALL(blocked) LIMIT 5;
         IF FOUND THEN
             RETURN;
         END IF;
@@ -449,16 +508,22 @@ BEGIN
     GET DIAGNOSTICS marked = ROW_COUNT;
     FOR event IN SELECT * FROM first_events(blocked, last) LOOP
         -- Another daemon may have claimed it, or claims it now.
-        PERFORM FROM outbox WHERE number = event.number AND box IS NULL AND ready AND destination = event.destination
+        SELECT number INTO claimed FROM outbox WHERE number = event.number AND box IS NULL AND ready AND destination = event.destination
             FOR UPDATE SKIP LOCKED;
-        IF FOUND THEN
-            UPDATE outbox SET box = this_box WHERE number = event.number;
-            claimed := event.number;
-            RETURN NEXT;
-            RETURN;
-        END IF;
-        pause := 10000;
+        EXIT WHEN FOUND;
+        pause := 100000;
     END LOOP;
+    IF pause IS NOT NULL AND claimed IS NULL THEN
+        -- Somebody has locked all of these.
+        SELECT number INTO claimed FROM outbox WHERE box IS NULL AND ready AND destination <> ALL(blocked) AND number = ANY(ARRAY(
+            SELECT number FROM outbox WHERE box IS NULL AND ready ORDER BY due_at, number LIMIT 1000))
+            LIMIT 1 FOR UPDATE SKIP LOCKED;
+    END IF;
+    IF claimed IS NOT NULL THEN
+        UPDATE outbox SET box = this_box WHERE number = claimed;
+        RETURN NEXT;
+        RETURN;
+    END IF;
     IF marked = most THEN
         pause := 0;
     ELSIF pause IS NULL THEN

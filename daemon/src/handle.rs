@@ -119,7 +119,7 @@ impl Daemon {
         // Jobs that did not end in time must not change after the last webhook.
         self.workers.shutdown().await;
         if let Err(error) = self.jobs.interrupt().await {
-            tracing::error!(error = %failure(&error), "cannot queue the interrupted jobs; the next start does it");
+            tracing::error!(error = %failure(&error), "cannot queue all interrupted jobs: they run again later, and the attempts count");
         }
         self.ended.cancel();
         _ = timeout(GRACE, all(&mut self.io)).await;

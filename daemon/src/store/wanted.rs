@@ -31,10 +31,11 @@ impl ModelNames {
         self.0.contains(without_latest(model))
     }
 
-    /// All names that a job of one of the models may give.
+    /// All names that a job of one of the models may give. PostgreSQL has no text with NUL, and so no job.
     #[cfg(feature = "postgres")]
     pub(crate) fn spellings(&self) -> Vec<String> {
-        self.0.iter().flat_map(|name| [name.to_string(), format!("{name}:latest")]).collect()
+        let names = self.0.iter().filter(|name| !name.contains('\0'));
+        names.flat_map(|name| [name.to_string(), format!("{name}:latest")]).collect()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

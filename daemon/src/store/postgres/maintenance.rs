@@ -19,10 +19,9 @@ const SWEEP_LIMIT: i64 = 500;
 const SWEEPS: usize = 20;
 
 /// Ends the leases that have not been renewed.
-const END_LEASES: &str = "DELETE FROM boxes WHERE id IN
-    (SELECT id FROM boxes WHERE leased_until < clock_timestamp() FOR UPDATE SKIP LOCKED)";
+const END_LEASES: &str = "SELECT end_leases()";
 
-const REQUEUE_ORPHANS: &str = "SELECT requeue_running(NULL, 0, $1, 'daemon lost')";
+const REQUEUE_ORPHANS: &str = "SELECT requeue_running(NULL, 0, $1, 'daemon lost', false)";
 
 /// Releases the events that daemons were sending that are gone.
 const RELEASE_EVENTS: &str = "UPDATE outbox SET box = NULL WHERE number IN
@@ -39,10 +38,14 @@ const RUNNING_HERE: &str = "SELECT id FROM jobs WHERE box = $1 AND state = 'runn
 
 const SENDING_HERE: &str = "SELECT number FROM outbox WHERE box = $1";
 
-/// A change whose answer was lost has given this daemon a job that it does not know of.
+/// A change whose answer was lost has given this daemon a job that it does not know of. One that is locked is given back later.
 const GIVE_BACK: &str = "UPDATE jobs SET state = 'queued', spent = greatest(spent - 1, 0), box = NULL
-    FROM (SELECT owner FROM owners WHERE owner = (SELECT owner FROM jobs WHERE id = $1) FOR UPDATE) AS locked
-    WHERE id = $1 AND jobs.owner = locked.owner AND state = 'running' AND box = $2";
+    FROM (SELECT number, owner FROM jobs JOIN owners USING (owner) WHERE id = $1
+        FOR UPDATE OF owners SKIP LOCKED FOR NO KEY UPDATE OF jobs SKIP LOCKED) AS locked
+    WHERE jobs.number = locked.number AND state = 'running' AND box = $2";
+
+const GIVE_BACK_EVENTS: &str = "UPDATE outbox SET box = NULL WHERE number IN
+    (SELECT number FROM outbox WHERE box = $1 AND number = ANY($2) FOR UPDATE SKIP LOCKED)";
 
 /// Queues the jobs of daemons that are gone, deletes expired jobs, and repairs what lost answers have left, for ever.
 pub(super) async fn maintain(shared: &State) {
@@ -55,14 +58,12 @@ pub(super) async fn maintain(shared: &State) {
     }
 }
 
-/// Does it once.
+/// Does it once. A part that fails delays no other.
 pub(super) async fn pass(shared: &State) -> Result<(), StoreError> {
     check_clock(shared).await?;
-    if shared.lease.is_steady() {
-        end_leases(shared).await?;
-    }
-    reconcile(shared).await?;
-    sweep_some(shared).await
+    let ended = if shared.lease.is_steady() { end_leases(shared).await } else { Ok(()) };
+    let reconciled = reconcile(shared).await;
+    sweep_some(shared).await.and(reconciled).and(ended)
 }
 
 /// If the clock of the database was set, all leases may seem to be over. Then each daemon gets the time to renew its own.
@@ -84,7 +85,7 @@ pub(super) async fn end_leases(shared: &State) -> Result<(), StoreError> {
         .database
         .run(move |client| {
             Box::pin(async move {
-                let ended = execute(client, END_LEASES, &[]).await?;
+                let ended: i64 = client.query_one(END_LEASES, &[]).await?.get(0);
                 let requeued: i64 = client.query_one(REQUEUE_ORPHANS, &[&most]).await?.get(0);
                 execute(client, RELEASE_EVENTS, &[]).await?;
                 Ok((ended, requeued))
@@ -130,7 +131,7 @@ async fn reconcile(shared: &State) -> Result<(), StoreError> {
                 for job_id in &unknown {
                     execute(client, GIVE_BACK, &[&job_id.as_str(), &id]).await?;
                 }
-                execute(client, "UPDATE outbox SET box = NULL WHERE box = $1 AND number = ANY($2)", &[&id, &lost]).await
+                execute(client, GIVE_BACK_EVENTS, &[&id, &lost]).await
             })
         })
         .await?;

@@ -49,7 +49,7 @@ const NEXT_DEADLINE: &str = "SELECT (extract(epoch FROM start_by - clock_timesta
 /// The pause before overdue jobs are failed that could not be, since their tokens were locked.
 const LOCKED_PAUSE: SignedDuration = SignedDuration::from_secs(1);
 
-const INTERRUPT: &str = "SELECT requeue_running($1, 1, $2, 'daemon stopped')";
+const INTERRUPT: &str = "SELECT requeue_running($1, 1, $2, 'daemon stopped', $3)";
 
 /// Releases the events that the daemon sends, and ends its lease.
 const CLOSE: &str = "WITH released AS (UPDATE outbox SET box = NULL WHERE box = $1) DELETE FROM boxes WHERE id = $1";
@@ -215,11 +215,14 @@ impl Store for Postgres {
     fn interrupt(&self) -> Transaction<'_, ()> {
         let (id, most) = (self.shared.lease.id(), column(self.shared.options.attempts));
         Box::pin(async move {
-            self.shared
-                .database
-                .run(move |client| Box::pin(async move { execute(client, INTERRUPT, &[&id, &most]).await }))
-                .await?;
-            self.shared.feed.notify_one();
+            // First those that are not locked.
+            for may_wait in [false, true] {
+                let interrupted = self.shared.database.run(move |client| {
+                    Box::pin(async move { execute(client, INTERRUPT, &[&id, &most, &may_wait]).await })
+                });
+                interrupted.await?;
+                self.shared.feed.notify_one();
+            }
             Ok(())
         })
     }

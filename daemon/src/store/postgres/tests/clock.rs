@@ -8,6 +8,7 @@ use super::support::{Schema, done, new_job, open_named, state, submit, take};
 use crate::JobId;
 use crate::owner::Owner;
 use crate::store::postgres::Postgres;
+use crate::store::postgres::lease::Renewal;
 use crate::store::postgres::maintenance::{end_leases, pass, sweep};
 use crate::store::{NewJob, Store as _, StoreOptions};
 
@@ -94,4 +95,21 @@ async fn clock_that_is_set_ends_no_lease() {
         assert_eq!(state(&two, &job_id).await, "running 1 ");
     }
     assert!(!two.shared.lease.is_steady());
+}
+
+/// Its lease seems to be an hour longer.
+#[tokio::test]
+async fn daemon_that_was_lost_before_the_clock_was_set_back_loses_its_lease() {
+    let Some(schema) = Schema::new() else { return };
+    set_clock(&schema, "+ interval ''1 hour''");
+    let url = format!("{},pg_catalog", schema.url);
+    let open = async |name| open_named(&url, Duration::from_secs(60), name, StoreOptions::of_test(9)).await.unwrap();
+    let (lost, other) = (open("lost").await, open("other").await);
+    let job_id = submit(&lost, "go").await;
+    assert_eq!(take(&lost).await.unwrap().job_id, job_id);
+    set_clock(&schema, "+ interval ''0''");
+    assert_eq!(other.shared.lease.renew(&other.shared.database).await.unwrap(), Renewal::Renewed);
+    end_leases(&other.shared).await.unwrap();
+    assert_eq!(state(&other, &job_id).await, "queued 1 daemon lost during attempt 1");
+    assert_eq!(schema.sql("SELECT name FROM boxes"), "other");
 }

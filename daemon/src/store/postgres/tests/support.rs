@@ -128,6 +128,13 @@ impl Schema {
         session.batch_execute(&lock).await.unwrap();
         session
     }
+
+    /// Another session, which holds the locks of these rows until it is dropped.
+    pub(super) async fn lock_rows(&self, rows: &str) -> tokio_postgres::Client {
+        let session = self.session().await;
+        session.batch_execute(&format!("BEGIN; SELECT FROM {rows} FOR UPDATE")).await.unwrap();
+        session
+    }
 }
 
 /// A token in SQL.

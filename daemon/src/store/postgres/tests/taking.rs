@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::support::{Schema, literal, submit, take, take_wanted};
 use crate::owner::Owner;
 use crate::store::postgres::maintenance::end_leases;
-use crate::store::{StoreOptions, Wanted};
+use crate::store::{Store as _, StoreOptions, Wanted};
 
 fn tokens() -> [Owner; 2] {
     [Owner::from_bytes([1; 16]), Owner::from_bytes([2; 16])]
@@ -34,6 +34,36 @@ async fn locked_token_delays_no_other() {
     lock.batch_execute("ROLLBACK").await.unwrap();
     take(&daemon).await.unwrap();
     assert_eq!(running(&schema, locked).await, "1");
+}
+
+/// Another session has locked the first job of a token, and not the token.
+#[tokio::test]
+async fn locked_job_delays_no_other_token() {
+    let Some(schema) = Schema::new() else { return };
+    let daemon = schema.open().await;
+    let [locked, other] = tokens();
+    schema.insert(locked, 1, "", "");
+    schema.insert(other, 2, "", "");
+    let _lock = schema.lock_rows("jobs ORDER BY number LIMIT 1").await;
+    for taken in ["1", "2"] {
+        take(&daemon).await.unwrap();
+        assert_eq!(running(&schema, other).await, taken);
+    }
+    assert!(take(&daemon).await.is_none());
+}
+
+/// As when a model was removed from the server.
+#[tokio::test]
+async fn batch_of_a_model_that_the_backend_does_not_list_any_more_ends() {
+    let Some(schema) = Schema::new() else { return };
+    let batch = NonZeroUsize::new(8).unwrap();
+    let daemon = schema.open_with(StoreOptions { batch, ..StoreOptions::of_test(100) }).await;
+    let [owner, _] = tokens();
+    schema.insert(owner, 3, "", "");
+    let wanted = |model: &str| Wanted { backend: 0, models: Some(Arc::new([model].iter().collect())) };
+    assert!(take_wanted(&daemon, wanted("m")).await.is_some());
+    assert!(take_wanted(&daemon, wanted("n\0")).await.is_none());
+    assert!(take_wanted(&daemon, wanted("m")).await.is_some());
 }
 
 #[tokio::test]
@@ -114,6 +144,65 @@ async fn jobs_of_a_lost_daemon_run_again_beside_a_locked_token() {
     lock.batch_execute("ROLLBACK").await.unwrap();
     end_leases(&other.shared).await.unwrap();
     assert_eq!(running(&schema, locked).await, "0");
+}
+
+#[tokio::test]
+async fn jobs_of_a_lost_daemon_run_again_beside_a_locked_job() {
+    let Some(schema) = Schema::new() else { return };
+    let (lost, other) = (schema.open().await, schema.open().await);
+    let [locked, free] = tokens();
+    schema.insert(locked, 1, "", "");
+    schema.insert(free, 1, "", "");
+    take(&lost).await.unwrap();
+    take(&lost).await.unwrap();
+    schema.sql(&format!("DELETE FROM boxes WHERE id = '{}'", lost.shared.lease.id()));
+    let _lock = schema.lock_rows("jobs ORDER BY number LIMIT 1").await;
+    end_leases(&other.shared).await.unwrap();
+    assert_eq!((running(&schema, locked).await, running(&schema, free).await), ("1".to_owned(), "0".to_owned()));
+}
+
+#[tokio::test]
+async fn overdue_jobs_fail_beside_a_locked_job() {
+    let Some(schema) = Schema::new() else { return };
+    let daemon = schema.open().await;
+    for token in tokens() {
+        schema.insert(token, 1, ", start_by", ", clock_timestamp() - interval '1 s'");
+    }
+    let _lock = schema.lock_rows("jobs ORDER BY number LIMIT 1").await;
+    assert_eq!(daemon.fail_overdue().await.unwrap().jobs.len(), 1);
+}
+
+/// The attempts that the stop interrupts do not count.
+#[tokio::test]
+async fn daemon_that_stops_beside_a_locked_token_queues_the_jobs_of_others() {
+    let Some(schema) = Schema::new() else { return };
+    let daemon = schema.open().await;
+    let [locked, free] = tokens();
+    schema.insert(locked, 1, "", "");
+    schema.insert(free, 1, "", "");
+    take(&daemon).await.unwrap();
+    take(&daemon).await.unwrap();
+    let _lock = schema.lock(locked).await;
+    assert!(daemon.interrupt().await.unwrap_err().is_lock_timeout());
+    assert_eq!((running(&schema, locked).await, running(&schema, free).await), ("1".to_owned(), "0".to_owned()));
+    assert_eq!(schema.sql(&format!("SELECT spent FROM jobs WHERE owner = {}", literal(free))), "0");
+}
+
+/// Each turn of that token costs more.
+#[tokio::test]
+async fn take_costs_others_the_same_however_many_models_of_one_token_wait() {
+    let Some(schema) = Schema::new() else { return };
+    let daemon = schema.open_with(StoreOptions::of_test(10_000)).await;
+    let [other, many] = tokens();
+    let take = format!("SELECT model FROM take_next('{}', NULL, NULL, 9, 50)", daemon.shared.lease.id());
+    schema.insert(other, 1, "", "");
+    let cost = async |jobs| {
+        schema.insert(many, jobs, "", "");
+        schema.sql("UPDATE jobs SET model = 'n' || number WHERE number > 1");
+        schema.cost(&take).await
+    };
+    let (few, more) = (cost(3).await, cost(1_000).await);
+    assert!(few.0.as_deref() == Some("m") && more.0 == few.0 && more.1 <= few.1 + 5, "{few:?}, {more:?}");
 }
 
 #[tokio::test]
