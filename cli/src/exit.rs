@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use foreman_client::{Error, InvalidValue};
 
-use crate::{escape, output};
+use crate::{escape, option_names, output};
 
 /// An error of the command, which determines its exit status.
 #[derive(Debug)]
@@ -102,9 +102,9 @@ pub(crate) fn first_failure(results: impl IntoIterator<Item = Result<(), Failure
     first.map_or(Ok(()), Err)
 }
 
-/// The error and its causes, in one line.
+/// The error and its causes, in one line. An option is named as its flag.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
+    let mut line = option_names::replace(error.to_string());
     let mut cause = error.source();
     while let Some(error) = cause {
         line.push_str(&format!(": {error}"));

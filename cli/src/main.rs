@@ -24,6 +24,7 @@ mod logging;
 mod man;
 mod models;
 mod monitor;
+mod option_names;
 mod output;
 mod progress;
 mod result_output;

@@ -211,20 +211,25 @@ async fn invalid_option_exits_with_2() {
     for (args, message) in [
         (&[][..], "--backend"),
         (&["--backend", "llama"], "must be echo, ollama, ollama=URL or openai=URL"),
-        (&["--backend", "ollama=nowhere"], "url"),
+        (&["--backend", "ollama=nowhere"], "invalid --backend: "),
         (&["--backend", "ollama", "--backend-stall", "0s"], "must be greater than zero"),
-        (&["--backend", "ollama", "--backend-response-limit", "0"], "response_limit: must not be zero"),
-        (&["--backend", "echo", "--workers", "0"], "workers: must be at least 1"),
-        (&["--backend", "echo", "--embeds-at-once", "0"], "embeds_at_once: must be at least 1"),
-        (&["--backend", "echo", "--token", "a b"], "token: must be visible ASCII"),
+        (
+            &["--backend", "ollama", "--backend-response-limit", "0"],
+            "invalid --backend-response-limit: must not be zero",
+        ),
+        (&["--backend", "echo", "--workers", "0"], "invalid --workers: must be at least 1"),
+        (&["--backend", "echo", "--embeds-at-once", "0"], "invalid --embeds-at-once: must be at least 1"),
+        (&["--backend", "echo", "--token", "a b"], "invalid token: must be visible ASCII"),
         (
             &["--backend", "echo", "--token", "a", "--admin-token", "a"],
-            "admin_token: must differ from the other tokens",
+            "invalid admin token: must differ from the other tokens",
         ),
-        (&["--backend", "echo", "--allow-webhook-hosts", "*"], "webhook"),
+        (&["--backend", "echo", "--allow-webhook-hosts", "*"], "invalid --allow-webhook-hosts: "),
         (&["--backend", "echo", "--store", ""], "must not be empty"),
         (&["--backend", "echo", "--keep", "0s"], "must be greater than zero"),
-        (&["--backend", "echo", "--model-batch", "0"], "model_batch: must be at least 1"),
+        (&["--backend", "echo", "--model-batch", "0"], "invalid --model-batch: must be at least 1"),
+        #[cfg(feature = "postgres")]
+        (&["--backend", "echo", "--store", "postgres://"], "invalid --store: "),
         (&["--backend", "echo", "--listen", "localhost:80"], "must be an IP address and a port"),
     ] {
         let mut command = foreman(&[&["serve"], args].concat());

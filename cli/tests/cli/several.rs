@@ -251,4 +251,5 @@ async fn url_of_a_job_is_accepted_at_its_only_daemon() {
     assert_eq!(waited.stderr, resume);
     let twice = at(&[&a.handle.url(), &format!("{}/", a.handle.url())], &["jobs"]).await;
     assert_eq!((twice.code, twice.stdout.as_str()), (Some(2), ""), "{twice:?}");
+    assert!(twice.stderr.starts_with("foreman: invalid --url: has the daemon http://"), "{twice:?}");
 }

@@ -31,7 +31,7 @@ const MAX_LABEL: usize = 63;
 /// let hosts = WebhookHosts::new(["10.0.0.0/8", "gateway.internal", "*.example.com"])?;
 ///
 /// let error = WebhookHosts::new(["gateway.internal:8080"]).unwrap_err();
-/// assert_eq!(error.to_string(), "invalid webhook_hosts: `gateway.internal:8080` must not have a port");
+/// assert_eq!(error.to_string(), "invalid allow_webhook_hosts: `gateway.internal:8080` must not have a port");
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,11 +65,11 @@ impl WebhookHosts {
             match parse(entry) {
                 Ok(Entry::Name(name)) => hosts.names.push(name),
                 Ok(Entry::Network(network)) => hosts.networks.push(network),
-                Err(reason) => return Err(Error::config("webhook_hosts", format!("`{entry}` {reason}"))),
+                Err(reason) => return Err(Error::config("allow_webhook_hosts", format!("`{entry}` {reason}"))),
             }
         }
         if hosts.names.is_empty() && hosts.networks.is_empty() {
-            return Err(Error::config("webhook_hosts", "must not be empty"));
+            return Err(Error::config("allow_webhook_hosts", "must not be empty"));
         }
         Ok(hosts)
     }
@@ -201,9 +201,9 @@ mod tests {
             ("0x7f000001", "is neither an address nor a name"),
         ] {
             let error = WebhookHosts::new(["a.b", entry]).unwrap_err();
-            assert_eq!(error.to_string(), format!("invalid webhook_hosts: `{entry}` {reason}"));
+            assert_eq!(error.to_string(), format!("invalid allow_webhook_hosts: `{entry}` {reason}"));
         }
         let none: [&str; 0] = [];
-        assert_eq!(WebhookHosts::new(none).unwrap_err().to_string(), "invalid webhook_hosts: must not be empty");
+        assert_eq!(WebhookHosts::new(none).unwrap_err().to_string(), "invalid allow_webhook_hosts: must not be empty");
     }
 }
