@@ -54,9 +54,10 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FILE")]
     store_roots: Option<PathBuf>,
     /// How long the jobs of a daemon that shares a database are left to it without a sign of it; then another daemon runs them again
+    /// [default: 30s]
     #[cfg(feature = "postgres")]
-    #[arg(long, default_value = "30s", value_parser = duration::parse, value_name = "DURATION")]
-    lease: Duration,
+    #[arg(long, value_parser = duration::parse, value_name = "DURATION")]
+    lease: Option<Duration>,
     /// The name of this daemon among those that share a database [default: the address that it listens on]
     #[cfg(feature = "postgres")]
     #[arg(long, value_name = "NAME")]
@@ -146,6 +147,8 @@ impl Serve {
         // Before the start, so that an early signal stops the daemon in the same way.
         let mut stop_signals = StopSignals::listen()?;
         let tokens = credentials::read_many(&self.tokens, self.token_file.take(), "FOREMAN_TOKEN")?;
+        #[cfg(feature = "postgres")]
+        self.check_database_options()?;
         let is_public = tokens.is_empty() && !self.listen.ip().to_canonical().is_loopback();
         if is_public && !self.allow_anonymous {
             return Err(Failure::Usage(format!(
@@ -192,6 +195,23 @@ impl Serve {
         }
     }
 
+    /// An option of a shared queue has no effect without one. A misspelled store would go unnoticed.
+    #[cfg(feature = "postgres")]
+    fn check_database_options(&self) -> Result<(), Failure> {
+        let given = [
+            ("--name", self.name.is_some()),
+            ("--lease", self.lease.is_some()),
+            ("--store-roots", self.store_roots.is_some()),
+        ];
+        match given.into_iter().find(|(_, is_given)| *is_given) {
+            Some((option, _)) if !matches!(self.store, StoreLocation::Database(_)) => Err(Failure::Usage(format!(
+                "{option} has an effect only with a database that daemons share: --store postgres://USER@HOST/DATABASE (the store is {})",
+                self.store
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// The daemon's builder, with every option except the tokens and the number of connections.
     fn builder(self) -> Result<Builder, Failure> {
         let key = credentials::read_one(None, self.backend_key_file, "FOREMAN_BACKEND_KEY")?;
@@ -215,10 +235,9 @@ impl Serve {
         }
         #[cfg(feature = "postgres")]
         if let StoreLocation::Database(url) = &self.store {
-            builder = builder.postgres(secrecy::ExposeSecret::expose_secret(url)).lease(self.lease);
-            if let Some(name) = self.name {
-                builder = builder.name(name);
-            }
+            builder = builder.postgres(secrecy::ExposeSecret::expose_secret(url));
+            builder = self.lease.into_iter().fold(builder, Builder::lease);
+            builder = self.name.into_iter().fold(builder, Builder::name);
             if let Some(file) = self.store_roots {
                 builder = builder.postgres_roots(crate::input::file(&file)?);
             }

@@ -230,6 +230,10 @@ async fn invalid_option_exits_with_2() {
         (&["--backend", "echo", "--model-batch", "0"], "invalid --model-batch: must be at least 1"),
         #[cfg(feature = "postgres")]
         (&["--backend", "echo", "--store", "postgres://"], "invalid --store: "),
+        #[cfg(feature = "postgres")]
+        (&["--backend", "echo", "--lease", "5s"], "--lease has an effect only with a database that daemons share"),
+        #[cfg(feature = "postgres")]
+        (&["--backend", "echo", "--store", "jobs.db", "--name", "a"], "(the store is jobs.db)"),
         (&["--backend", "echo", "--listen", "localhost:80"], "must be an IP address and a port"),
     ] {
         let mut command = foreman(&[&["serve"], args].concat());
