@@ -49,8 +49,12 @@ fn is_service_link(name: &str) -> bool {
         || name.rsplit_once("_PORT").is_some_and(|(_, rest)| is_port(rest))
 }
 
+/// The known name that this one is a misspelling of. A name that differs in more than a third of its letters after the prefix is another
+/// word.
 fn closest(name: &str) -> Option<&'static str> {
-    KNOWN.into_iter().min_by_key(|known| strsim::osa_distance(name, known))
+    let letters = name.len() - PREFIX.len();
+    let distance = |known: &&str| strsim::osa_distance(name, known);
+    KNOWN.into_iter().min_by_key(distance).filter(|known| distance(known) * 3 <= letters)
 }
 
 #[cfg(test)]
@@ -85,6 +89,14 @@ mod tests {
         ] {
             assert_eq!(first_unknown(["HOME", name].map(str::to_owned).into_iter()).as_deref(), Some(name));
             assert_eq!(closest(name), Some(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn variable_that_is_near_no_other_has_no_hint() {
+        for name in ["FOREMAN_LEASE", "FOREMAN_NAME", "FOREMAN_DRAIN", "FOREMAN_MAX_QUEUE", "FOREMAN_X", "FOREMAN_"] {
+            assert_eq!(first_unknown([name.to_owned()].into_iter()).as_deref(), Some(name));
+            assert_eq!(closest(name), None, "{name}");
         }
     }
 
