@@ -41,6 +41,8 @@ pub mod tonic014;
 pub mod wait;
 pub mod webhook;
 
+pub use foreman_protocol::HumanDuration;
+
 pub use self::api::Api;
 pub use self::client::{Client, ClientBuilder, Stats};
 pub use self::error::{BoxError, Error, InvalidValue};

@@ -1,7 +1,7 @@
 use std::io;
 use std::time::Duration;
 
-use foreman_client::{Error, InvalidValue};
+use foreman_client::{Error, HumanDuration, InvalidValue};
 
 use crate::{escape, option_names, output};
 
@@ -70,7 +70,9 @@ impl Failure {
             Self::Usage(message) | Self::Response(message) => Some(escape::single_line(message)),
             Self::Client(error) | Self::UnknownJob(error) => Some(chain(error)),
             Self::Unavailable { failed, of } => Some(format!("{failed} of {of} daemons failed")),
-            Self::Deadline(deadline) => Some(format!("no response within the deadline of {deadline:?}")),
+            Self::Deadline(deadline) => {
+                Some(format!("no response within the deadline of {}", HumanDuration(*deadline)))
+            }
             Self::Daemon(error) => Some(chain(error)),
             // The reader of the output has closed the pipe, which needs no message.
             Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => None,

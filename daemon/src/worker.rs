@@ -3,6 +3,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foreman_protocol::HumanDuration;
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use tokio::time::{sleep, timeout};
@@ -134,7 +135,7 @@ async fn run(context: &WorkerContext, first: Taken) {
             until_stored(&job_id, "the outcome of a job", closing, finish).await;
             return;
         };
-        tracing::warn!(%job_id, attempt, error, ?pause, "attempt failed, retrying");
+        tracing::warn!(%job_id, attempt, error, pause = %HumanDuration(pause), "attempt failed, retrying");
         tokio::select! {
             biased;
             () = jobs.abandoned(&job_id, attempt) => return,

@@ -40,6 +40,7 @@ mod box_info;
 #[cfg(feature = "server")]
 #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 pub mod http1;
+mod human_duration;
 mod invalid;
 mod job;
 pub mod json;
@@ -50,6 +51,7 @@ pub mod webhook;
 
 pub use self::base_url::BaseUrl;
 pub use self::box_info::{BoxBackend, BoxInfo};
+pub use self::human_duration::HumanDuration;
 pub use self::invalid::InvalidValue;
 pub use self::job::{Artifact, ArtifactError, JobId, JobState, JobStatus};
 pub use self::message::Message;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::BoxError;
 use super::kind::{Arrival, Kind};
 use crate::{DropPolicy, IdempotencyKey, JobHandle, JobId, JobState};
-use foreman_protocol::BaseUrl;
+use foreman_protocol::{BaseUrl, HumanDuration};
 
 /// The error of a call.
 ///
@@ -273,9 +273,13 @@ impl fmt::Display for Error {
             Kind::Invalid { field, reason } => write!(f, "invalid {field}: {reason}")?,
             Kind::Connect => f.write_str("cannot connect to the daemon")?,
             Kind::Transport => f.write_str("connection to the daemon lost")?,
-            Kind::RequestTimeout(Some(limit)) => write!(f, "no complete response within {limit:?}")?,
+            Kind::RequestTimeout(Some(limit)) => {
+                write!(f, "no complete response within {}", HumanDuration(*limit))?;
+            }
             Kind::RequestTimeout(None) => f.write_str("timed out")?,
-            Kind::Deadline(limit) => write!(f, "job not finished within the deadline of {limit:?}")?,
+            Kind::Deadline(limit) => {
+                write!(f, "job not finished within the deadline of {}", HumanDuration(*limit))?;
+            }
             Kind::Status { status, reason: Some(reason), .. } => {
                 write!(f, "daemon returned {}: {reason}", status.as_u16())?;
             }
@@ -288,7 +292,9 @@ impl fmt::Display for Error {
             Kind::Bind(address) => write!(f, "cannot bind the webhook listener to {address}")?,
             Kind::Capacity(limit) => write!(f, "webhook registry full (limit {limit})")?,
             Kind::Overloaded => f.write_str("overloaded")?,
-            Kind::SlowDown(pause) => write!(f, "daemon asked to retry after {pause:?}, which is after the deadline")?,
+            Kind::SlowDown(pause) => {
+                write!(f, "daemon asked to retry after {}, which is after the deadline", HumanDuration(*pause))?;
+            }
             Kind::ShuttingDown => f.write_str("shutting down")?,
             Kind::Abandoned => f.write_str("the last wait on the submission is gone")?,
             Kind::Lost => f.write_str("the outcome of the submission is not known; a job may be running")?,
@@ -308,7 +314,7 @@ impl fmt::Display for Error {
                 write!(f, ", last state {state}")?;
             }
             if let Some(Waited { elapsed, polls }) = inner.waited {
-                write!(f, ", {polls} polls in {elapsed:?}")?;
+                write!(f, ", {polls} polls in {}", HumanDuration(elapsed))?;
             }
             f.write_str(match inner.on_drop {
                 DropPolicy::Detach => "",

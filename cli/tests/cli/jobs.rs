@@ -54,7 +54,7 @@ async fn status_has_deadline() {
     let url = format!("http://{}", serve(silent).await);
     let outcome = run(foreman(&["status", "--url", &url, "--deadline", "1ms", "7"])).await;
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(4), ""), "{outcome:?}");
-    assert_eq!(outcome.stderr, "foreman: no response within the deadline of 1ms\n");
+    assert_eq!(outcome.stderr, "foreman: no response within the deadline of 1 ms\n");
 }
 
 #[tokio::test]

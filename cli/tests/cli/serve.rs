@@ -139,8 +139,8 @@ async fn backend_limits_end_attempts() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let backend = format!("ollama=http://{}", silent.local_addr().unwrap());
     for (flag, attempts, error) in [
-        ("--backend-first-stall", "1", "no data from the model server for 50ms"),
-        ("--backend-attempt-timeout", "3", "attempt timed out after 50ms"),
+        ("--backend-first-stall", "1", "no data from the model server for 50 ms"),
+        ("--backend-attempt-timeout", "3", "attempt timed out after 50 ms"),
     ] {
         let daemon = DaemonProcess::start(&["--backend", &backend, "--attempts", attempts, flag, "50ms"]).await;
         let outcome = run(daemon.foreman(&["submit", "--model", "m", "hi"])).await;

@@ -2,6 +2,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
+use foreman_protocol::HumanDuration;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
@@ -142,8 +143,10 @@ impl fmt::Display for BackendError {
         match &self.kind {
             BackendErrorKind::Connect(url) => write!(f, "cannot connect to {url}"),
             BackendErrorKind::Disconnected => f.write_str("connection to the model server lost"),
-            BackendErrorKind::Stalled(limit) => write!(f, "no data from the model server for {limit:?}"),
-            BackendErrorKind::AttemptTimeout(limit) => write!(f, "attempt timed out after {limit:?}"),
+            BackendErrorKind::Stalled(limit) => {
+                write!(f, "no data from the model server for {}", HumanDuration(*limit))
+            }
+            BackendErrorKind::AttemptTimeout(limit) => write!(f, "attempt timed out after {}", HumanDuration(*limit)),
             BackendErrorKind::Status(status, Some(message)) => {
                 write!(f, "the model server returned {}: {message}", status.as_u16())
             }

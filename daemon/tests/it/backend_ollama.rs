@@ -66,7 +66,7 @@ async fn stalled_stream_is_transient() {
     let server = ModelServer::start([Script::stalled(&[format!("{FIRST}\n")])]).await;
     let ollama = Ollama::builder(&server.url).stall(STALL).build().unwrap();
     let (transient, text) = error_chain(&chat_result(ollama).await.unwrap_err());
-    assert!(transient && text.ends_with("no data from the model server for 20ms"), "{text}");
+    assert!(transient && text.ends_with("no data from the model server for 20 ms"), "{text}");
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn first_part_has_own_limit() {
     let ollama = Ollama::builder(&server.url).first_stall(STALL).build().unwrap();
     for _ in 0..2 {
         let (transient, text) = error_chain(&chat_result(ollama.clone()).await.unwrap_err());
-        assert!(transient && text.ends_with("no data from the model server for 20ms"), "{text}");
+        assert!(transient && text.ends_with("no data from the model server for 20 ms"), "{text}");
     }
 }
 
@@ -90,7 +90,7 @@ async fn attempt_timeout_and_response_limit_are_final() {
     let server = ModelServer::start([Script::silent(), Script::stream(&[FIRST])]).await;
     let short = Ollama::builder(&server.url).attempt_timeout(STALL).build().unwrap();
     let (transient, text) = error_chain(&chat_result(short).await.unwrap_err());
-    assert_eq!((transient, text.as_str()), (false, "attempt timed out after 20ms"));
+    assert_eq!((transient, text.as_str()), (false, "attempt timed out after 20 ms"));
     let small = Ollama::builder(&server.url).response_limit(10).build().unwrap();
     let (transient, text) = error_chain(&chat_result(small).await.unwrap_err());
     assert_eq!((transient, text.as_str()), (false, "response of the model server exceeds 10 bytes"));

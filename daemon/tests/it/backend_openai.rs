@@ -137,7 +137,7 @@ async fn stalled_stream_is_transient() {
     let server = ModelServer::start([Script::stalled(&[part])]).await;
     let openai = OpenAi::builder(&server.url).stall(STALL).build().unwrap();
     let (transient, text) = error_chain(&chat_result(openai, PLAIN).await.unwrap_err());
-    assert!(transient && text.ends_with("no data from the model server for 20ms"), "{text}");
+    assert!(transient && text.ends_with("no data from the model server for 20 ms"), "{text}");
 }
 
 #[tokio::test]
@@ -147,7 +147,7 @@ async fn keep_alives_do_not_extend_first_stall() {
     let openai = OpenAi::builder(&server.url).first_stall(STALL * 5).build().unwrap();
     let (transient, text) = error_chain(&chat_result(openai, PLAIN).await.unwrap_err());
     // The first-part limit expired, because no part has arrived.
-    assert!(transient && text.ends_with("no data from the model server for 100ms"), "{text}");
+    assert!(transient && text.ends_with("no data from the model server for 100 ms"), "{text}");
 }
 
 #[tokio::test]

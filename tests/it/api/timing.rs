@@ -34,7 +34,7 @@ async fn timeout_of<C: Call>(
     );
     let text = error.to_string();
     let (_, limit) = text.split_once(": no complete response within ").unwrap();
-    let limit = limit.strip_suffix('s').unwrap().parse().unwrap();
+    let limit = limit.strip_suffix(" s").unwrap().parse().unwrap();
     Duration::from_secs_f64(limit)
 }
 

@@ -63,7 +63,7 @@ async fn deadline_error_has_job_state_and_polls() {
     assert_eq!(error.idempotency_key(), Some(&request.submission().idempotency_key()));
     assert_eq!(
         error.to_string(),
-        "job not finished within the deadline of 10s (job 7, last state running, 6 polls in 10s)"
+        "job not finished within the deadline of 10 s (job 7, last state running, 6 polls in 10 s)"
     );
     daemon.quiet_for(seconds(1_000)).await;
 

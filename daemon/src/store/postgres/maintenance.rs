@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use foreman_protocol::HumanDuration;
 use tokio::time::sleep;
 
 use super::clock::NOW;
@@ -71,7 +72,7 @@ async fn check_clock(shared: &State) -> Result<(), StoreError> {
     let now = shared.database.run(|client| Box::pin(async move { Ok(client.query_one(NOW, &[]).await?.get(0)) }));
     let set_by = shared.clock.set_by(now.await?);
     if set_by > shared.lease.length() / 4 {
-        tracing::warn!(seconds = set_by.as_secs_f64(), "the clock of the database was set");
+        tracing::warn!(by = %HumanDuration(set_by), "the clock of the database was set");
         shared.lease.begin_steadiness();
     }
     Ok(())
