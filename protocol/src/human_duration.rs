@@ -61,10 +61,6 @@ mod tests {
         ] {
             assert_eq!(HumanDuration(Duration::from_micros(micros)).to_string(), expected, "{micros}");
         }
-        assert!(
-            HumanDuration(Duration::MAX).to_string().ends_with(" h 16 s"),
-            "{}",
-            HumanDuration(Duration::MAX)
-        );
+        assert!(HumanDuration(Duration::MAX).to_string().ends_with(" h 16 s"), "{}", HumanDuration(Duration::MAX));
     }
 }

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 
 use foreman_protocol::BaseUrl;
@@ -9,13 +10,13 @@ use sha2::{Digest as _, Sha256};
 /// have arrived therefore stays with the services of one identity. [`Api::daemon_id`](crate::Api::daemon_id) returns it.
 ///
 /// Cloning is cheap.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct DaemonId(Arc<Identity>);
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 struct Identity {
     base_url: BaseUrl,
-    /// A digest, so that `Debug` shows nothing of the token.
+    /// A digest.
     token: Option<[u8; 32]>,
 }
 
@@ -35,5 +36,28 @@ impl DaemonId {
 impl From<BaseUrl> for DaemonId {
     fn from(base_url: BaseUrl) -> Self {
         Self::new(base_url, None)
+    }
+}
+
+/// A short token can be found from its digest.
+impl fmt::Debug for DaemonId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DaemonId")
+            .field("base_url", &self.0.base_url)
+            .field("has_token", &self.0.token.is_some())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_has_nothing_of_the_token() {
+        let url = BaseUrl::parse("url", "http://h").unwrap();
+        let with_token = format!("{:?}", DaemonId::new(url.clone(), Some(b"Bearer a")));
+        assert_eq!(with_token, format!("{:?}", DaemonId::new(url.clone(), Some(b"Bearer b"))));
+        assert_ne!(with_token, format!("{:?}", DaemonId::from(url)));
     }
 }
