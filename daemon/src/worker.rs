@@ -92,7 +92,7 @@ impl WorkerContext {
 /// server that fails for one job often fails for the next.
 async fn run(context: &WorkerContext, first: Taken) {
     let WorkerContext { jobs, member, attempts, closing } = context;
-    let _running = (jobs.running.increment(), member.running.increment());
+    let running = (jobs.running.increment(), member.running.increment());
     let mut taken = first;
     loop {
         let (job_id, attempt, spent) = (taken.job_id.clone(), taken.attempt, taken.spent);
@@ -119,6 +119,7 @@ async fn run(context: &WorkerContext, first: Taken) {
             // If no other daemon has done so, this one queues the job again as soon as it can.
             Some(Ended::LeaseLost) => {
                 tracing::warn!(%job_id, attempt, "attempt stopped: the lease of the job is lost");
+                drop(running);
                 give_up(context, &job_id, attempt, Cost::Free, "the lease of the daemon was lost").await;
                 return;
             }
@@ -140,6 +141,7 @@ async fn run(context: &WorkerContext, first: Taken) {
             biased;
             () = jobs.abandoned(&job_id, attempt) => return,
             () = jobs.lease_lost(&job_id) => {
+                drop(running);
                 give_up(context, &job_id, attempt, Cost::Counts, &error).await;
                 return;
             }

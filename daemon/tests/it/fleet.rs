@@ -203,7 +203,7 @@ async fn running_job_names_its_daemon_and_webhooks_do_not() {
 }
 
 /// The value of a gauge.
-async fn gauge(daemon: &Daemon, name: &str) -> f64 {
+pub(crate) async fn gauge(daemon: &Daemon, name: &str) -> f64 {
     let metrics = get(daemon, "/metrics", &[]).await.body;
     let found = metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
     found.unwrap_or_else(|| panic!("no {name} in {metrics}"))

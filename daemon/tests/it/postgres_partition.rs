@@ -5,6 +5,7 @@ use std::time::Duration;
 use foreman_daemon::{Backend, Daemon};
 
 use super::database_proxy::DatabaseProxy;
+use super::fleet::gauge;
 use super::gate::Gate;
 use super::postgres_server::server;
 use super::raw::{get, post, submit_to};
@@ -45,6 +46,8 @@ async fn daemon_that_is_cut_off_stops_its_runs_another_runs_them_and_it_works_ag
 
     proxy.cut_off();
     bounded(gate.dropped()).await;
+    // Nothing runs here, and the database cannot be told.
+    bounded(async { while gauge(&daemon, "foreman_running_jobs").await > 0.0 {} }).await;
     let chat = bounded(other_gate.begun()).await;
     assert_eq!((chat.job_id().as_str(), chat.attempt()), (job.as_str(), 2));
 
