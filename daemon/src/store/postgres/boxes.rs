@@ -35,6 +35,10 @@ pub(super) async fn set_draining(shared: &State, id: Uuid, draining: bool) -> Re
         .database
         .run(move |client| Box::pin(async move { execute(client, SET_DRAINING, &[&id, &draining]).await }))
         .await?;
+    if set > 0 && draining && id == shared.lease.id() {
+        // The row may be gone before the feed has read it. That it takes jobs again is left to the feed, which wakes the workers.
+        shared.lease.set_draining(true);
+    }
     // Each daemon hears of it by its feed.
     shared.feed.notify_one();
     Ok(set > 0)

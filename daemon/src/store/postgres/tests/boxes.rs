@@ -56,6 +56,20 @@ async fn lists_are_published_when_they_change_and_after_a_lost_lease() {
     until(&one, |fleet| fleet.may_be_elsewhere("x")).await;
 }
 
+/// The row may be gone before the feed has read it.
+#[tokio::test]
+async fn daemon_that_drains_itself_knows_it_at_once() {
+    let Some(schema) = Schema::new() else { return };
+    let daemon = schema.open().await;
+    assert!(daemon.set_draining(daemon.shared.lease.id(), true).await.unwrap());
+    assert!(daemon.is_draining());
+    daemon.shared.lease.rename();
+    daemon.shared.lease.register(&daemon.shared.database).await.unwrap();
+    assert_eq!(schema.sql("SELECT bool_and(draining) FROM boxes"), "t");
+    submit(&daemon, "go").await;
+    assert!(take(&daemon).await.is_none());
+}
+
 #[tokio::test]
 async fn drained_daemon_stays_drained_through_renewed_and_lost_leases() {
     let Some(schema) = Schema::new() else { return };
