@@ -82,17 +82,19 @@ async fn check_clock(shared: &State) -> Result<(), StoreError> {
 /// such a daemon can start no job in between.
 pub(super) async fn end_leases(shared: &State) -> Result<(), StoreError> {
     let most = i64::try_from(shared.options.attempts).unwrap_or(i64::MAX);
-    let (ended, requeued) = shared
+    let (ended, requeued, released) = shared
         .database
         .run(move |client| {
             Box::pin(async move {
                 let ended: i64 = client.query_one(END_LEASES, &[]).await?.get(0);
                 let requeued: i64 = client.query_one(REQUEUE_ORPHANS, &[&most]).await?.get(0);
-                execute(client, RELEASE_EVENTS, &[]).await?;
-                Ok((ended, requeued))
+                Ok((ended, requeued, execute(client, RELEASE_EVENTS, &[]).await?))
             })
         })
         .await?;
+    if released > 0 {
+        shared.options.notifications.event_due.notify_one();
+    }
     if ended > 0 || requeued > 0 {
         tracing::warn!(daemons = ended, jobs = requeued, "daemons did not renew their leases, their jobs run again");
         shared.feed.notify_one();
@@ -101,7 +103,7 @@ pub(super) async fn end_leases(shared: &State) -> Result<(), StoreError> {
 }
 
 /// Gives back the jobs and events that the database has as running or being sent here, and that this daemon does not know of.
-async fn reconcile(shared: &State) -> Result<(), StoreError> {
+pub(super) async fn reconcile(shared: &State) -> Result<(), StoreError> {
     // No job or event is taken meanwhile.
     let _taking = shared.taking.write().await;
     let _claiming = shared.claiming.lock().await;
@@ -137,6 +139,7 @@ async fn reconcile(shared: &State) -> Result<(), StoreError> {
         })
         .await?;
     shared.feed.notify_one();
+    shared.options.notifications.event_due.notify_one();
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::support::{Schema, done, new_job, submit, submit_to, take};
 use crate::owner::Owner;
 use crate::store::postgres::Postgres;
-use crate::store::postgres::maintenance::{end_leases, sweep};
+use crate::store::postgres::maintenance::{end_leases, reconcile, sweep};
 use crate::store::{Claim, Delivery, Destinations, NewJob, Store as _, StoreOptions, Verdict};
 use crate::{JobId, JobState};
 
@@ -50,6 +50,26 @@ async fn events_of_a_job_are_sent_in_order_by_one_daemon_at_a_time() {
     settle(&two, &job_id, Verdict::Delivered).await;
     assert!(matches!(two.claim().await.unwrap(), Claim::Nothing));
     assert_eq!(schema.sql("SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM outbox)"), "0");
+}
+
+/// The sender does not wait for a tick.
+#[tokio::test]
+async fn released_event_is_announced() {
+    let Some(schema) = Schema::new() else { return };
+    let (lost, options) = (schema.open().await, StoreOptions::of_test(9));
+    let other = schema.open_with(options.clone()).await;
+    let announced = || tokio_test::task::spawn(options.notifications.event_due.notified()).poll().is_ready();
+    submit_to(&lost, "http://h/").await;
+    claim(&lost).await.unwrap();
+    schema.sql(&format!("DELETE FROM boxes WHERE id = '{}'", lost.shared.lease.id()));
+    announced();
+    end_leases(&other.shared).await.unwrap();
+    assert!(announced());
+    // As if the answer to its claim had been lost.
+    schema.sql(&format!("UPDATE outbox SET box = '{}'", other.shared.lease.id()));
+    announced();
+    reconcile(&other.shared).await.unwrap();
+    assert!(announced());
 }
 
 #[tokio::test]
