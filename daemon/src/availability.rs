@@ -2,6 +2,7 @@ use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use foreman_protocol::HumanDuration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
@@ -125,7 +126,7 @@ impl Availability {
 
     fn end(&self) {
         let Some(outage) = self.state().outage.take() else { return };
-        tracing::info!(backend = %self.name, after = ?outage.since.elapsed(), "backend available again");
+        tracing::info!(backend = %self.name, after = %HumanDuration(outage.since.elapsed()), "backend available again");
         self.changed.notify_waiters();
     }
 

@@ -19,7 +19,7 @@ pub(super) async fn fail_overdue_jobs(jobs: Arc<Jobs>) {
             // A job is overdue after its deadline.
             Ok(Some(next)) => until(next).saturating_add(Duration::from_millis(1)).min(LONGEST_SLEEP),
             Err(error) => {
-                tracing::error!(error = %failure(&error), "cannot fail overdue jobs");
+                tracing::debug!(error = %failure(&error), "cannot fail overdue jobs");
                 STORE_RETRY
             }
         };

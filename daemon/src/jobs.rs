@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::gauge::Gauge;
 use super::notifications::Notifications;
 use super::only_box::OnlyBox;
+use super::outage_log::OutageLog;
 use super::owner::Owner;
 use super::signals::Watch;
 use super::stats::{Counters, Stats};
@@ -35,6 +36,8 @@ pub(crate) struct Jobs {
     pub(crate) running: Gauge,
     /// The changes that run detached.
     pub(crate) changes: TaskTracker,
+    reading: OutageLog,
+    changing: OutageLog,
 }
 
 impl Jobs {
@@ -48,6 +51,8 @@ impl Jobs {
             counters: Counters::default(),
             running: Gauge::default(),
             changes: TaskTracker::new(),
+            reading: OutageLog::new("read jobs in the store"),
+            changing: OutageLog::new("change jobs in the store"),
         }
     }
 
@@ -67,7 +72,8 @@ impl Jobs {
 
     pub(crate) async fn submit(&self, new: NewJob) -> Result<Result<Submitted, SubmitError>, StoreError> {
         let (has_deadline, has_webhook) = (new.start_by.is_some(), new.webhook.is_some());
-        let submitted = self.store.submit(new).await?;
+        let stored = |submitted: &Result<Submitted, _>| submitted.as_ref().is_ok_and(|job| !job.replayed);
+        let submitted = self.changing.observe(self.store.submit(new), stored).await?;
         match &submitted {
             Ok(job) if job.replayed => self.counters.replayed.add(),
             Ok(job) => {
@@ -114,7 +120,7 @@ impl Jobs {
             return Ok(None);
         }
         loop {
-            match self.store.take(wanted.clone()).await? {
+            match self.changing.observe(self.store.take(wanted.clone()), Option::is_some).await? {
                 None => return Ok(None),
                 Some(NextJob::Run(taken)) => {
                     tracing::debug!(job_id = %taken.job_id, attempt = taken.attempt, "attempt started");
@@ -136,7 +142,7 @@ impl Jobs {
         cost: Cost,
         error: &str,
     ) -> Result<(), StoreError> {
-        self.store.requeue(job_id, attempt, cost, error).await?;
+        self.changing.observe(self.store.requeue(job_id, attempt, cost, error), |()| true).await?;
         self.changed(job_id);
         self.wake_workers();
         self.notifications.deadline.notify_one();
@@ -144,14 +150,15 @@ impl Jobs {
     }
 
     pub(crate) async fn restart(&self, job_id: &JobId, attempt: u64, error: &str) -> Result<Option<Taken>, StoreError> {
-        let taken = self.store.restart(job_id, attempt, error).await?;
+        let taken = self.changing.observe(self.store.restart(job_id, attempt, error), Option::is_some).await?;
         self.changed(job_id);
         Ok(taken)
     }
 
     /// Fails the queued jobs whose time has passed. Returns when the next one will.
     pub(crate) async fn fail_overdue(&self) -> Result<Option<Timestamp>, StoreError> {
-        let Overdue { jobs, next } = self.store.fail_overdue().await?;
+        let failed = |overdue: &Overdue| !overdue.jobs.is_empty();
+        let Overdue { jobs, next } = self.changing.observe(self.store.fail_overdue(), failed).await?;
         jobs.iter().for_each(|job_id| self.deadline_missed(job_id));
         Ok(next)
     }
@@ -176,7 +183,7 @@ impl Jobs {
             Outcome::Done(_) => None,
             Outcome::Failed(error) => Some(error.clone()),
         };
-        if self.store.finish(job_id, attempt, outcome).await? {
+        if self.changing.observe(self.store.finish(job_id, attempt, outcome), |ended| *ended).await? {
             match failed {
                 None => {
                     self.counters.done.add();
@@ -194,7 +201,8 @@ impl Jobs {
 
     /// Fails a job that a worker has taken after its deadline.
     pub(crate) async fn miss_deadline(&self, job_id: &JobId, attempt: u64) -> Result<(), StoreError> {
-        if self.store.finish(job_id, attempt, Outcome::Failed(DEADLINE.to_owned())).await? {
+        let missed = self.store.finish(job_id, attempt, Outcome::Failed(DEADLINE.to_owned()));
+        if self.changing.observe(missed, |ended| *ended).await? {
             self.deadline_missed(job_id);
         }
         Ok(())
@@ -216,7 +224,9 @@ impl Jobs {
 
     pub(crate) async fn cancel(&self, owner: Owner, job_id: &JobId) -> Result<Cancelled, StoreError> {
         // The index did not have this job while the cancellation was pending, so a worker may have found no job.
-        let cancelled = self.store.cancel(owner, job_id).await.inspect_err(|_| self.wake_workers())?;
+        let has_ended = |cancelled: &Cancelled| matches!(cancelled, Cancelled::Ended(_));
+        let cancelled = self.changing.observe(self.store.cancel(owner, job_id), has_ended).await;
+        let cancelled = cancelled.inspect_err(|_| self.wake_workers())?;
         if let Cancelled::Ended(_) = &cancelled {
             tracing::info!(%job_id, "job cancelled");
             self.counters.cancelled.add();
@@ -226,15 +236,15 @@ impl Jobs {
     }
 
     pub(crate) async fn status(&self, owner: Owner, job_id: &JobId) -> Result<Option<Arc<JobStatus>>, StoreError> {
-        self.store.status(owner, job_id).await
+        self.reading.observe(self.store.status(owner, job_id), |_| true).await
     }
 
     pub(crate) async fn progress(&self, job_id: &JobId) -> Result<Option<JobProgress>, StoreError> {
-        self.store.progress(job_id).await
+        self.reading.observe(self.store.progress(job_id), |_| true).await
     }
 
     pub(crate) async fn list(&self, query: Query) -> Result<Page, StoreError> {
-        self.store.list(query).await
+        self.reading.observe(self.store.list(query), |_| true).await
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -266,11 +276,11 @@ impl Jobs {
     }
 
     pub(crate) async fn claim(&self) -> Result<Claim, StoreError> {
-        self.store.claim().await
+        self.changing.observe(self.store.claim(), |claim| matches!(claim, Claim::Now(_))).await
     }
 
     pub(crate) async fn settle(&self, job_id: &JobId, verdict: Verdict) -> Result<(), StoreError> {
-        let settled = self.store.settle(job_id, verdict).await;
+        let settled = self.changing.observe(self.store.settle(job_id, verdict), |()| true).await;
         self.notifications.event_due.notify_one();
         settled
     }

@@ -143,6 +143,7 @@ mod lists;
 mod metrics;
 mod notifications;
 mod only_box;
+mod outage_log;
 mod owner;
 mod peer;
 mod server;

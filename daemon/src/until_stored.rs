@@ -24,11 +24,18 @@ pub(super) async fn until_stored<T, F>(
 where
     F: Future<Output = Result<T, StoreError>>,
 {
+    let mut is_logged = false;
     loop {
         let last = closing.is_cancelled();
         match transaction().await {
             Ok(value) => return Some(value),
-            Err(error) => tracing::error!(%job_id, error = %failure(&error), "cannot store {what}"),
+            Err(error) if is_logged && !last => {
+                tracing::debug!(%job_id, error = %failure(&error), "cannot store {what}");
+            }
+            Err(error) => {
+                is_logged = true;
+                tracing::error!(%job_id, error = %failure(&error), "cannot store {what} yet");
+            }
         }
         if last {
             return None;

@@ -62,7 +62,7 @@ async fn next_job(context: &WorkerContext) -> Option<Taken> {
             () = closing.cancelled() => {}
         },
         Err(error) => {
-            tracing::error!(%error, "cannot take a job from the store");
+            tracing::debug!(%error, "cannot take a job from the store");
             tokio::select! {
                 () = sleep(STORE_RETRY) => {}
                 () = closing.cancelled() => {}

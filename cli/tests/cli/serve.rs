@@ -2,7 +2,11 @@ use std::time::Duration;
 
 #[cfg(unix)]
 use axum::routing::get;
+#[cfg(unix)]
+use foreman_client::{Client, SubmitRequest};
 use serde_json::Value;
+#[cfg(unix)]
+use tower::ServiceExt as _;
 
 use crate::daemon_process::DaemonProcess;
 use crate::support::{Gate, TestDaemon, foreman, run, with_closed_stderr};
@@ -76,6 +80,35 @@ async fn log_has_availability_of_backend() {
         assert!(line.contains(expected), "{line}");
         assert_eq!(daemon.stop().await.0, Some(0));
     }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn outage_of_the_store_is_logged_once_and_its_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = directory.path().join("jobs.db");
+    let mut daemon = DaemonProcess::start(&["--backend", "echo", "--store", store.to_str().unwrap()]).await;
+    let client = Client::builder(&daemon.url).polling().build().await.unwrap();
+    let submit = || client.api().oneshot(SubmitRequest::builder("m").user("hi").build().unwrap());
+    let database = rusqlite::Connection::open(&store).unwrap();
+    database.execute_batch("CREATE TRIGGER full BEFORE INSERT ON jobs BEGIN SELECT RAISE(ABORT, 'full'); END").unwrap();
+    for _ in 0..3 {
+        assert!(submit().await.unwrap_err().is_retryable());
+    }
+    database.execute_batch("DROP TRIGGER full").unwrap();
+    let begins = daemon.log_line("change jobs in the store").await;
+    assert!(begins.contains("cannot change jobs in the store; further failures are counted"), "{begins}");
+    let works = async {
+        loop {
+            submit().await.unwrap();
+        }
+    };
+    let ends = tokio::select! {
+        line = daemon.log_line("change jobs in the store") => line,
+        () = works => return,
+    };
+    assert!(ends.contains(": can change jobs in the store again failures=3"), "{ends}");
+    assert_eq!(daemon.stop().await.0, Some(0));
 }
 
 #[cfg(unix)]

@@ -5,7 +5,6 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use super::json;
-use crate::failure::failure;
 use crate::store::StoreError;
 
 /// An error response: a status and `{"error": "…"}`.
@@ -45,7 +44,6 @@ impl Rejection {
 /// nothing invites a repetition.
 impl From<StoreError> for Rejection {
     fn from(error: StoreError) -> Self {
-        tracing::error!(error = %failure(&error), "store failure");
         #[cfg(feature = "postgres")]
         if error.is_refused_value() {
             return Self::new(StatusCode::UNPROCESSABLE_ENTITY, "the database refuses a value of the request");

@@ -72,7 +72,7 @@ where
                 Ok(Claim::At(next)) => Some(next),
                 Ok(Claim::Nothing) => None,
                 Err(error) => {
-                    tracing::error!(error = %failure(&error), "cannot read the events that are due");
+                    tracing::debug!(error = %failure(&error), "cannot read the events that are due");
                     Some(Instant::now() + STORE_RETRY)
                 }
             };

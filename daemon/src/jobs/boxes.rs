@@ -43,7 +43,7 @@ impl Jobs {
 
     /// The id of this daemon, and the daemons that share its queue.
     pub(crate) async fn boxes(&self) -> Result<(Uuid, Vec<BoxState>), StoreError> {
-        Ok(match self.store.read_fleet().await? {
+        Ok(match self.reading.observe(self.store.read_fleet(), Option::is_some).await? {
             Some(fleet) => (fleet.this, Arc::unwrap_or_clone(fleet).boxes),
             None => (self.only_box.id(), vec![self.only_box.state(self.running.get())]),
         })
@@ -52,7 +52,7 @@ impl Jobs {
     /// Sets whether a daemon takes no jobs. Returns `false` if there is no such daemon.
     pub(crate) async fn set_draining(&self, id: Uuid, draining: bool) -> Result<bool, StoreError> {
         if self.store.fleet().is_some() {
-            return self.store.set_draining(id, draining).await;
+            return self.changing.observe(self.store.set_draining(id, draining), |is_known| *is_known).await;
         }
         if id != self.only_box.id() {
             return Ok(false);

@@ -4,6 +4,11 @@ use std::sync::Arc;
 #[cfg(feature = "postgres")]
 use tokio_postgres::error::SqlState;
 
+#[cfg(feature = "postgres")]
+const TOKEN_LOCKED: &str = "queue of the token locked in the database";
+#[cfg(feature = "postgres")]
+const DAMAGED_ROW: &str = "row damaged in the store";
+
 /// A transaction failed, and has changed nothing unless it is in doubt.
 #[derive(Debug, Clone)]
 pub(crate) struct StoreError {
@@ -37,6 +42,14 @@ impl StoreError {
         return self.in_doubt;
         #[cfg(not(feature = "postgres"))]
         false
+    }
+
+    /// Whether other requests fail in the same way, as far as is known.
+    pub(crate) fn is_outage(&self) -> bool {
+        #[cfg(feature = "postgres")]
+        return !self.in_doubt && !self.is_refused_value() && ![TOKEN_LOCKED, DAMAGED_ROW].contains(&self.message);
+        #[cfg(not(feature = "postgres"))]
+        true
     }
 
     /// The store is closed.
@@ -76,7 +89,7 @@ impl StoreError {
 
     /// A row was read but does not decode.
     pub(super) fn damaged_row(error: crate::BoxError) -> Self {
-        Self::database("row damaged in the store", Some(Arc::from(error as Box<dyn std::error::Error + Send + Sync>)))
+        Self::database(DAMAGED_ROW, Some(Arc::from(error as Box<dyn std::error::Error + Send + Sync>)))
     }
 
     fn database(message: &'static str, source: Option<Arc<dyn std::error::Error + Send + Sync>>) -> Self {
@@ -96,7 +109,7 @@ impl StoreError {
 
     /// Another session has the row of the token locked.
     pub(super) fn token_locked() -> Self {
-        Self::database("queue of the token locked in the database", None)
+        Self::database(TOKEN_LOCKED, None)
     }
 
     /// Another session has held a lock for too long, or two have waited for each other.

@@ -14,6 +14,7 @@ use super::row::{STATUS, status};
 use super::store::Shared;
 use crate::JobId;
 use crate::failure::failure;
+use crate::outage_log::OutageLog;
 use crate::owner::Owner;
 use crate::store::StoreError;
 
@@ -55,10 +56,10 @@ pub(super) const OLDEST: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot()):
 ///
 /// `since`: the oldest transaction in progress when the store was opened, so that no later change is missed.
 pub(super) async fn follow(shared: &Shared, config: &Config, tls: &MakeRustlsConnect, since: i64) {
-    let mut position = Position::new(since);
+    let (mut position, log) = (Position::new(since), OutageLog::new("read the changes of other daemons"));
     loop {
-        if let Err(error) = follow_connection(shared, config, tls, &mut position).await {
-            tracing::warn!(error = %failure(&error), "the changes of other daemons cannot be read");
+        if let Err(error) = follow_connection(shared, config, tls, &mut position, &log).await {
+            log.failed(&error);
         }
         sleep(RECONNECT).await;
     }
@@ -69,6 +70,7 @@ async fn follow_connection(
     config: &Config,
     tls: &MakeRustlsConnect,
     position: &mut Position,
+    log: &OutageLog,
 ) -> Result<(), StoreError> {
     let limit = connect_limit(config).saturating_add(READ);
     let listener = timeout(limit, Listener::open(shared, config, tls)).await;
@@ -81,8 +83,9 @@ async fn follow_connection(
     let mut tick = interval(POLL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let next = Instant::now() + GAP;
+        let began = Instant::now();
         read(shared, &client, &changes, position).await?;
+        log.worked(began);
         tokio::select! {
             () = shared.feed.notified() => {
                 let id = shared.lease.id().to_string();
@@ -100,7 +103,7 @@ async fn follow_connection(
                 return ended.and_then(Result::ok).flatten().map_or(Ok(()), |error| Err(error.into()));
             }
         }
-        sleep_until(next).await;
+        sleep_until(began + GAP).await;
     }
 }
 

@@ -7,7 +7,7 @@ use super::clock::NOW;
 use super::connection::{execute, query};
 use super::row::job_ids;
 use super::store::State;
-use crate::failure::failure;
+use crate::outage_log::OutageLog;
 use crate::store::StoreError;
 
 /// How often each daemon looks for what others have left, unless leases are short.
@@ -50,12 +50,13 @@ const GIVE_BACK_EVENTS: &str = "UPDATE outbox SET box = NULL WHERE number IN
 
 /// Queues the jobs of daemons that are gone, deletes expired jobs, and repairs what lost answers have left, for ever.
 pub(super) async fn maintain(shared: &State) {
+    let log = OutageLog::new("maintain the store");
     loop {
         // Not all daemons at once.
         sleep(shared.lease.pace().min(INTERVAL).mul_f64(0.5 + fastrand::f64())).await;
-        if let Err(error) = pass(shared).await {
-            tracing::warn!(error = %failure(&error), "cannot maintain the store");
-        }
+        // An error of its own is that of the caller.
+        // The log has the error.
+        let _ = log.observe(pass(shared), |()| true).await;
     }
 }
 

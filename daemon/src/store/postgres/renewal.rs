@@ -4,7 +4,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::lease::Renewal;
 use super::store::State;
-use crate::failure::failure;
+use crate::outage_log::OutageLog;
 use crate::store::StoreError;
 
 /// The pause after a renewal that failed.
@@ -16,7 +16,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// Renews the lease for ever, and sooner when there are lists to publish.
 pub(super) async fn renew(shared: &State) {
     let lease = &shared.lease;
-    let mut next = Instant::now() + lease.pace();
+    let (mut next, log) = (Instant::now() + lease.pace(), OutageLog::new("renew the lease"));
     loop {
         let (until, is_lost) = (lease.until(), lease.token().is_cancelled());
         tokio::select! {
@@ -28,7 +28,7 @@ pub(super) async fn renew(shared: &State) {
             () = sleep_until(next) => {}
             () = lease.lists_changed() => {}
         }
-        let publishes = lease.is_unpublished();
+        let (publishes, began) = (lease.is_unpublished(), Instant::now());
         // The end of the lease does not wait for an answer.
         let limit = if is_lost { Instant::now() + ANSWER } else { until };
         let renewal = timeout_at(limit, lease.renew(&shared.database)).await;
@@ -45,8 +45,9 @@ pub(super) async fn renew(shared: &State) {
             shared.feed.notify_one();
         }
         next = Instant::now() + if renewed.is_ok() { lease.pace() } else { RETRY.min(lease.pace()) };
-        if let Err(error) = renewed {
-            tracing::warn!(error = %failure(&error), "cannot renew the lease");
+        match renewed {
+            Ok(_) => log.worked(began),
+            Err(error) => log.failed(&error),
         }
     }
 }
