@@ -40,12 +40,12 @@ pub(super) async fn events(
         return Err(Rejection::new(StatusCode::NOT_ACCEPTABLE, "the response is text/event-stream"));
     }
     if app.closing.is_cancelled() {
-        return Err(Rejection::retry_after(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping", 5));
+        return Err(Rejection::retry_about(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping", 5));
     }
     // An id that is not text was not made by this daemon.
     let last_id = headers.get(LAST_EVENT_ID).map(|id| id.to_str().unwrap_or_default());
     let Some(reader) = app.jobs.streams.open(owner, stream.as_deref(), last_id) else {
-        return Err(Rejection::retry_after(StatusCode::SERVICE_UNAVAILABLE, "too many event streams", 10));
+        return Err(Rejection::retry_about(StatusCode::SERVICE_UNAVAILABLE, "too many event streams", 10));
     };
     let ended = app.ended.clone();
     let parts = stream::unfold((reader, ended), |(mut reader, ended)| async move {

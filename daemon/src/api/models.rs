@@ -43,7 +43,7 @@ pub(super) async fn embed(State(app): State<Arc<App>>, request: Request<Body>) -
     for member in in_order(&with_model) {
         let Some(embed) = member.backend.embed.clone() else { continue };
         let Some(_permit) = member.embed_limit.acquire().await else {
-            return Err(Rejection::retry_after(StatusCode::TOO_MANY_REQUESTS, "the queue for embeddings is full", 5));
+            return Err(Rejection::retry_about(StatusCode::TOO_MANY_REQUESTS, "the queue for embeddings is full", 5));
         };
         match embed.oneshot(request.clone()).await {
             Ok(response) => return Ok(json(StatusCode::OK, &response)),

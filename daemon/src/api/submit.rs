@@ -74,7 +74,7 @@ pub(super) async fn submit(
     let Some(members) = app.backends.for_submission(&submission.model, fleet.as_deref()).await else {
         if app.jobs.has_lost_lease() {
             let reason = "the models of the other daemons are not known at present";
-            return Err(Rejection::retry_after(StatusCode::SERVICE_UNAVAILABLE, reason, 10));
+            return Err(Rejection::retry_about(StatusCode::SERVICE_UNAVAILABLE, reason, 10));
         }
         return Err(unprocessable(format!("no backend has the model {}", submission.model)));
     };
@@ -82,7 +82,7 @@ pub(super) async fn submit(
     members.iter().try_for_each(|member| (member.backend.check)(&submission)).map_err(refused)?;
     let idempotency_key = key.as_ref().map(|key| IdempotencyKey { text: key.as_bytes().into(), digest: digest(&body) });
     if app.closing.is_cancelled() {
-        return Err(Rejection::retry_after(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping", 5));
+        return Err(Rejection::retry_about(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping", 5));
     }
     let (priority, start_by) = (submission.priority, submission.start_by(Timestamp::now()));
     let new = NewJob { owner, submission, body, webhook, traceparent, priority, start_by, key: idempotency_key };
@@ -93,7 +93,7 @@ pub(super) async fn submit(
         jobs.submit(new).await
     });
     let submitted = submitted.await?;
-    let too_many = |reason| Rejection::retry_after(StatusCode::TOO_MANY_REQUESTS, reason, 5);
+    let too_many = |reason| Rejection::retry_about(StatusCode::TOO_MANY_REQUESTS, reason, 5);
     let submitted = submitted.map_err(|error| match error {
         SubmitError::KeyReused => unprocessable("Idempotency-Key already used with another body"),
         SubmitError::Full => too_many("the queue is full"),

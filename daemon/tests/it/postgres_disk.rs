@@ -51,7 +51,7 @@ async fn full_disk_refuses_submissions_and_loses_nothing() {
         }
     };
     let refused = bounded(refused).await;
-    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("10")), "{refused:?}");
+    assert_eq!((refused.status, refused.asks_to_wait(10)), (503, true), "{refused:?}");
     assert!(refused.body.contains("database disk full"), "{refused:?}");
     // The job ends, and its end cannot be stored.
     open.add_permits(1);

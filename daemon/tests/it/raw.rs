@@ -21,6 +21,12 @@ impl RawResponse {
         header(&self.head, name)
     }
 
+    /// Whether `Retry-After` has this number of seconds, or up to half more.
+    pub(crate) fn asks_to_wait(&self, seconds: u64) -> bool {
+        let asked = self.header("retry-after").and_then(|value| value.parse().ok());
+        asked.is_some_and(|asked: u64| (seconds..=seconds + seconds / 2).contains(&asked))
+    }
+
     pub(crate) fn json(&self) -> Value {
         assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
         serde_json::from_str(&self.body).unwrap()
