@@ -12,6 +12,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// The client failed.
     Client(Error),
+    /// The daemon has accepted nothing within this time.
+    Rejected(Error, Duration),
     /// The daemon does not know the job.
     UnknownJob(Error),
     /// Of several daemons, so many failed. What each failed with has been reported.
@@ -34,6 +36,16 @@ impl Failure {
         if error.is_not_found() { Self::UnknownJob(error) } else { Self::Client(error) }
     }
 
+    /// The failure of a submission that was tried until a deadline.
+    pub(crate) fn with_deadline(self, deadline: Option<Duration>) -> Self {
+        match (self, deadline) {
+            (Self::Client(error), Some(deadline)) if error.is_safe_to_resubmit() && error.is_retryable() => {
+                Self::Rejected(error, deadline)
+            }
+            (failure, _) => failure,
+        }
+    }
+
     /// Prints the message to stderr, if there is one.
     pub(crate) fn report(&self) {
         if let Some(message) = self.message() {
@@ -52,7 +64,7 @@ impl Failure {
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
-            Self::Client(error) => code(error),
+            Self::Client(error) | Self::Rejected(error, _) => code(error),
             Self::Unavailable { .. } => 3,
             Self::Deadline(_) => 4,
             Self::UnknownJob(_) => 5,
@@ -69,6 +81,13 @@ impl Failure {
         match self {
             Self::Usage(message) | Self::Response(message) => Some(escape::single_line(message)),
             Self::Client(error) | Self::UnknownJob(error) => Some(chain(error)),
+            Self::Rejected(error, deadline) => {
+                let asks = error.retry_after().map_or_else(String::new, |pause| {
+                    format!("; the daemon asks to retry after {}", HumanDuration(pause))
+                });
+                let line = chain(error);
+                Some(format!("{line}; not accepted within the deadline of {}{asks}", HumanDuration(*deadline)))
+            }
             Self::Unavailable { failed, of } => Some(format!("{failed} of {of} daemons failed")),
             Self::Deadline(deadline) => {
                 Some(format!("no response within the deadline of {}", HumanDuration(*deadline)))

@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use foreman_client::retry::RetrySubmission;
 use foreman_client::{ClientBuilder, Error, SubmitRequest, SubmitRequestBuilder};
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -57,7 +58,9 @@ pub(crate) struct Submit {
     /// Use no webhooks, for a daemon that cannot reach this machine; several daemons send none
     #[arg(long)]
     polling: bool,
-    /// Stop waiting after this time, such as 90s or 10m; the job continues [default: no deadline]
+    /// Stop waiting after this time, such as 90s or 10m; the job continues. Until then, a submission that the daemon rejects for a time, or
+    /// that does not reach it, is tried again, at a pause of its own or as long as the daemon asks for [default: no deadline, and four tries
+    /// after the first]
     #[arg(long, value_parser = duration::parse, value_name = "DURATION")]
     deadline: Option<Duration>,
     /// Print only the job's id (with several daemons, its URL), on stdout, and exit once the daemon has accepted the job; `foreman wait` gets the result
@@ -95,6 +98,9 @@ impl Submit {
         let resume = self.connection.resume_command();
         // Several daemons need not reach this machine at the same address.
         let polling = self.polling || self.detach || self.connection.is_several();
+        // The deadline ends the tries, and not their number.
+        let until_deadline = RetrySubmission::builder().retries(u32::MAX).no_budget();
+        let until_deadline = self.deadline.map(|_| until_deadline.build()).transpose()?;
         let options = |mut builder: ClientBuilder| {
             // A secret may be in the environment for other calls, and is of no use to a client that only polls.
             if polling {
@@ -102,13 +108,15 @@ impl Submit {
             } else if let Some(secret) = &secret {
                 builder = builder.webhook_secret(secret);
             }
-            if let Some(deadline) = self.deadline {
-                builder = builder.deadline(deadline);
+            if let (Some(deadline), Some(retry)) = (self.deadline, &until_deadline) {
+                builder = builder.deadline(deadline).retry(retry.clone());
             }
             builder
         };
+        let rejected = |failure: Failure| failure.with_deadline(self.deadline);
         if self.detach {
-            return detach(&self.connection.connect(options).await?, request, self.deadline).await;
+            let daemons = self.connection.connect(options).await?;
+            return detach(&daemons, request, self.deadline).await.map_err(rejected);
         }
         let connection = self.connection.connect_or_embed(self.embedded, options).await?;
         let daemons = &connection.daemons;
@@ -118,7 +126,7 @@ impl Submit {
             daemons.job(Some(&id), submission.job_handle())
         };
         let monitor = Monitor { daemons, resume: (!connection.is_embedded()).then_some(resume) };
-        let result = monitor.run(accepted, daemons.submit(request, self.deadline).await?).await?;
+        let result = monitor.run(accepted, daemons.submit(request, self.deadline).await?).await.map_err(rejected)?;
         self.output.write(result)
     }
 }

@@ -1,12 +1,15 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use foreman_client::{BoxError, Message};
 use foreman_daemon::{Backend, Chat, ChatResponse};
+use http::StatusCode;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tower::service_fn;
 
-use crate::support::{Gate, TestDaemon, chat_answer, foreman, run, run_with_stdin, with_closed_stderr};
+use crate::support::{Gate, TestDaemon, chat_answer, foreman, run, run_with_stdin, serve, with_closed_stderr};
 
 /// A backend that responds with the messages, the options and the further fields of the request, as JSON.
 fn request_backend() -> Backend {
@@ -33,6 +36,38 @@ async fn prompt_is_argument_or_stdin() {
     assert_eq!(outcome.stdout, "{\"role\":\"user\",\"content\":\"from\\na pipe\"}\n");
     let outcome = run_with_stdin(daemon.foreman(&["submit", "--model", "m", "-"]), b"\xff").await;
     assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(2), "foreman: stdin is not valid UTF-8\n"));
+}
+
+/// A daemon that rejects so many submissions for a time, and accepts the others.
+async fn busy(rejections: usize, seconds: &'static str) -> String {
+    let left = Arc::new(AtomicUsize::new(rejections));
+    let submit = move || {
+        let is_rejected = left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
+        async move {
+            match is_rejected {
+                true => (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", seconds)], r#"{"error":"store failure"}"#),
+                false => (StatusCode::ACCEPTED, [("location", "/jobs/7")], r#"{"job_id":"7"}"#),
+            }
+        }
+    };
+    format!("http://{}", serve(axum::Router::new().route("/jobs", axum::routing::post(submit))).await)
+}
+
+/// One rejection more than there are tries without a deadline.
+#[tokio::test]
+async fn submission_is_tried_until_the_deadline() {
+    let submit = |url: &str, deadline: &[&str]| {
+        run(foreman(&[&["submit", "--url", url, "--detach", "--model", "m", "hi"], deadline].concat()))
+    };
+    let accepted = submit(&busy(5, "0").await, &["--deadline", "1h"]).await;
+    assert_eq!((accepted.code, accepted.stdout.as_str()), (Some(0), "7\n"), "{accepted:?}");
+    let url = busy(usize::MAX, "30").await;
+    let rejected = submit(&url, &["--deadline", "20s"]).await;
+    let expected = format!(
+        "foreman: POST {url}/jobs: daemon returned 503: store failure; not accepted within the deadline of 20 s; \
+         the daemon asks to retry after 30 s\n"
+    );
+    assert_eq!((rejected.code, rejected.stderr), (Some(3), expected));
 }
 
 #[tokio::test]
