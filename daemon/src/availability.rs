@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::failure::failure;
 use crate::BoxError;
+use crate::lists::Lists;
 
 /// The pauses before the first probe and between later ones, which double.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -23,6 +24,9 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 pub(crate) struct Availability {
     /// The name of the backend, for the log.
     name: Box<str>,
+    /// Its place in the lists that are published.
+    index: usize,
+    lists: Lists,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -48,8 +52,9 @@ struct Outage {
 struct Probe<'a>(&'a Availability);
 
 impl Availability {
-    pub(crate) fn new(name: &str) -> Self {
-        Self { name: name.into(), ..Self::default() }
+    /// `index`: the place of the backend in the lists.
+    pub(crate) fn new(name: &str, index: usize, lists: Lists) -> Self {
+        Self { name: name.into(), index, lists, ..Self::default() }
     }
 
     /// Why the backend is unavailable, if it is.
@@ -67,6 +72,8 @@ impl Availability {
         let now = Instant::now();
         let probe_at = now + state.next_pause(retry_after);
         state.outage = Some(Outage { reason: reason.to_owned(), since: now, probe_at, probing: false });
+        // With the lock, so that the lists have the latest change.
+        self.lists.set_available(self.index, false);
         drop(state);
         tracing::warn!(backend = %self.name, reason, "backend unavailable; jobs wait until it is available");
     }
@@ -125,7 +132,10 @@ impl Availability {
     }
 
     fn end(&self) {
-        let Some(outage) = self.state().outage.take() else { return };
+        let mut state = self.state();
+        let Some(outage) = state.outage.take() else { return };
+        self.lists.set_available(self.index, true);
+        drop(state);
         tracing::info!(backend = %self.name, after = %HumanDuration(outage.since.elapsed()), "backend available again");
         self.changed.notify_waiters();
     }

@@ -48,9 +48,13 @@ impl Backends {
         self.members.len() > 1
     }
 
-    /// Whether none of them runs jobs at present.
-    pub(crate) fn are_unavailable(&self) -> bool {
-        self.members.iter().all(|member| member.availability.outage().is_some())
+    /// The names of those that run no jobs at present.
+    pub(crate) fn unavailable(&self) -> Vec<&str> {
+        self.members
+            .iter()
+            .filter(|member| member.availability.outage().is_some())
+            .map(|member| &*member.name)
+            .collect()
     }
 
     /// The backends that may run a job of this model. It is empty if there is none, also after their lists were refreshed.

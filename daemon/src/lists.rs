@@ -7,7 +7,7 @@ use tokio::sync::futures::Notified;
 use crate::ModelInfo;
 use crate::store::ListedBackend;
 
-/// The models that the backends of this daemon list. A store that other daemons share publishes them.
+/// The models that the backends of this daemon list, and which of them are unavailable. A store that other daemons share publishes them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Lists(Arc<Shared>);
 
@@ -20,23 +20,33 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     backends: Vec<ListedBackend>,
-    /// The same as JSON, once one of them has listed its models.
+    /// The same as JSON, once something is known of one of them.
     json: Option<Arc<str>>,
 }
 
 impl Lists {
     /// The names of the backends, none of which has listed its models.
     pub(crate) fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        let unknown = |name: &str| ListedBackend { name: name.to_owned(), models: None, takes_any: false };
+        let unknown =
+            |name: &str| ListedBackend { name: name.to_owned(), models: None, takes_any: false, unavailable: false };
         let state = State { backends: names.into_iter().map(unknown).collect(), json: None };
         Self(Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() }))
     }
 
     /// A backend has listed its models.
     pub(crate) fn set(&self, index: usize, models: &[ModelInfo], takes_any: bool) {
+        self.change(index, |backend| (backend.models, backend.takes_any) = (Some(models.to_vec()), takes_any));
+    }
+
+    /// A backend was found to be available or not.
+    pub(crate) fn set_available(&self, index: usize, is_available: bool) {
+        self.change(index, |backend| backend.unavailable = !is_available);
+    }
+
+    fn change(&self, index: usize, change: impl FnOnce(&mut ListedBackend)) {
         let mut state = self.state();
         let Some(backend) = state.backends.get_mut(index) else { return };
-        (backend.models, backend.takes_any) = (Some(models.to_vec()), takes_any);
+        change(backend);
         let json = match serde_json::to_string(&state.backends) {
             Ok(json) => json,
             Err(error) => return tracing::error!(%error, "lists of models cannot be encoded"),
@@ -51,7 +61,7 @@ impl Lists {
         self.state().backends.clone()
     }
 
-    /// All lists as JSON. `None` before a backend has listed its models.
+    /// All lists as JSON. `None` before a backend has listed its models or was found unavailable.
     #[cfg(any(test, feature = "postgres"))]
     pub(crate) fn json(&self) -> Option<Arc<str>> {
         self.state().json.clone()

@@ -44,6 +44,9 @@ pub struct BoxBackend {
     /// `models`: the names of the models that it lists. `None` before it has first listed them.
     #[serde(default, deserialize_with = "lenient")]
     pub models: Option<Vec<String>>,
+    /// `unavailable`: whether its jobs wait because it cannot be reached, or has too much to do. Absent if `false`.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "std::ops::Not::not")]
+    pub unavailable: bool,
 }
 
 impl BoxInfo {
@@ -67,7 +70,7 @@ impl BoxBackend {
     /// Creates a backend.
     #[must_use]
     pub fn new(name: impl Into<String>, models: Option<Vec<String>>) -> Self {
-        Self { name: name.into(), models }
+        Self { name: name.into(), models, unavailable: false }
     }
 }
 

@@ -27,7 +27,10 @@ fn row(one: &BoxInfo) -> Vec<String> {
 
 /// The models of each backend, whose name is left out if there is no other. Unknown ones are a question mark.
 fn models(backends: &[BoxBackend]) -> String {
-    let names = |backend: &BoxBackend| backend.models.as_ref().map_or_else(|| "?".to_owned(), |names| names.join(","));
+    let names = |backend: &BoxBackend| {
+        let names = backend.models.as_ref().map_or_else(|| "?".to_owned(), |names| names.join(","));
+        if backend.unavailable { format!("{names} (unavailable)") } else { names }
+    };
     match backends {
         [] => "?".to_owned(),
         [only] => names(only),
@@ -47,11 +50,17 @@ mod tests {
         let backend = |name: &str, models: Option<&[&str]>| {
             BoxBackend::new(name, models.map(|models| models.iter().map(|&name| name.to_owned()).collect()))
         };
+        let unavailable = |mut backend: BoxBackend| {
+            backend.unavailable = true;
+            backend
+        };
         for (backends, expected) in [
             (vec![], "?"),
             (vec![backend("a", None)], "?"),
             (vec![backend("a", Some(&["m", "n"]))], "m,n"),
             (vec![backend("a", Some(&["m"])), backend("b", None)], "a:m b:?"),
+            (vec![unavailable(backend("a", Some(&["m"])))], "m (unavailable)"),
+            (vec![unavailable(backend("a", None)), backend("b", Some(&["m"]))], "a:? (unavailable) b:m"),
         ] {
             assert_eq!(models(&backends), expected);
         }

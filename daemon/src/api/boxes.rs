@@ -59,5 +59,7 @@ fn info(one: BoxState, this: Uuid) -> BoxInfo {
 
 fn backend(listed: ListedBackend) -> BoxBackend {
     let names = listed.models.map(|models| models.into_iter().map(|model| model.name).collect());
-    BoxBackend::new(listed.name, names)
+    let mut backend = BoxBackend::new(listed.name, names);
+    backend.unavailable = listed.unavailable;
+    backend
 }

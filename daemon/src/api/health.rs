@@ -13,10 +13,13 @@ use super::{App, json};
 const STORE_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Serialize)]
-struct Health {
+struct Health<'a> {
     status: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     problems: Vec<&'static str>,
+    /// Also those that leave others to run the jobs of their models.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unavailable_backends: Vec<&'a str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     draining: bool,
 }
@@ -24,7 +27,7 @@ struct Health {
 /// `GET /healthz`: whether the process is of use. If not, it should be restarted. Needs no token.
 pub(super) async fn live(State(app): State<Arc<App>>) -> Response {
     let status = liveness(app.vital.reason().is_some(), app.closing.is_cancelled());
-    health(&Health { status, problems: Vec::new(), draining: false }, status == "ok")
+    health(&Health { status, problems: Vec::new(), unavailable_backends: Vec::new(), draining: false }, status == "ok")
 }
 
 fn liveness(has_failed: bool, is_closing: bool) -> &'static str {
@@ -35,17 +38,19 @@ fn liveness(has_failed: bool, is_closing: bool) -> &'static str {
     }
 }
 
-/// `GET /readyz`: whether a job that is submitted now would be stored and run. Needs no token, so that it reports no details. A daemon that
+/// `GET /readyz`: whether a job that is submitted now would be stored and run. Needs no token, so that it reports no more than
+/// names. A daemon that
 /// drains is ready as long as another one takes the jobs that it accepts.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     let stored = timeout(STORE_TIMEOUT, app.jobs.check()).await;
     let (boxes, draining) = app.jobs.count_boxes();
+    let unavailable_backends = app.backends.unavailable();
     let problems: Vec<_> = [
         ("failed", app.vital.reason().is_some()),
         ("stopping", app.closing.is_cancelled()),
         ("store", !matches!(stored, Ok(Ok(())))),
         ("lease", app.jobs.has_lost_lease()),
-        ("backend", app.backends.are_unavailable()),
+        ("backend", unavailable_backends.len() == app.backends.members().len()),
         ("draining", app.jobs.is_draining() && boxes == draining),
     ]
     .into_iter()
@@ -53,10 +58,10 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     .collect();
     let is_ready = problems.is_empty();
     let status = if is_ready { "ready" } else { "not ready" };
-    health(&Health { status, problems, draining: app.jobs.is_draining() }, is_ready)
+    health(&Health { status, problems, unavailable_backends, draining: app.jobs.is_draining() }, is_ready)
 }
 
-fn health(health: &Health, is_good: bool) -> Response {
+fn health(health: &Health<'_>, is_good: bool) -> Response {
     json(if is_good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, health)
 }
 
@@ -72,7 +77,13 @@ mod tests {
 
     #[test]
     fn only_good_health_is_200() {
-        let of = |is_good| health(&Health { status: "ready", problems: Vec::new(), draining: true }, is_good).status();
+        let of = |is_good| {
+            health(
+                &Health { status: "ready", problems: Vec::new(), unavailable_backends: Vec::new(), draining: true },
+                is_good,
+            )
+            .status()
+        };
         assert_eq!((of(true), of(false)), (StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE));
     }
 }

@@ -60,7 +60,7 @@ impl Member {
             name: name.into(),
             backend,
             workers,
-            availability: Availability::new(name),
+            availability: Availability::new(name, index, lists.clone()),
             embed_limit: EmbedLimit::new(embeds_at_once),
             running: Gauge::default(),
             takes,

@@ -41,6 +41,9 @@ pub(crate) struct ListedBackend {
     /// Whether it takes jobs of every model.
     #[serde(default)]
     pub(crate) takes_any: bool,
+    /// Whether its jobs wait until it is available.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unavailable: bool,
 }
 
 impl Fleet {
@@ -85,7 +88,7 @@ mod tests {
 
     fn listed(models: Option<&[&str]>, takes_any: bool) -> ListedBackend {
         let models = models.map(|models| models.iter().map(|name| ModelInfo::new(*name)).collect());
-        ListedBackend { name: "gpu".to_owned(), models, takes_any }
+        ListedBackend { name: "gpu".to_owned(), models, takes_any, unavailable: false }
     }
 
     #[test]

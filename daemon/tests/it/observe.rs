@@ -51,7 +51,8 @@ async fn daemon_without_its_backend_is_not_ready() {
     };
     bounded(not_ready).await;
     let response = get(&daemon, "/readyz", &[]).await;
-    assert_eq!((response.status, response.json()), (503, json!({"status": "not ready", "problems": ["backend"]})));
+    let expected = json!({"status": "not ready", "problems": ["backend"], "unavailable_backends": ["default"]});
+    assert_eq!((response.status, response.json()), (503, expected));
     let metrics = get(&daemon, "/metrics", &[]).await.body;
     assert!(metrics.contains("\nforeman_backend_available{backend=\"default\"} 0\n"), "{metrics}");
     assert_eq!(delete(&daemon, &format!("/jobs/{id}")).await.status, 202);

@@ -10,7 +10,7 @@ use foreman_daemon::{
 use serde_json::{Value, json};
 use tower::service_fn;
 
-use super::eventually::eventually;
+use super::eventually::{bounded, eventually};
 use super::gate::Gate;
 use super::raw::{accepted, ended, get, post, status};
 
@@ -50,6 +50,27 @@ impl Fake {
     fn check(&self) -> Result<(), BoxError> {
         if self.is_down.load(Relaxed) { Err(Unavailable::new("connection refused").into()) } else { Ok(()) }
     }
+}
+
+/// A daemon that can run some of the models is ready.
+#[tokio::test]
+async fn unavailable_backend_is_named() {
+    let (up, down) = (Fake::new("up", &["m"]), Fake::new("down", &["n"]));
+    down.is_down.store(true, Relaxed);
+    let daemon = Daemon::builder().backends([up.backend(), down.backend()]).start().await.unwrap();
+    let named = async {
+        loop {
+            let ready = get(&daemon, "/readyz", &[]).await;
+            assert_eq!(ready.status, 200, "{ready:?}");
+            if ready.json() == json!({ "status": "ready", "unavailable_backends": ["down"] }) {
+                return;
+            }
+        }
+    };
+    bounded(named).await;
+    let boxes = get(&daemon, "/api/boxes", &[]).await.json();
+    let backends = json!([{ "name": "up", "models": ["m"] }, { "name": "down", "models": null, "unavailable": true }]);
+    assert_eq!(boxes["boxes"][0]["backends"], backends);
 }
 
 async fn submit(daemon: &Daemon, model: &str) -> String {

@@ -44,6 +44,8 @@ async fn lists_are_published_when_they_change_and_after_a_lost_lease() {
     until(&one, |fleet| fleet.may_be_elsewhere("m") && !fleet.lists_elsewhere("m")).await;
     lists.set(0, &[ModelInfo::new("m")], false);
     until(&one, |fleet| fleet.lists_elsewhere("m")).await;
+    lists.set_available(0, false);
+    until(&one, |fleet| fleet.others().flat_map(|one| one.backends.iter().flatten()).any(|one| one.unavailable)).await;
     let versions = || schema.sql("SELECT string_agg(version::text, ' ' ORDER BY version) FROM boxes");
     let before = versions();
     other.shared.lease.renew(&other.shared.database).await.unwrap();
