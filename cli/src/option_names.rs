@@ -36,6 +36,11 @@ pub(crate) fn replace(message: String) -> String {
     }
 }
 
+/// The name of the flag, or that of the library's option if there is no flag.
+pub(crate) fn name(option: &str) -> Cow<'_, str> {
+    known(option).unwrap_or(option.into())
+}
+
 fn known(option: &str) -> Option<Cow<'static, str>> {
     if let Some((_, name)) = OTHER_NAMES.into_iter().find(|(other, _)| *other == option) {
         return Some(name.into());

@@ -12,6 +12,8 @@ CREATE TABLE boxes (
     draining boolean NOT NULL DEFAULT false,
     -- Its backends with their models, as JSON. Unknown until one of them has listed its models.
     backends text,
+    -- The options that all daemons should have in common, as JSON, without secrets.
+    options text,
     -- The daemons find changes of this table by it. A renewal is none.
     version bigint NOT NULL DEFAULT nextval('versions')
 );

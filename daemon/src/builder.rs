@@ -2,6 +2,8 @@ mod config;
 mod open_store;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "postgres")]
+mod shared_options;
 mod start;
 mod webhooks;
 

@@ -44,6 +44,7 @@ impl OnlyBox {
             draining: self.is_draining(),
             running,
             backends: Some(self.lists.backends()),
+            different_options: Vec::new(),
         }
     }
 }

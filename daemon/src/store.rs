@@ -47,7 +47,7 @@ pub(crate) use self::memory::Memory;
 pub(crate) use self::options::StoreOptions;
 pub(crate) use self::outbox::{Address, Claim, Delivery, Verdict};
 #[cfg(feature = "postgres")]
-pub(crate) use self::postgres::{DatabaseUrl, Membership, Postgres, PostgresOpenError};
+pub(crate) use self::postgres::{DatabaseUrl, Membership, Postgres, PostgresOpenError, SharedOptions};
 pub(crate) use self::queue::QueueLimits;
 #[cfg(feature = "sqlite")]
 pub(crate) use self::sqlite::{OpenError, Sqlite};

@@ -32,6 +32,10 @@ pub struct BoxInfo {
     /// `answering`: whether it is the one that has sent the response.
     #[serde(default, deserialize_with = "lenient")]
     pub answering: bool,
+    /// `different_options`: the names of the options in which it differs from the daemon that has sent the response, of those that all
+    /// daemons of a queue should have in common. Absent if empty.
+    #[serde(default, deserialize_with = "lenient_elements", skip_serializing_if = "Vec::is_empty")]
+    pub different_options: Vec<String>,
 }
 
 /// A backend of a [`BoxInfo`].
@@ -62,6 +66,7 @@ impl BoxInfo {
             running_jobs: 0,
             backends: Vec::new(),
             answering: false,
+            different_options: Vec::new(),
         }
     }
 }

@@ -1,8 +1,9 @@
 use clap::Args;
+use foreman_client::BoxInfo;
 
 use super::{AdminConnection, table};
 use crate::exit::Failure;
-use crate::output;
+use crate::{escape, option_names, output};
 
 /// List the daemons that share the queue of the daemon, or the daemon itself
 ///
@@ -19,6 +20,36 @@ pub(crate) struct Boxes {
 impl Boxes {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let (_, boxes) = self.connection.boxes().await?;
-        if self.json { boxes.iter().try_for_each(output::json) } else { table::print(&boxes) }
+        if self.json {
+            return boxes.iter().try_for_each(output::json);
+        }
+        table::print(&boxes)?;
+        differences(&boxes).iter().for_each(|line| output::note(line));
+        Ok(())
+    }
+}
+
+/// One line for each daemon with other options than the one that has responded.
+fn differences(boxes: &[BoxInfo]) -> Vec<String> {
+    let this = boxes.iter().find(|one| one.answering).map_or("the one that answers", |one| &one.name);
+    let others = boxes.iter().filter(|one| !one.different_options.is_empty());
+    let line = |one: &BoxInfo| {
+        let options: Vec<_> = one.different_options.iter().map(|option| option_names::name(option)).collect();
+        escape::single_line(&format!("foreman: {} has other values than {this} of: {}", one.name, options.join(", ")))
+    };
+    others.map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_options_are_named_as_flags() {
+        let mut boxes = ["left", "right", "other"].map(|name| BoxInfo::new(name, name));
+        boxes[1].answering = true;
+        boxes[2].different_options = ["max_queue", "token", "new"].map(str::to_owned).to_vec();
+        let expected = "foreman: other has other values than right of: --max-queue, token, new";
+        assert_eq!(differences(&boxes), [expected]);
     }
 }

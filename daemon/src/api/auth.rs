@@ -21,6 +21,15 @@ impl Tokens {
         Self(tokens.iter().map(|token| Sha256::digest(token).into()).collect())
     }
 
+    /// The digests, in an order that does not depend on that of the tokens.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut digests = self.0.clone();
+        digests.sort_unstable();
+        digests.dedup();
+        digests.concat()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -53,6 +53,7 @@ fn info(one: BoxState, this: Uuid) -> BoxInfo {
     info.lease_seconds = one.lease.map(|seconds| (seconds * 1000.0).round() / 1000.0);
     info.draining = one.draining;
     info.running_jobs = one.running;
+    info.different_options = one.different_options;
     info.backends = one.backends.into_iter().flatten().map(backend).collect();
     info
 }

@@ -5,6 +5,8 @@ use foreman_protocol::http1::{BodyBytes, ByteBudget};
 use foreman_protocol::webhook::Secret;
 use tokio::sync::Semaphore;
 
+#[cfg(feature = "postgres")]
+use super::shared_options::shared_options;
 use super::{Builder, LONGEST};
 use crate::Error;
 use crate::api::{AllowedHosts, BodyLimits, Tokens};
@@ -71,6 +73,8 @@ pub(super) struct PostgresConfig {
     pub(super) roots: Roots,
     pub(super) lease: Duration,
     pub(super) name: Option<String>,
+    /// Those that it publishes.
+    pub(super) options: crate::store::SharedOptions,
 }
 
 impl Config {
@@ -95,7 +99,7 @@ impl Config {
         let postgres = postgres(&builder)?;
         let mut own = OwnServers::default();
         builder.backends.iter().flat_map(|backend| &backend.servers).for_each(|url| own.add_url(url));
-        Ok(Self {
+        let config = Self {
             tokens: tokens("token", &builder.tokens)?,
             admin: admin(&builder)?,
             hosts: hosts(&builder)?,
@@ -153,7 +157,19 @@ impl Config {
                 batch: positive("model_batch", builder.model_batch)?,
                 keep: not_zero("keep", builder.keep)?,
             },
-        })
+        };
+        #[cfg(feature = "postgres")]
+        let config = config.with_shared_options();
+        Ok(config)
+    }
+
+    #[cfg(feature = "postgres")]
+    fn with_shared_options(mut self) -> Self {
+        let options = shared_options(&self);
+        if let Some(postgres) = &mut self.store.postgres {
+            postgres.options = options;
+        }
+        self
     }
 }
 
@@ -196,6 +212,7 @@ fn postgres(builder: &Builder) -> Result<Option<PostgresConfig>, Error> {
         },
         lease: builder.lease.min(LONGEST),
         name: builder.name.clone(),
+        options: crate::store::SharedOptions::default(),
     }))
 }
 

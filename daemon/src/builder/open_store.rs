@@ -43,8 +43,11 @@ async fn open_postgres(
     use crate::store::{Membership, Postgres};
     let tls = crate::tls::config(config.roots.with_system());
     let tls = tls.map_err(|error| Error::config("postgres_roots", "cannot be used").with_source(error))?;
-    let membership =
-        Membership { lease: config.lease, name: config.name.clone().unwrap_or_else(|| address.to_string()) };
+    let membership = Membership {
+        lease: config.lease,
+        name: config.name.clone().unwrap_or_else(|| address.to_string()),
+        options: config.options.clone(),
+    };
     let opened = Postgres::open(&config.url, tls, membership, options).await;
     Ok(Box::new(opened.map_err(|error| Error::database(&config.url, error))?))
 }

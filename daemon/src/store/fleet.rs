@@ -30,6 +30,8 @@ pub(crate) struct BoxState {
     pub(crate) running: u64,
     /// `None` before one of its backends has listed its models.
     pub(crate) backends: Option<Vec<ListedBackend>>,
+    /// The names of the options in which it differs from this daemon, of those that all daemons of a queue should have in common.
+    pub(crate) different_options: Vec<String>,
 }
 
 /// A backend of a daemon, and the models that it lists.
@@ -50,6 +52,13 @@ impl Fleet {
     /// The other daemons.
     pub(crate) fn others(&self) -> impl Iterator<Item = &BoxState> {
         self.boxes.iter().filter(|one| one.id != self.this)
+    }
+
+    /// The other daemons that have other options than this one, without those that were known before.
+    #[cfg(any(test, feature = "postgres"))]
+    pub(crate) fn newly_different(&self, before: Option<&Self>) -> impl Iterator<Item = &BoxState> {
+        let known = move |one: &BoxState| before.is_some_and(|before| before.boxes.iter().any(|was| was.id == one.id));
+        self.others().filter(move |one| !one.different_options.is_empty() && !known(one))
     }
 
     /// Whether another daemon lists this model.
@@ -83,12 +92,39 @@ mod tests {
 
     fn one(id: u128, backends: Option<Vec<ListedBackend>>) -> BoxState {
         let name = id.to_string();
-        BoxState { id: Uuid::from_u128(id), name, started_at: None, lease: None, draining: false, running: 0, backends }
+        BoxState {
+            id: Uuid::from_u128(id),
+            name,
+            started_at: None,
+            lease: None,
+            draining: false,
+            running: 0,
+            backends,
+            different_options: Vec::new(),
+        }
     }
 
     fn listed(models: Option<&[&str]>, takes_any: bool) -> ListedBackend {
         let models = models.map(|models| models.iter().map(|name| ModelInfo::new(*name)).collect());
         ListedBackend { name: "gpu".to_owned(), models, takes_any, unavailable: false }
+    }
+
+    #[test]
+    fn daemon_with_other_options_is_new_once() {
+        let fleet = |ids: &[u128]| Fleet {
+            this: Uuid::from_u128(1),
+            name: "1".into(),
+            boxes: ids
+                .iter()
+                .map(|id| BoxState { different_options: vec!["keep".to_owned()], ..one(*id, None) })
+                .collect(),
+        };
+        let ids = |new: &Fleet, before| new.newly_different(before).map(|one| one.id.as_u128()).collect::<Vec<_>>();
+        let (first, second) = (fleet(&[1, 2]), fleet(&[1, 2, 3]));
+        assert_eq!(
+            (ids(&first, None), ids(&first, Some(&first)), ids(&second, Some(&first))),
+            (vec![2], vec![], vec![3])
+        );
     }
 
     #[test]

@@ -145,6 +145,26 @@ async fn each_daemon_lists_all_and_says_which_it_is() {
 }
 
 #[tokio::test]
+async fn daemon_with_other_options_is_listed_with_their_names() {
+    let Some(server) = server() else { return };
+    let url = server.schema();
+    let both = |name| shared(&url, name).token("a").webhook_secret("s");
+    let left = both("left").start().await.unwrap();
+    let equal = both("equal").start().await.unwrap();
+    let other = both("other").token("b").max_queue(5).max_queue_per_token(9_999).keep(Duration::from_secs(7));
+    let other = other.webhook_secret("t").start().await.unwrap();
+    let names = json!(["keep", "max_queue", "max_queue_per_token", "token", "webhook_secret"]);
+    for (daemon, expected) in [(&left, [None, None, Some(&names)]), (&other, [Some(&names), Some(&names), None])] {
+        let response = get(daemon, "/api/boxes", &["Authorization: Bearer a"]).await;
+        let boxes = response.json();
+        let listed: Vec<_> =
+            boxes["boxes"].as_array().unwrap().iter().map(|one| one.get("different_options")).collect();
+        assert_eq!(listed, expected, "{response:?}");
+    }
+    drop(equal);
+}
+
+#[tokio::test]
 async fn daemons_are_not_listed_without_the_database() {
     let Some(server) = PostgresServer::start() else { return };
     let daemon = shared(&server.schema(), "left").start().await.unwrap();

@@ -161,7 +161,8 @@ async fn read(
 /// Reads the daemons, if their hash has changed.
 async fn read_boxes(shared: &Shared, client: &Client, hash: i64, position: &mut Position) -> Result<(), StoreError> {
     if position.boxes != Some(hash) {
-        let read = timeout(READ, boxes::select(client, shared.lease.id(), shared.lease.name())).await;
+        let read =
+            timeout(READ, boxes::select(client, shared.lease.id(), shared.lease.name(), shared.lease.options())).await;
         let fleet = read.unwrap_or_else(|_| Err(StoreError::database_silent()))?;
         if shared.set_fleet(fleet) {
             wake_all_workers(shared);

@@ -8,6 +8,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::connection::{Database, execute};
+use super::open::Membership;
+use super::shared_options::SharedOptions;
 use crate::JobId;
 use crate::lists::Lists;
 use crate::store::StoreError;
@@ -19,6 +21,7 @@ use crate::store::StoreError;
 pub(super) struct Lease {
     length: Duration,
     name: Box<str>,
+    options: Arc<SharedOptions>,
     /// What the daemon publishes with its lease.
     lists: Lists,
     current: Mutex<Current>,
@@ -50,7 +53,7 @@ pub(super) enum Renewal {
 }
 
 impl Lease {
-    pub(super) fn new(length: Duration, name: &str, lists: Lists) -> Self {
+    pub(super) fn new(membership: Membership, lists: Lists) -> Self {
         let now = Instant::now();
         let current = Current {
             id: Uuid::new_v4(),
@@ -61,11 +64,17 @@ impl Lease {
             published: None,
             draining: false,
         };
-        Self { length, name: name.into(), lists, current: Mutex::new(current) }
+        let Membership { lease: length, name, options } = membership;
+        Self { length, name: name.into(), options: Arc::new(options), lists, current: Mutex::new(current) }
     }
 
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Those that this daemon publishes.
+    pub(super) fn options(&self) -> &Arc<SharedOptions> {
+        &self.options
     }
 
     pub(super) fn id(&self) -> Uuid {
@@ -141,14 +150,15 @@ impl Lease {
     pub(super) async fn register(&self, database: &Database) -> Result<(), StoreError> {
         let (sent, id, name, length) = (Instant::now(), self.id(), self.name.to_string(), self.length.as_secs_f64());
         let (lists, draining) = (self.lists.json(), self.is_draining());
+        let options = serde_json::to_string(&*self.options).map_err(|error| StoreError::damaged_row(error.into()))?;
         let values = (lists.clone(), draining);
         database
             .run(move |client| {
                 Box::pin(async move {
-                    let sql = "INSERT INTO boxes (id, name, leased_until, backends, draining)
-                        VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3), $4, $5)
+                    let sql = "INSERT INTO boxes (id, name, leased_until, backends, draining, options)
+                        VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3), $4, $5, $6)
                         ON CONFLICT (id) DO UPDATE SET leased_until = excluded.leased_until, backends = excluded.backends";
-                    execute(client, sql, &[&id, &name, &length, &values.0.as_deref(), &values.1]).await
+                    execute(client, sql, &[&id, &name, &length, &values.0.as_deref(), &values.1, &options]).await
                 })
             })
             .await?;

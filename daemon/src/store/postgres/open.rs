@@ -16,6 +16,7 @@ use super::lease::Lease;
 use super::migrate::migrate;
 use super::open_error::PostgresOpenError;
 use super::patience::Patience;
+use super::shared_options::SharedOptions;
 use super::store::{Postgres, State};
 use super::{boxes, feed, maintenance, renewal, submit};
 use crate::store::{StoreError, StoreOptions};
@@ -31,6 +32,8 @@ pub(crate) struct Membership {
     pub(crate) lease: Duration,
     /// The name that operators see.
     pub(crate) name: String,
+    /// Those that it publishes.
+    pub(crate) options: SharedOptions,
 }
 
 impl Postgres {
@@ -51,7 +54,7 @@ impl Postgres {
         drop(driver);
         let shared = Arc::new(State {
             database: Database::new(config.clone(), tls.clone())?,
-            lease: Lease::new(membership.lease, &membership.name, options.lists.clone()),
+            lease: Lease::new(membership, options.lists.clone()),
             clock: DatabaseClock::default(),
             taking: RwLock::default(),
             turns: Mutex::default(),

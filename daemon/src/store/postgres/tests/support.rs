@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use crate::JobId;
 use crate::owner::Owner;
-use crate::store::postgres::{DatabaseUrl, Membership, Postgres, PostgresOpenError};
+use crate::store::postgres::{DatabaseUrl, Membership, Postgres, PostgresOpenError, SharedOptions};
 use crate::store::{IdempotencyKey, NewJob, NextJob, Outcome, Output, Store, StoreOptions, Taken, Wanted};
 
 #[path = "../../../../tests/it/postgres_server.rs"]
@@ -156,7 +156,8 @@ pub(super) async fn open_named(
 ) -> Result<Postgres, PostgresOpenError> {
     let url: DatabaseUrl = url.parse().unwrap();
     let tls = crate::tls::config(rustls::RootCertStore::empty()).unwrap();
-    Postgres::open(&url, tls, Membership { lease, name: name.to_owned() }, options).await
+    let membership = Membership { lease, name: name.to_owned(), options: SharedOptions::default() };
+    Postgres::open(&url, tls, membership, options).await
 }
 
 pub(super) fn new_job(key: Option<&str>, text: &str) -> NewJob {
