@@ -16,6 +16,9 @@ use crate::monitor::Monitor;
 use crate::result_output::ResultOutput;
 use crate::{duration, input, output};
 
+/// The first and the longest pause between two tries until a deadline: the last one is shortly before it.
+const TRIES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+
 /// Submit a job, wait for it and print the assistant's response
 ///
 /// With --embedded, an embedded daemon runs the job in this process; on a terminal also without it, if neither --url nor FOREMAN_URL
@@ -59,8 +62,8 @@ pub(crate) struct Submit {
     #[arg(long)]
     polling: bool,
     /// Stop waiting after this time, such as 90s or 10m; the job continues. Until then, a submission that the daemon rejects for a time, or
-    /// that does not reach it, is tried again, at a pause of its own or as long as the daemon asks for [default: no deadline, and four tries
-    /// after the first]
+    /// that does not reach it, is tried again, at a pause of its own or as long as the daemon asks for [default: no deadline, and four
+    /// tries after the first]
     #[arg(long, value_parser = duration::parse, value_name = "DURATION")]
     deadline: Option<Duration>,
     /// Print only the job's id (with several daemons, its URL), on stdout, and exit once the daemon has accepted the job; `foreman wait` gets the result
@@ -99,7 +102,7 @@ impl Submit {
         // Several daemons need not reach this machine at the same address.
         let polling = self.polling || self.detach || self.connection.is_several();
         // The deadline ends the tries, and not their number.
-        let until_deadline = RetrySubmission::builder().retries(u32::MAX).no_budget();
+        let until_deadline = RetrySubmission::builder().retries(u32::MAX).no_budget().backoff(TRIES.0, TRIES.1);
         let until_deadline = self.deadline.map(|_| until_deadline.build()).transpose()?;
         let options = |mut builder: ClientBuilder| {
             // A secret may be in the environment for other calls, and is of no use to a client that only polls.

@@ -34,8 +34,8 @@ impl Rejection {
         self
     }
 
-    /// A rejection because of something whose end the daemon does not know. Up to half is added to `Retry-After`, so that the clients that are
-    /// rejected at one time do not come back at one time.
+    /// A rejection because of something whose end the daemon does not know. Up to half is added to `Retry-After`, so that the clients that
+    /// are rejected at one time do not come back at one time.
     pub(super) fn retry_about(status: StatusCode, reason: impl Into<Cow<'static, str>>, seconds: u64) -> Self {
         Self::retry_after(status, reason, seconds + fastrand::u64(..=seconds / 2))
     }
