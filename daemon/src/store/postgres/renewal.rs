@@ -10,6 +10,9 @@ use crate::store::StoreError;
 /// The pause after a renewal that failed.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// The shortest pause between two renewals that changed lists cause.
+const PUBLISH: Duration = Duration::from_secs(1);
+
 /// How long a renewal waits for an answer once the lease is lost.
 const ANSWER: Duration = Duration::from_secs(5);
 
@@ -17,6 +20,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 pub(super) async fn renew(shared: &State) {
     let lease = &shared.lease;
     let (mut next, log) = (Instant::now() + lease.pace(), OutageLog::new("renew the lease"));
+    let mut publishes_from = Instant::now();
     loop {
         let (until, is_lost) = (lease.until(), lease.token().is_cancelled());
         tokio::select! {
@@ -26,7 +30,10 @@ pub(super) async fn renew(shared: &State) {
                 continue;
             }
             () = sleep_until(next) => {}
-            () = lease.lists_changed() => {}
+            () = async {
+                sleep_until(publishes_from).await;
+                lease.lists_changed().await;
+            } => publishes_from = Instant::now() + PUBLISH,
         }
         let (publishes, began) = (lease.is_unpublished(), Instant::now());
         // The end of the lease does not wait for an answer.
