@@ -13,7 +13,7 @@ mod unavailable;
 
 pub use self::chat::{Chat, ChatResponse};
 pub use self::echo::Echo;
-pub use self::erased::{Backend, ListModels};
+pub use self::erased::{Backend, ListLoaded, ListModels};
 #[cfg(test)]
 pub(crate) use self::error::BackendError;
 pub use self::ollama::{Ollama, OllamaBuilder};

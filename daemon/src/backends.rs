@@ -1,6 +1,8 @@
 //! The backends of a daemon, what is known of each, and which of them runs what.
 
+mod loaded;
 mod member;
+mod patience;
 mod refresh;
 mod union;
 
@@ -12,9 +14,10 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 pub(crate) use self::member::{Member, Takes};
+use self::patience::own_jobs;
 pub(crate) use self::refresh::refresh_models;
 use self::union::Union;
-use crate::store::Fleet;
+use crate::store::{Fleet, ModelNames, Wanted};
 use crate::{BoxError, ModelInfo};
 
 /// How long a submission waits for the lists of models, if none that is known has its model.
@@ -78,6 +81,16 @@ impl Backends {
         (accepts || !found.is_empty()).then_some(found)
     }
 
+    /// The wanted jobs without those that a backend leaves to others, here or at other daemons, because these have their models loaded.
+    /// `None` if it leaves none.
+    pub(crate) fn own_jobs(&self, member: &Member, wanted: &Wanted, fleet: Option<&Fleet>) -> Option<Wanted> {
+        let loaded = member.loaded.names().filter(|_| self.are_several() || fleet.is_some())?;
+        let others = self.members.iter().filter(|other| other.index != member.index && other.takes_jobs());
+        let here = others.filter_map(|other| other.loaded.names());
+        let elsewhere: Vec<_> = here.chain(fleet.into_iter().flat_map(Fleet::loaded_elsewhere)).collect();
+        own_jobs(wanted, &loaded, &elsewhere)
+    }
+
     /// The models of all backends that respond, and those that the other daemons list, each once.
     ///
     /// # Errors
@@ -90,14 +103,23 @@ impl Backends {
             self.members.iter().zip(join_all(self.members.iter().map(|one| one.list_models())).await)
         {
             match listed {
-                Ok(listed) => listed.into_iter().for_each(|model| union.add(model, &member.name, this)),
+                Ok(listed) => {
+                    let loaded: ModelNames = member.loaded.reported().iter().flatten().collect();
+                    listed.into_iter().for_each(|model| {
+                        let is_loaded = loaded.contain(&model.name);
+                        union.add(model, &member.name, this, is_loaded);
+                    });
+                }
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
         for other in fleet.into_iter().flat_map(Fleet::others) {
             for backend in other.backends.iter().flatten() {
-                let listed = backend.models.iter().flatten().cloned();
-                listed.for_each(|model| union.add(model, &backend.name, Some(&other.name)));
+                let loaded: ModelNames = backend.loaded.iter().flatten().collect();
+                for model in backend.models.iter().flatten() {
+                    let is_loaded = loaded.contain(&model.name);
+                    union.add(model.clone(), &backend.name, Some(&other.name), is_loaded);
+                }
             }
         }
         match (failure, union.into_models()) {

@@ -239,8 +239,9 @@ impl Builder {
         self
     }
 
-    /// Sets the pause between two requests for the models of a backend, by which an outage is found while no job runs. With several
-    /// backends, a submission whose model none of them lists makes the daemon ask at once, once a second at most. Default: 60 s.
+    /// Sets the pause between two requests for the models of a backend, and for those that it has loaded. An outage is found by it while no
+    /// job runs. With several backends, a submission whose model none of them lists makes the daemon ask at once, once a second at most.
+    /// Default: 60 s.
     pub fn model_refresh(mut self, pause: Duration) -> Self {
         self.model_refresh = pause;
         self

@@ -61,9 +61,15 @@
 //! With [`Builder::backends`], a job goes to a backend that lists its model: `llama3.2` and `llama3.2:latest` are the same. The lists are
 //! refreshed once a minute ([`Builder::model_refresh`]), and when a submission names a model that none of them has. If no backend has it
 //! then, the submission gets a 422, or the job waits ([`Builder::accept_unlisted_models`]). A backend that has not listed its models yet
-//! may have any, so that the job is accepted. It takes none before its first list has come, or has failed: after 10 s at most it takes jobs of
-//! any model, since a server that cannot list its models may run them. Each backend has its own workers ([`Backend::workers`]) and its own outages: its jobs go to other backends that have
-//! their model, and wait if there is none.
+//! may have any, so that the job is accepted. It takes none before its first list has come, or has failed: after 10 s at most it takes
+//! jobs of any model, since a server that cannot list its models may run them. Each backend has its own workers ([`Backend::workers`]) and
+//! its own outages: its jobs go to other backends that have their model, and wait if there is none.
+//!
+//! A job goes to a backend that has its model loaded, if there is one: an idle backend that would have to load the model leaves the job to
+//! it for up to 5 s, also while it is busy, and then takes the next job of the queue. A worker that ends a job takes the next one at
+//! once, so that in a long queue the tokens have their turns whatever is loaded. What is loaded is known from `/api/ps` of Ollama,
+//! `/running` of llama-swap and `/api/v0/models` of LM Studio. The daemon asks when it refreshes the lists, and after a job of a model
+//! that was not loaded. A backend of which it is not known leaves no jobs to others, and none are left to it ([`Backend::loaded`]).
 //!
 //! Each backend works on batches of its own, so that it loads a model once per batch; two backends share a batch only if there is no
 //! other. `position` is an estimate then. `GET /api/tags` is the union of the lists, and names the backends of each model. `POST
@@ -74,7 +80,7 @@
 //! The daemons that share a queue (`Builder::postgres`) publish the lists of their backends. A submission is accepted by each of them if
 //! any of them lists its model or has not listed its models yet, and its job runs where the model is. Each backend gets the jobs of the
 //! models that it lists only, also if its daemon has no other, unless it lists none; [`Echo`] gets all. `GET /api/tags` is the union of
-//! all lists.
+//! all lists. A backend leaves jobs to those of other daemons that have their models loaded too.
 //!
 //! # Draining
 //!
@@ -171,7 +177,7 @@ pub use foreman_protocol::{
 use foreman_protocol::{BaseUrl, JobState, JobStatus};
 
 pub use self::backend::{
-    Backend, Chat, ChatResponse, Echo, ListModels, Ollama, OllamaBuilder, OpenAi, OpenAiBuilder, Transient,
+    Backend, Chat, ChatResponse, Echo, ListLoaded, ListModels, Ollama, OllamaBuilder, OpenAi, OpenAiBuilder, Transient,
     Unavailable, model_server,
 };
 pub use self::builder::Builder;

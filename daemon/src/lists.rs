@@ -7,7 +7,8 @@ use tokio::sync::futures::Notified;
 use crate::ModelInfo;
 use crate::store::ListedBackend;
 
-/// The models that the backends of this daemon list, and which of them are unavailable. A store that other daemons share publishes them.
+/// The models that the backends of this daemon list, those that they have loaded, and which backends are unavailable. A store that other
+/// daemons share publishes them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Lists(Arc<Shared>);
 
@@ -27,8 +28,7 @@ struct State {
 impl Lists {
     /// The names of the backends, none of which has listed its models.
     pub(crate) fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        let unknown =
-            |name: &str| ListedBackend { name: name.to_owned(), models: None, takes_any: false, unavailable: false };
+        let unknown = |name: &str| ListedBackend { name: name.to_owned(), ..ListedBackend::default() };
         let state = State { backends: names.into_iter().map(unknown).collect(), json: None };
         Self(Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() }))
     }
@@ -41,6 +41,11 @@ impl Lists {
     /// A backend was found to be available or not.
     pub(crate) fn set_available(&self, index: usize, is_available: bool) {
         self.change(index, |backend| backend.unavailable = !is_available);
+    }
+
+    /// A backend has reported which models are loaded. `None` if that is not known.
+    pub(crate) fn set_loaded(&self, index: usize, loaded: Option<Vec<String>>) {
+        self.change(index, |backend| backend.loaded = loaded);
     }
 
     fn change(&self, index: usize, change: impl FnOnce(&mut ListedBackend)) {
@@ -97,6 +102,9 @@ mod tests {
         assert!(spawn(lists.changed()).poll().is_pending());
         lists.set(1, &[], true);
         assert!(spawn(lists.changed()).poll().is_ready());
+        lists.set_loaded(1, Some(vec!["m".to_owned()]));
+        assert!(spawn(lists.changed()).poll().is_ready());
+        assert!(lists.json().unwrap().contains(r#""loaded":["m"]"#));
         lists.set(2, &[], true);
         assert_eq!(lists.backends().len(), 2);
     }

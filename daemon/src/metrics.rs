@@ -43,6 +43,8 @@ pub(super) struct BackendLoad {
     pub(super) running: u64,
     /// `None` before it has listed them.
     pub(super) models: Option<usize>,
+    /// The names of those that are loaded; empty if that is not known.
+    pub(super) loaded: Vec<String>,
 }
 
 /// Encodes counters and gauges as OpenMetrics. Each field of [`Stats`] is a counter of the same name.
@@ -79,7 +81,8 @@ pub(super) fn text(stats: &Stats, load: &Load) -> Result<String, fmt::Error> {
     if let Some(seconds) = load.boxes.lease {
         registry.register("lease_seconds", "Until the lease of this daemon ends", ConstGauge::new(seconds));
     }
-    let (available, running, models) = (Labelled::default(), Labelled::default(), Labelled::default());
+    let (available, running) = (Labelled::default(), Labelled::default());
+    let (models, loaded) = (Labelled::default(), Labelled::default());
     for backend in &load.backends {
         let labels = vec![("backend", backend.name.clone())];
         available.get_or_create(&labels).set(i64::from(backend.is_available));
@@ -87,10 +90,15 @@ pub(super) fn text(stats: &Stats, load: &Load) -> Result<String, fmt::Error> {
         if let Some(known) = backend.models {
             models.get_or_create(&labels).set(count(known));
         }
+        for model in &backend.loaded {
+            let labels = vec![("backend", backend.name.clone()), ("model", model.clone())];
+            loaded.get_or_create(&labels).set(1);
+        }
     }
     registry.register("backend_available", "1 unless jobs wait for the backend", available);
     registry.register("backend_running_jobs", "Jobs that a worker of the backend has", running);
     registry.register("backend_models", "Models that the backend lists", models);
+    registry.register("backend_model_loaded", "1 for each model that the backend has loaded", loaded);
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
@@ -125,8 +133,8 @@ mod tests {
             done: 12,
             failed: 13,
         };
-        let backend =
-            BackendLoad { name: "gpu\"1".to_owned(), is_available: false, running: u64::MAX, models: Some(7) };
+        let (name, loaded) = ("gpu\"1".to_owned(), vec!["m".to_owned()]);
+        let backend = BackendLoad { name, is_available: false, running: u64::MAX, models: Some(7), loaded };
         let boxes = BoxLoad { all: 3, draining: 2, is_draining: true, lease: Some(1.5) };
         let load = Load { queued: 10, running: u64::MAX, event_streams: 11, boxes, backends: vec![backend] };
         let text = text(&stats, &load).unwrap();
@@ -158,6 +166,7 @@ mod tests {
                 "foreman_backend_available{backend=\"gpu\\\"1\"} 0",
                 "foreman_backend_running_jobs{backend=\"gpu\\\"1\"} 9223372036854775807",
                 "foreman_backend_models{backend=\"gpu\\\"1\"} 7",
+                "foreman_backend_model_loaded{backend=\"gpu\\\"1\",model=\"m\"} 1",
             ]
         );
         assert!(text.contains("# TYPE foreman_queued_jobs gauge\n"), "{text}");

@@ -1,5 +1,6 @@
+mod next_job;
+
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +11,14 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use self::next_job::next_job;
 use super::attempts::Attempts;
 use super::backend::{Backend, Chat, Unavailable, is_transient};
-use super::backends::Member;
+use super::backends::{Backends, Member};
 use super::failure::failure;
 use super::jobs::Jobs;
 use super::store::{Cost, Outcome, Output, Taken};
-use super::until_stored::{STORE_RETRY, until_stored};
+use super::until_stored::until_stored;
 use super::vital::panic_message;
 use crate::JobId;
 
@@ -24,6 +26,7 @@ use crate::JobId;
 #[derive(Debug, Clone)]
 pub(super) struct WorkerContext {
     pub(super) jobs: Arc<Jobs>,
+    pub(super) backends: Arc<Backends>,
     pub(super) member: Arc<Member>,
     pub(super) attempts: Attempts,
     pub(super) closing: CancellationToken,
@@ -35,6 +38,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Takes queued jobs and runs them one at a time, until `closing` is cancelled.
 pub(super) async fn work(context: WorkerContext) {
     let WorkerContext { closing, .. } = &context;
+    let mut was_idle = true;
     while !closing.is_cancelled() {
         // Jobs stay queued while the backend is unavailable.
         tokio::select! {
@@ -42,34 +46,12 @@ pub(super) async fn work(context: WorkerContext) {
             () = closing.cancelled() => return,
         }
         // While it runs a job, it must not be registered for another one: that would wake no worker.
-        if let Some(taken) = next_job(&context).await {
+        let taken = next_job(&context, was_idle).await;
+        was_idle = taken.is_none();
+        if let Some(taken) = taken {
             run(&context, taken).await;
         }
     }
-}
-
-/// Takes the next job. Without one, it waits until there may be one, or until `closing` is cancelled.
-async fn next_job(context: &WorkerContext) -> Option<Taken> {
-    let WorkerContext { jobs, member, closing, .. } = context;
-    let mut queued = pin!(jobs.work(member.index));
-    // Registered before the queue is read: a job that is queued in between wakes this worker, and each of two such jobs wakes a
-    // worker of its own.
-    queued.as_mut().enable();
-    match jobs.take(&member.wanted()).await {
-        Ok(Some(taken)) => return Some(taken),
-        Ok(None) => tokio::select! {
-            () = queued => {}
-            () = closing.cancelled() => {}
-        },
-        Err(error) => {
-            tracing::debug!(%error, "cannot take a job from the store");
-            tokio::select! {
-                () = sleep(STORE_RETRY) => {}
-                () = closing.cancelled() => {}
-            }
-        }
-    }
-    None
 }
 
 impl WorkerContext {
@@ -91,8 +73,9 @@ impl WorkerContext {
 /// Runs a job to its end. After a transient failure it waits and runs the job again, and takes no other job meanwhile: a model
 /// server that fails for one job often fails for the next.
 async fn run(context: &WorkerContext, first: Taken) {
-    let WorkerContext { jobs, member, attempts, closing } = context;
+    let WorkerContext { jobs, member, attempts, closing, .. } = context;
     let running = (jobs.running.increment(), member.running.increment());
+    let _loaded = member.loaded.run(&first.submission.model);
     let mut taken = first;
     loop {
         let (job_id, attempt, spent) = (taken.job_id.clone(), taken.attempt, taken.spent);

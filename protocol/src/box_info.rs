@@ -51,6 +51,9 @@ pub struct BoxBackend {
     /// `unavailable`: whether its jobs wait because it cannot be reached, or has too much to do. Absent if `false`.
     #[serde(default, deserialize_with = "lenient", skip_serializing_if = "std::ops::Not::not")]
     pub unavailable: bool,
+    /// `loaded`: the names of those that its model server has in memory. `None` if the server does not report it.
+    #[serde(default, deserialize_with = "lenient")]
+    pub loaded: Option<Vec<String>>,
 }
 
 impl BoxInfo {
@@ -72,10 +75,10 @@ impl BoxInfo {
 }
 
 impl BoxBackend {
-    /// Creates a backend.
+    /// Creates a backend, of which it is not known which models are loaded.
     #[must_use]
     pub fn new(name: impl Into<String>, models: Option<Vec<String>>) -> Self {
-        Self { name: name.into(), models, unavailable: false }
+        Self { name: name.into(), models, unavailable: false, loaded: None }
     }
 }
 

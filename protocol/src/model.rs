@@ -39,6 +39,10 @@ pub struct ModelInfo {
     /// `boxes`: the names of the daemons that have the model, if several share a queue.
     #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Vec::is_empty")]
     pub boxes: Vec<String>,
+    /// `loaded`: the names of the backends that have the model in memory, as in `backends`, also of the only backend of a daemon. Empty
+    /// also if the model servers do not report it.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Vec::is_empty")]
+    pub loaded: Vec<String>,
 }
 
 impl ModelInfo {

@@ -61,6 +61,6 @@ fn info(one: BoxState, this: Uuid) -> BoxInfo {
 fn backend(listed: ListedBackend) -> BoxBackend {
     let names = listed.models.map(|models| models.into_iter().map(|model| model.name).collect());
     let mut backend = BoxBackend::new(listed.name, names);
-    backend.unavailable = listed.unavailable;
+    (backend.unavailable, backend.loaded) = (listed.unavailable, listed.loaded);
     backend
 }

@@ -16,6 +16,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Rej
         is_available: member.availability.outage().is_none(),
         running: member.running.get(),
         models: member.model_count(),
+        loaded: member.loaded.reported().unwrap_or_default(),
     });
     let (all, draining) = jobs.count_boxes();
     let lease = jobs.lease_left().map(|left| left.as_secs_f64());

@@ -12,6 +12,11 @@ use crate::{BaseUrl, BoxError, EmbedRequest, EmbedResponse, Error, InvalidValue,
 #[non_exhaustive]
 pub struct ListModels;
 
+/// The request for the models that a backend has in memory. The response has their names; it is `None` if the backend does not report them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListLoaded;
+
 /// Checks a submission.
 type Check = Arc<dyn Fn(&JobSpec) -> Result<(), InvalidValue> + Send + Sync>;
 
@@ -51,6 +56,8 @@ type Check = Arc<dyn Fn(&JobSpec) -> Result<(), InvalidValue> + Send + Sync>;
 pub struct Backend {
     pub(crate) chat: BoxCloneSyncService<Chat, ChatResponse, BoxError>,
     pub(crate) models: BoxCloneSyncService<ListModels, Vec<ModelInfo>, BoxError>,
+    /// `None` if it cannot report them.
+    pub(crate) loaded: Option<BoxCloneSyncService<ListLoaded, Option<Vec<String>>, BoxError>>,
     /// `None` is rejected with 501.
     pub(crate) embed: Option<BoxCloneSyncService<EmbedRequest, EmbedResponse, BoxError>>,
     pub(crate) check: Check,
@@ -76,6 +83,7 @@ impl Backend {
         Self {
             chat: erased(chat),
             models: erased(models),
+            loaded: None,
             embed: None,
             check,
             servers: Vec::new(),
@@ -85,7 +93,8 @@ impl Backend {
         }
     }
 
-    /// A backend from one service for chats, models and embeddings.
+    /// A backend from one service for chats, models and embeddings. A service that also reports which models are loaded is set by
+    /// [`loaded`](Self::loaded).
     #[must_use]
     pub fn from_service<S>(service: S) -> Self
     where
@@ -115,6 +124,22 @@ impl Backend {
         S::Future: Send + 'static,
     {
         self.models = erased(models);
+        self
+    }
+
+    /// Sets the service that reports which models are in memory: see [several backends](crate#several-backends). It is called after the
+    /// service that lists models, and after a job of a model that was not loaded. If it fails, or takes more than 2 s, it is not known what
+    /// is loaded. The same holds if it returns `None`, and then it is not called for 10 min.
+    ///
+    /// [`Ollama`](crate::Ollama) and [`OpenAi`](crate::OpenAi) set it when they are converted. Default: it is not known what is loaded.
+    #[must_use]
+    pub fn loaded<S>(mut self, loaded: S) -> Self
+    where
+        S: Service<ListLoaded, Response = Option<Vec<String>>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send + 'static,
+    {
+        self.loaded = Some(erased(loaded));
         self
     }
 

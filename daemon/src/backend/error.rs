@@ -71,6 +71,15 @@ impl BackendError {
         Self::new(BackendErrorKind::Status(status, message)).by_status(status, retry_after)
     }
 
+    /// Whether the server does not know what it was asked for.
+    pub(super) fn is_unknown_endpoint(error: &BoxError) -> bool {
+        let status = match error.downcast_ref::<Self>().map(|error| &error.kind) {
+            Some(BackendErrorKind::Status(status, _)) => *status,
+            _ => return false,
+        };
+        [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED].contains(&status)
+    }
+
     /// The server reported an error during a stream. It is final only if it names a final status.
     pub(crate) fn reported(error: &Value) -> BoxError {
         let reported =

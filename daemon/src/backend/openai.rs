@@ -4,6 +4,7 @@ mod api;
 mod embed;
 mod image;
 mod keep_alive;
+mod loaded;
 mod message;
 mod models;
 mod options;

@@ -1,16 +1,24 @@
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tower::ServiceExt as _;
 
+use super::loaded::LoadedModels;
+use super::patience::Patience;
 use crate::api::EmbedLimit;
 use crate::availability::Availability;
-use crate::backend::{Backend, ListModels};
+use crate::backend::{Backend, ListLoaded, ListModels};
+use crate::failure::failure;
 use crate::gauge::Gauge;
 use crate::lists::Lists;
 use crate::store::{ModelNames, Wanted};
 use crate::{BoxError, ModelInfo};
+
+/// How long a backend may take to report which models are loaded.
+const LOADED_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Which jobs a backend takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +44,8 @@ pub(crate) struct Member {
     pub(crate) embed_limit: EmbedLimit,
     /// How many of its workers have a job.
     pub(crate) running: Gauge,
+    pub(crate) loaded: LoadedModels,
+    pub(crate) patience: Patience,
     takes: Takes,
     /// Where it publishes its models.
     lists: Lists,
@@ -63,6 +73,8 @@ impl Member {
             availability: Availability::new(name, index, lists.clone()),
             embed_limit: EmbedLimit::new(embeds_at_once),
             running: Gauge::default(),
+            loaded: LoadedModels::default(),
+            patience: Patience::default(),
             takes,
             lists,
             models: Mutex::new(None),
@@ -108,6 +120,11 @@ impl Member {
         }
     }
 
+    /// Whether other backends may leave jobs to it, as far as is known.
+    pub(super) fn takes_jobs(&self) -> bool {
+        *self.asked.borrow() && self.availability.outage().is_none()
+    }
+
     /// How many models it has. `None` before it has first listed them.
     pub(crate) fn model_count(&self) -> Option<usize> {
         self.models().as_ref().map(|models| models.len())
@@ -120,6 +137,41 @@ impl Member {
         self.lists.set(self.index, &models, self.takes_any(&names));
         *self.models() = Some(Arc::new(names));
         Ok(models)
+    }
+
+    /// Asks which models are loaded, and publishes them. After a failure it is not known; the backend is as available as before.
+    pub(crate) async fn ask_loaded(&self) {
+        let Some(service) = self.backend.loaded.clone().filter(|_| self.loaded.may_ask()) else { return };
+        let known = match timeout(LOADED_TIMEOUT, service.oneshot(ListLoaded))
+            .await
+            .unwrap_or_else(|elapsed| Err(elapsed.into()))
+        {
+            Ok(Some(names)) => {
+                self.loaded.report(Some(names.into_iter().filter(|name| self.lists_model(name)).collect()))
+            }
+            Ok(None) => {
+                tracing::debug!(backend = %self.name, "the backend does not report which models are loaded");
+                self.loaded.not_offered();
+                None
+            }
+            Err(error) => {
+                tracing::debug!(backend = %self.name, error = %failure(error.as_ref()), "it is not known which models are loaded");
+                self.loaded.report(None)
+            }
+        };
+        self.lists.set_loaded(self.index, known);
+    }
+
+    /// The backend does not respond, so that it is not known which models are loaded.
+    pub(crate) fn forget_loaded(&self) {
+        if self.backend.loaded.is_some() {
+            self.loaded.report(None);
+            self.lists.set_loaded(self.index, None);
+        }
+    }
+
+    fn lists_model(&self, model: &str) -> bool {
+        self.models().as_ref().is_none_or(|models| models.contain(model))
     }
 
     /// No method panics while it has the lock.

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Backends;
 use crate::backend::Unavailable;
@@ -11,8 +11,11 @@ use crate::jobs::Jobs;
 /// How long a backend may take to list its models.
 const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Refreshes the list of models of one backend, so that it gets the jobs of models that were added to it. It also finds an outage
-/// while no job does.
+/// The shortest pause between two requests for the loaded models that jobs cause.
+const LOADED_PAUSE: Duration = Duration::from_secs(1);
+
+/// Refreshes the list of models of one backend, so that it gets the jobs of models that were added to it, and what is known of the loaded
+/// ones. It also finds an outage while no job does.
 pub(crate) async fn refresh_models(backends: Arc<Backends>, index: usize, interval: Duration, jobs: Arc<Jobs>) {
     let Some(member) = backends.members().get(index) else { return };
     let mut responds = None;
@@ -33,12 +36,21 @@ pub(crate) async fn refresh_models(backends: Arc<Backends>, index: usize, interv
             }
             Ok(_) => {}
         }
+        match &listed {
+            Ok(_) => member.ask_loaded().await,
+            Err(_) => member.forget_loaded(),
+        }
         // After an outage has been noted, in which the workers take no jobs.
         member.has_been_asked();
         responds = Some(listed.is_ok());
         if member.wanted().models != before {
             jobs.wake_workers();
         }
-        sleep(interval).await;
+        let next = Instant::now() + interval;
+        // A job may have loaded a model, and unloaded another one.
+        while timeout_at(next, member.loaded.outdated()).await.is_ok() {
+            member.ask_loaded().await;
+            sleep(LOADED_PAUSE).await;
+        }
     }
 }

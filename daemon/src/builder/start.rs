@@ -169,6 +169,7 @@ impl Assembly {
         for member in self.backends.members() {
             let context = WorkerContext {
                 jobs: Arc::clone(&self.jobs),
+                backends: Arc::clone(&self.backends),
                 member: Arc::clone(member),
                 attempts: self.config.attempts,
                 closing: self.closing.clone(),

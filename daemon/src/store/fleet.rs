@@ -2,7 +2,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::wanted::without_latest;
+use super::wanted::{ModelNames, without_latest};
 use crate::ModelInfo;
 
 /// The daemons that share a store and have a lease, as they were last read.
@@ -35,7 +35,7 @@ pub(crate) struct BoxState {
 }
 
 /// A backend of a daemon, and the models that it lists.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct ListedBackend {
     pub(crate) name: String,
     /// `None` before it has first listed them.
@@ -46,6 +46,9 @@ pub(crate) struct ListedBackend {
     /// Whether its jobs wait until it is available.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) unavailable: bool,
+    /// The models that are loaded. `None` if that is not known.
+    #[serde(default)]
+    pub(crate) loaded: Option<Vec<String>>,
 }
 
 impl Fleet {
@@ -59,6 +62,12 @@ impl Fleet {
     pub(crate) fn newly_different(&self, before: Option<&Self>) -> impl Iterator<Item = &BoxState> {
         let known = move |one: &BoxState| before.is_some_and(|before| before.boxes.iter().any(|was| was.id == one.id));
         self.others().filter(move |one| !one.different_options.is_empty() && !known(one))
+    }
+
+    /// The models that backends of other daemons have loaded, for each backend of which that is known. Drained daemons take no jobs.
+    pub(crate) fn loaded_elsewhere(&self) -> impl Iterator<Item = ModelNames> {
+        let backends = self.others().filter(|one| !one.draining).flat_map(|one| one.backends.iter().flatten());
+        backends.filter_map(|backend| Some(backend.loaded.as_ref()?.iter().collect()))
     }
 
     /// Whether another daemon lists this model.
@@ -106,7 +115,7 @@ mod tests {
 
     fn listed(models: Option<&[&str]>, takes_any: bool) -> ListedBackend {
         let models = models.map(|models| models.iter().map(|name| ModelInfo::new(*name)).collect());
-        ListedBackend { name: "gpu".to_owned(), models, takes_any, unavailable: false }
+        ListedBackend { name: "gpu".to_owned(), models, takes_any, ..ListedBackend::default() }
     }
 
     #[test]
@@ -125,6 +134,18 @@ mod tests {
             (ids(&first, None), ids(&first, Some(&first)), ids(&second, Some(&first))),
             (vec![2], vec![], vec![3])
         );
+    }
+
+    #[test]
+    fn loaded_models_of_daemons_that_take_jobs_count() {
+        let box_of = |id, draining, loaded: Option<&[&str]>| {
+            let loaded = loaded.map(|names| names.iter().map(|&name| name.to_owned()).collect());
+            BoxState { draining, ..one(id, Some(vec![ListedBackend { loaded, ..listed(None, false) }])) }
+        };
+        let (this, other) = (box_of(1, false, Some(&["this"])), box_of(2, false, Some(&["a", "b:latest"])));
+        let boxes = vec![this, other, box_of(3, true, Some(&["drained"])), box_of(4, false, None)];
+        let fleet = Fleet { this: Uuid::from_u128(1), name: "1".into(), boxes };
+        assert!(fleet.loaded_elsewhere().eq([["a", "b"].iter().collect::<ModelNames>()]));
     }
 
     #[test]

@@ -38,6 +38,10 @@ impl ModelNames {
         names.flat_map(|name| [name.to_string(), format!("{name}:latest")]).collect()
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|name| &**name)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,6 +1,7 @@
 //! Jobs in memory, on paused time.
 
 mod first_list;
+mod loaded;
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -20,9 +21,11 @@ use crate::{BoxError, ChatResponse, JobState, ModelInfo};
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn context(backend: Backend) -> WorkerContext {
+    let member = Arc::new(Member::new(0, "test", backend, NonZeroUsize::MIN, 1, Takes::Every, Lists::default()));
     WorkerContext {
         jobs: Arc::new(Jobs::in_memory(&StoreOptions::of_test(100))),
-        member: Arc::new(Member::new(0, "test", backend, NonZeroUsize::MIN, 1, Takes::Every, Lists::default())),
+        backends: Arc::new(Backends::new(vec![Arc::clone(&member)], false)),
+        member,
         attempts: Attempts { most: 3, pause: Duration::from_secs(1) },
         closing: CancellationToken::new(),
     }

@@ -43,7 +43,7 @@ async fn daemon_with_a_queue_of_its_own_lists_itself() {
         let listed = bounded(listed).await;
         let [one] = &listed["boxes"].as_array().unwrap()[..] else { panic!("{listed}") };
         assert_eq!(one["name"], daemon.local_addr().to_string());
-        assert_eq!(one["backends"][1], json!({ "name": "gpu", "models": ["a", "b"] }));
+        assert_eq!(one["backends"][1], json!({ "name": "gpu", "models": ["a", "b"], "loaded": null }));
         assert_eq!((&one["lease_seconds"], &one["answering"]), (&Value::Null, &true.into()));
         assert_eq!((&one["draining"], &one["running_jobs"]), (&false.into(), &0.into()));
         assert!(one["started_at"].is_string() && one["id"].is_string(), "{one}");

@@ -139,7 +139,7 @@ async fn each_daemon_lists_all_and_says_which_it_is() {
             (vec!["left".into(), "right".into()], answering.map(Value::from).to_vec())
         );
         assert_eq!((field("running_jobs"), field("draining")), (vec![1.into(), 0.into()], vec![false.into(); 2]));
-        assert_eq!(field("backends")[1], json!([{ "name": "gpu", "models": ["a"] }]));
+        assert_eq!(field("backends")[1], json!([{ "name": "gpu", "models": ["a"], "loaded": null }]));
         assert!(field("lease_seconds").iter().all(|left| (0.0..=30.0).contains(&left.as_f64().unwrap())), "{listed:?}");
     }
 }

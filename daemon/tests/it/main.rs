@@ -26,6 +26,7 @@ mod fleet;
 mod gate;
 mod lifecycle;
 mod list;
+mod loaded;
 mod model_server;
 mod models;
 mod observe;

@@ -15,6 +15,9 @@ use super::raw::header;
 /// The limit in tests of stalls. It is short because the tests wait for it.
 pub(crate) const STALL: Duration = Duration::from_millis(20);
 
+/// The requests for the loaded models.
+const LOADED: [&str; 3] = ["GET /api/ps", "GET /running", "GET /api/v0/models"];
+
 /// The bytes that are sent on one connection.
 pub(crate) struct Script {
     writes: Vec<Vec<u8>>,
@@ -87,13 +90,23 @@ impl ReceivedRequest {
 }
 
 impl ModelServer {
-    /// Responds to one request after the other with these scripts.
+    /// Responds to one request after the other with these scripts. It does not report which models are loaded.
     pub(crate) async fn start(scripts: impl IntoIterator<Item = Script>) -> Self {
+        Self::start_with(scripts, false).await
+    }
+
+    /// The same, also to requests for the loaded models.
+    pub(crate) async fn start_with_loaded(scripts: impl IntoIterator<Item = Script>) -> Self {
+        Self::start_with(scripts, true).await
+    }
+
+    async fn start_with(scripts: impl IntoIterator<Item = Script>, reports: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (request_sender, requests) = unbounded_channel();
         let (disconnect_sender, disconnects) = unbounded_channel();
-        let task = tokio::spawn(serve(listener, scripts.into_iter().collect(), request_sender, disconnect_sender));
+        let task =
+            tokio::spawn(serve(listener, scripts.into_iter().collect(), reports, request_sender, disconnect_sender));
         Self { url, requests, disconnects, task }
     }
 
@@ -117,13 +130,20 @@ impl Drop for ModelServer {
 async fn serve(
     listener: TcpListener,
     mut scripts: VecDeque<Script>,
+    reports: bool,
     requests: UnboundedSender<ReceivedRequest>,
     disconnects: UnboundedSender<()>,
 ) {
-    while let Some(script) = scripts.pop_front() {
+    while !scripts.is_empty() {
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.set_nodelay(true).unwrap();
-        let _ = requests.send(read(&mut stream).await);
+        let request = read(&mut stream).await;
+        let script = if !reports && LOADED.contains(&request.line()) {
+            Script::respond("404 Not Found", "")
+        } else {
+            let _ = requests.send(request);
+            scripts.pop_front().unwrap()
+        };
         for write in script.writes {
             // The backend may have closed the connection.
             if stream.write_all(&write).await.is_err() {

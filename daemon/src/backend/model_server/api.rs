@@ -19,6 +19,10 @@ pub trait ModelApi: fmt::Debug + Clone + Send + Sync + 'static {
     #[doc(hidden)]
     fn list(server: &ModelServer) -> impl Future<Output = Result<Vec<ModelInfo>, BoxError>> + Send;
 
+    /// Lists the models that the server has loaded, or `None` if it does not report them.
+    #[doc(hidden)]
+    fn loaded(server: &ModelServer) -> impl Future<Output = Result<Option<Vec<String>>, BoxError>> + Send;
+
     /// Embeds texts.
     #[doc(hidden)]
     fn embed(

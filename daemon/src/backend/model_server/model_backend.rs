@@ -6,13 +6,13 @@ use tower::Service;
 
 use super::{ModelApi, ModelBackendBuilder, ModelServer};
 use crate::{
-    Backend, BoxError, Chat, ChatResponse, EmbedRequest, EmbedResponse, Error, InvalidValue, JobSpec, ListModels,
-    ModelInfo,
+    Backend, BoxError, Chat, ChatResponse, EmbedRequest, EmbedResponse, Error, InvalidValue, JobSpec, ListLoaded,
+    ListModels, ModelInfo,
 };
 
 /// A backend that calls a model server over the API `A`: [`Ollama`](crate::Ollama) or [`OpenAi`](crate::OpenAi).
 ///
-/// It is a tower service for chats, models and embeddings. Clones share connections.
+/// It is a tower service for chats, models, loaded models and embeddings. Clones share connections.
 ///
 /// The server is [`Unavailable`](crate::Unavailable) if it cannot be connected to, or responds with 429 or 503; `Retry-After` is obeyed. A
 /// failure is [`Transient`](crate::Transient) if the server responds with 408 or another 5xx (except 501),
@@ -86,6 +86,21 @@ impl<A: ModelApi> Service<ListModels> for ModelBackend<A> {
     }
 }
 
+impl<A: ModelApi> Service<ListLoaded> for ModelBackend<A> {
+    type Response = Option<Vec<String>>;
+    type Error = BoxError;
+    type Future = BoxFuture<Option<Vec<String>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: ListLoaded) -> Self::Future {
+        let server = self.server.clone();
+        Box::pin(async move { A::loaded(&server).await })
+    }
+}
+
 impl<A: ModelApi> Service<EmbedRequest> for ModelBackend<A> {
     type Response = EmbedResponse;
     type Error = BoxError;
@@ -104,6 +119,6 @@ impl<A: ModelApi> Service<EmbedRequest> for ModelBackend<A> {
 impl<A: ModelApi> From<ModelBackend<A>> for Backend {
     fn from(backend: ModelBackend<A>) -> Self {
         let servers = vec![backend.server.url().clone()];
-        Self { servers, ..Self::from_service(backend).check(A::check) }
+        Self { servers, ..Self::from_service(backend.clone()).loaded(backend).check(A::check) }
     }
 }

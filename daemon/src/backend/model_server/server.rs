@@ -6,6 +6,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::client::{HttpClient, client};
@@ -43,11 +44,25 @@ impl ModelServer {
     }
 
     pub(in crate::backend) async fn get(&self, path: &str) -> Result<ServerResponse, BoxError> {
-        self.send(Method::GET, path, Bytes::new()).await
+        self.send(Method::GET, self.uri(path), Bytes::new()).await
     }
 
     pub(in crate::backend) async fn post(&self, path: &str, body: &impl Serialize) -> Result<ServerResponse, BoxError> {
-        self.send(Method::POST, path, serde_json::to_vec(body)?.into()).await
+        self.send(Method::POST, self.uri(path), serde_json::to_vec(body)?.into()).await
+    }
+
+    /// What the server responds at this address. `None` if it does not offer it: it knows no such address, or responds with something else,
+    /// as LM Studio does at each address that it does not know.
+    pub(in crate::backend) async fn get_if_offered<T: DeserializeOwned>(
+        &self,
+        base: &str,
+        path: &str,
+    ) -> Result<Option<T>, BoxError> {
+        match self.send(Method::GET, format!("{base}{path}"), Bytes::new()).await {
+            Ok(response) => Ok(serde_json::from_slice(&response.collect().await?).ok()),
+            Err(error) if BackendError::is_unknown_endpoint(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Applies the time limit of a whole attempt.
@@ -69,8 +84,12 @@ impl ModelServer {
         }
     }
 
-    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<ServerResponse, BoxError> {
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+    fn uri(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    async fn send(&self, method: Method, uri: String, body: Bytes) -> Result<ServerResponse, BoxError> {
+        let mut request = Request::builder().method(method).uri(uri);
         if !body.is_empty() {
             request = request.header(CONTENT_TYPE, "application/json");
         }

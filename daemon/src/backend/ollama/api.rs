@@ -46,6 +46,17 @@ struct OllamaTags {
     models: Option<Vec<ModelInfo>>,
 }
 
+/// The response to `GET /api/ps`.
+#[derive(Deserialize)]
+struct OllamaLoaded {
+    models: Vec<OllamaLoadedModel>,
+}
+
+#[derive(Deserialize)]
+struct OllamaLoadedModel {
+    name: String,
+}
+
 impl ModelApi for OllamaApi {
     /// The server decides.
     fn check(_: &JobSpec) -> Result<(), InvalidValue> {
@@ -67,6 +78,11 @@ impl ModelApi for OllamaApi {
     async fn list(server: &ModelServer) -> Result<Vec<ModelInfo>, BoxError> {
         let tags: OllamaTags = server.get("/api/tags").await?.json().await?;
         Ok(tags.models.unwrap_or_default())
+    }
+
+    async fn loaded(server: &ModelServer) -> Result<Option<Vec<String>>, BoxError> {
+        let loaded: Option<OllamaLoaded> = server.get_if_offered(server.base(), "/api/ps").await?;
+        Ok(loaded.map(|loaded| loaded.models.into_iter().map(|model| model.name).collect()))
     }
 
     async fn embed(server: &ModelServer, request: &EmbedRequest) -> Result<EmbedResponse, BoxError> {

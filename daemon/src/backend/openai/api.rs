@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
 
 use super::embed::{Embeddings, OpenAiEmbedRequest};
+use super::loaded::{LlamaSwapRunning, LmStudioModels};
 use super::models::OpenAiModels;
 use super::request::OpenAiChatRequest;
 use super::response::{Timings, response};
@@ -123,6 +124,15 @@ impl ModelApi for OpenAiApi {
     async fn list(server: &ModelServer) -> Result<Vec<ModelInfo>, BoxError> {
         let models: OpenAiModels = server.get(&path(server, "/models")).await?.json().await?;
         Ok(models.into())
+    }
+
+    async fn loaded(server: &ModelServer) -> Result<Option<Vec<String>>, BoxError> {
+        // OpenAI's API has nothing of the kind.
+        let root = server.base().strip_suffix("/v1").unwrap_or(server.base());
+        if let Some(running) = server.get_if_offered::<LlamaSwapRunning>(root, "/running").await? {
+            return Ok(Some(running.into()));
+        }
+        Ok(server.get_if_offered::<LmStudioModels>(root, "/api/v0/models").await?.map(Vec::from))
     }
 
     async fn embed(server: &ModelServer, request: &EmbedRequest) -> Result<EmbedResponse, BoxError> {

@@ -10,7 +10,7 @@ use crate::store::StoreError;
 /// The pause after a renewal that failed.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The shortest pause between two renewals that changed lists cause.
+/// The shortest pause between two renewals that changed lists cause: models may be loaded and unloaded all the time.
 const PUBLISH: Duration = Duration::from_secs(1);
 
 /// How long a renewal waits for an answer once the lease is lost.

@@ -3,7 +3,7 @@
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::backends::{Backends, refresh_models};
+use crate::backends::refresh_models;
 use crate::notifications::Notifications;
 
 /// A backend that lists its models after 300 ms, or never, and does not know others.
@@ -43,8 +43,13 @@ async fn jobs_wait_for_the_first_list_of_a_backend() {
         for member in members {
             let index = member.index;
             let attempts = Attempts { most: 3, pause: Duration::from_secs(1) };
-            let context =
-                WorkerContext { jobs: Arc::clone(&jobs), member, attempts, closing: CancellationToken::new() };
+            let context = WorkerContext {
+                jobs: Arc::clone(&jobs),
+                backends: Arc::clone(&backends),
+                member,
+                attempts,
+                closing: CancellationToken::new(),
+            };
             tasks.spawn(work(context));
             tasks.spawn(refresh_models(Arc::clone(&backends), index, HOUR, Arc::clone(&jobs)));
         }
@@ -63,6 +68,7 @@ async fn backend_whose_list_does_not_come_takes_jobs_after_its_timeout() {
     let (backend, workers, lists) = (context.member.backend.clone(), NonZeroUsize::MIN, Lists::new(["m"].into_iter()));
     context.member = Arc::new(Member::new(0, "m", backend, workers, 1, Takes::Listed, lists));
     let backends = Arc::new(Backends::new(vec![Arc::clone(&context.member)], false));
+    context.backends = Arc::clone(&backends);
     let id = submit(&context.jobs).await;
     let mut tasks = JoinSet::new();
     tasks.spawn(work(context.clone()));
