@@ -11,6 +11,8 @@ use crate::{escape, output};
 /// With several --url, each model is listed once for each daemon that has it. If a daemon does not respond, its error is printed to
 /// stderr, the models of the others are listed, and the exit status is 3.
 ///
+/// LOADED names the backends that have the model in memory, if their servers report it.
+///
 /// With --embedded, lists those of an embedded daemon; see `foreman submit --help`.
 #[derive(Args)]
 pub(crate) struct Models {
@@ -40,10 +42,11 @@ impl Models {
             return responses.complete();
         }
         let rows = models.iter().map(row).collect();
-        // Only daemons that share a queue name the boxes, and only a daemon with several backends names those.
+        // Only daemons that share a queue name the boxes, only a daemon with several backends names those, and not every model server
+        // reports what it has loaded.
         output::table_with(
-            &["NAME", "BYTES", "MODIFIED", "DAEMON", "BOXES", "BACKENDS"],
-            &["DAEMON", "BOXES", "BACKENDS"],
+            &["NAME", "BYTES", "MODIFIED", "DAEMON", "BOXES", "BACKENDS", "LOADED"],
+            &["DAEMON", "BOXES", "BACKENDS", "LOADED"],
             rows,
         )?;
         responses.complete()
@@ -63,5 +66,6 @@ fn row(OfDaemon { daemon, value: model }: &OfDaemon<'_, ModelInfo>) -> Vec<Strin
         daemon,
         escape::single_line(&boxes),
         escape::single_line(&backends),
+        escape::single_line(&model.loaded.join(",")),
     ]
 }

@@ -7,7 +7,7 @@ use crate::{escape, option_names, output};
 
 /// List the daemons that share the queue of the daemon, or the daemon itself
 ///
-/// Any token of the daemon will do.
+/// A star marks the models that are loaded, if their server reports it. Any token of the daemon will do.
 #[derive(Args)]
 pub(crate) struct Boxes {
     #[command(flatten)]

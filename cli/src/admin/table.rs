@@ -25,10 +25,13 @@ fn row(one: &BoxInfo) -> Vec<String> {
     ]
 }
 
-/// The models of each backend, whose name is left out if there is no other. Unknown ones are a question mark.
+/// The models of each backend, whose name is left out if there is no other. Unknown ones are a question mark, and loaded ones have a star.
 fn models(backends: &[BoxBackend]) -> String {
     let names = |backend: &BoxBackend| {
-        let names = backend.models.as_ref().map_or_else(|| "?".to_owned(), |names| names.join(","));
+        let is_loaded = |name: &String| backend.loaded.iter().flatten().any(|loaded| loaded == name);
+        let marked = |name: &String| if is_loaded(name) { format!("{name}*") } else { name.clone() };
+        let marked = |names: &Vec<String>| names.iter().map(marked).collect::<Vec<_>>().join(",");
+        let names = backend.models.as_ref().map_or_else(|| "?".to_owned(), marked);
         if backend.unavailable { format!("{names} (unavailable)") } else { names }
     };
     match backends {
@@ -64,6 +67,9 @@ mod tests {
         ] {
             assert_eq!(models(&backends), expected);
         }
+        let mut one = backend("a", Some(&["m", "n"]));
+        one.loaded = Some(vec!["n".to_owned()]);
+        assert_eq!(models(&[one]), "m,n*");
     }
 
     #[test]

@@ -1,5 +1,10 @@
+use std::time::Duration;
+
 use axum::routing::get;
+use foreman_client::BoxError;
+use foreman_daemon::{Backend, Echo, ListLoaded};
 use serde_json::Value;
+use tower::service_fn;
 
 use crate::support::{Gate, TestDaemon, foreman, run, serve};
 
@@ -86,6 +91,25 @@ async fn status_and_cancel_print_job() {
     assert_eq!(daemon.run(&["wait", &job_id]).await.code, Some(1));
     assert_eq!(daemon.run(&["cancel", &job_id]).await.code, Some(3));
     assert_eq!(daemon.run(&["status", "7"]).await.code, Some(5));
+}
+
+#[tokio::test]
+async fn loaded_models_are_shown_if_the_server_reports_them() {
+    let loaded = service_fn(async |_: ListLoaded| Ok::<_, BoxError>(Some(vec!["echo".to_owned()])));
+    let daemon = TestDaemon::new(|builder| builder.backend(Backend::from(Echo::new()).loaded(loaded))).await;
+    let shown = async {
+        loop {
+            let models = daemon.run(&["models"]).await.stdout;
+            if models.contains("LOADED") {
+                return models;
+            }
+        }
+    };
+    let shown = tokio::time::timeout(Duration::from_secs(60), shown).await.unwrap();
+    let lines: Vec<Vec<_>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines, [vec!["NAME", "BYTES", "MODIFIED", "LOADED"], vec!["echo", "default"]]);
+    let boxes = daemon.run(&["admin", "boxes"]).await.stdout;
+    assert!(boxes.lines().nth(1).unwrap().ends_with("  echo*"), "{boxes}");
 }
 
 #[tokio::test]
