@@ -19,7 +19,7 @@ pub(super) async fn next_job(context: &WorkerContext, was_idle: bool) -> Option<
     queued.as_mut().enable();
     let wanted = member.wanted();
     let own = backends.own_jobs(member, &wanted, jobs.current_fleet().as_deref());
-    let leaves_until = own.as_ref().filter(|_| was_idle).and_then(|_| member.patience.begin());
+    let mut leaves_until = own.as_ref().filter(|_| was_idle).and_then(|_| member.patience.begin());
     let first = own.as_ref().filter(|_| leaves_until.is_some()).unwrap_or(&wanted);
     match jobs.take(first).await {
         Ok(taken) => {
@@ -29,6 +29,11 @@ pub(super) async fn next_job(context: &WorkerContext, was_idle: bool) -> Option<
             }
             if taken.is_some() {
                 return taken;
+            }
+            // No job is left: the time begins with the next one. The count of a shared queue may be out of date.
+            if jobs.fleet().is_none() && jobs.queued() == 0 {
+                member.patience.end();
+                leaves_until = None;
             }
             tokio::select! {
                 () = queued => {}

@@ -9,6 +9,10 @@ use super::model_server::{ModelServer, Script, unused_url};
 use super::raw::{accepted, ended, get, post};
 use super::several_backends::Fake;
 
+/// A response of Ollama to `GET /api/ps`.
+const RUNNING: &str =
+    r#"{"models":[{"name":"m:latest","model":"m:latest","size":7,"size_vram":7,"expires_at":"2026-01-01T00:00:00Z"}]}"#;
+
 fn ok(body: &str) -> Script {
     Script::respond("200 OK", body)
 }
@@ -19,9 +23,8 @@ fn not_found() -> Script {
 
 #[tokio::test]
 async fn ollama_lists_running_models() {
-    let running = r#"{"models":[{"name":"m:latest","model":"m:latest","size":7,"size_vram":7,"expires_at":"2026-01-01T00:00:00Z"}]}"#;
     for (script, expected) in [
-        (ok(running), Some(vec!["m:latest".to_owned()])),
+        (ok(RUNNING), Some(vec!["m:latest".to_owned()])),
         (ok(r#"{"models":[]}"#), Some(vec![])),
         (not_found(), None),
         (ok("{}"), None),
@@ -58,6 +61,15 @@ async fn failure_is_not_taken_for_a_server_that_reports_nothing() {
     Ollama::new(&server.url).unwrap().oneshot(ListLoaded::default()).await.unwrap_err();
     let (_socket, url) = unused_url();
     OpenAi::new(url).unwrap().oneshot(ListLoaded::default()).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn daemon_asks_ollama_after_its_list() {
+    let server =
+        ModelServer::start_with_loaded([ok(r#"{"models":[{"name":"m:latest"},{"name":"n"}]}"#), ok(RUNNING)]).await;
+    let daemon = Daemon::builder().backend(Ollama::new(&server.url).unwrap()).start().await.unwrap();
+    let expected = json!([{ "name": "default", "models": ["m:latest", "n"], "loaded": ["m:latest"] }]);
+    until_so(&daemon, "/api/boxes", |boxes| boxes["boxes"][0]["backends"] == expected).await;
 }
 
 /// The backend reports that it has these models loaded.
