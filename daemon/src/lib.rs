@@ -73,7 +73,7 @@
 //!
 //! Each backend works on batches of its own, so that it loads a model once per batch; two backends share a batch only if there is no
 //! other. `position` is an estimate then. `GET /api/tags` is the union of the lists, and names the backends of each model. `POST
-//! /api/embed` goes to a backend that has the model, and to another one if that is unavailable.
+//! /api/embed` goes to a backend that has the model, loaded if possible, and to another one if that is unavailable.
 //!
 //! # Several daemons
 //!

@@ -40,11 +40,12 @@ pub(super) async fn embed(State(app): State<Arc<App>>, request: Request<Body>) -
         return Err(Rejection::new(StatusCode::UNPROCESSABLE_ENTITY, reason));
     }
     let mut outage = None;
-    for member in in_order(&with_model) {
+    for member in in_order(with_model, request.model()) {
         let Some(embed) = member.backend.embed.clone() else { continue };
         let Some(_permit) = member.embed_limit.acquire().await else {
             return Err(Rejection::retry_about(StatusCode::TOO_MANY_REQUESTS, "the queue for embeddings is full", 5));
         };
+        let _loaded = member.loaded.run(request.model());
         match embed.oneshot(request.clone()).await {
             Ok(response) => return Ok(json(StatusCode::OK, &response)),
             // Another one may be available.
@@ -58,10 +59,10 @@ pub(super) async fn embed(State(app): State<Arc<App>>, request: Request<Body>) -
     }
 }
 
-/// Those that run jobs at present are first.
-fn in_order(members: &[Arc<Member>]) -> impl Iterator<Item = &Arc<Member>> {
-    let (out, available): (Vec<_>, Vec<_>) = members.iter().partition(|member| member.availability.outage().is_some());
-    available.into_iter().chain(out)
+/// Those that run jobs at present are first, and of these the ones that have the model loaded.
+fn in_order(mut members: Vec<Arc<Member>>, model: &str) -> Vec<Arc<Member>> {
+    members.sort_by_cached_key(|member| (member.availability.outage().is_some(), !member.loaded.has(model)));
+    members
 }
 
 fn bad_gateway(error: &BoxError) -> Rejection {

@@ -43,7 +43,7 @@ pub(crate) struct RunningModel<'a> {
 }
 
 impl LoadedModels {
-    /// A job of this model begins.
+    /// A job of this model, or a request for embeddings, begins.
     pub(crate) fn run(&self, model: &str) -> RunningModel<'_> {
         *self.state().running.entry(model.into()).or_default() += 1;
         RunningModel { loaded: self, model: model.into() }
@@ -79,6 +79,11 @@ impl LoadedModels {
         let state = self.state();
         let reported = state.reported.as_ref()?.iter().map(String::as_str);
         Some(reported.chain(state.running.keys().chain(&state.ended).map(|name| &**name)).collect())
+    }
+
+    /// Whether this model need not be loaded, as far as is known.
+    pub(crate) fn has(&self, model: &str) -> bool {
+        self.names().is_some_and(|names| names.contain(model))
     }
 
     /// Completes when a job of a model has ended that the server had not reported.

@@ -113,6 +113,8 @@ async fn loaded_models_are_shown_and_get_their_jobs() {
         let metrics = get(&daemon, "/metrics", &[]).await.body;
         let sample = "foreman_backend_model_loaded{backend=\"two\",model=\"m:latest\"} 1\n";
         assert!(metrics.contains(sample) && !metrics.contains("model_loaded{backend=\"one\""), "{metrics}");
+        let embedded = post(&daemon, "/api/embed", &[], r#"{"model":"m","input":"text"}"#).await.json();
+        assert_eq!(embedded["model"], "two");
         // Each could run on the other one if the machine stalled for seconds.
         assert!(jobs_of_two(&daemon).await > 3);
     }
