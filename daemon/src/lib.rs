@@ -68,8 +68,9 @@
 //! A job goes to a backend that has its model loaded, if there is one: an idle backend that would have to load the model leaves the job to
 //! it for up to 5 s, also while it is busy, and then takes the next job of the queue. A worker that ends a job takes the next one at
 //! once, so that in a long queue the tokens have their turns whatever is loaded. What is loaded is known from `/api/ps` of Ollama,
-//! `/running` of llama-swap and `/api/v0/models` of LM Studio. The daemon asks when it refreshes the lists, and after a job of a model
-//! that was not loaded. A backend of which it is not known leaves no jobs to others, and none are left to it ([`Backend::loaded`]).
+//! `/running` of llama-swap, `/api/v0/models` of LM Studio and `/models` of llama.cpp's router. The daemon asks when it refreshes the lists,
+//! and after a job of a model that was not loaded. A backend of which it is not known leaves no jobs to others, and none are left to it
+//! ([`Backend::loaded`]).
 //!
 //! Each backend works on batches of its own, so that it loads a model once per batch; two backends share a batch only if there is no
 //! other. `position` is an estimate then. `GET /api/tags` is the union of the lists, and names the backends of each model. `POST

@@ -40,16 +40,18 @@ async fn ollama_lists_running_models() {
 async fn servers_with_the_api_of_openai_are_asked_in_their_own_ways() {
     let unexpected = r#"{"error":"Unexpected endpoint or method. (GET /running)"}"#;
     let models = r#"{"object":"list","data":[{"id":"m","state":"loaded"},{"id":"n","state":"not-loaded"}]}"#;
+    let router = r#"{"data":[{"id":"m","status":{"value":"loaded"}},{"id":"n","status":{"value":"unloaded"}}]}"#;
     for (scripts, expected) in [
         (vec![ok(r#"{"running":[{"model":"m","state":"ready"}]}"#)], Some(vec!["m".to_owned()])),
         (vec![ok(unexpected), ok(models)], Some(vec!["m".to_owned()])),
-        (vec![not_found(), not_found()], None),
+        (vec![not_found(), not_found(), ok(router)], Some(vec!["m".to_owned()])),
+        (vec![not_found(), not_found(), not_found()], None),
     ] {
         let requests = scripts.len();
         let mut server = ModelServer::start_with_loaded(scripts).await;
         let openai = OpenAi::new(format!("{}/v1", server.url)).unwrap();
         assert_eq!(openai.oneshot(ListLoaded::default()).await.unwrap(), expected);
-        for line in &["GET /running", "GET /api/v0/models"][..requests] {
+        for line in &["GET /running", "GET /api/v0/models", "GET /models"][..requests] {
             assert_eq!(server.request().await.line(), *line);
         }
     }

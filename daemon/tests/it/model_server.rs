@@ -16,7 +16,7 @@ use super::raw::header;
 pub(crate) const STALL: Duration = Duration::from_millis(20);
 
 /// The requests for the loaded models.
-const LOADED: [&str; 3] = ["GET /api/ps", "GET /running", "GET /api/v0/models"];
+const LOADED: [&str; 4] = ["GET /api/ps", "GET /running", "GET /api/v0/models", "GET /models"];
 
 /// The bytes that are sent on one connection.
 pub(crate) struct Script {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
 
 use super::embed::{Embeddings, OpenAiEmbedRequest};
-use super::loaded::{LlamaSwapRunning, LmStudioModels};
+use super::loaded::{LlamaCppModels, LlamaSwapRunning, LmStudioModels};
 use super::models::OpenAiModels;
 use super::request::OpenAiChatRequest;
 use super::response::{Timings, response};
@@ -132,7 +132,10 @@ impl ModelApi for OpenAiApi {
         if let Some(running) = server.get_if_offered::<LlamaSwapRunning>(root, "/running").await? {
             return Ok(Some(running.into()));
         }
-        Ok(server.get_if_offered::<LmStudioModels>(root, "/api/v0/models").await?.map(Vec::from))
+        if let Some(models) = server.get_if_offered::<LmStudioModels>(root, "/api/v0/models").await? {
+            return Ok(Some(models.into()));
+        }
+        Ok(server.get_if_offered::<LlamaCppModels>(root, "/models").await?.map(Vec::from))
     }
 
     async fn embed(server: &ModelServer, request: &EmbedRequest) -> Result<EmbedResponse, BoxError> {

@@ -24,6 +24,23 @@ struct LmStudioModel {
     state: String,
 }
 
+/// The response of llama.cpp to `GET /models`, if it is a router for several models. Otherwise they have no status.
+#[derive(Deserialize)]
+pub(super) struct LlamaCppModels {
+    data: Vec<LlamaCppModel>,
+}
+
+#[derive(Deserialize)]
+struct LlamaCppModel {
+    id: String,
+    status: LlamaCppStatus,
+}
+
+#[derive(Deserialize)]
+struct LlamaCppStatus {
+    value: String,
+}
+
 impl From<LlamaSwapRunning> for Vec<String> {
     fn from(response: LlamaSwapRunning) -> Self {
         // One that is being loaded is as good: the others are `stopping` and `stopped`.
@@ -35,6 +52,14 @@ impl From<LlamaSwapRunning> for Vec<String> {
 impl From<LmStudioModels> for Vec<String> {
     fn from(response: LmStudioModels) -> Self {
         response.data.into_iter().filter(|model| model.state == "loaded").map(|model| model.id).collect()
+    }
+}
+
+impl From<LlamaCppModels> for Vec<String> {
+    fn from(response: LlamaCppModels) -> Self {
+        // One that sleeps is not in memory.
+        let stays = |model: &LlamaCppModel| ["loaded", "loading"].contains(&&*model.status.value);
+        response.data.into_iter().filter(stays).map(|model| model.id).collect()
     }
 }
 
@@ -50,13 +75,19 @@ mod tests {
         let json =
             r#"{"object":"list","data":[{"id":"a","type":"llm","state":"not-loaded"},{"id":"b","state":"loaded"}]}"#;
         assert_eq!(Vec::from(serde_json::from_str::<LmStudioModels>(json).unwrap()), ["b"]);
+        let json = r#"{"data":[{"id":"a","status":{"value":"loaded","args":[]}},{"id":"b","status":{"value":"sleeping"}},
+            {"id":"c","status":{"value":"loading"}},{"id":"d","status":{"value":"unloaded","failed":true,"exit_code":1}}]}"#;
+        assert_eq!(Vec::from(serde_json::from_str::<LlamaCppModels>(json).unwrap()), ["a", "c"]);
     }
 
-    /// LM Studio responds so, with status 200, at an address that it does not know.
     #[test]
     fn other_response_is_none_of_them() {
+        // LM Studio responds so, with status 200, at an address that it does not know.
         let json = r#"{"error":"Unexpected endpoint or method. (GET /running)"}"#;
         assert!(serde_json::from_str::<LlamaSwapRunning>(json).is_err());
         assert!(serde_json::from_str::<LmStudioModels>(json).is_err());
+        // llama.cpp with one model.
+        let json = r#"{"object":"list","data":[{"id":"a","object":"model","created":60,"owned_by":"llamacpp"}]}"#;
+        assert!(serde_json::from_str::<LlamaCppModels>(json).is_err());
     }
 }
