@@ -80,7 +80,7 @@
 //!
 //! The daemons that share a queue (`Builder::postgres`) publish the lists of their backends. A submission is accepted by each of them if
 //! any of them lists its model or has not listed its models yet, and its job runs where the model is. Each backend gets the jobs of the
-//! models that it lists only, also if its daemon has no other, unless it lists none; [`Echo`] gets all. `GET /api/tags` is the union of
+//! models that it lists only, also if its daemon has no other. [`Echo`] and a backend without [`models`](Backend::models) get all. `GET /api/tags` is the union of
 //! all lists. A backend leaves jobs to those of other daemons that have their models loaded too.
 //!
 //! # Draining

@@ -65,7 +65,7 @@ pub struct Backend {
     pub(crate) servers: Vec<BaseUrl>,
     pub(crate) name: Option<String>,
     pub(crate) workers: Option<usize>,
-    /// Whether it runs jobs of every model, whatever it lists.
+    /// Whether it runs jobs of every model, whatever it lists: it has no service that lists them, or needs none.
     pub(crate) any_model: bool,
 }
 
@@ -89,7 +89,7 @@ impl Backend {
             servers: Vec::new(),
             name: None,
             workers: None,
-            any_model: false,
+            any_model: true,
         }
     }
 
@@ -123,7 +123,7 @@ impl Backend {
         S::Error: Into<BoxError>,
         S::Future: Send + 'static,
     {
-        self.models = erased(models);
+        (self.models, self.any_model) = (erased(models), false);
         self
     }
 

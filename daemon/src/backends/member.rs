@@ -25,9 +25,9 @@ const LOADED_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) enum Takes {
     /// Those of every model: no other backend has the queue.
     Every,
-    /// Those of the models that it lists, since other daemons have the queue. Those of every model if it lists none, or if that is how it
-    /// works: then it is the only backend of its daemon.
-    ListedIfAny,
+    /// Those of the models that it lists, since other daemons have the queue. Those of every model if that is how it works: then it is the
+    /// only backend of its daemon.
+    ListedUnlessAny,
     /// Those of the models that it lists.
     Listed,
 }
@@ -85,12 +85,7 @@ impl Member {
     /// Waits until the backend may take jobs: if those are not of every model, until its first list of models has come or has failed. Before
     /// that it would also take jobs of models that it does not have, and these would fail for good.
     pub(crate) async fn asked(&self) {
-        let takes_any = match self.takes {
-            Takes::Every => true,
-            Takes::ListedIfAny => self.backend.any_model,
-            Takes::Listed => false,
-        };
-        if !takes_any {
+        if !self.takes_any() {
             // The sender is in `self`, so that there is no error.
             _ = self.asked.subscribe().wait_for(|asked| *asked).await;
         }
@@ -101,21 +96,26 @@ impl Member {
         self.asked.send_replace(true);
     }
 
+    /// Whether it must list its models before it may take jobs, and has not done so.
+    pub(super) fn is_unlisted(&self) -> bool {
+        !self.takes_any() && self.models().is_none()
+    }
+
     /// The jobs that it takes. If it cannot list its models, it may have any.
     pub(crate) fn wanted(&self) -> Wanted {
-        let models = self.models().clone().filter(|models| !self.takes_any(models));
+        let models = self.models().clone().filter(|_| !self.takes_any());
         Wanted { backend: self.index, models }
     }
 
     /// Whether it runs jobs of a model, as far as is known.
     pub(crate) fn may_run(&self, model: &str) -> bool {
-        self.models().as_ref().is_none_or(|models| self.takes_any(models) || models.contain(model))
+        self.models().as_ref().is_none_or(|models| self.takes_any() || models.contain(model))
     }
 
-    fn takes_any(&self, models: &ModelNames) -> bool {
+    fn takes_any(&self) -> bool {
         match self.takes {
             Takes::Every => true,
-            Takes::ListedIfAny => self.backend.any_model || models.is_empty(),
+            Takes::ListedUnlessAny => self.backend.any_model,
             Takes::Listed => false,
         }
     }
@@ -134,7 +134,7 @@ impl Member {
     pub(crate) async fn list_models(&self) -> Result<Vec<ModelInfo>, BoxError> {
         let models = self.backend.models.clone().oneshot(ListModels).await?;
         let names: ModelNames = models.iter().map(|model| &model.name).collect();
-        self.lists.set(self.index, &models, self.takes_any(&names));
+        self.lists.set(self.index, &models, self.takes_any());
         *self.models() = Some(Arc::new(names));
         Ok(models)
     }

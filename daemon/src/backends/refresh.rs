@@ -21,7 +21,12 @@ pub(crate) async fn refresh_models(backends: Arc<Backends>, index: usize, interv
     let mut responds = None;
     loop {
         let before = member.wanted().models;
-        let listed = timeout(LIST_TIMEOUT, member.list_models()).await.unwrap_or_else(|elapsed| Err(elapsed.into()));
+        let listed =
+            timeout(LIST_TIMEOUT, member.list_models()).await.unwrap_or_else(|elapsed| match member.is_unlisted() {
+                // A server that starts. Until it lists its models, it would fail the jobs of others.
+                true => Err(Unavailable::new(elapsed).into()),
+                false => Err(elapsed.into()),
+            });
         match &listed {
             Ok(models) if responds != Some(true) => {
                 tracing::info!(backend = %member.name, models = models.len(), "backend available");

@@ -110,7 +110,7 @@ fn members(
     let configured = std::mem::take(&mut config.backends);
     let takes = match (configured.len(), jobs.fleet()) {
         (1, None) => Takes::Every,
-        (1, Some(_)) => Takes::ListedIfAny,
+        (1, Some(_)) => Takes::ListedUnlessAny,
         _ => Takes::Listed,
     };
     let member = |(index, BackendConfig { name, workers, backend }): (usize, BackendConfig)| {

@@ -42,10 +42,6 @@ impl ModelNames {
         self.0.iter().map(|name| &**name)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

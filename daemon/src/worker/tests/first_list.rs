@@ -6,8 +6,8 @@ use super::*;
 use crate::backends::refresh_models;
 use crate::notifications::Notifications;
 
-/// A backend that lists its models after 300 ms, or never, and does not know others.
-fn slow_list(model: &'static str, lists: bool) -> Backend {
+/// A backend that lists its models after 300 ms, and does not know others.
+fn slow_list(model: &'static str) -> Backend {
     let chat = service_fn(move |chat: Chat| async move {
         match chat.model() == model {
             true => Ok(ChatResponse::from_value("ok")?),
@@ -15,7 +15,7 @@ fn slow_list(model: &'static str, lists: bool) -> Backend {
         }
     });
     let models = service_fn(move |_: ListModels| async move {
-        tokio::time::sleep(if lists { Duration::from_millis(300) } else { 24 * HOUR }).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
         Ok::<_, BoxError>(vec![ModelInfo::new(model)])
     });
     Backend::new(chat).models(models)
@@ -24,7 +24,7 @@ fn slow_list(model: &'static str, lists: bool) -> Backend {
 /// Such as after a restart. A job that the backend does not know would fail for good.
 #[tokio::test(start_paused = true)]
 async fn jobs_wait_for_the_first_list_of_a_backend() {
-    for takes in [Takes::Listed, Takes::ListedIfAny] {
+    for takes in [Takes::Listed, Takes::ListedUnlessAny] {
         let mut options = StoreOptions::of_test(100);
         options.notifications = Notifications::new(2);
         let jobs = Arc::new(Jobs::in_memory(&options));
@@ -36,7 +36,7 @@ async fn jobs_wait_for_the_first_list_of_a_backend() {
         }
         let members = [(0, "a"), (1, "b")].map(|(index, model)| {
             let (workers, lists) = (NonZeroUsize::MIN, Lists::new([model, model].into_iter()));
-            Arc::new(Member::new(index, model, slow_list(model, true), workers, 1, takes, lists))
+            Arc::new(Member::new(index, model, slow_list(model), workers, 1, takes, lists))
         });
         let backends = Arc::new(Backends::new(members.to_vec(), false));
         let mut tasks = JoinSet::new();
@@ -61,19 +61,47 @@ async fn jobs_wait_for_the_first_list_of_a_backend() {
     }
 }
 
-/// It may run models that it cannot list.
+/// A list that comes after this time.
+fn late_list(after: Duration) -> Backend {
+    let (chat, began) = (slow_list("a"), Instant::now());
+    let models = service_fn(move |_: ListModels| async move {
+        tokio::time::sleep_until(began + after).await;
+        Ok::<_, BoxError>(vec![ModelInfo::new("a")])
+    });
+    chat.models(models)
+}
+
+/// Such as a model server that was just installed. Jobs of another daemon would fail for good.
 #[tokio::test(start_paused = true)]
-async fn backend_whose_list_does_not_come_takes_jobs_after_its_timeout() {
-    let mut context = context(slow_list("m", false));
+async fn backend_without_models_takes_no_jobs_of_another_daemon() {
+    let of_none = slow_list("a").models(service_fn(async |_: ListModels| Ok::<_, BoxError>(Vec::<ModelInfo>::new())));
+    assert_eq!(state_at_unlisted(of_none, Takes::ListedUnlessAny).await, JobState::Queued);
+    assert_eq!(state_at_unlisted(slow_list("b"), Takes::ListedUnlessAny).await, JobState::Queued);
+    let without_lists = Backend::new(service_fn(async |_: Chat| Ok::<_, BoxError>(ChatResponse::from_value("ok")?)));
+    assert_eq!(state_at_unlisted(without_lists, Takes::ListedUnlessAny).await, JobState::Done);
+}
+
+/// It takes its own jobs once it has listed its models, and others never.
+#[tokio::test(start_paused = true)]
+async fn backend_whose_first_list_is_late_is_an_outage_until_then() {
+    for (late, expected) in [(Duration::from_secs(11), JobState::Done), (HOUR, JobState::Queued)] {
+        for takes in [Takes::Listed, Takes::ListedUnlessAny] {
+            assert_eq!(state_at_unlisted(late_list(late), takes).await, expected, "{takes:?} {late:?}");
+        }
+    }
+    assert_eq!(state_at_unlisted(late_list(HOUR), Takes::Every).await, JobState::Done);
+}
+
+/// The state of a job of model `a` after two minutes at this backend.
+async fn state_at_unlisted(backend: Backend, takes: Takes) -> JobState {
+    let mut context = context(backend);
     let (backend, workers, lists) = (context.member.backend.clone(), NonZeroUsize::MIN, Lists::new(["m"].into_iter()));
-    context.member = Arc::new(Member::new(0, "m", backend, workers, 1, Takes::Listed, lists));
+    context.member = Arc::new(Member::new(0, "m", backend, workers, 1, takes, lists));
     let backends = Arc::new(Backends::new(vec![Arc::clone(&context.member)], false));
     context.backends = Arc::clone(&backends);
-    let id = submit(&context.jobs).await;
+    let id = submit_body(&context.jobs, r#"{"model":"a"}"#).await;
     let mut tasks = JoinSet::new();
     tasks.spawn(work(context.clone()));
     tasks.spawn(refresh_models(backends, 0, HOUR, Arc::clone(&context.jobs)));
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(context.jobs.progress(&id).await.unwrap().unwrap().state, JobState::Queued);
-    assert_eq!(state_after(&context, &id, Duration::from_secs(60)).await, JobState::Done);
+    state_after(&context, &id, Duration::from_secs(120)).await
 }
