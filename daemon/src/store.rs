@@ -63,6 +63,9 @@ pub(crate) type LeaseLost = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Stores jobs. Methods with an owner find that owner's jobs only. Workers and the dispatcher use the methods without one.
 pub(crate) trait Store: fmt::Debug + Send + Sync {
+    /// Identifies the queue: stored with the jobs, and the same for all daemons that share them.
+    fn queue_id(&self) -> Uuid;
+
     /// Adds a job to the queue, with its key and its first event. If its owner has used the key before, returns that job.
     fn submit(&self, new: NewJob) -> Transaction<'_, Result<Submitted, SubmitError>>;
 

@@ -9,8 +9,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AllowedHosts, BodyLimits, Rejection, SubmissionRates, Tokens, admin, auth, boxes, cancel, events, health, host,
-    list, metrics, models, poll, submit,
+    AllowedHosts, BodyLimits, QueueId, Rejection, SubmissionRates, Tokens, admin, auth, boxes, cancel, events, health,
+    host, list, metrics, models, poll, queue, submit,
 };
 use crate::backends::Backends;
 use crate::delivery::Policy;
@@ -21,6 +21,7 @@ use crate::vital::Vital;
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) jobs: Arc<Jobs>,
+    pub(crate) queue: QueueId,
     pub(crate) backends: Arc<Backends>,
     pub(crate) tokens: Tokens,
     /// That of operators, if there is one.
@@ -58,16 +59,19 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/metrics", get(metrics::metrics))
         .fallback(async || Rejection::new(StatusCode::NOT_FOUND, "path not found"))
         .method_not_allowed_fallback(not_allowed)
+        .layer(from_fn_with_state(Arc::clone(&app), queue::check))
         .layer(from_fn_with_state(Arc::clone(&app), auth::check))
         .with_state(Arc::clone(&app));
     let reading = Router::new()
         .route("/api/boxes", get(boxes::list))
         .method_not_allowed_fallback(not_allowed)
+        .layer(from_fn_with_state(Arc::clone(&app), queue::check))
         .layer(from_fn_with_state(Arc::clone(&app), admin::check_reader))
         .with_state(Arc::clone(&app));
     let admin = Router::new()
         .route("/api/boxes/{id}/drain", put(boxes::drain).delete(boxes::undrain))
         .method_not_allowed_fallback(not_allowed)
+        .layer(from_fn_with_state(Arc::clone(&app), queue::check))
         .layer(from_fn_with_state(Arc::clone(&app), admin::check_admin))
         .with_state(Arc::clone(&app));
     api.merge(open).merge(reading).merge(admin).layer(from_fn_with_state(app, host::check))

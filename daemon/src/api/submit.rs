@@ -153,7 +153,7 @@ mod tests {
     use tower::ServiceExt as _;
 
     use super::*;
-    use crate::api::{AllowedHosts, BodyLimits, SubmissionRates, Tokens, router};
+    use crate::api::{AllowedHosts, BodyLimits, QueueId, SubmissionRates, Tokens, router};
     use crate::backend::Echo;
     use crate::backends::{Backends, Member, Takes};
     use crate::delivery::{OwnServers, Policy};
@@ -183,6 +183,7 @@ mod tests {
         let echo = Member::new(0, "echo", Echo::new().into(), NonZeroUsize::MIN, 1, Takes::Every, Lists::default());
         let app = Arc::new(App {
             jobs: Arc::new(Jobs::in_memory(&StoreOptions::of_test(9))),
+            queue: QueueId::new(uuid::Uuid::nil()),
             backends: Arc::new(Backends::new(vec![Arc::new(echo)], false)),
             tokens: Tokens::new(&[]),
             admin: Tokens::new(&[]),

@@ -15,7 +15,7 @@ use super::config::{BackendConfig, Config};
 use super::open_store::open_store;
 #[cfg(feature = "faults")]
 use crate::BoxError;
-use crate::api::{self, App, SubmissionRates};
+use crate::api::{self, App, QueueId, SubmissionRates};
 use crate::backend::{Backend, Chat};
 use crate::backends::{Backends, Member, Takes, refresh_models};
 use crate::deadlines::fail_overdue_jobs;
@@ -200,6 +200,7 @@ impl Assembly {
     fn start_server(&self, io: &mut JoinSet<()>, listener: TcpListener) {
         let app = App {
             jobs: Arc::clone(&self.jobs),
+            queue: QueueId::new(self.jobs.queue_id()),
             backends: Arc::clone(&self.backends),
             tokens: self.config.tokens.clone(),
             admin: self.config.admin.clone(),

@@ -8,6 +8,11 @@ use crate::store::{BoxState, Fleet, StoreError};
 
 /// This daemon, and those that share its queue.
 impl Jobs {
+    /// See [`Store::queue_id`].
+    pub(crate) fn queue_id(&self) -> Uuid {
+        self.store.queue_id()
+    }
+
     /// See [`Store::lease_left`].
     pub(crate) fn lease_left(&self) -> Option<Duration> {
         self.store.lease_left()

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use self::state::{JOB_OVERHEAD, MemoryState};
 use self::stored_job::StoredJob;
@@ -20,6 +21,7 @@ use crate::{JobId, JobState, JobStatus};
 /// Stores jobs in memory, under one lock. They are lost when the process ends.
 #[derive(Debug)]
 pub(crate) struct Memory {
+    queue_id: Uuid,
     options: StoreOptions,
     state: Mutex<MemoryState>,
 }
@@ -27,7 +29,7 @@ pub(crate) struct Memory {
 impl Memory {
     pub(crate) fn new(options: StoreOptions) -> Self {
         let state = MemoryState::new(&options);
-        Self { options, state: Mutex::new(state) }
+        Self { queue_id: Uuid::new_v4(), options, state: Mutex::new(state) }
     }
 
     fn submit_now(&self, new: NewJob) -> Result<Submitted, SubmitError> {
@@ -182,6 +184,10 @@ fn completed<'a, T: Send + 'a>(value: T) -> Transaction<'a, T> {
 }
 
 impl Store for Memory {
+    fn queue_id(&self) -> Uuid {
+        self.queue_id
+    }
+
     fn submit(&self, new: NewJob) -> Transaction<'_, Result<Submitted, SubmitError>> {
         completed(self.submit_now(new))
     }

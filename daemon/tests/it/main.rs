@@ -44,6 +44,7 @@ mod postgres_server;
 #[cfg(feature = "postgres")]
 mod postgres_tls;
 mod queue;
+mod queue_id;
 mod raw;
 mod receiver;
 mod rejections;

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_postgres::Client;
 use tokio_postgres_rustls::MakeRustlsConnect;
+use uuid::Uuid;
 
 use super::clock::DatabaseClock;
 use super::config::DatabaseUrl;
@@ -49,10 +50,12 @@ impl Postgres {
         // Dropping the set closes the connection.
         let mut driver = JoinSet::new();
         driver.spawn(connection);
-        let since = timeout(PREPARATION, prepare(&mut client)).await;
-        let since = since.unwrap_or_else(|_| Err(PostgresOpenError::migrate(StoreError::database_silent())))?;
+        let prepared = timeout(PREPARATION, prepare(&mut client)).await;
+        let (queue_id, since) =
+            prepared.unwrap_or_else(|_| Err(PostgresOpenError::migrate(StoreError::database_silent())))?;
         drop(driver);
         let shared = Arc::new(State {
+            queue_id,
             database: Database::new(config.clone(), tls.clone())?,
             lease: Lease::new(membership, options.lists.clone()),
             clock: DatabaseClock::default(),
@@ -86,8 +89,10 @@ impl Postgres {
     }
 }
 
-/// Creates or migrates the tables. Returns the oldest transaction in progress, from which the feed begins.
-async fn prepare(client: &mut Client) -> Result<i64, PostgresOpenError> {
+/// Creates or migrates the tables. Returns the id of the queue, and the oldest transaction in progress, from which the feed begins.
+async fn prepare(client: &mut Client) -> Result<(Uuid, i64), PostgresOpenError> {
     migrate(client).await?;
-    Ok(client.query_one(feed::OLDEST, &[]).await.map_err(PostgresOpenError::migrate)?.get(0))
+    let queue = client.query_one("SELECT id FROM queue", &[]).await.map_err(PostgresOpenError::migrate)?;
+    let oldest = client.query_one(feed::OLDEST, &[]).await.map_err(PostgresOpenError::migrate)?;
+    Ok((queue.get(0), oldest.get(0)))
 }

@@ -71,6 +71,7 @@ pub(super) type Shared = Arc<State>;
 /// What the calls and the tasks of a store share.
 #[derive(Debug)]
 pub(super) struct State {
+    pub(super) queue_id: Uuid,
     pub(super) database: Database,
     pub(super) options: StoreOptions,
     pub(super) lease: Lease,
@@ -156,6 +157,10 @@ fn slice_iter<'a>(values: &'a [&'a (dyn ToSql + Sync)]) -> impl ExactSizeIterato
 }
 
 impl Store for Postgres {
+    fn queue_id(&self) -> Uuid {
+        self.shared.queue_id
+    }
+
     fn submit(&self, new: NewJob) -> Transaction<'_, Result<Submitted, SubmitError>> {
         let (reply, submitted) = oneshot::channel();
         let sent = self.submissions.send(Pending { new: Arc::new(new), reply });

@@ -57,6 +57,9 @@ const TABLES: &str = "
     CREATE INDEX events_by_job ON events (number, seq);
 ";
 
+/// Identifies the queue.
+const QUEUE: &str = "CREATE TABLE queue (id BLOB NOT NULL) STRICT; INSERT INTO queue VALUES (randomblob(16));";
+
 /// How long a group waits for another process that has the file locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -64,10 +67,11 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_LOG: i64 = 64 << 20;
 
 /// What turns the tables of each version into those of the next, from version 1 on.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "ALTER TABLE jobs ADD COLUMN event_stream TEXT;",
     "ALTER TABLE jobs ADD COLUMN spent INTEGER NOT NULL DEFAULT 0; UPDATE jobs SET spent = attempt;",
     "ALTER TABLE jobs ADD COLUMN priority INTEGER NOT NULL DEFAULT 0; ALTER TABLE jobs ADD COLUMN start_by INTEGER;",
+    QUEUE,
 ];
 
 /// The open file, locked against other daemons.
@@ -123,7 +127,7 @@ fn prepare(connection: &Connection) -> Result<(), OpenError> {
         (0, 0) if tables == 0 => {
             set_durable(connection).map_err(open_error)?;
             let made = connection.execute_batch(&format!(
-                "BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
+                "BEGIN IMMEDIATE; {TABLES} {QUEUE} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
             ));
             made.map_err(open_error)
         }

@@ -7,6 +7,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, params, params_from_iter};
 
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::db::Db;
 use super::group;
@@ -29,6 +30,7 @@ pub(crate) struct Sqlite {
     reader: StoreThread<Connection>,
     pub(super) writer: StoreThread<Db>,
     index: Arc<Mutex<Index>>,
+    queue_id: Uuid,
 }
 
 impl Sqlite {
@@ -39,6 +41,8 @@ impl Sqlite {
     /// Opens a file. Jobs that were running when it was last open are queued again, unless that was their last attempt.
     pub(crate) fn open(path: &Path, options: StoreOptions) -> Result<Self, OpenError> {
         let opened = open(path)?;
+        let queue_id = opened.reader.query_row("SELECT id FROM queue", [], |row| row.get(0).map(Uuid::from_bytes));
+        let queue_id = queue_id.map_err(open_error)?;
         let vital = options.vital.clone();
         let index = Arc::new(Mutex::new(Index::new(&options)));
         let mut db =
@@ -53,7 +57,8 @@ impl Sqlite {
         });
         let connection = opened.reader;
         let reader = StoreThread::start("foreman-reader", vital, move |tasks| read(connection, &tasks));
-        Ok(Self { writer: writer.map_err(OpenError::thread)?, reader: reader.map_err(OpenError::thread)?, index })
+        let (writer, reader) = (writer.map_err(OpenError::thread)?, reader.map_err(OpenError::thread)?);
+        Ok(Self { writer, reader, index, queue_id })
     }
 }
 
@@ -112,6 +117,10 @@ fn page(connection: &Connection, index: &Mutex<Index>, query: &Query) -> rusqlit
 }
 
 impl Store for Sqlite {
+    fn queue_id(&self) -> Uuid {
+        self.queue_id
+    }
+
     fn submit(&self, new: NewJob) -> Transaction<'_, Result<Submitted, SubmitError>> {
         Box::pin(self.writer.run(move |db| db.submit(&new)))
     }

@@ -75,7 +75,7 @@ async fn newer_schema_is_refused() {
     let Some(schema) = Schema::new() else { return };
     drop(schema.open().await);
     schema.sql("INSERT INTO foreman_migrations (version, name) VALUES (7, 'later')");
-    assert_eq!(open_error(&schema).await, "store URL has format version 7, which is newer than 1");
+    assert_eq!(open_error(&schema).await, "store URL has format version 7, which is newer than 2");
 }
 
 #[tokio::test]

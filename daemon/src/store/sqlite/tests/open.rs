@@ -12,8 +12,9 @@ use crate::owner::Owner;
 use crate::store::sqlite::db::Db;
 use crate::store::{Cost, NewJob, Sqlite, Store as _};
 
-/// Takes the columns away that version 4 has added.
-const WITHOUT_LIMITS: &str = "ALTER TABLE jobs DROP COLUMN priority; ALTER TABLE jobs DROP COLUMN start_by;";
+/// Takes away what versions 4 and 5 have added.
+const WITHOUT_LIMITS: &str =
+    "DROP TABLE queue; ALTER TABLE jobs DROP COLUMN priority; ALTER TABLE jobs DROP COLUMN start_by;";
 
 fn open_error(folder: &tempfile::TempDir) -> String {
     open_error_at(&path(folder))
@@ -43,7 +44,7 @@ fn foreign_file_is_refused_and_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     drop(open(&folder));
     Connection::open(path(&folder)).unwrap().execute_batch("PRAGMA user_version = 7").unwrap();
-    assert_eq!(open_error(&folder), "store PATH has format version 7, which is newer than 4");
+    assert_eq!(open_error(&folder), "store PATH has format version 7, which is newer than 5");
 
     let folder = tempfile::tempdir().unwrap();
     let first = open(&folder);
@@ -77,6 +78,16 @@ fn files_of_older_versions_are_migrated() {
         assert_eq!((&taken.job_id, taken.attempt, taken.spent), (&running, 2, 2));
         assert_eq!(take(&store).unwrap().job_id, queued);
     }
+}
+
+#[test]
+fn queue_keeps_its_id() {
+    let [folder, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let id = open(&folder).queue_id();
+    assert_eq!((id, id == open(&other).queue_id()), (open(&folder).queue_id(), false));
+    execute_sql(&folder, "DROP TABLE queue; PRAGMA user_version = 4");
+    let migrated = open(&folder).queue_id();
+    assert_eq!((migrated, migrated == id), (open(&folder).queue_id(), false));
 }
 
 /// Version 3 had the deadline in the submission only.
