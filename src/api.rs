@@ -36,6 +36,7 @@ mod call;
 mod calls;
 mod cancel;
 mod event_stream;
+mod failover;
 mod future;
 mod http_service;
 mod response;
@@ -51,7 +52,10 @@ pub use self::calls::{
 };
 pub(crate) use self::cancel::cancel_job;
 pub(crate) use self::event_stream::{EventStreamBody, NoEventStream, OpenEventStream};
+pub(crate) use self::failover::Addresses;
+pub use self::failover::{Failover, FailoverFuture, FailoverLayer};
 pub use self::future::ApiFuture;
 pub use self::http_service::HttpService;
 pub use self::service::Api;
+pub(crate) use self::service::REQUEST_TIMEOUT;
 pub use self::transport::{Transport, TransportBuilder, TransportFuture};

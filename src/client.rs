@@ -13,7 +13,7 @@ use tower::{Service, ServiceBuilder, ServiceExt};
 
 pub use self::builder::ClientBuilder;
 use crate::api::{
-    Api, Call, DrainBox, GetJob, HttpService, JobPage, ListBoxes, ListJobs, ListModels, Transport, UndrainBox,
+    Api, BaseUrl, Call, DrainBox, GetJob, HttpService, JobPage, ListBoxes, ListJobs, ListModels, Transport, UndrainBox,
     cancel_job,
 };
 use crate::error::Kind;
@@ -25,7 +25,7 @@ use crate::{BoxInfo, EmbedRequest, EmbedResponse, Error, JobId, JobStatus, Model
 /// The service of [`Client::jobs`]: a wait around a retry of the submission, which resends where that is safe.
 pub type Jobs<T = Transport> = Wait<Retry<RetrySubmission, Api<T>>, Api<T>>;
 
-/// A client of one daemon: submits jobs and waits for their results, by webhook if it can bind a listener,
+/// A client of one daemon, or of one queue that several daemons share: submits jobs and waits for their results, by webhook if it can bind a listener,
 /// else by the daemon's event stream or by polls.
 ///
 /// It is the default stack of this crate's layers with short methods. [`jobs`](Client::jobs) returns the service, for more layers
@@ -51,6 +51,7 @@ pub struct Client<T = Transport>(Arc<Inner<T>>);
 
 struct Inner<T> {
     api: Api<T>,
+    addresses: Box<[BaseUrl]>,
     jobs: Jobs<T>,
     webhooks: Option<WebhookEndpoint>,
     /// No other client uses the listener.
@@ -69,6 +70,7 @@ pub struct Stats {
 
 impl Client {
     /// Starts a client for the daemon at `base_url`, such as `http://127.0.0.1:11435`. The URL may have a path and a trailing slash.
+    /// [`other_addresses`](ClientBuilder::other_addresses) are those of daemons that share its queue.
     pub fn builder(base_url: impl Into<String>) -> ClientBuilder {
         ClientBuilder::new(base_url.into())
     }
@@ -295,6 +297,12 @@ impl<T> Client<T> {
             listener.shutdown().await;
         }
         running
+    }
+
+    /// The base URLs of the queue: the one that the client was made with, and the [others](ClientBuilder::other_addresses).
+    #[must_use]
+    pub fn addresses(&self) -> &[BaseUrl] {
+        &self.0.addresses
     }
 
     /// Whether [`shutdown`](Client::shutdown) was called.

@@ -1,9 +1,9 @@
 //! Three daemons that share one queue in PostgreSQL. One is killed, and one is stopped cleanly, while jobs run at both.
 //!
 //! `cargo run --example fleet` starts a PostgreSQL server in a temporary folder (or uses the
-//! database of `DATABASE_URL`), and three daemons as processes of this program. It submits jobs
-//! to all of them, each with an idempotency key. When a daemon is gone, the key finds the job at
-//! another one. It prints what became of the jobs.
+//! database of `DATABASE_URL`), and three daemons as processes of this program. The client has
+//! the addresses of all. When the daemon that it uses is gone, its waits go on at another one.
+//! It prints what became of the jobs.
 //!
 //! Without an installation of PostgreSQL it does nothing, and fails if `CI` is set.
 
@@ -16,18 +16,15 @@ use std::collections::{BTreeMap, HashSet};
 use std::env;
 use std::time::Duration;
 
-use foreman_client::{BoxError, Client, JobResult, SubmitRequest};
+use foreman_client::{BoxError, Client, SubmitRequest};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use self::member::{Member, SERVE, WORKERS, serve};
 use self::postgres_server::PostgresServer;
 
 const NAMES: [&str; 3] = ["box-1", "box-2", "box-3"];
 const JOBS: usize = 180;
-
-/// How long a wait tries to reach a daemon, before it tries another one.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Bounds a hang. The example takes about ten seconds.
 const LIMIT: Duration = Duration::from_secs(50);
@@ -53,23 +50,23 @@ async fn main() -> Result<(), BoxError> {
 }
 
 async fn run(database: &str) -> Result<(), BoxError> {
-    let (mut members, mut clients) = (Vec::new(), Vec::new());
+    let mut members = Vec::new();
     for name in NAMES {
-        let member = Member::start(database, name).await?;
-        // After a second without a response, to a poll or to the submission, a wait gives up.
-        let client = Client::builder(&member.url).failure_budget(PATIENCE).lost_response_window(PATIENCE);
-        clients.push(client.build().await?);
-        members.push(member);
+        members.push(Member::start(database, name).await?);
     }
-    let run = format!("{}-{}", std::process::id(), members[0].url);
+    // It uses the first one until that one is killed.
+    let client = Client::builder(&members[0].url);
+    let client = client.other_addresses(members.iter().skip(1).map(|member| &member.url)).build().await?;
     let mut jobs = JoinSet::new();
     let mut submit = |range: std::ops::Range<usize>| {
         for job in range {
-            jobs.spawn(result(clients.clone(), job, format!("{run}-{job}")));
+            let request = SubmitRequest::builder("m").user(job.to_string()).build()?;
+            jobs.spawn(client.submit(request));
         }
+        Ok::<_, BoxError>(())
     };
 
-    submit(0..JOBS / 3);
+    submit(0..JOBS / 3)?;
     for member in &mut members {
         member.begins(10).await?;
     }
@@ -78,16 +75,16 @@ async fn run(database: &str) -> Result<(), BoxError> {
     println!("{} is killed after {} executions", NAMES[0], killed.executions());
     let mut executions = killed.kill().await?;
 
-    submit(JOBS / 3..2 * JOBS / 3);
+    submit(JOBS / 3..2 * JOBS / 3)?;
     members[0].begins(10).await?;
     println!("{} stops after {} executions", NAMES[1], members[0].executions());
     executions += members.remove(0).stop().await?;
 
-    submit(2 * JOBS / 3..JOBS);
+    submit(2 * JOBS / 3..JOBS)?;
     let (mut ids, mut attempts, mut share) = (HashSet::new(), 0, BTreeMap::<String, usize>::new());
     while let Some(result) = jobs.join_next().await {
         let result = result??.into_success()?;
-        assert!(ids.insert(result.job_id().clone()), "two keys have one job");
+        assert!(ids.insert(result.job_id().clone()), "two submissions have one job");
         attempts += usize::try_from(result.attempt())?;
         *share.entry(result.deserialize()?).or_default() += 1;
     }
@@ -105,16 +102,4 @@ async fn run(database: &str) -> Result<(), BoxError> {
     // The last daemon ran on alone.
     assert!(NAMES.iter().skip(1).all(|name| share.contains_key(*name)), "{share:?}");
     Ok(())
-}
-
-/// Submits one job, and waits for its result. If the daemon is gone, the key finds the job at another one.
-async fn result(clients: Vec<Client>, job: usize, key: String) -> Result<JobResult, BoxError> {
-    for client in clients.iter().cycle().skip(job % clients.len()).take(6) {
-        let request = SubmitRequest::builder("m").user(job.to_string()).idempotency_key(&key).build()?;
-        match client.submit(request).await {
-            Ok(result) => return Ok(result),
-            Err(_) => sleep(Duration::from_millis(100)).await,
-        }
-    }
-    Err(format!("no daemon has run job {job}").into())
 }

@@ -93,21 +93,26 @@ impl BaseUrl {
         self.port
     }
 
+    /// The path, without trailing slashes; empty if there is none.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        let scheme = if self.https { "https://" } else { "http://" };
+        self.text.get(scheme.len() + self.authority.as_str().len()..).unwrap_or_default()
+    }
+
     /// The URL of an endpoint. `path` is its path and query below the base URL, and begins with `/`.
     ///
     /// # Errors
     ///
     /// If `path` is not valid in a URL.
     pub fn endpoint(&self, path: Cow<'static, str>) -> Result<Uri, http::Error> {
-        let (scheme, before) = if self.https { (Scheme::HTTPS, "https://") } else { (Scheme::HTTP, "http://") };
-        let prefix = self.text.get(before.len() + self.authority.as_str().len()..).unwrap_or_default();
         let path = match path {
-            path if !prefix.is_empty() => Bytes::from([prefix, &path].concat()),
+            path if !self.path().is_empty() => Bytes::from([self.path(), &path].concat()),
             Cow::Borrowed(path) => Bytes::from_static(path.as_bytes()),
             Cow::Owned(path) => Bytes::from(path),
         };
         let mut parts = Parts::default();
-        parts.scheme = Some(scheme);
+        parts.scheme = Some(if self.https { Scheme::HTTPS } else { Scheme::HTTP });
         parts.authority = Some(self.authority.clone());
         parts.path_and_query = Some(PathAndQuery::from_maybe_shared(path)?);
         Ok(Uri::from_parts(parts)?)
@@ -154,7 +159,10 @@ mod tests {
             ("http://[::1]:9", "http://[::1]:9"),
             ("http://[::1]", "http://[::1]"),
         ] {
-            assert_eq!(url.parse::<BaseUrl>().unwrap().as_str(), expected);
+            let base = url.parse::<BaseUrl>().unwrap();
+            assert_eq!(base.as_str(), expected);
+            let path = expected.splitn(4, '/').nth(3).map(|path| format!("/{path}"));
+            assert_eq!(base.path(), path.unwrap_or_default());
         }
     }
 

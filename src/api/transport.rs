@@ -13,11 +13,11 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{Client, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tower::Service;
+use tower::{Layer as _, Service};
 
 use self::connector::Connector;
 use self::pool::Pool;
-use super::BaseUrl;
+use super::{Addresses, BaseUrl, FailoverFuture, FailoverLayer};
 use crate::{BoxError, Error};
 
 mod connector;
@@ -36,8 +36,10 @@ const IDLE: Duration = Duration::from_secs(15);
 pub struct Transport(Arc<Inner>);
 
 struct Inner {
-    /// For the origin of the base URL, if it is `http` without HTTP/2. It costs less for each request.
-    direct: Option<Arc<Pool<Connector>>>,
+    /// Of several addresses of one queue. It is not in the transport itself, of which each wait has clones.
+    failover: Option<FailoverLayer>,
+    /// One for each origin of a base URL, if it is `http` without HTTP/2. It costs less for each request.
+    direct: Box<[Arc<Pool<Connector>>]>,
     /// For everything else.
     client: Client<Connector, Full<Bytes>>,
 }
@@ -57,6 +59,10 @@ impl Transport {
         TransportBuilder::default()
     }
 }
+
+/// Sends each request where its URL says.
+#[derive(Clone)]
+struct Connections(Arc<Inner>);
 
 /// Sets the limits of a [`Transport`].
 #[derive(Debug, Clone)]
@@ -91,18 +97,29 @@ impl TransportBuilder {
     ///
     /// [`Error::is_invalid`] for a timeout of zero, and as [`Transport::new`].
     pub fn build(self, base: &BaseUrl) -> Result<Transport, Error> {
+        self.build_over(std::slice::from_ref(base), None)
+    }
+
+    /// Builds the client for a queue with these addresses.
+    pub(crate) fn build_for(self, addresses: &Arc<Addresses>, request_timeout: Duration) -> Result<Transport, Error> {
+        let failover = FailoverLayer::over(Arc::clone(addresses)).request_timeout(request_timeout);
+        self.build_over(addresses.bases(), Some(failover))
+    }
+
+    fn build_over(self, bases: &[BaseUrl], failover: Option<FailoverLayer>) -> Result<Transport, Error> {
         if self.connect_timeout.is_zero() {
             return Err(Error::invalid("connect_timeout", "must not be zero"));
         }
-        let connector = Connector::new(base.is_https(), self.connect_timeout)?;
+        let connector = Connector::new(bases.iter().any(BaseUrl::is_https), self.connect_timeout)?;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .timer(TokioTimer::new())
             .http2_only(self.http2)
             .build(connector.clone());
-        let direct = if base.is_https() || self.http2 { None } else { Some(Pool::new(connector, base)?) };
-        Ok(Transport(Arc::new(Inner { direct, client })))
+        let direct = bases.iter().filter(|base| !base.is_https() && !self.http2);
+        let direct = direct.map(|base| Pool::new(connector.clone(), base)).collect::<Result<_, _>>()?;
+        Ok(Transport(Arc::new(Inner { failover, direct, client })))
     }
 }
 
@@ -116,10 +133,36 @@ impl Service<Request<Full<Bytes>>> for Transport {
     }
 
     fn call(&mut self, request: Request<Full<Bytes>>) -> TransportFuture {
-        TransportFuture(match &self.0.direct {
-            Some(pool) if pool.serves(&request) => State::Direct(Box::pin(Arc::clone(pool).send(request))),
-            _ => State::Client(self.0.client.request(request)),
-        })
+        match &self.0.failover {
+            None => TransportFuture(self.0.send(request)),
+            Some(failover) => {
+                let mut failover = failover.layer(Connections(Arc::clone(&self.0)));
+                TransportFuture(State::Several(failover.call(request)))
+            }
+        }
+    }
+}
+
+impl Service<Request<Full<Bytes>>> for Connections {
+    type Response = Response<Incoming>;
+    type Error = BoxError;
+    type Future = TransportFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Full<Bytes>>) -> TransportFuture {
+        TransportFuture(self.0.send(request))
+    }
+}
+
+impl Inner {
+    fn send(&self, request: Request<Full<Bytes>>) -> State {
+        match self.direct.iter().find(|pool| pool.serves(&request)) {
+            Some(pool) => State::Direct(Box::pin(Arc::clone(pool).send(request))),
+            None => State::Client(self.client.request(request)),
+        }
     }
 }
 
@@ -136,6 +179,7 @@ pub struct TransportFuture(State);
 enum State {
     Direct(Pin<Box<dyn Future<Output = Result<Response<Incoming>, BoxError>> + Send>>),
     Client(ResponseFuture),
+    Several(FailoverFuture<Response<Incoming>>),
 }
 
 impl Future for TransportFuture {
@@ -145,6 +189,7 @@ impl Future for TransportFuture {
         match &mut self.get_mut().0 {
             State::Direct(response) => response.as_mut().poll(cx),
             State::Client(response) => Pin::new(response).poll(cx).map_err(Into::into),
+            State::Several(response) => Pin::new(response).poll(cx),
         }
     }
 }

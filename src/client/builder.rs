@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::webhooks::{WebhookMode, WebhookOptions};
 use super::{Client, Inner, stack};
-use crate::api::{Api, BaseUrl, HttpService, TransportBuilder};
+use crate::api::{Addresses, Api, BaseUrl, HttpService, REQUEST_TIMEOUT, TransportBuilder};
 use crate::retry::RetrySubmission;
 use crate::source::PollPolicy;
 use crate::wait::{WaitLayer, WebhookEndpoint};
@@ -15,6 +15,7 @@ use crate::{DropPolicy, Error, Notifier};
 #[must_use]
 pub struct ClientBuilder {
     base_url: String,
+    other_addresses: Vec<String>,
     transport: Option<TransportBuilder>,
     token: Option<String>,
     secrets: Vec<String>,
@@ -39,6 +40,7 @@ impl ClientBuilder {
     pub(super) fn new(base_url: String) -> Self {
         Self {
             base_url,
+            other_addresses: Vec::new(),
             transport: None,
             token: None,
             secrets: Vec::new(),
@@ -57,6 +59,36 @@ impl ClientBuilder {
             request_timeout: None,
             max_response_size: None,
         }
+    }
+
+    /// Adds addresses of the same queue: the URLs of other daemons that share it in a database, or other URLs of one daemon. If an address
+    /// fails, the client uses the next one, and stays there as long as that one responds.
+    ///
+    /// It is one daemon for the rest of the client: submissions, handles and webhook secrets are those of the first URL, and job ids are valid
+    /// at each address. A request that surely did not arrive (no connection, 503 with `Retry-After`) goes to the next address at once. One that
+    /// may have arrived ends as without other addresses; whatever follows it (a poll, a safe retry) goes to the next address. An
+    /// address has failed after a request without a response, and after a 502, 503 or 504.
+    ///
+    /// All addresses must accept the token of the client, and the daemons sign webhooks with one secret. Clients of a process that pass one
+    /// [`SubmitRequest`](crate::SubmitRequest) to each other must have the same first URL. Two daemons with different
+    /// queues are no addresses of one: a request to the second one ends with [`Error::is_invalid`], and has no effect there.
+    /// For those, use a [`Pool`](crate::Pool).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), foreman_client::BoxError> {
+    /// use foreman_client::{Client, SubmitRequest};
+    /// # let daemon = foreman_daemon::Daemon::start().await?;
+    /// # let (box_1, box_2) = ("http://127.0.0.1:9", daemon.url());
+    ///
+    /// // The first one is down.
+    /// let client = Client::builder(box_1).other_addresses([box_2]).build().await?;
+    /// let request = SubmitRequest::builder("echo").user("Hello").build()?;
+    /// assert!(client.submit(request).await?.is_success());
+    /// # Ok(()) }
+    /// ```
+    pub fn other_addresses(mut self, urls: impl IntoIterator<Item: Into<String>>) -> Self {
+        self.other_addresses.extend(urls.into_iter().map(Into::into));
+        self
     }
 
     /// Sets the limits of the default HTTP client, such as the connect timeout.
@@ -226,9 +258,18 @@ impl ClientBuilder {
     ///
     /// Dropping the future leaves nothing bound.
     pub async fn build(mut self) -> Result<Client, Error> {
-        let base: BaseUrl = self.base_url.parse()?;
-        let transport = self.transport.take().unwrap_or_default().build(&base)?;
-        self.build_with(transport).await
+        let addresses = self.addresses()?;
+        let transport = self.transport.take().unwrap_or_default();
+        let transport = match addresses.bases() {
+            [base] => transport.build(base)?,
+            _ => transport.build_for(&addresses, self.request_timeout.unwrap_or(REQUEST_TIMEOUT))?,
+        };
+        self.build_over(transport, addresses.bases()).await
+    }
+
+    fn addresses(&self) -> Result<Arc<Addresses>, Error> {
+        let others = self.other_addresses.iter().map(|url| BaseUrl::parse("other_addresses", url));
+        Ok(Arc::new(Addresses::new(self.base_url.parse()?, others.collect::<Result<Vec<_>, _>>()?)))
     }
 
     /// Builds a client over an HTTP service of your own: any `Service<http::Request<Full<Bytes>>>`, with whatever layers.
@@ -310,7 +351,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// As [`build`](ClientBuilder::build); also if [`transport`](ClientBuilder::transport) is set, which has no effect here.
+    /// As [`build`](ClientBuilder::build); also if [`transport`](ClientBuilder::transport) is set, which has no effect here, or
+    /// [`other_addresses`](ClientBuilder::other_addresses), for which there is [`FailoverLayer`](crate::api::FailoverLayer).
     ///
     /// # Cancel safety
     ///
@@ -322,12 +364,22 @@ impl ClientBuilder {
         if self.transport.is_some() {
             return Err(Error::invalid("transport", "has no effect on an HTTP service of your own"));
         }
+        if !self.other_addresses.is_empty() {
+            return Err(Error::invalid("other_addresses", "need a FailoverLayer around an HTTP service of your own"));
+        }
+        let base: BaseUrl = self.base_url.parse()?;
+        self.build_over(http, &[base]).await
+    }
+
+    async fn build_over<T>(self, http: T, addresses: &[BaseUrl]) -> Result<Client<T>, Error>
+    where
+        T: HttpService<Future: Send, ResponseBody: Send> + Clone + Send + 'static,
+    {
         if let Some((option, other)) = self.conflict {
             return Err(Error::invalid(option, format!("cannot be combined with {other}")));
         }
-        let base: BaseUrl = self.base_url.parse()?;
         let policy = self.poll_policy?;
-        let mut api = Api::new(base.clone(), http);
+        let mut api = Api::new(addresses[0].clone(), http);
         if let Some(token) = self.token {
             api = api.token(token)?;
         }
@@ -362,12 +414,13 @@ impl ClientBuilder {
             max_body: self.max_webhook_body,
         };
         let owns_listener = self.webhooks.is_own_listener();
-        let webhooks = self.webhooks.open(&base, options).await?;
+        let webhooks = self.webhooks.open(addresses, options).await?;
         if let Some(endpoint) = &webhooks {
             waits = waits.webhooks(endpoint.clone());
         }
         let jobs = stack(&api, &waits.build()?, self.retry);
-        Ok(Client(Arc::new(Inner { api, jobs, webhooks, owns_listener })))
+        let addresses = addresses.into();
+        Ok(Client(Arc::new(Inner { api, addresses, jobs, webhooks, owns_listener })))
     }
 }
 
@@ -376,6 +429,7 @@ impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientBuilder")
             .field("base_url", &self.base_url)
+            .field("other_addresses", &self.other_addresses)
             .field("token", &self.token.is_some())
             .field("webhook_secrets", &self.secrets.len())
             .field("webhooks", &self.webhooks)

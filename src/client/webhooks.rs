@@ -49,7 +49,7 @@ impl WebhookMode {
 
     pub(super) async fn open(
         self,
-        daemon: &BaseUrl,
+        addresses: &[BaseUrl],
         options: WebhookOptions<'_>,
     ) -> Result<Option<WebhookEndpoint>, Error> {
         let WebhookOptions { secrets, public_url, max_body } = options;
@@ -93,7 +93,7 @@ impl WebhookMode {
         // now may be found by the next attempt to build a client.
         let address = match address {
             Some(address) => Some(address),
-            None => local_address(daemon).await?,
+            None => local_address(addresses).await?,
         };
         let Some(address) = address else {
             tracing::warn!(
@@ -125,7 +125,26 @@ fn with_secrets(endpoint: WebhookEndpoint, secrets: &[String]) -> Result<Webhook
 }
 
 /// A free port of the address from which the route to the daemon leaves. `None` if the daemon cannot reach that address.
-async fn local_address(daemon: &BaseUrl) -> Result<Option<SocketAddr>, Error> {
+///
+/// Of several daemons, the first one counts whose route does not stay on this machine, since those on other machines send events too.
+///
+/// # Errors
+///
+/// If no route is found.
+async fn local_address(daemons: &[BaseUrl]) -> Result<Option<SocketAddr>, Error> {
+    let mut found = Err(Error::new(Kind::Connect));
+    for daemon in daemons {
+        match local_address_to(daemon).await {
+            Ok(Some(address)) if !address.ip().is_loopback() => return Ok(Some(address)),
+            Ok(address) if found.as_ref().ok().copied().flatten().is_none() => found = Ok(address),
+            Err(error) if found.is_err() => found = Err(error),
+            _ => {}
+        }
+    }
+    found
+}
+
+async fn local_address_to(daemon: &BaseUrl) -> Result<Option<SocketAddr>, Error> {
     let route = tokio::time::timeout(ROUTE_LIMIT, local_address_towards(daemon.host(), daemon.port())).await;
     let failed = |error: BoxError| Error::new(Kind::Connect).with_source(error);
     match route.map_err(|error| failed(error.into()))? {

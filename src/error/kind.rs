@@ -65,6 +65,11 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// The daemon was asked, and has not responded.
+    pub(crate) fn is_no_response(&self) -> bool {
+        matches!(self, Self::Connect | Self::Transport | Self::RequestTimeout(_))
+    }
+
     pub(super) fn arrival(&self) -> Arrival {
         match self {
             Self::Invalid { .. } | Self::Connect | Self::Bind(_) | Self::Capacity(_) | Self::Overloaded => Arrival::Not,

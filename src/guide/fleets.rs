@@ -6,7 +6,7 @@
 //! |---|---|---|---|
 //! | one daemon | one box has enough GPUs | | its jobs go on when it returns; until then, polls fail up to the failure budget |
 //! | one daemon with several backends (`foreman serve --backend NAME:ollama=URL`, repeated) | the boxes run model servers only, and one machine can have the queue | an open port of each model server to that machine | its jobs run on other backends that have the model; when the daemon's machine dies, as in the first row |
-//! | several daemons with one queue (`foreman serve --store postgres://…`) | the queue must outlive every box, or any daemon must answer for any job | a PostgreSQL server, and its time for each submission | another daemon runs its jobs after the lease (30 s), as the next attempt; clients that have one URL for all of them (a load balancer) go on |
+//! | several daemons with one queue (`foreman serve --store postgres://…`) | the queue must outlive every box, or any daemon must answer for any job | a PostgreSQL server, and its time for each submission | another daemon runs its jobs after the lease (30 s), as the next attempt; clients that have the addresses of all, or one URL for all (a load balancer), go on at once |
 //! | a [`Pool`](crate::Pool) of daemons | several boxes, each with a queue of its own | a list of models from each daemon every 30 s; under 2 µs a job | new jobs go to other daemons at once. Its jobs go on when it returns; their waits end with `is_daemon_gone` after the failure budget (2 min) and up to 30 s, and `renew()` runs them elsewhere |
 //!
 //! # A pool of daemons
@@ -127,6 +127,32 @@
 //! Before work on a machine, a program with the admin token drains its daemon by
 //! [`Client::drain_box`](crate::Client::drain_box), waits until it runs no jobs, and
 //! stops it.
+//!
+//! Give a client the addresses of all of them
+//! ([`ClientBuilder::other_addresses`](crate::ClientBuilder::other_addresses)). It
+//! uses one, and goes on at the next one when it fails: waits end with their own
+//! jobs, and nothing is submitted twice. Set
+//! [`assume_idempotency`](crate::ClientBuilder::assume_idempotency), so that the
+//! first submission of a process goes on too if its response is lost. A pool would
+//! take the daemons for several queues.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), foreman_client::BoxError> {
+//! use foreman_client::{Client, SubmitRequest};
+//! # let daemon = foreman_daemon::Daemon::start().await?;
+//! # let (box_1, box_2) = (daemon.url(), "http://127.0.0.1:9");
+//!
+//! let client = Client::builder(box_1).other_addresses([box_2]).build().await?;
+//! let request = SubmitRequest::builder("echo").user("hi").build()?;
+//! assert!(client.submit(request).await?.is_success());
+//! # Ok(()) }
+//! ```
+//!
+//! A box that refuses connections is left at once. One whose machine has lost its
+//! power is left after the connect timeout (5 s), or after the request timeout
+//! (30 s) where a connection is open; an open event stream is given up after 45 s of
+//! silence. The job that the box ran begins anew after its lease.
 //!
 //! # Several replicas of a gateway
 //!

@@ -40,7 +40,7 @@ impl Reach {
     /// A request failed, by a response or for want of one. Returns whether the daemon counts as lost from now on.
     pub(super) fn failed(&self, error: &Error) -> bool {
         match error.kind() {
-            Kind::Connect | Kind::Transport | Kind::RequestTimeout(_) => {}
+            kind if kind.is_no_response() => {}
             Kind::Status { .. } | Kind::Response(_) | Kind::TooLarge(_) | Kind::Unsupported { .. } => {
                 self.responded();
                 return false;

@@ -42,6 +42,9 @@ mod gateway_tonic;
 mod hostile;
 mod poll;
 mod pool;
+#[allow(dead_code, reason = "shared with the tests of the daemon, which use the rest")]
+#[path = "../../daemon/tests/it/postgres_server.rs"]
+mod postgres_server;
 mod problem;
 #[allow(dead_code, reason = "shared with the tests of the daemon, which use the rest")]
 #[path = "../../daemon/tests/it/raw.rs"]

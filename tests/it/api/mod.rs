@@ -3,6 +3,7 @@
 mod classification;
 mod contracts;
 mod endpoints;
+mod failover;
 mod layers;
 mod requests;
 mod responses;

@@ -1,5 +1,6 @@
 //! `Client` on real sockets, mostly with the embedded daemon.
 
+mod addresses;
 mod end_to_end;
 mod endpoints;
 mod event_stream;

@@ -17,6 +17,7 @@ async fn invalid_options_are_named() {
     for url in ["", "127.0.0.1:9", "ftp://h", "http://", "http://h?q", "http://user@h"] {
         assert_invalid("base_url", Client::builder(url)).await;
     }
+    assert_invalid("other_addresses", client().other_addresses(["http://h", "h"])).await;
     assert_invalid("token", client().token("")).await;
     assert_invalid("token", client().token("a\nb")).await;
     assert_invalid("webhook_secret", client().webhook_secret("")).await;

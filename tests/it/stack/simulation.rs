@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use foreman_client::api::Api;
+use foreman_client::api::{Api, Failover, FailoverLayer};
 use foreman_client::retry::{Reattach, RetrySubmission};
 use foreman_client::source::PollPolicy;
 use foreman_client::wait::WebhookEndpoint;
@@ -12,7 +12,7 @@ use foreman_client::{Error, JobResult, Notifier, SubmitRequest, Wait, WaitLayer}
 use tokio::time::{sleep, timeout};
 use tower::limit::ConcurrencyLimit;
 use tower::retry::Retry;
-use tower::{ServiceBuilder, ServiceExt as _};
+use tower::{Layer as _, ServiceBuilder, ServiceExt as _};
 
 use crate::support::{FAULTS, SECRET, SimulatedDaemon, millis, request, seconds};
 
@@ -23,10 +23,16 @@ const SEEDS: u64 = 64;
 /// The callers of the wait.
 const CALLERS: [&str; 5] = ["one wait", "retry above timeout", "two waits", "two waits, one dropped", "repeated calls"];
 
-type Jobs = Wait<Retry<RetrySubmission, ConcurrencyLimit<Api<SimulatedDaemon>>>, Api<SimulatedDaemon>>;
+type Http = Failover<SimulatedDaemon>;
+type Jobs = Wait<Retry<RetrySubmission, ConcurrencyLimit<Api<Http>>>, Api<Http>>;
 
-fn jobs(daemon: &SimulatedDaemon, webhooks: Option<WebhookEndpoint>) -> Jobs {
-    let api = Api::new("http://daemon".parse().unwrap(), daemon.clone()).request_timeout(millis(5_000)).unwrap();
+/// `addresses`: how many the daemon has.
+fn jobs(daemon: &SimulatedDaemon, addresses: u64, webhooks: Option<WebhookEndpoint>) -> Jobs {
+    let limit = millis(5_000);
+    let others = (1..addresses).map(|number| format!("http://daemon-{number}").parse().unwrap());
+    let failover = FailoverLayer::new("http://daemon".parse().unwrap(), others).request_timeout(limit);
+    let api = Api::new("http://daemon".parse().unwrap(), failover.layer(daemon.clone()));
+    let api = api.request_timeout(limit).unwrap();
     let polls = PollPolicy::builder().long_poll(Duration::ZERO).build().unwrap();
     let mut waits = WaitLayer::builder(api.clone()).poll_policy(polls).lost_response_window(millis(3_000));
     if let Some(webhooks) = webhooks {
@@ -120,7 +126,7 @@ async fn simulate(seed: u64) -> Run {
     let daemon = SimulatedDaemon::new(seed, receiver, signed);
     let webhooks =
         (daemon.draw(4) > 0).then(|| WebhookEndpoint::new(notifier.clone(), "http://gateway/hooks").unwrap());
-    let jobs = jobs(&daemon, webhooks);
+    let jobs = jobs(&daemon, 1 + seed % 3, webhooks);
 
     let callers: Vec<_> = (0..6)
         .map(|_| {

@@ -1,0 +1,12 @@
+//! Several addresses of one queue below one [`Api`](super::Api).
+
+mod addresses;
+mod future;
+mod layer;
+mod queue;
+mod service;
+
+pub(crate) use self::addresses::Addresses;
+pub use self::future::FailoverFuture;
+pub use self::layer::FailoverLayer;
+pub use self::service::Failover;
