@@ -14,11 +14,15 @@ use crate::{backend, output};
 /// The variable in place of `--url`.
 const VARIABLE: &str = "FOREMAN_URL";
 
+/// Separates the addresses of one queue. No URL contains it.
+const ADDRESS_SEPARATOR: char = '|';
+
 /// The daemons to use, and the token for them.
 #[derive(Debug, Args)]
 pub(crate) struct ConnectionArgs {
     /// The daemon's URL, such as http://127.0.0.1:11435. May be repeated to use several daemons; the variable then has a list,
-    /// separated by commas or spaces. Without it, `submit`, `models` and `embed` use an embedded daemon on a terminal, and with
+    /// separated by commas or spaces. For daemons that share a queue, one value has their URLs, separated by `|`: a command uses the
+    /// next one if one fails. Without it, `submit`, `models` and `embed` use an embedded daemon on a terminal, and with
     /// --embedded
     #[arg(long = "url", value_name = "URL", env = VARIABLE, hide_env_values = true)]
     urls: Vec<String>,
@@ -120,7 +124,9 @@ impl ConnectionArgs {
         let token = token.map_or_else(|| self.token.read(), |token| Ok(Some(token)))?;
         let mut clients = Vec::new();
         for url in urls {
-            let mut builder = options(Client::builder(url));
+            let mut addresses = url.split(ADDRESS_SEPARATOR);
+            let builder = Client::builder(addresses.next().unwrap_or_default());
+            let mut builder = options(builder.other_addresses(addresses));
             if let Some(token) = &token {
                 builder = builder.token(token);
             }

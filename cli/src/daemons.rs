@@ -73,13 +73,10 @@ impl Daemons {
     /// The job of a handle. `None` if the daemon is not one of these: a token is sent only to the URLs that it was given with.
     fn at(&self, handle: &JobHandle) -> Option<Job> {
         let id = handle.job_id().clone();
-        match self {
-            Self::One(client) if client.api().base_url().as_str() == handle.daemon() => {
-                Some(Job { client: client.clone(), id, handle: None })
-            }
-            Self::One(_) => None,
-            Self::Several(pool) => Some(Job { client: pool.client(handle)?, id, handle: Some(handle.clone()) }),
-        }
+        // The job may be named by any address of its queue.
+        let has = |client: &Client| client.addresses().iter().any(|address| address.as_str() == handle.daemon());
+        let client = self.clients().into_iter().find(has)?;
+        Some(Job { client, id, handle: self.is_several().then(|| handle.clone()) })
     }
 
     /// Prepares the submission. Nothing is sent before the wait is polled.

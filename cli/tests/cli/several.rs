@@ -50,6 +50,29 @@ async fn job_is_submitted_once_and_named_by_its_url() {
 }
 
 #[tokio::test]
+async fn addresses_of_one_queue_are_one_daemon() {
+    let a = named("a").await;
+    let url = a.handle.url();
+    let addresses = format!("{AWAY}|{url}");
+    let outcome = at(&[&addresses], &["submit", "--model", "m", "hi"]).await;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "a\n"), "{outcome:?}");
+    let job = outcome.job_id();
+    assert!(!job.contains('/'), "a job of one daemon is named by its id: {outcome:?}");
+    // The URL of the job at either address.
+    for address in [AWAY, &url] {
+        let waited = at(&[&addresses], &["wait", &format!("{address}/jobs/{job}")]).await;
+        assert_eq!((waited.code, waited.stdout.as_str()), (Some(0), "a\n"), "{waited:?}");
+    }
+    let refused = at(&[&addresses], &["wait", &format!("http://127.0.0.1:2/jobs/{job}")]).await;
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    let jobs = at(&[&addresses], &["jobs", "--json"]).await;
+    assert_eq!((jobs.code, jobs.stdout.lines().count()), (Some(0), 1), "{jobs:?}");
+    let b = named("b").await;
+    let both = at(&[&addresses, &b.handle.url()], &["status", &format!("{url}/jobs/{job}")]).await;
+    assert!(both.stdout.starts_with(&format!("job        {job}\ndaemon     {url}\n")), "{both:?}");
+}
+
+#[tokio::test]
 async fn variable_has_a_list_and_detached_job_is_found_by_url_and_id() {
     let (a, b) = (named("a").await, named("b").await);
     let (url_a, url_b) = (a.handle.url(), b.handle.url());
