@@ -95,7 +95,7 @@ async fn backend_whose_first_list_is_late_is_an_outage_until_then() {
 /// The state of a job of model `a` after two minutes at this backend.
 async fn state_at_unlisted(backend: Backend, takes: Takes) -> JobState {
     let mut context = context(backend);
-    let (backend, workers, lists) = (context.member.backend.clone(), NonZeroUsize::MIN, Lists::new(["m"].into_iter()));
+    let (backend, workers, lists) = (context.member.backend.clone(), NonZeroUsize::MIN, Lists::new(["m"]));
     context.member = Arc::new(Member::new(0, "m", backend, workers, 1, takes, lists));
     let backends = Arc::new(Backends::new(vec![Arc::clone(&context.member)], false));
     context.backends = Arc::clone(&backends);
