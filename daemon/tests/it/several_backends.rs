@@ -69,7 +69,10 @@ async fn unavailable_backend_is_named() {
     };
     bounded(named).await;
     let boxes = get(&daemon, "/api/boxes", &[]).await.json();
-    let backends = json!([{ "name": "up", "models": ["m"] }, { "name": "down", "models": null, "unavailable": true }]);
+    let backends = json!([
+        { "name": "up", "models": ["m"], "loaded": null },
+        { "name": "down", "models": null, "unavailable": true, "loaded": null },
+    ]);
     assert_eq!(boxes["boxes"][0]["backends"], backends);
 }
 
