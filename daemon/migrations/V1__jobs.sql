@@ -337,7 +337,7 @@ END $$;
 -- locks of other transactions for so many milliseconds, and then fails: a token to which jobs are submitted is locked most of the time, and
 -- would lose its turns. With 0, a token is passed over if its row is locked, or another one that its next job needs, so that it delays no
 -- other. If all that there are were, the row is that of the first of them, without a job.
-CREATE FUNCTION take_next(this_box uuid, before bytea, models text[], most_running bigint, patience integer)
+CREATE FUNCTION take_next(this_box uuid, before bytea, models text[], most_running bigint, wait_millis integer)
 RETURNS SETOF jobs LANGUAGE plpgsql SET lock_timeout = '10ms' AS $$
 DECLARE
     names text[] := models;
@@ -348,10 +348,10 @@ DECLARE
     locked jobs;
     taken jobs;
     is_last boolean := false;
-    may_wait boolean := patience > 0;
+    may_wait boolean := wait_millis > 0;
 BEGIN
     IF may_wait THEN
-        PERFORM set_config('lock_timeout', patience::text, true);
+        PERFORM set_config('lock_timeout', wait_millis::text, true);
     END IF;
     -- The models that wait.
     IF models IS NOT NULL THEN

@@ -14,9 +14,9 @@ use super::clock::DatabaseClock;
 use super::config::DatabaseUrl;
 use super::connection::{Database, connect};
 use super::lease::Lease;
+use super::lock_wait::LockWait;
 use super::migrate::migrate;
 use super::open_error::PostgresOpenError;
-use super::patience::Patience;
 use super::shared_options::SharedOptions;
 use super::store::{Postgres, State};
 use super::{boxes, feed, maintenance, renewal, submit};
@@ -61,7 +61,7 @@ impl Postgres {
             clock: DatabaseClock::default(),
             taking: RwLock::default(),
             turns: Mutex::default(),
-            patience: Patience::new(),
+            lock_wait: LockWait::new(),
             claiming: AsyncMutex::default(),
             sending: Mutex::new(HashMap::new()),
             queued: AtomicUsize::new(0),

@@ -17,7 +17,7 @@ use super::clock::DatabaseClock;
 use super::connection::{Database, execute, query, query_opt};
 use super::events::{self, Sent};
 use super::lease::Lease;
-use super::patience::Patience;
+use super::lock_wait::LockWait;
 use super::row::{STATUS, STATUS_WITHOUT_OUTPUT, count, job_ids, shared, status};
 use super::submit::Pending;
 use super::taking::{self, Turn};
@@ -80,7 +80,7 @@ pub(super) struct State {
     pub(super) taking: RwLock<()>,
     /// The present turn at each backend, locked while a job is taken for that backend.
     pub(super) turns: Mutex<HashMap<usize, Arc<AsyncMutex<Option<Turn>>>>>,
-    pub(super) patience: Patience,
+    pub(super) lock_wait: LockWait,
     /// The destination of the event that was claimed last, locked while one is claimed.
     pub(super) claiming: AsyncMutex<String>,
     /// The events that are being sent.

@@ -56,14 +56,14 @@ pub(super) async fn take(shared: &State, wanted: Wanted) -> Result<Option<NextJo
     let models = wanted.models.as_ref().map(|models| models.spellings());
     let most = i64::try_from(shared.options.max_queue.running_of_owner).unwrap_or(i64::MAX);
     let request = Request { id, present, models, batch, most };
-    let mut patience = shared.patience.millis();
+    let mut wait_millis = shared.lock_wait.millis();
     let taken = loop {
         let request = request.clone();
-        match shared.database.run(move |client| Box::pin(take_next(client, request, patience))).await {
-            Err(error) if error.is_lock_timeout() && patience > 0 => shared.patience.exhaust(),
+        match shared.database.run(move |client| Box::pin(take_next(client, request, wait_millis))).await {
+            Err(error) if error.is_lock_timeout() && wait_millis > 0 => shared.lock_wait.timed_out(),
             taken => break taken?,
         }
-        patience = 0;
+        wait_millis = 0;
     };
     let Some((row, next)) = taken else { return Ok(None) };
     *turn = Some(next);
@@ -102,7 +102,7 @@ struct Request {
 async fn take_next(
     client: &mut Client,
     Request { id, present, models, batch, most }: Request,
-    patience: i32,
+    wait_millis: i32,
 ) -> Result<Option<(Row, Turn)>, StoreError> {
     if let Some(turn) = present.clone().filter(|turn| turn.left > 0)
         && let Some(row) = unless_locked(
@@ -112,8 +112,8 @@ async fn take_next(
         return Ok(Some((row, Turn { left: turn.left - 1, ..turn })));
     }
     let before = present.map(|turn| turn.owner);
-    let next = query_opt(client, TAKE_NEXT, &[&id, &before, &models, &most, &patience]).await;
-    let next = if patience > 0 { next? } else { unless_locked(next)? };
+    let next = query_opt(client, TAKE_NEXT, &[&id, &before, &models, &most, &wait_millis]).await;
+    let next = if wait_millis > 0 { next? } else { unless_locked(next)? };
     let Some(next) = next else { return Ok(None) };
     let owner: Vec<u8> = next.get(6);
     let row = if next.get::<_, Option<&str>>(0).is_some() {

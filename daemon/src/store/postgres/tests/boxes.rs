@@ -76,7 +76,7 @@ async fn daemon_that_drains_itself_knows_it_at_once() {
 async fn drained_daemon_stays_drained_through_renewed_and_lost_leases() {
     let Some(schema) = Schema::new() else { return };
     let operator = schema.open().await;
-    let drained = open_named(&schema.url, Duration::from_secs(1), "drained", StoreOptions::of_test(9)).await.unwrap();
+    let drained = open_named(&schema.url, Duration::from_secs(3), "drained", StoreOptions::of_test(9)).await.unwrap();
     submit(&operator, "go").await;
     let before = drained.shared.lease.id();
     assert!(operator.set_draining(before, true).await.unwrap());

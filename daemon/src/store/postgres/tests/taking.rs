@@ -70,7 +70,7 @@ async fn batch_of_a_model_that_the_backend_does_not_list_any_more_ends() {
 async fn token_whose_turn_it_is_and_that_is_locked_for_a_moment_retains_its_turn() {
     let Some(schema) = Schema::new() else { return };
     let daemon = schema.open().await;
-    daemon.shared.patience.set_wait(Duration::from_secs(60));
+    daemon.shared.lock_wait.set_wait(Duration::from_secs(60));
     let [locked, other] = tokens();
     schema.insert(locked, 1, "", "");
     schema.insert(other, 1, "", "");
@@ -90,7 +90,7 @@ async fn token_whose_turn_it_is_and_that_is_locked_for_a_moment_retains_its_turn
 async fn token_to_which_jobs_are_submitted_has_half_of_the_turns_beside_another() {
     let Some(schema) = Schema::new() else { return };
     let daemon = schema.open_with(StoreOptions::of_test(100_000)).await;
-    daemon.shared.patience.set_wait(Duration::from_secs(60));
+    daemon.shared.lock_wait.set_wait(Duration::from_secs(60));
     let [other, _] = tokens();
     schema.insert(other, 200, "", "");
     schema.insert(Owner::ANONYMOUS, 200, "", "");

@@ -11,7 +11,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Whether takes wait for the locks of tokens.
 #[derive(Debug)]
-pub(super) struct Patience(Mutex<State>);
+pub(super) struct LockWait(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
@@ -20,7 +20,7 @@ struct State {
     from: Option<Instant>,
 }
 
-impl Patience {
+impl LockWait {
     pub(super) fn new() -> Self {
         Self(Mutex::new(State { wait: WAIT, from: None }))
     }
@@ -35,7 +35,7 @@ impl Patience {
     }
 
     /// A take has waited in vain.
-    pub(super) fn exhaust(&self) {
+    pub(super) fn timed_out(&self) {
         self.state().from = Some(Instant::now() + PAUSE);
     }
 
@@ -56,11 +56,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn takes_wait_again_after_a_pause() {
-        let patience = Patience::new();
-        assert_eq!(patience.millis(), 50);
-        patience.exhaust();
-        assert_eq!(patience.millis(), 0);
+        let wait = LockWait::new();
+        assert_eq!(wait.millis(), 50);
+        wait.timed_out();
+        assert_eq!(wait.millis(), 0);
         tokio::time::advance(PAUSE).await;
-        assert_eq!(patience.millis(), 50);
+        assert_eq!(wait.millis(), 50);
     }
 }
