@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 
 use super::support::{PostgresServer, Schema, done, new_job, new_job_of, open, server, state, submit, take};
 use crate::failure::failure;
@@ -137,16 +137,21 @@ async fn commit_whose_answer_is_lost_is_found() {
     submit(&daemon, "first").await;
     server.sql("ALTER SYSTEM SET synchronous_standby_names = 'away'");
     server.sql("SELECT pg_reload_conf()");
-    let (waiting, submission) =
-        ("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'", daemon.submit(new_job(None, "go")));
-    let cut = async {
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    let submitted = async {
+        let mut submission = daemon.submit(new_job(None, "go"));
+        // The server applies the setting some time after the reload.
         while server.sql(waiting) == "0" {
+            if let Some(submitted) = (&mut submission).now_or_never() {
+                submitted.unwrap().unwrap();
+                submission = daemon.submit(new_job(None, "go"));
+            }
             tokio::task::yield_now().await;
         }
         server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
+        submission.await
     };
-    let both = async { tokio::join!(submission, cut) };
-    let (submitted, ()) = tokio::time::timeout(Duration::from_secs(60), both).await.unwrap();
+    let submitted = tokio::time::timeout(Duration::from_secs(60), submitted).await.unwrap();
     let job_id = submitted.unwrap().unwrap().job_id;
     server.sql("ALTER SYSTEM RESET synchronous_standby_names");
     server.sql("SELECT pg_reload_conf()");
