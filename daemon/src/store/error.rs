@@ -112,6 +112,11 @@ impl StoreError {
         Self::database(TOKEN_LOCKED, None)
     }
 
+    /// Another session has the row of the job locked.
+    pub(super) fn job_locked() -> Self {
+        Self::database("job locked in the database", None)
+    }
+
     /// Another session has held a lock for too long, or two have waited for each other.
     pub(super) fn is_locked(&self) -> bool {
         self.is_lock_timeout() || self.sql_state() == Some(&SqlState::T_R_DEADLOCK_DETECTED)

@@ -9,6 +9,7 @@ mod faults;
 mod feed;
 mod fuse;
 mod leases;
+mod locked_submissions;
 mod network;
 mod open;
 mod queue;

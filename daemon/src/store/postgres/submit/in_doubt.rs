@@ -3,7 +3,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_postgres::Row;
 
-use super::transaction::{Failure, Outcome, Sent};
+use super::Outcome;
+use super::transaction::{Failure, Sent};
 use crate::failure::failure;
 use crate::store::StoreError;
 use crate::store::postgres::connection::query_opt;
@@ -71,7 +72,7 @@ mod tests {
         let there = submit(&daemon, "go").await;
         let number = schema.sql("SELECT changed FROM jobs");
         let became_of = async |job_id: &JobId| {
-            let outcomes = vec![Ok(Submitted { job_id: job_id.clone(), replayed: false })];
+            let outcomes = vec![Some(Ok(Submitted { job_id: job_id.clone(), replayed: false }))];
             let sent = Sent { transaction: number.clone(), added: vec![job_id.clone()], outcomes };
             let failed = Failure::InDoubt { error: StoreError::database_silent(), sent };
             what_became_of(&daemon.shared, failed).await.map(|outcomes| outcomes.len())

@@ -114,7 +114,7 @@ impl Schema {
     }
 
     /// Another session, which may hold locks.
-    pub(super) async fn session(&self) -> tokio_postgres::Client {
+    pub(in crate::store::postgres) async fn session(&self) -> tokio_postgres::Client {
         let url = self.url.replacen("application_name=test_", "application_name=lock_", 1);
         let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
@@ -122,7 +122,7 @@ impl Schema {
     }
 
     /// Another session, which holds the lock of a token until it is dropped.
-    pub(super) async fn lock(&self, owner: Owner) -> tokio_postgres::Client {
+    pub(in crate::store::postgres) async fn lock(&self, owner: Owner) -> tokio_postgres::Client {
         let session = self.session().await;
         let lock = format!("BEGIN; SELECT FROM owners WHERE owner = {} FOR UPDATE", literal(owner));
         session.batch_execute(&lock).await.unwrap();
