@@ -412,7 +412,8 @@ END $$;
 
 -- Queues the running jobs of a daemon again, at their places, or without a daemon those of all daemons that are gone. The interrupted
 -- attempts count unless they are refunded. A job that has none left fails. A job that another transaction has locked, or whose token it has,
--- is left for the next call, unless this one may wait.
+-- is left for the next call. A call that may wait for them does so for one token only, so that it has locked no other meanwhile. Returns how
+-- many jobs there were.
 CREATE FUNCTION requeue_running(of_box uuid, refund bigint, most bigint, reason text, may_wait boolean) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -449,6 +450,7 @@ BEGIN
             AND CASE WHEN of_box IS NULL THEN NOT EXISTS (SELECT FROM boxes WHERE id = box) ELSE box = of_box END;
         GET DIAGNOSTICS n = ROW_COUNT;
         total := total + n;
+        EXIT WHEN may_wait AND n > 0;
     END LOOP;
     RETURN total;
 END $$;

@@ -220,15 +220,19 @@ impl Store for Postgres {
     fn interrupt(&self) -> Transaction<'_, ()> {
         let (id, most) = (self.shared.lease.id(), column(self.shared.options.attempts));
         Box::pin(async move {
-            // First those that are not locked.
-            for may_wait in [false, true] {
-                let interrupted = self.shared.database.run(move |client| {
-                    Box::pin(async move { execute(client, INTERRUPT, &[&id, &most, &may_wait]).await })
+            // First those that are not locked, and then those of one token after another.
+            let mut may_wait = false;
+            loop {
+                let queued = self.shared.database.run(move |client| {
+                    Box::pin(async move { query_opt(client, INTERRUPT, &[&id, &most, &may_wait]).await })
                 });
-                interrupted.await?;
+                let queued = queued.await?.map_or(0, |row| row.get::<_, i64>(0));
                 self.shared.feed.notify_one();
+                if may_wait && queued == 0 {
+                    return Ok(());
+                }
+                may_wait = true;
             }
-            Ok(())
         })
     }
 
