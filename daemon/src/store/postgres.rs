@@ -7,6 +7,7 @@
 //! The [feed](feed) finds the changes of other daemons, for those who watch a job, for event streams, workers and the dispatcher.
 
 mod boxes;
+mod cancels;
 mod clock;
 mod config;
 mod connection;

@@ -39,12 +39,25 @@ const SESSION: &str = "-c statement_timeout=10s -c lock_timeout=5s -c idle_in_tr
 #[derive(Clone)]
 pub(crate) struct DatabaseUrl(Config);
 
+/// What is different for a connection of calls that may wait for the lock of a row. Locks are held for the time of a commit, unless another
+/// session hangs. Then calls that can succeed come after those that cannot.
+const LOCKING_SESSION: &str = "-c lock_timeout=500ms";
+
 impl DatabaseUrl {
     /// What connections are opened with.
     pub(super) fn config(&self) -> Config {
+        self.with(SESSION)
+    }
+
+    /// What those connections are opened with whose calls may wait for the lock of a row.
+    pub(super) fn locking_config(&self) -> Config {
+        self.with(&format!("{SESSION} {LOCKING_SESSION}"))
+    }
+
+    fn with(&self, options: &str) -> Config {
         let mut config = self.0.clone();
         // The options of the URL come last, so that they override these.
-        let options = config.get_options().map_or_else(|| SESSION.to_owned(), |given| format!("{SESSION} {given}"));
+        let options = config.get_options().map_or_else(|| options.to_owned(), |given| format!("{options} {given}"));
         config.options(options);
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);

@@ -9,12 +9,20 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Config, Row, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::config::DatabaseUrl;
 use super::open_error::PostgresOpenError;
 use crate::BoxError;
 use crate::store::StoreError;
 
-/// How many connections a daemon has, beside the one of the feed.
-const CONNECTIONS: usize = 8;
+/// How many connections the calls have that wait for no lock, or not for long: reads, submissions, and starts of jobs. At most three
+/// submissions wait for locked tokens.
+const CONNECTIONS: usize = 6;
+
+/// How many connections the calls have that may wait for the lock of a row that another session has.
+const LOCKING_CONNECTIONS: usize = 4;
+
+/// How many connections the renewals of the lease have. The second one is for a renewal after one without an answer.
+const LEASE_CONNECTIONS: usize = 2;
 
 /// How long an operation waits for a connection.
 const WAIT: Duration = Duration::from_secs(5);
@@ -45,50 +53,102 @@ pub(super) async fn connect(config: &Config, tls: &MakeRustlsConnect) -> Result<
     }
 }
 
-/// The connections to the database.
+/// The connections to the database, beside that of the feed. Calls of one kind never wait for connections of another.
 #[derive(Debug, Clone)]
-pub(super) struct Database(Pool);
+pub(super) struct Database {
+    common: Pool,
+    locking: Pool,
+    lease: Pool,
+}
 
 impl Database {
-    pub(super) fn new(config: Config, tls: MakeRustlsConnect) -> Result<Self, PostgresOpenError> {
-        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let limit = connect_limit(&config);
-        let pool = Pool::builder(Manager::from_config(config, tls, recycling))
-            .max_size(CONNECTIONS)
-            // A session that was just used has its data in the caches.
-            .queue_mode(QueueMode::Lifo)
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(WAIT))
-            .create_timeout(Some(limit))
-            .recycle_timeout(Some(WAIT))
-            // The pool has no limit for it.
-            .post_create(Hook::async_fn(|client, _| {
-                Box::pin(async move {
-                    let durable = timeout(WAIT, client.batch_execute(DURABLE)).await;
-                    durable.map_or_else(|_| Err(HookError::message("timeout")), |set| set.map_err(HookError::Backend))
-                })
-            }))
-            .build();
-        Ok(Self(pool.map_err(PostgresOpenError::connect)?))
+    pub(super) fn new(url: &DatabaseUrl, tls: &MakeRustlsConnect) -> Result<Self, PostgresOpenError> {
+        Ok(Self {
+            common: pool(url.config(), tls, CONNECTIONS)?,
+            locking: pool(url.locking_config(), tls, LOCKING_CONNECTIONS)?,
+            lease: pool(url.config(), tls, LEASE_CONNECTIONS)?,
+        })
     }
 
-    /// Runs an operation in a task of its own, so that it completes if the caller is dropped. One that fails costs its connection, since
-    /// it may have left a transaction, or a statement without an answer, on it.
+    /// Runs an operation in a task of its own, so that it completes if the caller is dropped.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         operation: impl for<'a> FnOnce(&'a mut Client) -> Operation<'a, T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let pool = self.0.clone();
-        let run = async move {
-            let mut client = pool.get().await?;
-            let done = timeout(OPERATION, operation(&mut client)).await;
-            let done = done.unwrap_or_else(|_| Err(StoreError::database_silent()));
-            if done.is_err() {
-                drop(Client::take(client));
-            }
-            done
+        run(self.common.clone(), operation).await
+    }
+
+    /// Runs an operation that may wait for the lock of a row. It fails if another session holds the lock for long.
+    pub(super) async fn run_locking<T: Send + 'static>(
+        &self,
+        operation: impl for<'a> FnOnce(&'a mut Client) -> Operation<'a, T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        run(self.locking.clone(), operation).await
+    }
+
+    /// Runs an operation on which the lease depends.
+    pub(super) async fn run_for_lease<T: Send + 'static>(
+        &self,
+        operation: impl for<'a> FnOnce(&'a mut Client) -> Operation<'a, T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        run(self.lease.clone(), operation).await
+    }
+}
+
+fn pool(config: Config, tls: &MakeRustlsConnect, size: usize) -> Result<Pool, PostgresOpenError> {
+    let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let limit = connect_limit(&config);
+    let pool = Pool::builder(Manager::from_config(config, tls.clone(), recycling))
+        .max_size(size)
+        // A session that was just used has its data in the caches.
+        .queue_mode(QueueMode::Lifo)
+        .runtime(Runtime::Tokio1)
+        .wait_timeout(Some(WAIT))
+        .create_timeout(Some(limit))
+        .recycle_timeout(Some(WAIT))
+        // The pool has no limit for it.
+        .post_create(Hook::async_fn(|client, _| {
+            Box::pin(async move {
+                let durable = timeout(WAIT, client.batch_execute(DURABLE)).await;
+                durable.map_or_else(|_| Err(HookError::message("timeout")), |set| set.map_err(HookError::Backend))
+            })
+        }))
+        .build();
+    pool.map_err(PostgresOpenError::connect)
+}
+
+async fn run<T: Send + 'static>(
+    pool: Pool,
+    operation: impl for<'a> FnOnce(&'a mut Client) -> Operation<'a, T> + Send + 'static,
+) -> Result<T, StoreError> {
+    let run = async move {
+        let mut client = Borrowed(Some(pool.get().await?));
+        let done = match &mut client.0 {
+            Some(client) => timeout(OPERATION, operation(client)).await,
+            None => return Err(StoreError::closed()),
         };
-        tokio::spawn(run).await.unwrap_or_else(|_| Err(StoreError::closed()))
+        let done = done.unwrap_or_else(|_| Err(StoreError::database_silent()))?;
+        client.give_back();
+        Ok(done)
+    };
+    tokio::spawn(run).await.unwrap_or_else(|_| Err(StoreError::closed()))
+}
+
+/// A connection that is closed when it is dropped, unless it is given back. An operation that fails or panics may have left a transaction,
+/// or a statement without an answer, on it.
+struct Borrowed(Option<Client>);
+
+impl Borrowed {
+    fn give_back(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        if let Some(client) = self.0.take() {
+            drop(Client::take(client));
+        }
     }
 }
 
@@ -126,9 +186,9 @@ mod tests {
     async fn database_that_stops_to_answer_while_a_connection_opens_is_an_error() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let config = format!("postgres://u@127.0.0.1:{port}/d?sslmode=disable").parse().unwrap();
+        let url = format!("postgres://u@127.0.0.1:{port}/d?sslmode=disable").parse().unwrap();
         let tls = MakeRustlsConnect::new(crate::tls::config(RootCertStore::empty()).unwrap());
-        let database = Database::new(config, tls).unwrap();
+        let database = Database::new(&url, &tls).unwrap();
         let operation = tokio::spawn(async move { database.run(|_| Box::pin(async { Ok(()) })).await });
         let (mut connection, _) = listener.accept().await.unwrap();
         let mut buffer = [0; 1024];

@@ -153,7 +153,7 @@ impl Lease {
         let options = serde_json::to_string(&*self.options).map_err(|error| StoreError::damaged_row(error.into()))?;
         let values = (lists.clone(), draining);
         database
-            .run(move |client| {
+            .run_for_lease(move |client| {
                 Box::pin(async move {
                     let sql = "INSERT INTO boxes (id, name, leased_until, backends, draining, options)
                         VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3), $4, $5, $6)
@@ -172,7 +172,7 @@ impl Lease {
         let lists = self.lists.json();
         let changed = lists.clone().filter(|_| self.is_unpublished());
         let renewed = database
-            .run(move |client| {
+            .run_for_lease(move |client| {
                 Box::pin(async move {
                     let sql = "UPDATE boxes SET leased_until = clock_timestamp() + make_interval(secs => $2),
                         backends = coalesce($3, backends) WHERE id = $1";

@@ -10,6 +10,7 @@ use tokio_postgres::Client;
 use tokio_postgres_rustls::MakeRustlsConnect;
 use uuid::Uuid;
 
+use super::cancels::Cancels;
 use super::clock::DatabaseClock;
 use super::config::DatabaseUrl;
 use super::connection::{Database, connect};
@@ -56,12 +57,13 @@ impl Postgres {
         drop(driver);
         let shared = Arc::new(State {
             queue_id,
-            database: Database::new(config.clone(), tls.clone())?,
+            database: Database::new(url, &tls)?,
             lease: Lease::new(membership, options.lists.clone()),
             clock: DatabaseClock::default(),
             taking: RwLock::default(),
             turns: Mutex::default(),
             lock_wait: LockWait::new(),
+            cancels: Cancels::default(),
             claiming: AsyncMutex::default(),
             sending: Mutex::new(HashMap::new()),
             queued: AtomicUsize::new(0),

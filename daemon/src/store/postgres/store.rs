@@ -13,6 +13,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::boxes;
+use super::cancels::Cancels;
 use super::clock::DatabaseClock;
 use super::connection::{Database, execute, query, query_opt};
 use super::events::{self, Sent};
@@ -81,6 +82,7 @@ pub(super) struct State {
     /// The present turn at each backend, locked while a job is taken for that backend.
     pub(super) turns: Mutex<HashMap<usize, Arc<AsyncMutex<Option<Turn>>>>>,
     pub(super) lock_wait: LockWait,
+    pub(super) cancels: Cancels,
     /// The destination of the event that was claimed last, locked while one is claimed.
     pub(super) claiming: AsyncMutex<String>,
     /// The events that are being sent.
@@ -182,7 +184,7 @@ impl Store for Postgres {
         let error = error.replace('\0', "\u{fffd}");
         let (id, attempt, refund) = (job_id.as_str().to_owned(), column(attempt), i64::from(cost == Cost::Free));
         Box::pin(async move {
-            let requeue = self.shared.database.run(move |client| {
+            let requeue = self.shared.database.run_locking(move |client| {
                 Box::pin(async move { execute(client, REQUEUE, &[&id, &attempt, &refund, &error]).await })
             });
             requeue.await?;
@@ -196,7 +198,7 @@ impl Store for Postgres {
             let (failed, next) = self
                 .shared
                 .database
-                .run(|client| {
+                .run_locking(|client| {
                     Box::pin(async move {
                         let failed = query(client, "SELECT fail_overdue($1)", &[&column(OVERDUE_LIMIT as u64)]).await?;
                         Ok((failed, query_opt(client, NEXT_DEADLINE, &[]).await?))
@@ -270,7 +272,7 @@ impl Store for Postgres {
     fn finish<'a>(&'a self, job_id: &'a JobId, attempt: u64, outcome: Outcome) -> Transaction<'a, bool> {
         let (id, attempt) = (job_id.as_str().to_owned(), column(attempt));
         Box::pin(async move {
-            let finished = self.shared.database.run(move |client| {
+            let finished = self.shared.database.run_locking(move |client| {
                 Box::pin(async move {
                     let (state, result, error, artifacts) = match &outcome {
                         Outcome::Done(output) => {
@@ -292,23 +294,30 @@ impl Store for Postgres {
     }
 
     fn cancel<'a>(&'a self, owner: Owner, job_id: &'a JobId) -> Transaction<'a, Cancelled> {
-        let (id, owner) = (job_id.as_str().to_owned(), owner.as_bytes().to_vec());
+        let (id, of_owner) = (job_id.as_str().to_owned(), owner.as_bytes().to_vec());
         Box::pin(async move {
-            let cancelled = self.shared.database.run(move |client| {
+            let mut turn = self.shared.cancels.turn(owner).await?;
+            let cancelled = self.shared.database.run_locking(move |client| {
                 Box::pin(async move {
                     let cancel = format!(
                         "UPDATE jobs SET state = 'failed', error = 'cancelled', completed_at = clock_timestamp(), body = NULL, box = NULL
                         FROM (SELECT owner AS locked FROM owners WHERE owner = $2 FOR UPDATE) AS owners
                         WHERE id = $1 AND jobs.owner = locked AND jobs.state IN ('queued', 'running') RETURNING {STATUS}"
                     );
-                    if let Some(row) = query_opt(client, &cancel, &[&id, &owner]).await? {
+                    if let Some(row) = query_opt(client, &cancel, &[&id, &of_owner]).await? {
                         return shared(&row).map(Cancelled::Ended).map_err(StoreError::damaged_row);
                     }
-                    let state = query_opt(client, "SELECT state FROM jobs WHERE id = $1 AND owner = $2", &[&id, &owner]).await?;
+                    let state = query_opt(client, "SELECT state FROM jobs WHERE id = $1 AND owner = $2", &[&id, &of_owner]).await?;
                     Ok(state.map_or(Cancelled::Unknown, |row| Cancelled::Terminal(JobState::from(row.get::<_, &str>(0)))))
                 })
             });
-            let cancelled = cancelled.await?;
+            let cancelled = match cancelled.await {
+                Err(error) if error.is_locked() => {
+                    turn.fail();
+                    Err(StoreError::token_locked())
+                }
+                cancelled => cancelled,
+            }?;
             self.shared.feed.notify_one();
             Ok(cancelled)
         })

@@ -2,6 +2,7 @@
 mod agree;
 mod boxes;
 mod clock;
+mod connection;
 mod counts;
 mod damage;
 mod events;

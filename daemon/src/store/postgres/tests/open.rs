@@ -96,7 +96,7 @@ async fn commit_is_durable_where_the_default_is_not() {
     let url: crate::store::DatabaseUrl = url.parse().unwrap();
     let tls =
         tokio_postgres_rustls::MakeRustlsConnect::new(crate::tls::config(rustls::RootCertStore::empty()).unwrap());
-    let database = super::super::connection::Database::new(url.config(), tls).unwrap();
+    let database = super::super::connection::Database::new(&url, &tls).unwrap();
     let setting = database.run(|client| {
         Box::pin(async { Ok(client.query_one("SHOW synchronous_commit", &[]).await?.get::<_, String>(0)) })
     });
