@@ -195,6 +195,9 @@ impl Jobs {
                 }
             }
             self.ended(job_id);
+        } else {
+            // A transaction before this one may have ended the job, and its answer was lost.
+            self.changed(job_id);
         }
         Ok(())
     }
@@ -204,6 +207,8 @@ impl Jobs {
         let missed = self.store.finish(job_id, attempt, Outcome::Failed(DEADLINE.to_owned()));
         if self.changing.observe(missed, |ended| *ended).await? {
             self.deadline_missed(job_id);
+        } else {
+            self.changed(job_id);
         }
         Ok(())
     }
@@ -358,6 +363,21 @@ mod tests {
         start_and_drop(&file, &jobs, async move { shared.cancel(Owner::ANONYMOUS, &cancelled).await }).await;
         woken("the watcher", watch.changed()).await;
         assert_eq!(jobs.progress(&job_id).await.unwrap().unwrap().state, JobState::Failed);
+    }
+
+    /// As after an outcome whose answer was lost.
+    #[tokio::test]
+    async fn outcome_that_is_stored_already_wakes_watcher() {
+        let folder = tempfile::tempdir().unwrap();
+        let jobs = jobs(&folder.path().join("jobs.db"));
+        let job_id = submit(Arc::clone(&jobs)).await.unwrap().job_id;
+        jobs.take(&Wanted::any()).await.unwrap().unwrap();
+        let outcome = || Outcome::Failed("no".to_owned());
+        assert!(jobs.store.finish(&job_id, 1, outcome()).await.unwrap());
+        let mut watch = jobs.watch(&job_id);
+        jobs.finish(&job_id, 1, outcome()).await.unwrap();
+        woken("the watcher", watch.changed()).await;
+        assert_eq!(jobs.counters.snapshot().failed, 0);
     }
 
     #[tokio::test]
