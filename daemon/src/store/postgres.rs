@@ -24,6 +24,7 @@ mod position;
 mod renewal;
 mod row;
 mod shared_options;
+mod snapshot;
 mod store;
 mod submit;
 mod taking;

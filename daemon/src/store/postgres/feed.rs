@@ -1,3 +1,4 @@
+use std::num::ParseIntError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use super::connection::connect_limit;
 use super::listener::Listener;
 use super::position::Position;
 use super::row::{STATUS, status};
+use super::snapshot::Snapshot;
 use super::store::Shared;
 use crate::JobId;
 use crate::failure::failure;
@@ -33,29 +35,40 @@ const READ: Duration = Duration::from_secs(15);
 /// How many changes one read returns.
 const MAX_CHANGES: i64 = 10_000;
 
-/// The changes after one, in one snapshot, whose limits are returned too: all transactions before the first have ended, and no one after the
-/// second has begun. The hash is of the daemons that have a lease.
+/// The next changes that an earlier snapshot does not show, up to `$3` of them, with the snapshot that shows them. The hash is of the daemons
+/// that have a lease.
+///
+/// - `$1`, `$2`: the change that was read last.
+/// - `$4`: the transactions that were in progress in the earlier snapshot.
+/// - `$5`, `$6`: the change that was read last, or the last one of the earlier snapshot, whichever comes later.
+/// - `$7`: the snapshot of the first page of this read, for the other pages, so that no change is in two reads.
 ///
 /// After a restore into another server, rows may have the numbers of transactions that have not begun here. Those are no changes.
-pub(super) const CHANGES: &str =
-    "SELECT pg_snapshot_xmin(snapshot)::text::bigint, pg_snapshot_xmax(snapshot)::text::bigint,
+pub(super) const CHANGES: &str = "SELECT snapshot::text,
     (SELECT coalesce(sum(queued), 0)::bigint FROM owners),
     (SELECT coalesce(hashtextextended(string_agg(version::text, ' ' ORDER BY version), 0), 0) FROM boxes
         WHERE leased_until > clock_timestamp()),
-    number, id, owner, event_stream, state, changed, webhook IS NOT NULL, start_by IS NOT NULL
+    number, id, owner, event_stream, state, changed, has_webhook, has_deadline
     FROM pg_current_snapshot() AS snapshot
-    LEFT JOIN LATERAL (SELECT * FROM jobs
-        WHERE (changed, number) > ($1, $2) AND changed < pg_snapshot_xmax(snapshot)::text::bigint
-        ORDER BY changed, number LIMIT $3) AS jobs ON true
+    LEFT JOIN LATERAL (
+        (SELECT number, id, owner, event_stream, state, changed, webhook IS NOT NULL AS has_webhook, start_by IS NOT NULL AS has_deadline
+        FROM jobs WHERE changed = ANY($4) AND (changed, number) > ($1, $2)
+            AND pg_visible_in_snapshot(changed::text::xid8, coalesce($7::text::pg_snapshot, snapshot))
+        ORDER BY changed, number LIMIT $3)
+        UNION ALL
+        (SELECT number, id, owner, event_stream, state, changed, webhook IS NOT NULL, start_by IS NOT NULL
+        FROM jobs WHERE (changed, number) > ($5, $6) AND changed < pg_snapshot_xmax(snapshot)::text::bigint
+            AND pg_visible_in_snapshot(changed::text::xid8, coalesce($7::text::pg_snapshot, snapshot))
+        ORDER BY changed, number LIMIT $3)
+        ORDER BY changed, number LIMIT $3) AS changes ON true
     ORDER BY changed, number";
 
-/// The oldest transaction in progress.
-pub(super) const OLDEST: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint";
+pub(super) const SNAPSHOT: &str = "SELECT pg_current_snapshot()::text";
 
 /// Reads the changes for ever. It opens its connection again when it fails.
 ///
-/// `since`: the oldest transaction in progress when the store was opened, so that no later change is missed.
-pub(super) async fn follow(shared: &Shared, config: &Config, tls: &MakeRustlsConnect, since: i64) {
+/// `since`: of when the store was opened, so that no later change is missed.
+pub(super) async fn follow(shared: &Shared, config: &Config, tls: &MakeRustlsConnect, since: Snapshot) {
     let (mut position, log) = (Position::new(since), OutageLog::new("read the changes of other daemons"));
     loop {
         if let Err(error) = follow_connection(shared, config, tls, &mut position, &log).await {
@@ -129,19 +142,24 @@ async fn read(
     changes: &Statement,
     position: &mut Position,
 ) -> Result<(), StoreError> {
-    let (mut after, mut limits, began) = ((position.since(), 0_i64), None, Instant::now());
+    let (since, mut after, mut snapshot) = (position.snapshot().clone(), (i64::MIN, 0), None::<Snapshot>);
     loop {
-        let values: [&(dyn ToSql + Sync); 3] = [&after.0, &after.1, &MAX_CHANGES];
+        // The numbers of the transactions in progress come before those of later ones.
+        let late = after.max((since.next - 1, i64::MAX));
+        let of_first = snapshot.as_ref().map(|snapshot| &snapshot.text);
+        let values: [&(dyn ToSql + Sync); 7] =
+            [&after.0, &after.1, &MAX_CHANGES, &since.in_progress, &late.0, &late.1, &of_first];
         let rows = bounded(client.query(changes, &values)).await?;
         let Some(first) = rows.first() else { return Ok(()) };
-        // What was in progress when the first page was read may commit changes that come before the later pages.
-        let (oldest, next) = *limits.get_or_insert((first.try_get(0)?, first.try_get(1)?));
-        shared.queued.store(usize::try_from(first.try_get::<_, i64>(2)?).unwrap_or(0), Ordering::Relaxed);
-        read_boxes(shared, client, first.try_get(3)?, position).await?;
+        if snapshot.is_none() {
+            snapshot = Some(snapshot_of(first)?);
+        }
+        shared.queued.store(usize::try_from(first.try_get::<_, i64>(1)?).unwrap_or(0), Ordering::Relaxed);
+        read_boxes(shared, client, first.try_get(2)?, position).await?;
         for row in &rows {
             // None if there is no change.
-            let Some(number) = row.try_get(4)? else { continue };
-            after = (row.try_get(9)?, number);
+            let Some(number) = row.try_get(3)? else { continue };
+            after = (row.try_get(8)?, number);
             if position.has_seen(after) {
                 continue;
             }
@@ -152,10 +170,15 @@ async fn read(
             position.see(after);
         }
         if (rows.len() as i64) < MAX_CHANGES {
-            position.advance(oldest, next, began);
+            snapshot.into_iter().for_each(|snapshot| position.advance(snapshot));
             return Ok(());
         }
     }
+}
+
+/// The snapshot that is the first column.
+pub(super) fn snapshot_of(row: &Row) -> Result<Snapshot, StoreError> {
+    row.try_get::<_, &str>(0)?.parse().map_err(|error| StoreError::damaged_row(Box::<ParseIntError>::new(error)))
 }
 
 /// Reads the daemons, if their hash has changed.
@@ -179,13 +202,13 @@ async fn bounded<T>(answer: impl Future<Output = Result<T, tokio_postgres::Error
 
 fn change(row: &Row) -> Result<Change, crate::BoxError> {
     Ok(Change {
-        number: row.try_get(4)?,
-        job_id: JobId::new(row.try_get::<_, String>(5)?)?,
-        owner: Owner::from_bytes(row.try_get::<_, &[u8]>(6)?.try_into()?),
-        stream: row.try_get(7)?,
-        is_queued: row.try_get::<_, &str>(8)? == "queued",
-        has_webhook: row.try_get(10)?,
-        has_deadline: row.try_get(11)?,
+        number: row.try_get(3)?,
+        job_id: JobId::new(row.try_get::<_, String>(4)?)?,
+        owner: Owner::from_bytes(row.try_get::<_, &[u8]>(5)?.try_into()?),
+        stream: row.try_get(6)?,
+        is_queued: row.try_get::<_, &str>(7)? == "queued",
+        has_webhook: row.try_get(9)?,
+        has_deadline: row.try_get(10)?,
     })
 }
 

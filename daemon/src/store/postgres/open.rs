@@ -19,6 +19,7 @@ use super::lock_wait::LockWait;
 use super::migrate::migrate;
 use super::open_error::PostgresOpenError;
 use super::shared_options::SharedOptions;
+use super::snapshot::Snapshot;
 use super::store::{Postgres, State};
 use super::{boxes, feed, maintenance, renewal, submit};
 use crate::store::{StoreError, StoreOptions};
@@ -91,10 +92,10 @@ impl Postgres {
     }
 }
 
-/// Creates or migrates the tables. Returns the id of the queue, and the oldest transaction in progress, from which the feed begins.
-async fn prepare(client: &mut Client) -> Result<(Uuid, i64), PostgresOpenError> {
+/// Creates or migrates the tables. Returns the id of the queue, and the snapshot from which the feed begins.
+async fn prepare(client: &mut Client) -> Result<(Uuid, Snapshot), PostgresOpenError> {
     migrate(client).await?;
     let queue = client.query_one("SELECT id FROM queue", &[]).await.map_err(PostgresOpenError::migrate)?;
-    let oldest = client.query_one(feed::OLDEST, &[]).await.map_err(PostgresOpenError::migrate)?;
-    Ok((queue.get(0), oldest.get(0)))
+    let row = client.query_one(feed::SNAPSHOT, &[]).await.map_err(PostgresOpenError::migrate)?;
+    Ok((queue.get(0), feed::snapshot_of(&row).map_err(PostgresOpenError::migrate)?))
 }
