@@ -76,7 +76,7 @@ pub(super) async fn claim(shared: &State) -> Result<Claim, StoreError> {
                 tracing::error!(number, error = %failure(error.as_ref()), "events given up: the row of their job does not decode");
                 shared
                     .database
-                    .run(move |client| Box::pin(async move { execute(client, GIVE_UP, &[&number]).await }))
+                    .run_locking(move |client| Box::pin(async move { execute(client, GIVE_UP, &[&number]).await }))
                     .await?;
             }
         }
@@ -131,7 +131,7 @@ pub(super) async fn settle(shared: &State, job_id: &JobId, verdict: &Verdict) ->
     let (id, pause) = (shared.lease.id(), pause.as_secs_f64());
     shared
         .database
-        .run(move |client| {
+        .run_locking(move |client| {
             Box::pin(async move { execute(client, SETTLE, &[&id, &number, &event, &verdict, &pause]).await })
         })
         .await?;

@@ -130,7 +130,7 @@ pub(super) async fn reconcile(shared: &State) -> Result<(), StoreError> {
     );
     shared
         .database
-        .run(move |client| {
+        .run_locking(move |client| {
             Box::pin(async move {
                 for job_id in &unknown {
                     execute(client, GIVE_BACK, &[&job_id.as_str(), &id]).await?;

@@ -153,7 +153,9 @@ pub(super) async fn restart(
     let (this, before) = (shared.lease.id(), i64::try_from(attempt).unwrap_or(i64::MAX));
     let row = shared
         .database
-        .run(move |client| Box::pin(async move { query_opt(client, RESTART, &[&id, &before, &this, &error]).await }))
+        .run_locking(move |client| {
+            Box::pin(async move { query_opt(client, RESTART, &[&id, &before, &this, &error]).await })
+        })
         .await?;
     // If its answer was lost, the job is given back by the maintenance.
     let Some(row) = row else {
@@ -192,6 +194,6 @@ async fn fail_damaged(shared: &State, job_id: &str, attempt: u64, error: &BoxErr
     let (id, attempt) = (job_id.to_owned(), i64::try_from(attempt).unwrap_or(i64::MAX));
     let failed = shared
         .database
-        .run(move |client| Box::pin(async move { execute(client, FAIL_DAMAGED, &[&id, &attempt]).await }));
+        .run_locking(move |client| Box::pin(async move { execute(client, FAIL_DAMAGED, &[&id, &attempt]).await }));
     failed.await.map(drop)
 }
