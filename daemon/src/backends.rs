@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 pub(crate) use self::member::{Member, Takes};
+pub(crate) use self::patience::PATIENCE;
 use self::patience::own_jobs;
 pub(crate) use self::refresh::refresh_models;
 use self::union::Union;

@@ -1,12 +1,13 @@
 mod boxes;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::futures::Notified;
 use tokio_util::task::TaskTracker;
 
+use super::backends::PATIENCE;
 use super::gauge::Gauge;
 use super::notifications::Notifications;
 use super::only_box::OnlyBox;
@@ -38,6 +39,8 @@ pub(crate) struct Jobs {
     pub(crate) changes: TaskTracker,
     reading: OutageLog,
     changing: OutageLog,
+    /// When the next queued job fails, as it was last read.
+    next_deadline: Mutex<Option<Timestamp>>,
 }
 
 impl Jobs {
@@ -53,6 +56,7 @@ impl Jobs {
             changes: TaskTracker::new(),
             reading: OutageLog::new("read jobs in the store"),
             changing: OutageLog::new("change jobs in the store"),
+            next_deadline: Mutex::default(),
         }
     }
 
@@ -160,7 +164,17 @@ impl Jobs {
         let failed = |overdue: &Overdue| !overdue.jobs.is_empty();
         let Overdue { jobs, next } = self.changing.observe(self.store.fail_overdue(), failed).await?;
         jobs.iter().for_each(|job_id| self.deadline_missed(job_id));
+        *self.next_deadline.lock().unwrap_or_else(PoisonError::into_inner) = next;
+        if self.is_deadline_near() {
+            self.wake_workers();
+        }
         Ok(next)
+    }
+
+    /// Whether a queued job may fail soon, so that none is left to another backend.
+    pub(crate) fn is_deadline_near(&self) -> bool {
+        let next = *self.next_deadline.lock().unwrap_or_else(PoisonError::into_inner);
+        next.is_some_and(|next| next < Timestamp::now() + 2 * PATIENCE)
     }
 
     /// The daemon stops, and no worker runs any more.

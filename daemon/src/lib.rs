@@ -61,13 +61,14 @@
 //! With [`Builder::backends`], a job goes to a backend that lists its model: `llama3.2` and `llama3.2:latest` are the same. The lists are
 //! refreshed once a minute ([`Builder::model_refresh`]), and when a submission names a model that none of them has. If no backend has it
 //! then, the submission gets a 422, or the job waits ([`Builder::accept_unlisted_models`]). A backend that has not listed its models yet
-//! may have any, so that the job is accepted. It takes none before its first list has come, or has failed: after 10 s at most it takes
-//! jobs of any model, since a server that cannot list its models may run them. Each backend has its own workers ([`Backend::workers`]) and
+//! may have any, so that the job is accepted. It takes none before its first list has come: one that takes more than 10 s is an outage. A
+//! server that responds with an error gets jobs of any model, since it may run models that it cannot list. Each backend has its own workers ([`Backend::workers`]) and
 //! its own outages: its jobs go to other backends that have their model, and wait if there is none.
 //!
 //! A job goes to a backend that has its model loaded, if there is one: an idle backend that would have to load the model leaves the job to
-//! it for up to 5 s, also while it is busy, and then takes the next job of the queue. A worker that ends a job takes the next one at
-//! once, so that in a long queue the tokens have their turns whatever is loaded. What is loaded is known from `/api/ps` of Ollama,
+//! it for up to 5 s, also while it is busy, and then takes the next job of the queue. If it has taken other jobs in that time, these and
+//! the rest of their batch come first. No job is left while a queued one has a deadline within 10 s. A worker that ends a job takes the
+//! next one at once, so that in a long queue the tokens have their turns whatever is loaded. What is loaded is known from `/api/ps` of Ollama,
 //! `/running` of llama-swap, `/api/v0/models` of LM Studio and `/models` of llama.cpp's router. The daemon asks when it refreshes the lists,
 //! and after a job of a model that was not loaded. A backend of which it is not known leaves no jobs to others, and none are left to it
 //! ([`Backend::loaded`]).

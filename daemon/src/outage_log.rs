@@ -12,6 +12,9 @@ use super::store::StoreError;
 /// short.
 const QUIET: Duration = Duration::from_secs(1);
 
+/// After so long without a failure, the next one is another outage: an idle daemon has no success that would end the first.
+const FORGOTTEN: Duration = Duration::from_secs(60);
+
 /// Logs an outage of the store once, and its end. The failures in between are counted: there may be one for each request.
 #[derive(Debug)]
 pub(crate) struct OutageLog {
@@ -71,6 +74,7 @@ impl OutageLog {
     /// Returns whether an outage begins.
     fn begin_or_count(&self, now: Instant) -> bool {
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        outage.take_if(|outage| now.saturating_duration_since(outage.last) > FORGOTTEN);
         let begins = outage.is_none();
         let outage = outage.get_or_insert(Outage { since: now, last: now, failures: 0 });
         (outage.last, outage.failures) = (now, outage.failures.saturating_add(1));
@@ -102,5 +106,9 @@ mod tests {
         assert_eq!(log.end(at(3_000)), Some(Outage { since: at(0), last: at(2_000), failures: 2 }));
         assert_eq!(log.end(at(9_000)), None);
         assert!(log.begin_or_count(at(9_000)));
+        // Without a success, as of an idle daemon.
+        assert!(!log.begin_or_count(at(69_000)));
+        assert!(log.begin_or_count(at(129_001)));
+        assert_eq!(log.end(at(131_000)), Some(Outage { since: at(129_001), last: at(129_001), failures: 1 }));
     }
 }

@@ -6,10 +6,10 @@ use tokio::time::Instant;
 use crate::store::{ModelNames, Wanted};
 
 /// How long a backend leaves a job to another one that has its model loaded. Loading a model usually takes longer.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long an idle backend leaves jobs to others. After [`PATIENCE`] it takes jobs in the order of the queue, until it has taken one that
-/// it would have left, or there is none: so the next job of the queue waits no longer.
+/// How long an idle backend leaves jobs to others. After [`PATIENCE`] it takes jobs in the order of the queue, until there is none: so no job
+/// that was left, by any of its workers, waits for longer.
 #[derive(Debug, Default)]
 pub(crate) struct Patience {
     /// Since when jobs may have been left.
@@ -23,7 +23,7 @@ impl Patience {
         Some(until).filter(|until| *until > Instant::now())
     }
 
-    /// The backend has taken a job that it would have left, or there is none.
+    /// There is no job for the backend.
     pub(crate) fn end(&self) {
         *self.since() = None;
     }

@@ -52,8 +52,8 @@ pub(crate) async fn refresh_models(backends: Arc<Backends>, index: usize, interv
             jobs.wake_workers();
         }
         let next = Instant::now() + interval;
-        // A job may have loaded a model, and unloaded another one.
-        while timeout_at(next, member.loaded.outdated()).await.is_ok() {
+        // A job may have loaded a model, and unloaded another one. The time is compared too, since the timeout of what is ready never ends.
+        while Instant::now() < next && timeout_at(next, member.loaded.outdated()).await.is_ok() {
             member.ask_loaded().await;
             sleep(LOADED_PAUSE).await;
         }

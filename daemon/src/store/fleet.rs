@@ -64,10 +64,13 @@ impl Fleet {
         self.others().filter(move |one| !one.different_options.is_empty() && !known(one))
     }
 
-    /// The models that backends of other daemons have loaded, for each backend of which that is known. Drained daemons take no jobs.
+    /// The models that backends of other daemons have loaded, for each backend of which that is known. Drained daemons and unavailable
+    /// backends take no jobs.
     pub(crate) fn loaded_elsewhere(&self) -> impl Iterator<Item = ModelNames> {
         let backends = self.others().filter(|one| !one.draining).flat_map(|one| one.backends.iter().flatten());
-        backends.filter_map(|backend| Some(backend.loaded.as_ref()?.iter().collect()))
+        backends
+            .filter(|backend| !backend.unavailable)
+            .filter_map(|backend| Some(backend.loaded.as_ref()?.iter().collect()))
     }
 
     /// Whether another daemon lists this model.
@@ -143,7 +146,9 @@ mod tests {
             BoxState { draining, ..one(id, Some(vec![ListedBackend { loaded, ..listed(None, false) }])) }
         };
         let (this, other) = (box_of(1, false, Some(&["this"])), box_of(2, false, Some(&["a", "b:latest"])));
-        let boxes = vec![this, other, box_of(3, true, Some(&["drained"])), box_of(4, false, None)];
+        let down = ListedBackend { loaded: Some(vec!["down".to_owned()]), unavailable: true, ..listed(None, false) };
+        let boxes =
+            vec![this, other, box_of(3, true, Some(&["drained"])), box_of(4, false, None), one(5, Some(vec![down]))];
         let fleet = Fleet { this: Uuid::from_u128(1), name: "1".into(), boxes };
         assert!(fleet.loaded_elsewhere().eq([["a", "b"].iter().collect::<ModelNames>()]));
     }

@@ -19,19 +19,16 @@ pub(super) async fn next_job(context: &WorkerContext, was_idle: bool) -> Option<
     queued.as_mut().enable();
     let wanted = member.wanted();
     let own = backends.own_jobs(member, &wanted, jobs.current_fleet().as_deref());
-    let mut leaves_until = own.as_ref().filter(|_| was_idle).and_then(|_| member.patience.begin());
+    let may_leave = was_idle && !jobs.is_deadline_near();
+    let mut leaves_until = own.as_ref().filter(|_| may_leave).and_then(|_| member.patience.begin());
     let first = own.as_ref().filter(|_| leaves_until.is_some()).unwrap_or(&wanted);
     match jobs.take(first).await {
         Ok(taken) => {
-            let is_left = |taken: &Taken| own.as_ref().is_some_and(|own| !own.accepts(&taken.submission.model));
-            if leaves_until.is_none() && taken.as_ref().is_none_or(is_left) {
-                member.patience.end();
-            }
             if taken.is_some() {
                 return taken;
             }
             // No job is left: the time begins with the next one. The count of a shared queue may be out of date.
-            if jobs.fleet().is_none() && jobs.queued() == 0 {
+            if leaves_until.is_none() || jobs.fleet().is_none() && jobs.queued() == 0 {
                 member.patience.end();
                 leaves_until = None;
             }

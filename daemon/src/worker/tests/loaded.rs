@@ -251,6 +251,72 @@ async fn server_that_reports_nothing_is_asked_once() {
     assert_eq!((server.asked.load(Relaxed), machines.backends.members()[0].loaded.reported()), (1, None));
 }
 
+#[tokio::test(start_paused = true)]
+async fn list_is_refreshed_while_jobs_end_all_the_time() {
+    let listed = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&listed);
+    let chat = service_fn(async |_: Chat| Ok::<_, BoxError>(ChatResponse::from_value("ok")?));
+    let backend = Backend::new(chat).models(service_fn(move |_: ListModels| {
+        counted.fetch_add(1, Relaxed);
+        async { Ok::<_, BoxError>(vec![ModelInfo::new("a")]) }
+    }));
+    let member = Arc::new(Member::new(0, "gpu", backend, NonZeroUsize::MIN, 1, Takes::Listed, Lists::new(["gpu"])));
+    let backends = Arc::new(Backends::new(vec![Arc::clone(&member)], false));
+    let jobs = Arc::new(Jobs::in_memory(&StoreOptions::of_test(10)));
+    let refresh = tokio::spawn(refresh_models(Arc::clone(&backends), 0, Duration::from_secs(60), jobs));
+    for _ in 0..6000 {
+        let running = member.loaded.run("a");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        drop(running);
+    }
+    refresh.abort();
+    assert!(listed.load(Relaxed) >= 9, "{} lists in 10 min", listed.load(Relaxed));
+}
+
+/// Each of these jobs is left to a backend that takes none.
+#[tokio::test(start_paused = true)]
+async fn idle_workers_leave_jobs_for_no_longer_than_one() {
+    for models in [["a"; 3], ["a", "b", "c"]] {
+        let (one, two) = (Server::default(), Server::with(&["a", "b", "c", "d"]));
+        let machines = Machines::start(&[&one, &two], &["a", "b", "c", "d"], true, &[1]).await;
+        let mut tasks = JoinSet::new();
+        for _ in 0..2 {
+            tasks.spawn(work(WorkerContext {
+                jobs: Arc::clone(&machines.jobs),
+                backends: Arc::clone(&machines.backends),
+                member: Arc::clone(&machines.backends.members()[0]),
+                attempts: Attempts { most: 3, pause: Duration::from_secs(1) },
+                closing: CancellationToken::new(),
+            }));
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let (begin, mut ids) = (Instant::now(), Vec::new());
+        for model in models {
+            ids.push(machines.submit(model).await);
+        }
+        for id in &ids {
+            machines.ended(id).await;
+        }
+        let waited = begin.elapsed() - LOAD - RUN;
+        assert!(waited <= PATIENCE + Duration::from_millis(10), "{models:?}: {waited:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn job_whose_deadline_is_near_is_not_left() {
+    let (one, two) = (Server::default(), Server::with(&["a"]));
+    let machines = Machines::start(&[&one, &two], &["a", "b"], true, &[1]).await;
+    let overdue = tokio::spawn(crate::deadlines::fail_overdue_jobs(Arc::clone(&machines.jobs)));
+    let begin = Instant::now();
+    // By the clock of the system, which is not paused.
+    let start_by = Some(Timestamp::now() + Duration::from_secs(9));
+    let new = NewJob { start_by, ..NewJob::of_test(r#"{"model":"a"}"#) };
+    let id = machines.jobs.submit(new).await.unwrap().unwrap().job_id;
+    machines.ended(&id).await;
+    overdue.abort();
+    assert_eq!(begin.elapsed(), LOAD + RUN);
+}
+
 /// How many models are loaded for 240 jobs that come one after the other, and how long a job takes on average.
 async fn loads_and_mean_time(seed: u64, longest_pause: u64, reports: bool) -> (u64, Duration) {
     let servers = [Server::default(), Server::default()];
