@@ -5,5 +5,6 @@ mod log;
 mod open_files;
 mod queue_args;
 mod store_location;
+mod unechoed;
 
 pub(crate) use self::command::Serve;

@@ -11,6 +11,7 @@ use super::log::DaemonLog;
 use super::open_files;
 use super::queue_args::QueueArgs;
 use super::store_location::StoreLocation;
+use super::unechoed::Unechoed;
 use crate::backend::{BackendLimits, BackendSpec, Workers, build_all};
 use crate::credentials::{self, AdminTokenArgs, WebhookSecretArgs};
 use crate::exit::Failure;
@@ -40,7 +41,7 @@ pub(crate) struct Serve {
     listen: SocketAddr,
     /// Where jobs are stored: a file, which is created if missing; a PostgreSQL database, postgres://USER@HOST/DATABASE, whose queue several
     /// daemons share; or `memory`, whose jobs are lost when the daemon stops. Give a URL with a password by FOREMAN_STORE, since other
-    /// users of this machine can read arguments
+    /// users of this machine can read arguments. Special characters of the password must be percent-encoded (`@` is `%40`)
     #[arg(
         long,
         env = "FOREMAN_STORE",
@@ -48,7 +49,7 @@ pub(crate) struct Serve {
         default_value = "memory",
         value_name = "FILE|postgres://…|memory"
     )]
-    store: StoreLocation,
+    store: Unechoed<StoreLocation>,
     /// A PEM file with certificate authorities to trust for the database, in addition to those of the system
     #[cfg(feature = "postgres")]
     #[arg(long, value_name = "FILE")]
@@ -72,7 +73,7 @@ pub(crate) struct Serve {
         required = true,
         value_name = "[NAME:]echo|ollama[=URL]|openai=URL"
     )]
-    backends: Vec<BackendSpec>,
+    backends: Vec<Unechoed<BackendSpec>>,
     /// With several backends, or several daemons that share a database, accept jobs whose model none of them has; such a job waits until
     /// one does [default: reject them with 422]
     #[arg(long)]
@@ -143,12 +144,13 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) async fn run(mut self) -> Result<(), Failure> {
         let format = self.log;
-        let in_memory = matches!(self.store, StoreLocation::Memory);
+        let location = self.store.clone().check("--store")?;
+        let in_memory = matches!(location, StoreLocation::Memory);
         // Before the start, so that an early signal stops the daemon in the same way.
         let mut stop_signals = StopSignals::listen()?;
         let tokens = credentials::read_many(&self.tokens, self.token_file.take(), "FOREMAN_TOKEN")?;
         #[cfg(feature = "postgres")]
-        self.check_database_options()?;
+        self.check_database_options(&location)?;
         let is_public = tokens.is_empty() && !self.listen.ip().to_canonical().is_loopback();
         if is_public && !self.allow_anonymous {
             return Err(Failure::Usage(format!(
@@ -160,8 +162,8 @@ impl Serve {
         let number_of_workers = self.workers.iter().map(|workers| workers.number).sum::<usize>().max(1);
         let workers = number_of_workers.saturating_mul(self.backends.len());
         let (max_connections, webhooks) = (self.max_connections, self.webhooks_at_once);
-        let (number_of_tokens, store) = (tokens.len(), self.store.to_string());
-        let builder = self.builder()?.tokens(tokens);
+        let (number_of_tokens, store) = (tokens.len(), location.to_string());
+        let builder = self.builder(location)?.tokens(tokens);
         // Before the start, since stored jobs run immediately.
         let mut log = DaemonLog::start(format);
         let max_connections = open_files::max_connections(max_connections, workers, webhooks);
@@ -197,28 +199,29 @@ impl Serve {
 
     /// An option of a shared queue has no effect without one. A misspelled store would go unnoticed.
     #[cfg(feature = "postgres")]
-    fn check_database_options(&self) -> Result<(), Failure> {
+    fn check_database_options(&self, location: &StoreLocation) -> Result<(), Failure> {
         let given = [
             ("--name", self.name.is_some()),
             ("--lease", self.lease.is_some()),
             ("--store-roots", self.store_roots.is_some()),
         ];
         match given.into_iter().find(|(_, is_given)| *is_given) {
-            Some((option, _)) if !matches!(self.store, StoreLocation::Database(_)) => Err(Failure::Usage(format!(
-                "{option} has an effect only with a database that daemons share: --store postgres://USER@HOST/DATABASE (the store is {})",
-                self.store
+            Some((option, _)) if !matches!(location, StoreLocation::Database(_)) => Err(Failure::Usage(format!(
+                "{option} has an effect only with a database that daemons share: --store postgres://USER@HOST/DATABASE (the store is {location})"
             ))),
             _ => Ok(()),
         }
     }
 
     /// The daemon's builder, with every option except the tokens and the number of connections.
-    fn builder(self) -> Result<Builder, Failure> {
+    fn builder(self, location: StoreLocation) -> Result<Builder, Failure> {
+        let backends: Vec<_> =
+            self.backends.into_iter().map(|backend| backend.check("--backend")).collect::<Result<_, _>>()?;
         let key = credentials::read_one(None, self.backend_key_file, "FOREMAN_BACKEND_KEY")?;
         let mut builder = Daemon::builder()
             .listen(self.listen)
             .allow_anonymous(self.allow_anonymous)
-            .backends(build_all(&self.backends, key.as_deref(), &self.backend_limits, &self.workers)?)
+            .backends(build_all(&backends, key.as_deref(), &self.backend_limits, &self.workers)?)
             .accept_unlisted_models(self.accept_unlisted_models)
             .embeds_at_once(self.embeds_at_once)
             .drain(self.drain)
@@ -234,7 +237,7 @@ impl Serve {
             builder = builder.webhooks_per_host(webhooks);
         }
         #[cfg(feature = "postgres")]
-        if let StoreLocation::Database(url) = &self.store {
+        if let StoreLocation::Database(url) = &location {
             builder = builder.postgres(secrecy::ExposeSecret::expose_secret(url));
             builder = self.lease.into_iter().fold(builder, Builder::lease);
             builder = self.name.into_iter().fold(builder, Builder::name);
@@ -242,7 +245,7 @@ impl Serve {
                 builder = builder.postgres_roots(crate::input::file(&file)?);
             }
         }
-        if let StoreLocation::File(path) = self.store {
+        if let StoreLocation::File(path) = location {
             if let Some(directory) = path.parent()
                 && !directory.as_os_str().is_empty()
                 && !directory.exists()

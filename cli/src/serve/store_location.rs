@@ -28,8 +28,9 @@ impl FromStr for StoreLocation {
             #[cfg(not(feature = "postgres"))]
             url if is_database(url) => Err("this foreman was built without the feature postgres"),
             // Before it is taken for a file, whose name errors show: a URL may contain a password.
-            url if is_other_url(url) => {
-                Err("unknown kind of URL; a database has the form postgres://USER@HOST/DATABASE")
+            url if may_be_url(url) => {
+                Err("must be memory, a URL of the form postgres://USER@HOST/DATABASE, or a file; \
+                                           ./ has to precede the name of a file with one of the characters `:`, `@` and `=`")
             }
             path => Ok(Self::File(path.into())),
         }
@@ -48,14 +49,15 @@ impl fmt::Display for StoreLocation {
 }
 
 fn is_database(text: &str) -> bool {
-    text.starts_with("postgres://") || text.starts_with("postgresql://")
+    let is_name = |scheme: &str| ["postgres", "postgresql"].iter().any(|name| scheme.eq_ignore_ascii_case(name));
+    text.split_once("://").is_some_and(|(scheme, _)| is_name(scheme))
 }
 
-/// A URL with another scheme, or a misspelled one.
-fn is_other_url(text: &str) -> bool {
-    let is_letter = |letter: char| letter.is_ascii_alphanumeric();
-    text.split_once(':')
-        .is_some_and(|(scheme, rest)| scheme.len() > 1 && scheme.chars().all(is_letter) && rest.starts_with('/'))
+/// Whether the text may be a URL with another scheme, a misspelled one, or another description of a database.
+fn may_be_url(text: &str) -> bool {
+    let has_drive = matches!(text.as_bytes(), [drive, b':', b'/' | b'\\', ..] if drive.is_ascii_alphabetic());
+    let is_path = has_drive || ["/", "./", "../"].iter().any(|start| text.starts_with(start));
+    text.contains("://") || text.starts_with("//") || (!is_path && text.contains([':', '@', '=']))
 }
 
 #[cfg(test)]
@@ -66,13 +68,28 @@ mod tests {
     fn location_is_memory_a_file_or_a_database() {
         let parsed = |text: &str| text.parse::<StoreLocation>();
         assert!(matches!(parsed("memory"), Ok(StoreLocation::Memory)) && parsed("").is_err());
-        for path in ["./memory", "jobs.db", "/var/postgres://", r"C:\jobs.db", "C:/jobs.db"] {
+        for path in
+            ["./memory", "jobs.db", "/var/a:b@c/jobs.db", "./a=b", r"C:\jobs.db", "C:/jobs.db", "postgres/jobs.db"]
+        {
             assert!(matches!(parsed(path), Ok(StoreLocation::File(file)) if file == *path), "{path}");
         }
-        for url in ["postgre://u:secret@h/d", "Postgres://u:secret@h/d", "postgres:/u:secret@h/d", "http://h"] {
-            assert!(parsed(url).is_err_and(|error| error.starts_with("unknown kind of URL")), "{url}");
+        for url in [
+            "postgress://u:secret@h/d",
+            "mysql://u:secret@h/d",
+            "postgres:/u:secret@h/d",
+            "postgres//u:secret@h/d",
+            "postgres:u:secret@h/d",
+            "//u:secret@h/d",
+            "u:secret@h/d",
+            "host=h password=secret",
+            " postgres://u:secret@h/d",
+            "'postgres://u:secret@h/d'",
+            "/postgres://u:secret@h/d",
+            "http://h",
+        ] {
+            assert!(parsed(url).is_err_and(|error| error.starts_with("must be memory, a URL")), "{url}");
         }
-        for url in ["postgres://u:secret@h/d", "postgresql://h/d"] {
+        for url in ["postgres://u:secret@h/d", "postgresql://h/d", "Postgres://u:secret@h/d", "POSTGRESQL://h/d"] {
             let database = parsed(url);
             #[cfg(feature = "postgres")]
             assert!(matches!(database, Ok(StoreLocation::Database(_))), "{url}");

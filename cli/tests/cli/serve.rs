@@ -201,6 +201,25 @@ async fn database_that_is_not_there_exits_with_74_without_its_password() {
     assert!(!outcome.stderr.contains("secret"), "{outcome:?}");
 }
 
+#[tokio::test]
+async fn invalid_url_is_refused_without_its_password() {
+    for (variable, url) in [
+        ("FOREMAN_STORE", "postgress://u:secret@h/d"),
+        ("FOREMAN_STORE", "mysql://u:secret@h/d"),
+        ("FOREMAN_STORE", "postgres//u:secret@h/d"),
+        ("FOREMAN_STORE", "postgres://u:p@secret/w#rd@127.0.0.1/d"),
+        ("FOREMAN_BACKEND", "opnai=http://u:secret@h"),
+        ("FOREMAN_BACKEND", "openai=http://u:secret@h"),
+    ] {
+        let mut command = foreman(&["serve", "--listen", "127.0.0.1:0"]);
+        command.env("FOREMAN_BACKEND", "ollama").env(variable, url);
+        let outcome = run(command).await;
+        let option = if variable == "FOREMAN_STORE" { "invalid --store: " } else { "invalid --backend: " };
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(2), ""), "{url} {outcome:?}");
+        assert!(outcome.stderr.contains(option) && !outcome.stderr.contains("secret"), "{url} {outcome:?}");
+    }
+}
+
 /// It accepts connections and never responds.
 #[cfg(feature = "postgres")]
 #[tokio::test]

@@ -120,7 +120,10 @@ async fn running_job_outlives_an_outage_of_the_database_and_calls_are_asked_to_c
 async fn invalid_options_are_refused() {
     let refused = async |builder: Builder| builder.start().await.unwrap_err();
     let error = refused(shared("mysql://h/d")).await;
-    assert_eq!(error.to_string(), "invalid postgres: must be a URL such as postgres://user@host/database");
+    assert!(
+        error.to_string().starts_with("invalid postgres: must be a URL such as postgres://user@host/database"),
+        "{error}"
+    );
     let url = "postgres://user@%2Fnowhere/d";
     assert_eq!(refused(shared(url).store("jobs.db")).await.option(), Some("postgres"));
     assert_eq!(refused(shared(url).lease(Duration::ZERO)).await.option(), Some("lease"));

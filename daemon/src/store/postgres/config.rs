@@ -81,20 +81,51 @@ impl DatabaseUrl {
     }
 }
 
+/// A password with special characters is the likely cause, and the parts after it show what is left of it.
+const INVALID: &str = "must be a URL such as postgres://user@host/database, with the special characters of the user and the password \
+                       percent-encoded (`@` is `%40`)";
+
 impl FromStr for DatabaseUrl {
     type Err = Error;
 
     fn from_str(url: &str) -> Result<Self, Error> {
-        let invalid = |reason: &'static str| Error::config("postgres", reason);
-        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-            return Err(invalid("must be a URL such as postgres://user@host/database"));
+        let invalid = || Error::config("postgres", INVALID);
+        let (scheme, rest) = url.split_once("://").ok_or_else(invalid)?;
+        if !["postgres", "postgresql"].iter().any(|name| scheme.eq_ignore_ascii_case(name)) || !is_encoded(rest) {
+            return Err(invalid());
         }
-        // The error does not contain the URL, which may contain a password.
-        let config: Config = url.parse().map_err(|error| invalid("is not a PostgreSQL URL").with_source(error))?;
+        let parsed: Result<Config, _> = format!("postgres://{rest}").parse();
+        let config = parsed.map_err(|error| match has_password_parameter(rest) {
+            // It may name a part of the password as an unknown option.
+            true => invalid(),
+            false => invalid().with_source(error),
+        })?;
         if config.get_hosts().is_empty() {
-            return Err(invalid("has no host"));
+            return Err(Error::config("postgres", "has no host"));
+        }
+        if !config.get_hosts().iter().all(is_valid) {
+            return Err(invalid());
         }
         Ok(Self(config))
+    }
+}
+
+/// Whether no character of the user and the password ends one of the parts of a URL. Otherwise a part of the password would be the host, the
+/// database or an option, which errors and the log show.
+fn is_encoded(url: &str) -> bool {
+    let authority = url.split(['/', '?']).next().unwrap_or_default();
+    !url.contains('#') && url.matches('@').count() == authority.matches('@').count().min(1)
+}
+
+fn has_password_parameter(url: &str) -> bool {
+    url.split_once('?').is_some_and(|(_, query)| query.to_ascii_lowercase().contains("pass"))
+}
+
+fn is_valid(host: &Host) -> bool {
+    match host {
+        Host::Tcp(name) => name.chars().all(|letter| letter.is_alphanumeric() || "-._:%".contains(letter)),
+        #[cfg(unix)]
+        Host::Unix(_) => true,
     }
 }
 
@@ -136,6 +167,7 @@ mod tests {
         for (url, display) in [
             ("postgres://u:secret@h:5433/d?connect_timeout=3", "postgres://u@h:5433/d"),
             ("postgresql://h1,h2/d?password=secret", "postgres://h1:5432,h2:5432/d"),
+            ("Postgres://u:s%40%2F%23cret@[::1]/d", "postgres://u@::1:5432/d"),
             ("postgres://u:secret@%2Frun%2Fpostgresql/d", "postgres://u@/run/postgresql:5432/d"),
         ] {
             let url: DatabaseUrl = url.parse().unwrap();
@@ -145,13 +177,35 @@ mod tests {
 
     #[test]
     fn other_urls_are_refused_without_naming_a_password() {
-        for url in
-            ["", "jobs.db", "mysql://h/d", "postgres://u:secret@h:x/d", "postgres:///d", "postgres://h/d?secret=1"]
-        {
+        for url in [
+            "",
+            "jobs.db",
+            "mysql://u:secret@h/d",
+            "postgres://u:secret@h:x/d",
+            "postgres:///d",
+            "postgres://h/d?sslmod=1",
+            "postgres://u:p@secret@h/d",
+            "postgres://u:p@secret/w#rd@h/d",
+            "postgres://u:p/secret@h/d",
+            "postgres://u:p?secret=1@h/d",
+            "postgres://u:p?secret@h/d",
+            "postgres://u:p#secret@h/d",
+            "postgres://u:p@h/d?password=p@secret",
+            "postgres://u@h/d?password=p&secret=1",
+            "postgres://u@h/d?password=p&secret",
+            "postgres://u:p secret",
+            "postgres://secret{/d",
+        ] {
             let error = url.parse::<DatabaseUrl>().unwrap_err();
             assert_eq!(error.option(), Some("postgres"), "{url}");
-            assert!(!crate::failure::failure(&error).contains("secret@"), "{error:?}");
+            assert!(!crate::failure::failure(&error).contains("secret"), "{error:?}");
         }
+    }
+
+    #[test]
+    fn unknown_option_is_named() {
+        let error = "postgres://h/d?sslmod=1".parse::<DatabaseUrl>().unwrap_err();
+        assert!(crate::failure::failure(&error).contains("sslmod"), "{error:?}");
     }
 
     #[test]
