@@ -59,6 +59,11 @@ impl BackendSpec {
         matches!(self.kind, BackendKind::OpenAi(_))
     }
 
+    #[cfg(feature = "postgres")]
+    pub(crate) fn is_echo(&self) -> bool {
+        matches!(self.kind, BackendKind::Echo)
+    }
+
     /// Builds the backend. Only `openai` takes a key, and `echo` has no limits.
     pub(crate) fn build(&self, key: Option<&str>, limits: &BackendLimits) -> Result<Backend, Failure> {
         let backend: Backend = match &self.kind {

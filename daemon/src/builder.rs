@@ -13,7 +13,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::backend::{Backend, Echo};
+use super::backend::Backend;
 use super::delivery::WebhookHosts;
 #[cfg(feature = "faults")]
 use super::faults::Faults;
@@ -54,7 +54,8 @@ pub struct Builder {
     write_timeout: Duration,
     header_timeout: Duration,
     drain: Duration,
-    backends: Vec<Backend>,
+    /// An echo if there are none.
+    backends: Option<Vec<Backend>>,
     accept_unlisted_models: bool,
     model_refresh: Duration,
     #[cfg(feature = "sqlite")]
@@ -106,7 +107,7 @@ impl Default for Builder {
             write_timeout: Duration::from_secs(30),
             header_timeout: Duration::from_secs(30),
             drain: Duration::from_secs(5),
-            backends: vec![Echo::new().into()],
+            backends: None,
             accept_unlisted_models: false,
             model_refresh: Duration::from_secs(60),
             #[cfg(feature = "sqlite")]
@@ -219,16 +220,17 @@ impl Builder {
 
 /// Jobs.
 impl Builder {
-    /// Sets the backend that runs the jobs. Default: [`Echo`].
+    /// Sets the backend that runs the jobs. Default: [`Echo`](super::Echo). A daemon that shares its queue (`Builder::postgres`) has no default,
+    /// since an echo ends the jobs of every model, also those for other daemons.
     pub fn backend(mut self, backend: impl Into<Backend>) -> Self {
-        self.backends = vec![backend.into()];
+        self.backends = Some(vec![backend.into()]);
         self
     }
 
     /// Sets several backends, each with a [name](Backend::name) and, if it differs, its [number of workers](Backend::workers). A
     /// job goes to a backend that lists its model; see [several backends](crate#several-backends).
     pub fn backends(mut self, backends: impl IntoIterator<Item = Backend>) -> Self {
-        self.backends = backends.into_iter().collect();
+        self.backends = Some(backends.into_iter().collect());
         self
     }
 

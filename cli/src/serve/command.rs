@@ -74,6 +74,10 @@ pub(crate) struct Serve {
         value_name = "[NAME:]echo|ollama[=URL]|openai=URL"
     )]
     backends: Vec<Unechoed<BackendSpec>>,
+    /// Let `echo` take jobs from a database that daemons share. It ends jobs of every model, also those that other daemons would run
+    #[cfg(feature = "postgres")]
+    #[arg(long)]
+    allow_echo: bool,
     /// With several backends, or several daemons that share a database, accept jobs whose model none of them has; such a job waits until
     /// one does [default: reject them with 422]
     #[arg(long)]
@@ -238,6 +242,12 @@ impl Serve {
         }
         #[cfg(feature = "postgres")]
         if let StoreLocation::Database(url) = &location {
+            if !self.allow_echo && backends.iter().any(BackendSpec::is_echo) {
+                return Err(Failure::Usage(
+                    "--backend echo would end the jobs of all daemons that share the database, without a model; --allow-echo permits that"
+                        .to_owned(),
+                ));
+            }
             builder = builder.postgres(secrecy::ExposeSecret::expose_secret(url));
             builder = self.lease.into_iter().fold(builder, Builder::lease);
             builder = self.name.into_iter().fold(builder, Builder::name);

@@ -69,7 +69,8 @@ async fn models_and_jobs_show_their_boxes() {
     assert_eq!(lines[1][..4], [&*job, "running", "left", "m"]);
     let status = left.run(&["status", &job]).await.stdout;
     assert!(status.contains("\nbox        left\n"), "{status}");
-    let right = TestDaemon::new(|builder| builder.postgres(&url).name("right")).await;
+    let right =
+        TestDaemon::new(|builder| builder.postgres(&url).name("right").backend(foreman_daemon::Echo::new())).await;
     let models = async {
         loop {
             let models = left.run(&["models"]).await.stdout;

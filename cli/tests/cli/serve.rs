@@ -195,7 +195,7 @@ async fn port_in_use_exits_with_74() {
 #[tokio::test]
 async fn database_that_is_not_there_exits_with_74_without_its_password() {
     let url = "postgres://u:secret@%2Fnowhere/d";
-    let outcome = run(foreman(&["serve", "--backend", "echo", "--listen", "127.0.0.1:0", "--store", url])).await;
+    let outcome = run(foreman(&["serve", "--backend", "ollama", "--listen", "127.0.0.1:0", "--store", url])).await;
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(74), ""), "{outcome:?}");
     assert!(outcome.stderr.contains("cannot connect to store postgres://u@/nowhere:5432/d"), "{outcome:?}");
     assert!(!outcome.stderr.contains("secret"), "{outcome:?}");
@@ -226,7 +226,7 @@ async fn invalid_url_is_refused_without_its_password() {
 async fn silent_database_exits_with_74() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("postgres://u@{}/d?connect_timeout=1", silent.local_addr().unwrap());
-    let outcome = run(foreman(&["serve", "--backend", "echo", "--listen", "127.0.0.1:0", "--store", &url])).await;
+    let outcome = run(foreman(&["serve", "--backend", "ollama", "--listen", "127.0.0.1:0", "--store", &url])).await;
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(74), ""), "{outcome:?}");
     assert!(outcome.stderr.contains("/d: database does not answer"), "{outcome:?}");
 }
@@ -281,7 +281,11 @@ async fn invalid_option_exits_with_2() {
         (&["--backend", "echo", "--keep", "0s"], "must be greater than zero"),
         (&["--backend", "echo", "--model-batch", "0"], "invalid --model-batch: must be at least 1"),
         #[cfg(feature = "postgres")]
-        (&["--backend", "echo", "--store", "postgres://"], "invalid --store: "),
+        (&["--backend", "ollama", "--store", "postgres://"], "invalid --store: "),
+        #[cfg(feature = "postgres")]
+        (&["--backend", "a:ollama", "--backend", "b:echo", "--store", "postgres://h/d"], "--allow-echo permits that"),
+        #[cfg(feature = "postgres")]
+        (&["--backend", "echo", "--allow-echo", "--store", "postgres://"], "invalid --store: "),
         #[cfg(feature = "postgres")]
         (&["--backend", "echo", "--lease", "5s"], "--lease has an effect only with a database that daemons share"),
         #[cfg(feature = "postgres")]

@@ -11,7 +11,7 @@ use super::{Builder, LONGEST};
 use crate::Error;
 use crate::api::{AllowedHosts, BodyLimits, Tokens};
 use crate::attempts::Attempts;
-use crate::backend::Backend;
+use crate::backend::{Backend, Echo};
 #[cfg(feature = "tls")]
 use crate::delivery::Roots;
 use crate::delivery::{OwnServers, Policy, RetrySchedule};
@@ -94,11 +94,12 @@ impl Config {
         };
         let webhooks_at_once = permits("webhooks_at_once", builder.webhooks_at_once)?;
         let webhooks_per_host = builder.webhooks_per_host.unwrap_or((webhooks_at_once / 4).max(1));
-        let backends = backends(builder.backends.clone(), positive("workers", builder.workers)?)?;
         #[cfg(feature = "postgres")]
         let postgres = postgres(&builder)?;
+        let given = builder.backends.clone().unwrap_or_else(|| vec![Echo::new().into()]);
         let mut own = OwnServers::default();
-        builder.backends.iter().flat_map(|backend| &backend.servers).for_each(|url| own.add_url(url));
+        given.iter().flat_map(|backend| &backend.servers).for_each(|url| own.add_url(url));
+        let backends = backends(given, positive("workers", builder.workers)?)?;
         let config = Self {
             tokens: tokens("token", &builder.tokens)?,
             admin: admin(&builder)?,
@@ -200,6 +201,10 @@ fn postgres(builder: &Builder) -> Result<Option<PostgresConfig>, Error> {
     #[cfg(feature = "sqlite")]
     if builder.store.is_some() {
         return Err(Error::config("postgres", "must not be set together with store"));
+    }
+    // An echo ends the jobs of all daemons.
+    if builder.backends.is_none() {
+        return Err(Error::config("backends", "must be set for a queue that daemons share"));
     }
     if builder.lease < SHORTEST_LEASE {
         return Err(Error::config("lease", "must be at least 1 s"));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use foreman_daemon::{Backend, BoxError, Builder, Daemon, ListModels, ModelInfo};
+use foreman_daemon::{Backend, BoxError, Builder, Daemon, Echo, ListModels, ModelInfo};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tower::service_fn;
@@ -17,7 +17,8 @@ use super::several_backends::Fake;
 
 /// A daemon whose lists are refreshed at once.
 fn shared(url: &str, name: &str) -> Builder {
-    Daemon::builder().postgres(url).name(name).drain(Duration::ZERO).model_refresh(Duration::from_millis(5))
+    let builder = Daemon::builder().postgres(url).name(name).backend(Echo::new());
+    builder.drain(Duration::ZERO).model_refresh(Duration::from_millis(5))
 }
 
 async fn submit(daemon: &Daemon, model: &str) -> RawResponse {

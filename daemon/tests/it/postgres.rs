@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use foreman_daemon::{Backend, Builder, Daemon};
+use foreman_daemon::{Backend, Builder, Daemon, Echo};
 
 use super::gate::Gate;
 use super::postgres_server::{PostgresServer, server};
@@ -14,7 +14,7 @@ const SUBMISSION: &str = r#"{"model":"m","messages":[]}"#;
 
 /// A daemon whose shutdown does not wait for jobs.
 fn shared(url: &str) -> Builder {
-    Daemon::builder().postgres(url).drain(Duration::ZERO).loopback_webhooks(true)
+    Daemon::builder().postgres(url).backend(Echo::new()).drain(Duration::ZERO).loopback_webhooks(true)
 }
 
 async fn gated(url: &str) -> (Gate, Daemon) {
@@ -126,6 +126,7 @@ async fn invalid_options_are_refused() {
     );
     let url = "postgres://user@%2Fnowhere/d";
     assert_eq!(refused(shared(url).store("jobs.db")).await.option(), Some("postgres"));
+    assert_eq!(refused(Daemon::builder().postgres(url)).await.option(), Some("backends"));
     assert_eq!(refused(shared(url).lease(Duration::ZERO)).await.option(), Some("lease"));
     assert_eq!(refused(shared(url).postgres_roots("no")).await.option(), Some("postgres_roots"));
     assert!(refused(shared(url)).await.is_store());

@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use foreman_daemon::{Daemon, Error};
+use foreman_daemon::{Daemon, Echo, Error};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -23,7 +23,7 @@ fn authority(authority: &str, name: &str) -> (String, String, String) {
 }
 
 async fn start(url: String, roots: &str) -> Result<Daemon, Error> {
-    Daemon::builder().postgres(url).postgres_roots(roots).start().await
+    Daemon::builder().postgres(url).postgres_roots(roots).backend(Echo::new()).start().await
 }
 
 /// The error and its causes.

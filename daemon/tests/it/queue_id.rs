@@ -1,6 +1,8 @@
 //! The id of the queue in requests and responses.
 
 use foreman_daemon::Daemon;
+#[cfg(feature = "postgres")]
+use foreman_daemon::Echo;
 
 #[cfg(feature = "postgres")]
 use super::postgres_server::server;
@@ -62,7 +64,7 @@ async fn daemons_that_share_a_queue_have_one_id() {
     let mut ids = Vec::new();
     let (url, other) = (server.schema(), server.schema());
     for url in [&url, &url, &other] {
-        let daemon = Daemon::builder().postgres(url).start().await.unwrap();
+        let daemon = Daemon::builder().postgres(url).backend(Echo::new()).start().await.unwrap();
         ids.push(queue_of(&get(&daemon, "/jobs", &[]).await));
     }
     assert_eq!(ids[0], ids[1]);

@@ -1,7 +1,7 @@
 //! Several addresses of one queue, on real sockets.
 
 use foreman_client::Client;
-use foreman_daemon::Daemon;
+use foreman_daemon::{Daemon, Echo};
 
 use crate::postgres_server::server;
 use crate::support::{TcpForwarder, bounded, gated_daemon, request, unbound_address};
@@ -36,7 +36,7 @@ async fn waits_end_with_their_own_jobs_when_the_address_in_use_dies() {
 async fn wait_ends_with_its_own_job_when_its_daemon_dies_and_another_runs_the_job() {
     let Some(server) = server() else { return };
     let url = server.schema();
-    let dying = Daemon::builder().postgres(&url).start().await.unwrap();
+    let dying = Daemon::builder().postgres(&url).backend(Echo::new()).start().await.unwrap();
     let admin = Client::builder(dying.url()).polling().build().await.unwrap();
     // It takes no jobs.
     bounded(admin.drain_box(&admin.boxes().await.unwrap()[0].id)).await.unwrap();
