@@ -80,7 +80,8 @@
 //! # Several daemons
 //!
 //! The daemons that share a queue (`Builder::postgres`) publish the lists of their backends. A submission is accepted by each of them if
-//! any of them lists its model or has not listed its models yet, and its job runs where the model is. Each backend gets the jobs of the
+//! any of them lists its model or has not listed its models yet, and its job runs where the model is. For 5 min after a daemon has stopped,
+//! or has lost its lease, a submission for a model that only it had gets a 503 with `Retry-After`. Each backend gets the jobs of the
 //! models that it lists only, also if its daemon has no other. [`Echo`] and a backend without [`models`](Backend::models) get all. `GET /api/tags` is the union of
 //! all lists. A backend leaves jobs to those of other daemons that have their models loaded too.
 //!

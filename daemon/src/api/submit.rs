@@ -76,6 +76,11 @@ pub(super) async fn submit(
             let reason = "the models of the other daemons are not known at present";
             return Err(Rejection::retry_about(StatusCode::SERVICE_UNAVAILABLE, reason, 10));
         }
+        if let Some(name) = fleet.as_deref().and_then(|fleet| fleet.was_at(&submission.model)) {
+            let reason =
+                format!("no backend has the model {}, except those of box {name}, which is down", submission.model);
+            return Err(Rejection::retry_about(StatusCode::SERVICE_UNAVAILABLE, reason, 10));
+        }
         return Err(unprocessable(format!("no backend has the model {}", submission.model)));
     };
     // Each of them may get the job.

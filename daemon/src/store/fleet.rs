@@ -1,9 +1,16 @@
+use std::sync::Arc;
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::wanted::{ModelNames, without_latest};
 use crate::ModelInfo;
+
+/// How long the models of a daemon that is gone are known: long enough for an upgrade.
+const GONE: Duration = Duration::from_secs(300);
 
 /// The daemons that share a store and have a lease, as they were last read.
 #[derive(Debug, Clone)]
@@ -14,6 +21,16 @@ pub(crate) struct Fleet {
     pub(crate) name: Box<str>,
     /// In the order of their start.
     pub(crate) boxes: Vec<BoxState>,
+    /// Those that were there shortly before.
+    pub(crate) gone: Vec<GoneBox>,
+}
+
+/// A daemon that has stopped, or whose lease has ended. It may be back soon, as after an upgrade.
+#[derive(Debug, Clone)]
+pub(crate) struct GoneBox {
+    name: String,
+    since: Instant,
+    models: Arc<ModelNames>,
 }
 
 /// A daemon that shares a store.
@@ -64,6 +81,27 @@ impl Fleet {
         self.others().filter(move |one| !one.different_options.is_empty() && !known(one))
     }
 
+    /// Remembers the daemons that are gone since it was last read, until they are back under their names.
+    #[cfg(any(test, feature = "postgres"))]
+    pub(crate) fn remember_gone(&mut self, before: Option<&Self>) {
+        let Some(before) = before else { return };
+        let is_in = |fleet: &Self, id| fleet.boxes.iter().any(|one| one.id == id);
+        let is_back = |name: &str| self.boxes.iter().any(|one| one.name == name && !is_in(before, one.id));
+        let earlier = before.gone.iter().filter(|gone| gone.since.elapsed() < GONE).cloned();
+        let left = before.others().filter(|one| !is_in(self, one.id)).map(|one| GoneBox {
+            name: one.name.clone(),
+            since: Instant::now(),
+            models: Arc::new(one.listed().map(|model| &model.name).collect()),
+        });
+        self.gone = earlier.chain(left).filter(|gone| !is_back(&gone.name)).collect();
+    }
+
+    /// The name of a daemon that listed this model, and is gone for a short time.
+    pub(crate) fn was_at(&self, model: &str) -> Option<&str> {
+        let mut gone = self.gone.iter().filter(|gone| gone.since.elapsed() < GONE);
+        gone.find(|gone| gone.models.contain(model)).map(|gone| &*gone.name)
+    }
+
     /// The models that backends of other daemons have loaded, for each backend of which that is known. Drained daemons and unavailable
     /// backends take no jobs.
     pub(crate) fn loaded_elsewhere(&self) -> impl Iterator<Item = ModelNames> {
@@ -84,6 +122,14 @@ impl Fleet {
             Some(backends) => backends.iter().any(|backend| backend.may_have(model)),
             None => true,
         })
+    }
+}
+
+impl BoxState {
+    /// The models that its backends list.
+    #[cfg(any(test, feature = "postgres"))]
+    fn listed(&self) -> impl Iterator<Item = &ModelInfo> {
+        self.backends.iter().flatten().flat_map(|backend| backend.models.iter().flatten())
     }
 }
 
@@ -130,6 +176,7 @@ mod tests {
                 .iter()
                 .map(|id| BoxState { different_options: vec!["keep".to_owned()], ..one(*id, None) })
                 .collect(),
+            gone: Vec::new(),
         };
         let ids = |new: &Fleet, before| new.newly_different(before).map(|one| one.id.as_u128()).collect::<Vec<_>>();
         let (first, second) = (fleet(&[1, 2]), fleet(&[1, 2, 3]));
@@ -137,6 +184,31 @@ mod tests {
             (ids(&first, None), ids(&first, Some(&first)), ids(&second, Some(&first))),
             (vec![2], vec![], vec![3])
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn models_of_a_daemon_that_is_gone_are_known_until_it_is_back_or_for_5_min() {
+        let has_m = || Some(vec![listed(Some(&["m:latest"]), false)]);
+        let mut fleet = Fleet { this: Uuid::from_u128(1), name: "1".into(), boxes: vec![], gone: Vec::new() };
+        let mut read = |boxes: Vec<BoxState>| {
+            let mut next = Fleet { boxes, ..fleet.clone() };
+            next.gone.clear();
+            next.remember_gone(Some(&fleet));
+            fleet = next;
+            fleet.was_at("m").map(str::to_owned)
+        };
+        let gone = Some("2".to_owned());
+        assert_eq!(read(vec![one(1, has_m()), one(2, has_m())]), None);
+        assert_eq!(read(vec![one(1, None)]), gone);
+        // Another process of its name, which has not listed its models yet.
+        let again = |backends| BoxState { name: "2".to_owned(), ..one(3, backends) };
+        assert_eq!(read(vec![one(1, None), again(None)]), None);
+        assert_eq!(read(vec![one(1, None), again(has_m())]), None);
+        assert_eq!(read(vec![one(1, None)]), gone);
+        tokio::time::advance(GONE / 2).await;
+        assert_eq!(read(vec![one(1, None), one(4, None)]), gone);
+        tokio::time::advance(GONE / 2).await;
+        assert_eq!(fleet.was_at("m"), None);
     }
 
     #[test]
@@ -149,7 +221,7 @@ mod tests {
         let down = ListedBackend { loaded: Some(vec!["down".to_owned()]), unavailable: true, ..listed(None, false) };
         let boxes =
             vec![this, other, box_of(3, true, Some(&["drained"])), box_of(4, false, None), one(5, Some(vec![down]))];
-        let fleet = Fleet { this: Uuid::from_u128(1), name: "1".into(), boxes };
+        let fleet = Fleet { this: Uuid::from_u128(1), name: "1".into(), boxes, gone: Vec::new() };
         assert!(fleet.loaded_elsewhere().eq([["a", "b"].iter().collect::<ModelNames>()]));
     }
 
@@ -159,6 +231,7 @@ mod tests {
             this: Uuid::from_u128(1),
             name: "1".into(),
             boxes: vec![one(1, None), one(2, backends)],
+            gone: Vec::new(),
         };
         for (backends, lists, may_have) in [
             (None, false, true),

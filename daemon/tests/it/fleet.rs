@@ -72,10 +72,13 @@ async fn job_is_accepted_anywhere_and_runs_where_its_model_is() {
         }
     });
     assert_eq!(ended(&left, &job.await).await["result"], "one");
-    // It is forgotten with its daemon.
+    // Its daemon may be back soon.
     right.shutdown().await;
     until_models(&left, &[r#""a" ["left"] ["left/gpu"]"#, r#""both" ["left"] ["left/gpu"]"#]).await;
-    submit(&left, "b").await.refused(422);
+    let refused = submit(&left, "b").await;
+    assert_eq!((refused.status, refused.asks_to_wait(10)), (503, true), "{refused:?}");
+    assert!(refused.json()["error"].as_str().unwrap().contains("box right, which is down"), "{refused:?}");
+    submit(&left, "unknown").await.refused(422);
 }
 
 #[tokio::test]

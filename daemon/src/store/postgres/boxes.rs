@@ -59,7 +59,7 @@ pub(super) async fn select(
 ) -> Result<Fleet, StoreError> {
     let rows = client.query(BOXES, &[]).await?;
     let boxes: Result<_, _> = rows.iter().map(|row| state(row, options)).collect();
-    Ok(Fleet { this, name: name.into(), boxes: boxes.map_err(StoreError::damaged_row)? })
+    Ok(Fleet { this, name: name.into(), boxes: boxes.map_err(StoreError::damaged_row)?, gone: Vec::new() })
 }
 
 /// Logs once which daemons have other options than this one.
@@ -96,11 +96,12 @@ fn state(row: &Row, options: &SharedOptions) -> Result<BoxState, BoxError> {
 
 impl State {
     /// The feed has read the daemons. Returns whether this one takes jobs again.
-    pub(super) fn set_fleet(&self, fleet: Fleet) -> bool {
+    pub(super) fn set_fleet(&self, mut fleet: Fleet) -> bool {
         // While its lease is lost, it goes on as it was.
         let draining = fleet.boxes.iter().find(|one| one.id == fleet.this).map(|one| one.draining);
         let mut known = self.fleet.lock().unwrap_or_else(PoisonError::into_inner);
         warn_of_differences(&fleet, known.as_deref());
+        fleet.remember_gone(known.as_deref());
         *known = Some(Arc::new(fleet));
         drop(known);
         draining.is_some_and(|draining| self.lease.set_draining(draining) && !draining)
