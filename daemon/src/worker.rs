@@ -109,6 +109,7 @@ async fn run(context: &WorkerContext, first: Taken) {
             // The job does not wait for its turn at the worker: the backend may be available for other models only.
             Some(Ended::Unavailable { error, retry_after }) => {
                 member.availability.failed(&error, retry_after);
+                member.forget_loaded();
                 let requeue = || jobs.requeue(&job_id, attempt, Cost::Free, &error);
                 until_stored(&job_id, "the queued state of a job", closing, requeue).await;
                 return;

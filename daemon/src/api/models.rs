@@ -36,7 +36,11 @@ pub(super) async fn embed(State(app): State<Arc<App>>, request: Request<Body>) -
     }
     let with_model = app.backends.with_model(request.model()).await;
     if with_model.is_empty() {
-        let reason = format!("no backend has the model {}", request.model());
+        let model = request.model();
+        let reason = match app.jobs.current_fleet().as_deref().and_then(|fleet| fleet.name_with(model)) {
+            Some(name) => format!("no backend of this box has the model {model}; box {name} has it"),
+            None => format!("no backend has the model {model}"),
+        };
         return Err(Rejection::new(StatusCode::UNPROCESSABLE_ENTITY, reason));
     }
     let mut outage = None;

@@ -113,7 +113,14 @@ impl Fleet {
 
     /// Whether another daemon lists this model.
     pub(crate) fn lists_elsewhere(&self, model: &str) -> bool {
-        self.others().flat_map(|one| one.backends.iter().flatten()).any(|backend| backend.lists(model))
+        self.name_with(model).is_some()
+    }
+
+    /// The name of another daemon that lists this model.
+    pub(crate) fn name_with(&self, model: &str) -> Option<&str> {
+        let mut with_model =
+            self.others().filter(|one| one.backends.iter().flatten().any(|backend| backend.lists(model)));
+        with_model.next().map(|one| &*one.name)
     }
 
     /// Whether another daemon may have this model, as far as is known.

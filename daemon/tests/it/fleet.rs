@@ -61,6 +61,9 @@ async fn job_is_accepted_anywhere_and_runs_where_its_model_is() {
     for daemon in [&left, &right] {
         assert_eq!(submit(daemon, "new").await.refused(422), "no backend has the model new");
     }
+    // A request for embeddings is not a job, and goes to the backends of its daemon only.
+    let embed = post(&left, "/api/embed", &[], r#"{"model":"b","input":"x"}"#).await;
+    assert_eq!(embed.refused(422), "no backend of this box has the model b; box right has it");
     // Somebody installs it.
     b.models.lock().unwrap().push("new");
     let job = bounded(async {

@@ -1,11 +1,12 @@
 //! Backends of which it is known which models they have loaded.
 
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::backend::ListLoaded;
+use crate::backend::{ListLoaded, Unavailable};
 use crate::backends::refresh_models;
 use crate::notifications::Notifications;
 
@@ -29,6 +30,7 @@ struct Server {
     loads: Arc<AtomicU64>,
     /// How often it was asked what it has loaded.
     asked: Arc<AtomicU64>,
+    is_down: Arc<AtomicBool>,
 }
 
 impl Server {
@@ -43,6 +45,9 @@ impl Server {
     }
 
     async fn run(self, chat: Chat) -> Result<ChatResponse, BoxError> {
+        if self.is_down.load(Relaxed) {
+            return Err(Unavailable::new("connection refused").into());
+        }
         if !self.loaded.lock().unwrap().iter().any(|model| model == chat.model()) {
             self.loads.fetch_add(1, Relaxed);
             tokio::time::sleep(LOAD).await;
@@ -68,7 +73,8 @@ impl Server {
             .loaded(service_fn(move |_: ListLoaded| {
                 report.asked.fetch_add(1, Relaxed);
                 let loaded = reports.then(|| report.loaded.lock().unwrap().clone());
-                async move { Ok::<_, BoxError>(loaded) }
+                let is_down = report.is_down.load(Relaxed);
+                async move { if is_down { Err(BoxError::from("connection refused")) } else { Ok(loaded) } }
             }))
     }
 }
@@ -176,6 +182,18 @@ async fn backend_that_is_down_is_not_waited_for() {
     let (id, begin) = (machines.submit("a").await, Instant::now());
     machines.ended(&id).await;
     assert_eq!(begin.elapsed(), LOAD + RUN);
+}
+
+#[tokio::test(start_paused = true)]
+async fn loaded_models_of_a_server_that_is_down_are_not_known() {
+    let server = Server::with(&["a"]);
+    let machines = Machines::start(&[&server], &["a"], true, &[]).await;
+    let loaded = &machines.backends.members()[0].loaded;
+    assert_eq!(loaded.reported(), Some(vec!["a".to_owned()]));
+    server.is_down.store(true, Relaxed);
+    machines.submit("a").await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(loaded.reported(), None);
 }
 
 /// It seems to be available.
