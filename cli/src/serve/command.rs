@@ -41,7 +41,8 @@ pub(crate) struct Serve {
     listen: SocketAddr,
     /// Where jobs are stored: a file, which is created if missing; a PostgreSQL database, postgres://USER@HOST/DATABASE, whose queue several
     /// daemons share; or `memory`, whose jobs are lost when the daemon stops. Give a URL with a password by FOREMAN_STORE, since other
-    /// users of this machine can read arguments. Special characters of the password must be percent-encoded (`@` is `%40`)
+    /// users of this machine can read arguments; its special characters must be percent-encoded (`@` is `%40`). The database must be
+    /// PostgreSQL 14 or newer, with the encoding UTF8, a schema for foreman alone, and no pooler that shares connections between transactions
     #[arg(
         long,
         env = "FOREMAN_STORE",

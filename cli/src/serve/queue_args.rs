@@ -33,7 +33,7 @@ pub(super) struct QueueArgs {
     #[arg(long, default_value_t = 8, value_name = "N")]
     model_batch: usize,
     /// The maximum number of attempts to run a job; a job is retried after a transient failure and after a crash. Attempts do not count
-    /// if the backend was unavailable or the daemon was stopped
+    /// if the backend was unavailable or the daemon was stopped; `attempt` in the status of a job has them too
     #[arg(long, default_value_t = 3, value_name = "N")]
     attempts: u64,
     /// How long jobs and their idempotency keys are kept after a job has ended, such as 30m or 24h
