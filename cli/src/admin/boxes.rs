@@ -31,11 +31,13 @@ impl Boxes {
 
 /// One line for each daemon with other options than the one that has responded.
 fn differences(boxes: &[BoxInfo]) -> Vec<String> {
-    let this = boxes.iter().find(|one| one.answering).map_or("the one that answers", |one| &one.name);
+    // Names need not be unique.
+    let name = |one: &BoxInfo| format!("{} ({})", one.name, one.id);
+    let this = boxes.iter().find(|one| one.answering).map_or_else(|| "the one that answers".to_owned(), name);
     let others = boxes.iter().filter(|one| !one.different_options.is_empty());
     let line = |one: &BoxInfo| {
         let options: Vec<_> = one.different_options.iter().map(|option| option_names::name(option)).collect();
-        escape::single_line(&format!("foreman: {} has other values than {this} of: {}", one.name, options.join(", ")))
+        escape::single_line(&format!("foreman: {} has other values than {this} of: {}", name(one), options.join(", ")))
     };
     others.map(line).collect()
 }
@@ -46,10 +48,10 @@ mod tests {
 
     #[test]
     fn other_options_are_named_as_flags() {
-        let mut boxes = ["left", "right", "other"].map(|name| BoxInfo::new(name, name));
+        let mut boxes = ["left", "right", "other"].map(|id| BoxInfo::new(id, "gpu"));
         boxes[1].answering = true;
         boxes[2].different_options = ["max_queue", "token", "new"].map(str::to_owned).to_vec();
-        let expected = "foreman: other has other values than right of: --max-queue, token, new";
+        let expected = "foreman: gpu (other) has other values than gpu (right) of: --max-queue, token, new";
         assert_eq!(differences(&boxes), [expected]);
     }
 }
