@@ -14,7 +14,6 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 pub(crate) use self::member::{Member, Takes};
-pub(crate) use self::patience::PATIENCE;
 use self::patience::own_jobs;
 pub(crate) use self::refresh::refresh_models;
 use self::union::Union;
@@ -33,14 +32,16 @@ pub(crate) struct Backends {
     members: Vec<Arc<Member>>,
     /// Whether a job whose model no backend lists is accepted.
     accept_unlisted: bool,
+    /// How long a backend leaves a job to another one that has its model loaded.
+    pub(crate) loaded_wait: Duration,
     /// When the lists were last refreshed for a submission.
     refreshed: Mutex<Option<Instant>>,
 }
 
 impl Backends {
     /// `members`: at least one.
-    pub(crate) fn new(members: Vec<Arc<Member>>, accept_unlisted: bool) -> Self {
-        Self { members, accept_unlisted, refreshed: Mutex::new(None) }
+    pub(crate) fn new(members: Vec<Arc<Member>>, accept_unlisted: bool, loaded_wait: Duration) -> Self {
+        Self { members, accept_unlisted, loaded_wait, refreshed: Mutex::new(None) }
     }
 
     pub(crate) fn members(&self) -> &[Arc<Member>] {
@@ -85,6 +86,9 @@ impl Backends {
     /// The wanted jobs without those that a backend leaves to others, here or at other daemons, because these have their models loaded.
     /// `None` if it leaves none.
     pub(crate) fn own_jobs(&self, member: &Member, wanted: &Wanted, fleet: Option<&Fleet>) -> Option<Wanted> {
+        if self.loaded_wait.is_zero() {
+            return None;
+        }
         let loaded = member.loaded.names().filter(|_| self.are_several() || fleet.is_some())?;
         let others = self.members.iter().filter(|other| other.index != member.index && other.takes_jobs());
         let here = others.filter_map(|other| other.loaded.names());

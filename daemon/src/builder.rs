@@ -57,6 +57,7 @@ pub struct Builder {
     /// An echo if there are none.
     backends: Option<Vec<Backend>>,
     accept_unlisted_models: bool,
+    loaded_wait: Duration,
     model_refresh: Duration,
     #[cfg(feature = "sqlite")]
     store: Option<PathBuf>,
@@ -109,6 +110,7 @@ impl Default for Builder {
             drain: Duration::from_secs(5),
             backends: None,
             accept_unlisted_models: false,
+            loaded_wait: Duration::from_secs(5),
             model_refresh: Duration::from_secs(60),
             #[cfg(feature = "sqlite")]
             store: None,
@@ -220,8 +222,8 @@ impl Builder {
 
 /// Jobs.
 impl Builder {
-    /// Sets the backend that runs the jobs. Default: [`Echo`](super::Echo). A daemon that shares its queue (`Builder::postgres`) has no default,
-    /// since an echo ends the jobs of every model, also those for other daemons.
+    /// Sets the backend that runs the jobs. Default: [`Echo`](super::Echo). A daemon that shares its queue (`Builder::postgres`) has no
+    /// default, since an echo ends the jobs of every model, also those for other daemons.
     pub fn backend(mut self, backend: impl Into<Backend>) -> Self {
         self.backends = Some(vec![backend.into()]);
         self
@@ -238,6 +240,13 @@ impl Builder {
     /// job waits until one does. Otherwise its submission gets a 422. Default: false.
     pub fn accept_unlisted_models(mut self, accept: bool) -> Self {
         self.accept_unlisted_models = accept;
+        self
+    }
+
+    /// Sets how long an idle backend leaves a job to another one, also of another daemon with the queue, that has its model loaded. Then it
+    /// loads the model itself. With zero, it leaves no jobs to others. Default: 5 s; loading a model usually takes longer.
+    pub fn loaded_wait(mut self, wait: Duration) -> Self {
+        self.loaded_wait = wait;
         self
     }
 

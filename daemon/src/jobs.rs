@@ -2,12 +2,12 @@ mod boxes;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::futures::Notified;
 use tokio_util::task::TaskTracker;
 
-use super::backends::PATIENCE;
 use super::gauge::Gauge;
 use super::notifications::Notifications;
 use super::only_box::OnlyBox;
@@ -164,17 +164,23 @@ impl Jobs {
         let failed = |overdue: &Overdue| !overdue.jobs.is_empty();
         let Overdue { jobs, next } = self.changing.observe(self.store.fail_overdue(), failed).await?;
         jobs.iter().for_each(|job_id| self.deadline_missed(job_id));
-        *self.next_deadline.lock().unwrap_or_else(PoisonError::into_inner) = next;
-        if self.is_deadline_near() {
+        let before = {
+            let mut deadline = self.next_deadline.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *deadline, next)
+        };
+        if next.is_some() && next != before {
+            // A worker may have left the job to another backend.
             self.wake_workers();
         }
         Ok(next)
     }
 
-    /// Whether a queued job may fail soon, so that none is left to another backend.
-    pub(crate) fn is_deadline_near(&self) -> bool {
+    /// Whether a queued job fails within this time if it is not started.
+    pub(crate) fn is_deadline_within(&self, time: Duration) -> bool {
         let next = *self.next_deadline.lock().unwrap_or_else(PoisonError::into_inner);
-        next.is_some_and(|next| next < Timestamp::now() + 2 * PATIENCE)
+        next.is_some_and(|next| {
+            next.duration_since(Timestamp::now()) < SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX)
+        })
     }
 
     /// The daemon stops, and no worker runs any more.

@@ -66,12 +66,12 @@
 //! its own outages: its jobs go to other backends that have their model, and wait if there is none.
 //!
 //! A job goes to a backend that has its model loaded, if there is one: an idle backend that would have to load the model leaves the job to
-//! it for up to 5 s, also while it is busy, and then takes the next job of the queue. If it has taken other jobs in that time, these and
-//! the rest of their batch come first. No job is left while a queued one has a deadline within 10 s. A worker that ends a job takes the
-//! next one at once, so that in a long queue the tokens have their turns whatever is loaded. What is loaded is known from `/api/ps` of Ollama,
-//! `/running` of llama-swap, `/api/v0/models` of LM Studio and `/models` of llama.cpp's router. The daemon asks when it refreshes the lists,
-//! and after a job of a model that was not loaded. A backend of which it is not known leaves no jobs to others, and none are left to it
-//! ([`Backend::loaded`]).
+//! it for up to 5 s ([`Builder::loaded_wait`]), also while it is busy, and then takes the next job of the queue. If it has taken other
+//! jobs in that time, these and the rest of their batch come first. No job is left while a queued one has a deadline within twice that
+//! time. A worker that ends a job takes the next one at once, so that in a long queue the tokens have their turns whatever is loaded. What
+//! is loaded is known from `/api/ps` of Ollama, `/running` of llama-swap, `/api/v0/models` of LM Studio and `/models` of llama.cpp's
+//! router. The daemon asks when it refreshes the lists, and after a job of a model that was not loaded. A backend of which it is not known
+//! leaves no jobs to others, and none are left to it ([`Backend::loaded`]).
 //!
 //! Each backend works on batches of its own, so that it loads a model once per batch; two backends share a batch only if there is no
 //! other. `position` is an estimate then. `GET /api/tags` is the union of the lists, and names the backends of each model. `POST

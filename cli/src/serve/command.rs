@@ -39,10 +39,11 @@ pub(crate) struct Serve {
         value_parser = address
     )]
     listen: SocketAddr,
-    /// Where jobs are stored: a file, which is created if missing; a PostgreSQL database, postgres://USER@HOST/DATABASE, whose queue several
-    /// daemons share; or `memory`, whose jobs are lost when the daemon stops. Give a URL with a password by FOREMAN_STORE, since other
-    /// users of this machine can read arguments; its special characters must be percent-encoded (`@` is `%40`). The database must be
-    /// PostgreSQL 14 or newer, with the encoding UTF8, a schema for foreman alone, and no pooler that shares connections between transactions
+    /// Where jobs are stored: a file, which is created if missing; a PostgreSQL database, postgres://USER@HOST/DATABASE, whose queue
+    /// several daemons share; or `memory`, whose jobs are lost when the daemon stops. Give a URL with a password by FOREMAN_STORE, since
+    /// other users of this machine can read arguments; its special characters must be percent-encoded (`@` is `%40`). The database must be
+    /// PostgreSQL 14 or newer, with the encoding UTF8, a schema for foreman alone, and no pooler that shares connections between
+    /// transactions
     #[arg(
         long,
         env = "FOREMAN_STORE",
@@ -83,6 +84,10 @@ pub(crate) struct Serve {
     /// one does [default: reject them with 422]
     #[arg(long)]
     accept_unlisted_models: bool,
+    /// How long an idle backend leaves a job to another one, also at another daemon of the queue, that has its model loaded; then it loads
+    /// the model itself. With 0 it leaves none
+    #[arg(long, default_value = "5s", value_parser = duration_or_zero, value_name = "DURATION")]
+    loaded_wait: Duration,
     /// A file with the API key for the backend openai=URL. Overrides FOREMAN_BACKEND_KEY and FOREMAN_BACKEND_KEY_FILE
     #[arg(long, value_name = "FILE")]
     backend_key_file: Option<PathBuf>,
@@ -228,6 +233,7 @@ impl Serve {
             .allow_anonymous(self.allow_anonymous)
             .backends(build_all(&backends, key.as_deref(), &self.backend_limits, &self.workers)?)
             .accept_unlisted_models(self.accept_unlisted_models)
+            .loaded_wait(self.loaded_wait)
             .embeds_at_once(self.embeds_at_once)
             .drain(self.drain)
             .private_webhooks(!self.no_private_webhooks)
@@ -281,6 +287,10 @@ impl Serve {
         }
         Ok(builder)
     }
+}
+
+fn duration_or_zero(text: &str) -> Result<Duration, String> {
+    if matches!(text, "0" | "0s") { Ok(Duration::ZERO) } else { duration::parse(text) }
 }
 
 fn address(text: &str) -> Result<SocketAddr, &'static str> {

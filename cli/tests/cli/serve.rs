@@ -279,6 +279,11 @@ async fn invalid_option_exits_with_2() {
         (&["--backend", "echo", "--allow-webhook-hosts", "*"], "invalid --allow-webhook-hosts: "),
         (&["--backend", "echo", "--store", ""], "must not be empty"),
         (&["--backend", "echo", "--keep", "0s"], "must be greater than zero"),
+        (&["--backend", "echo", "--loaded-wait", "5"], "must be a duration such as 90s"),
+        (
+            &["--backend", "echo", "--loaded-wait", "0", "--embeds-at-once", "0"],
+            "invalid --embeds-at-once: must be at least 1",
+        ),
         (&["--backend", "echo", "--model-batch", "0"], "invalid --model-batch: must be at least 1"),
         #[cfg(feature = "postgres")]
         (&["--backend", "ollama", "--store", "postgres://"], "invalid --store: "),

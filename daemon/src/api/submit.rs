@@ -189,7 +189,7 @@ mod tests {
         let app = Arc::new(App {
             jobs: Arc::new(Jobs::in_memory(&StoreOptions::of_test(9))),
             queue: QueueId::new(uuid::Uuid::nil()),
-            backends: Arc::new(Backends::new(vec![Arc::new(echo)], false)),
+            backends: Arc::new(Backends::new(vec![Arc::new(echo)], false, Duration::ZERO)),
             tokens: Tokens::new(&[]),
             admin: Tokens::new(&[]),
             policy: Policy { hosts: None, private: true, loopback: false, own: OwnServers::default() },

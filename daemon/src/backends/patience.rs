@@ -5,10 +5,7 @@ use tokio::time::Instant;
 
 use crate::store::{ModelNames, Wanted};
 
-/// How long a backend leaves a job to another one that has its model loaded. Loading a model usually takes longer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How long an idle backend leaves jobs to others. After [`PATIENCE`] it takes jobs in the order of the queue, until there is none: so no job
+/// How long an idle backend leaves jobs to others. After that time it takes jobs in the order of the queue, until there is none: so no job
 /// that was left, by any of its workers, waits for longer.
 #[derive(Debug, Default)]
 pub(crate) struct Patience {
@@ -18,8 +15,8 @@ pub(crate) struct Patience {
 
 impl Patience {
     /// Jobs may be left from here on. Returns until when, or `None` if the backend has to take the next job.
-    pub(crate) fn begin(&self) -> Option<Instant> {
-        let until = *self.since().get_or_insert_with(Instant::now) + PATIENCE;
+    pub(crate) fn begin(&self, time: Duration) -> Option<Instant> {
+        let until = *self.since().get_or_insert_with(Instant::now) + time;
         Some(until).filter(|until| *until > Instant::now())
     }
 
@@ -71,14 +68,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn patience_ends_in_time_and_begins_again_after_a_job_in_order() {
-        let patience = Patience::default();
-        let until = patience.begin().unwrap();
-        assert_eq!(until, Instant::now() + PATIENCE);
-        tokio::time::advance(PATIENCE / 2).await;
-        assert_eq!(patience.begin(), Some(until));
-        tokio::time::advance(PATIENCE / 2).await;
-        assert_eq!((patience.begin(), patience.begin()), (None, None));
+        let (patience, time) = (Patience::default(), Duration::from_secs(5));
+        let until = patience.begin(time).unwrap();
+        assert_eq!(until, Instant::now() + time);
+        tokio::time::advance(time / 2).await;
+        assert_eq!(patience.begin(time), Some(until));
+        tokio::time::advance(time / 2).await;
+        assert_eq!((patience.begin(time), patience.begin(time)), (None, None));
         patience.end();
-        assert_eq!(patience.begin(), Some(Instant::now() + PATIENCE));
+        assert_eq!(patience.begin(time), Some(Instant::now() + time));
     }
 }

@@ -44,6 +44,7 @@ pub(super) struct Config {
     pub(super) drain: Duration,
     pub(super) backends: Vec<BackendConfig>,
     pub(super) accept_unlisted_models: bool,
+    pub(super) loaded_wait: Duration,
     pub(super) model_refresh: Duration,
     pub(super) store: StoreConfig,
 }
@@ -147,6 +148,7 @@ impl Config {
             drain: builder.drain.min(LONGEST),
             backends,
             accept_unlisted_models: builder.accept_unlisted_models,
+            loaded_wait: builder.loaded_wait.min(LONGEST),
             model_refresh: not_zero("model_refresh", builder.model_refresh)?.min(LONGEST),
             store: StoreConfig {
                 #[cfg(feature = "sqlite")]

@@ -8,8 +8,8 @@ impl Builder {
     /// Stores jobs in a PostgreSQL database, by a URL such as `postgres://user:password@host/database`. Any number of daemons share its
     /// queue: each serves the API, runs jobs and sends webhooks. All of them should have the same options and tokens.
     ///
-    /// The special characters of the user and the password must be percent-encoded, such as `@` as `%40`. A URL with another `@`, or with a `#`,
-    /// is refused, since a part of the password would be taken for another part of the URL.
+    /// The special characters of the user and the password must be percent-encoded, such as `@` as `%40`. A URL with another `@`, or with a
+    /// `#`, is refused, since a part of the password would be taken for another part of the URL.
     ///
     /// The tables are created in the first schema of the search path (`public`, or that of `?options=-csearch_path%3Dname`), which must have
     /// no tables, views or sequences except those of extensions. Another one is refused and left as it is. PostgreSQL 14 or later is needed, a

@@ -125,7 +125,7 @@ fn members(
         Arc::new(Member::new(index, &name, backend, workers, config.embeds_at_once, takes, lists.clone()))
     };
     let members = configured.into_iter().enumerate().map(member).collect();
-    Arc::new(Backends::new(members, config.accept_unlisted_models))
+    Arc::new(Backends::new(members, config.accept_unlisted_models, config.loaded_wait))
 }
 
 /// Everything between the sockets and the store.

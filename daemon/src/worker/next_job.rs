@@ -19,8 +19,8 @@ pub(super) async fn next_job(context: &WorkerContext, was_idle: bool) -> Option<
     queued.as_mut().enable();
     let wanted = member.wanted();
     let own = backends.own_jobs(member, &wanted, jobs.current_fleet().as_deref());
-    let may_leave = was_idle && !jobs.is_deadline_near();
-    let mut leaves_until = own.as_ref().filter(|_| may_leave).and_then(|_| member.patience.begin());
+    let may_leave = was_idle && !jobs.is_deadline_within(backends.loaded_wait.saturating_mul(2));
+    let mut leaves_until = own.as_ref().filter(|_| may_leave).and_then(|_| member.patience.begin(backends.loaded_wait));
     let first = own.as_ref().filter(|_| leaves_until.is_some()).unwrap_or(&wanted);
     match jobs.take(first).await {
         Ok(taken) => {

@@ -24,7 +24,7 @@ fn context(backend: Backend) -> WorkerContext {
     let member = Arc::new(Member::new(0, "test", backend, NonZeroUsize::MIN, 1, Takes::Every, Lists::default()));
     WorkerContext {
         jobs: Arc::new(Jobs::in_memory(&StoreOptions::of_test(100))),
-        backends: Arc::new(Backends::new(vec![Arc::clone(&member)], false)),
+        backends: Arc::new(Backends::new(vec![Arc::clone(&member)], false, Duration::ZERO)),
         member,
         attempts: Attempts { most: 3, pause: Duration::from_secs(1) },
         closing: CancellationToken::new(),

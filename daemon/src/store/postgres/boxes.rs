@@ -66,7 +66,8 @@ pub(super) async fn select(
 fn warn_of_differences(fleet: &Fleet, before: Option<&Fleet>) {
     for one in fleet.newly_different(before) {
         let options = one.different_options.join(", ");
-        tracing::warn!(this = %fleet.this, other = one.name, other_id = %one.id, options, "another daemon of the queue has other values of these options");
+        let (this, other, other_id) = (fleet.this, &one.name, one.id);
+        tracing::warn!(%this, other, %other_id, options, "another daemon of the queue has other values of these options");
     }
 }
 

@@ -110,8 +110,8 @@ impl FromStr for DatabaseUrl {
     }
 }
 
-/// Whether no character of the user and the password ends one of the parts of a URL. Otherwise a part of the password would be the host, the
-/// database or an option, which errors and the log show.
+/// Whether no character of the user and the password ends one of the parts of a URL. Otherwise a part of the password would be the host,
+/// the database or an option, which errors and the log show.
 fn is_encoded(url: &str) -> bool {
     let authority = url.split(['/', '?']).next().unwrap_or_default();
     !url.contains('#') && url.matches('@').count() == authority.matches('@').count().min(1)

@@ -213,7 +213,8 @@ impl Lease {
             tracing::error!(
                 runs = current.held.len(),
                 reason,
-                "lease lost: attempts in progress stop, and their jobs run again; a result that is not stored yet counts unless another daemon runs the job"
+                "lease lost: attempts in progress stop, and their jobs run again; a result that is not stored yet counts unless \
+                 another daemon runs the job"
             );
             current.lost.cancel();
         }

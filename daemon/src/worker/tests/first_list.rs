@@ -38,7 +38,7 @@ async fn jobs_wait_for_the_first_list_of_a_backend() {
             let (workers, lists) = (NonZeroUsize::MIN, Lists::new([model, model].into_iter()));
             Arc::new(Member::new(index, model, slow_list(model), workers, 1, takes, lists))
         });
-        let backends = Arc::new(Backends::new(members.to_vec(), false));
+        let backends = Arc::new(Backends::new(members.to_vec(), false, Duration::ZERO));
         let mut tasks = JoinSet::new();
         for member in members {
             let index = member.index;
@@ -97,7 +97,7 @@ async fn state_at_unlisted(backend: Backend, takes: Takes) -> JobState {
     let mut context = context(backend);
     let (backend, workers, lists) = (context.member.backend.clone(), NonZeroUsize::MIN, Lists::new(["m"]));
     context.member = Arc::new(Member::new(0, "m", backend, workers, 1, takes, lists));
-    let backends = Arc::new(Backends::new(vec![Arc::clone(&context.member)], false));
+    let backends = Arc::new(Backends::new(vec![Arc::clone(&context.member)], false, Duration::ZERO));
     context.backends = Arc::clone(&backends);
     let id = submit_body(&context.jobs, r#"{"model":"a"}"#).await;
     let mut tasks = JoinSet::new();

@@ -89,6 +89,16 @@ struct Machines {
 impl Machines {
     /// The workers of the `idle` ones do not take jobs.
     async fn start(servers: &[&Server], models: &'static [&'static str], reports: bool, idle: &[usize]) -> Self {
+        Self::start_with(PATIENCE, servers, models, reports, idle).await
+    }
+
+    async fn start_with(
+        wait: Duration,
+        servers: &[&Server],
+        models: &'static [&'static str],
+        reports: bool,
+        idle: &[usize],
+    ) -> Self {
         let mut options = StoreOptions::of_test(1000);
         (options.notifications, options.batch) = (Notifications::new(servers.len()), NonZeroUsize::new(8).unwrap());
         let jobs = Arc::new(Jobs::in_memory(&options));
@@ -98,7 +108,7 @@ impl Machines {
             Arc::new(Member::new(index, "gpu", backend, NonZeroUsize::MIN, 1, Takes::Listed, lists.clone()))
         };
         let members: Vec<_> = servers.iter().enumerate().map(member).collect();
-        let backends = Arc::new(Backends::new(members.clone(), false));
+        let backends = Arc::new(Backends::new(members.clone(), false, wait));
         let mut tasks = JoinSet::new();
         for member in members {
             tasks.spawn(refresh_models(Arc::clone(&backends), member.index, HOUR, Arc::clone(&jobs)));
@@ -172,6 +182,15 @@ async fn job_waits_for_a_busy_backend_that_has_its_model_loaded_but_not_long() {
     // The third one would begin after 8 s.
     assert_eq!((one.loads.load(Relaxed), two.loads.load(Relaxed)), (1, 0));
     assert!(begin.elapsed() - (PATIENCE + LOAD + RUN) < Duration::from_millis(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_wait_no_job_is_left_to_others() {
+    let (one, two) = (Server::default(), Server::with(&["a"]));
+    let machines = Machines::start_with(Duration::ZERO, &[&one, &two], &["a"], true, &[1]).await;
+    let (id, begin) = (machines.submit("a").await, Instant::now());
+    machines.ended(&id).await;
+    assert_eq!(begin.elapsed(), LOAD + RUN);
 }
 
 #[tokio::test(start_paused = true)]
@@ -279,7 +298,7 @@ async fn list_is_refreshed_while_jobs_end_all_the_time() {
         async { Ok::<_, BoxError>(vec![ModelInfo::new("a")]) }
     }));
     let member = Arc::new(Member::new(0, "gpu", backend, NonZeroUsize::MIN, 1, Takes::Listed, Lists::new(["gpu"])));
-    let backends = Arc::new(Backends::new(vec![Arc::clone(&member)], false));
+    let backends = Arc::new(Backends::new(vec![Arc::clone(&member)], false, PATIENCE));
     let jobs = Arc::new(Jobs::in_memory(&StoreOptions::of_test(10)));
     let refresh = tokio::spawn(refresh_models(Arc::clone(&backends), 0, Duration::from_secs(60), jobs));
     for _ in 0..6000 {
