@@ -127,6 +127,10 @@ impl ConnectionArgs {
             let mut addresses = url.split(ADDRESS_SEPARATOR);
             let builder = Client::builder(addresses.next().unwrap_or_default());
             let mut builder = options(builder.other_addresses(addresses));
+            if url.contains(ADDRESS_SEPARATOR) {
+                // Only foreman's daemons share a queue, and they support idempotency keys.
+                builder = builder.assume_idempotency();
+            }
             if let Some(token) = &token {
                 builder = builder.token(token);
             }

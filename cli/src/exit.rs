@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use foreman_client::{Error, HumanDuration, InvalidValue};
 
+use crate::resume_command::shell_quote;
 use crate::{escape, option_names, output};
 
 /// An error of the command, which determines its exit status.
@@ -14,6 +15,8 @@ pub(crate) enum Failure {
     Client(Error),
     /// The daemon has accepted nothing within this time.
     Rejected(Error, Duration),
+    /// The daemon may have accepted the submission with this key, as a word of the shell.
+    MaybeSubmitted { error: Error, key: String, daemon: Option<String> },
     /// The daemon does not know the job.
     UnknownJob(Error),
     /// Of several daemons, so many failed. What each failed with has been reported.
@@ -36,9 +39,16 @@ impl Failure {
         if error.is_not_found() { Self::UnknownJob(error) } else { Self::Client(error) }
     }
 
-    /// The failure of a submission that was tried until a deadline.
-    pub(crate) fn with_deadline(self, deadline: Option<Duration>) -> Self {
+    /// The failure of a submission. `deadline`: it was tried until then. `several`: only one of several daemons may have it.
+    pub(crate) fn of_submission(self, deadline: Option<Duration>, several: bool) -> Self {
         match (self, deadline) {
+            (Self::Client(error), _) if error.may_be_running() && error.job_id().is_none() => {
+                let daemon = error.daemon().filter(|_| several).map(str::to_owned);
+                match error.idempotency_key().map(|key| shell_quote(&key.to_string())) {
+                    Some(key) => Self::MaybeSubmitted { error, key, daemon },
+                    None => Self::Client(error),
+                }
+            }
             (Self::Client(error), Some(deadline)) if error.is_safe_to_resubmit() && error.is_retryable() => {
                 Self::Rejected(error, deadline)
             }
@@ -64,7 +74,7 @@ impl Failure {
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
-            Self::Client(error) | Self::Rejected(error, _) => code(error),
+            Self::Client(error) | Self::Rejected(error, _) | Self::MaybeSubmitted { error, .. } => code(error),
             Self::Unavailable { .. } => 3,
             Self::Deadline(_) => 4,
             Self::UnknownJob(_) => 5,
@@ -81,6 +91,14 @@ impl Failure {
         match self {
             Self::Usage(message) | Self::Response(message) => Some(escape::single_line(message)),
             Self::Client(error) | Self::UnknownJob(error) => Some(chain(error)),
+            Self::MaybeSubmitted { error, key, daemon } => {
+                let url =
+                    daemon.as_ref().map_or_else(String::new, |daemon| format!("--url {} and ", shell_quote(daemon)));
+                let line = chain(error);
+                Some(format!(
+                    "{line}; repeat the command with {url}--idempotency-key {key}, which returns a job that it has submitted"
+                ))
+            }
             Self::Rejected(error, deadline) => {
                 let asks = error.retry_after().map_or_else(String::new, |pause| {
                     format!("; the daemon asks to retry after {}", HumanDuration(pause))

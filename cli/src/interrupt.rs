@@ -28,7 +28,8 @@ pub(crate) async fn detach_or_cancel(
         return Failure::Interrupted;
     };
     let Some(job) = job else {
-        output::note("foreman: interrupted before the daemon responded; a job may have been submitted");
+        let key = monitor.key.as_deref().map_or_else(String::new, |key| format!("; its key: --idempotency-key {key}"));
+        output::note(&format!("foreman: interrupted before the daemon responded; a job may have been submitted{key}"));
         return Failure::Interrupted;
     };
     if !cancel {

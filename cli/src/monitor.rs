@@ -22,6 +22,8 @@ pub(crate) struct Monitor<'a> {
     pub(crate) daemons: &'a Daemons,
     /// The command that resumes the wait; `None` if the daemon, and so the job, ends with this process.
     pub(crate) resume: Option<ResumeCommand>,
+    /// The idempotency key of a submission, as a word of the shell.
+    pub(crate) key: Option<String>,
 }
 
 impl Monitor<'_> {

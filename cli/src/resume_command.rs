@@ -31,7 +31,7 @@ impl ResumeCommand {
 }
 
 /// Quotes a word for a POSIX shell, if it needs quotes.
-fn shell_quote(word: &str) -> String {
+pub(crate) fn shell_quote(word: &str) -> String {
     let is_safe = |character: char| character.is_ascii_alphanumeric() || "-_./:@%+,".contains(character);
     if word.chars().all(is_safe) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }

@@ -14,6 +14,7 @@ use crate::daemons::Daemons;
 use crate::exit::Failure;
 use crate::monitor::Monitor;
 use crate::result_output::ResultOutput;
+use crate::resume_command::shell_quote;
 use crate::{duration, input, output};
 
 /// The first and the longest pause between two tries until a deadline: the last one is shortly before it.
@@ -66,6 +67,10 @@ pub(crate) struct Submit {
     /// tries after the first]
     #[arg(long, value_parser = duration::parse, value_name = "DURATION")]
     deadline: Option<Duration>,
+    /// Names the submission, so that repeating the command with the same key and content returns the same job. A submission whose outcome is
+    /// not known prints its key [default: a new one]
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
     /// Print only the job's id (with several daemons, its URL), on stdout, and exit once the daemon has accepted the job; `foreman wait` gets the result
     #[arg(long, conflicts_with_all = ["embedded", "json", "artifacts"])]
     detach: bool,
@@ -79,8 +84,8 @@ pub(crate) struct Submit {
 impl Submit {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let request = match (self.request, self.prompt) {
-            (Some(file), _) if file.as_os_str() == "-" => SubmitRequest::from_json(input::stdin().await?)?,
-            (Some(file), _) => SubmitRequest::from_json(input::file(&file)?)?,
+            (Some(file), _) if file.as_os_str() == "-" => SubmitRequest::builder_from_json(input::stdin().await?)?,
+            (Some(file), _) => SubmitRequest::builder_from_json(input::file(&file)?)?,
             (None, prompt) => {
                 let builder = SubmitRequest::builder(self.model.unwrap_or_default());
                 let builder = self.system.iter().fold(builder, |builder, system| builder.system(system));
@@ -93,9 +98,10 @@ impl Submit {
                 let builder = self.keep_alive.iter().fold(builder, |builder, time| builder.keep_alive(time));
                 let builder = self.priority.into_iter().fold(builder, SubmitRequestBuilder::priority);
                 let builder = self.ttl.into_iter().fold(builder, SubmitRequestBuilder::ttl);
-                builder.user(input::argument("the prompt", prompt.unwrap_or_default()).await?).build()?
+                builder.user(input::argument("the prompt", prompt.unwrap_or_default()).await?)
             }
         };
+        let request = self.idempotency_key.iter().fold(request, SubmitRequestBuilder::idempotency_key).build()?;
         let secret = self.webhook_secret.read()?;
         self.output.prepare()?;
         let resume = self.connection.resume_command();
@@ -116,10 +122,11 @@ impl Submit {
             }
             builder
         };
-        let rejected = |failure: Failure| failure.with_deadline(self.deadline);
+        let several = self.connection.is_several();
+        let failed = |failure: Failure| failure.of_submission(self.deadline, several);
         if self.detach {
             let daemons = self.connection.connect(options).await?;
-            return detach(&daemons, request, self.deadline).await.map_err(rejected);
+            return detach(&daemons, request, self.deadline).await.map_err(failed);
         }
         let connection = self.connection.connect_or_embed(self.embedded, options).await?;
         let daemons = &connection.daemons;
@@ -128,8 +135,9 @@ impl Submit {
             let id = submission.accepted().await.ok()?;
             daemons.job(Some(&id), submission.job_handle())
         };
-        let monitor = Monitor { daemons, resume: (!connection.is_embedded()).then_some(resume) };
-        let result = monitor.run(accepted, daemons.submit(request, self.deadline).await?).await.map_err(rejected)?;
+        let key = Some(shell_quote(&submission.idempotency_key().to_string()));
+        let monitor = Monitor { daemons, resume: (!connection.is_embedded()).then_some(resume), key };
+        let result = monitor.run(accepted, daemons.submit(request, self.deadline).await?).await.map_err(failed)?;
         self.output.write(result)
     }
 }

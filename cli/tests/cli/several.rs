@@ -10,7 +10,7 @@ use foreman_daemon::{Backend, Chat, ListModels};
 use serde_json::Value;
 use tower::service_fn;
 
-use crate::support::{Gate, Outcome, TestDaemon, chat_answer, foreman, run, serve};
+use crate::support::{Gate, Outcome, TestDaemon, chat_answer, foreman, losing_submissions, run, serve};
 
 /// Nothing listens there.
 const AWAY: &str = "http://127.0.0.1:1";
@@ -70,6 +70,17 @@ async fn addresses_of_one_queue_are_one_daemon() {
     let b = named("b").await;
     let both = at(&[&addresses, &b.handle.url()], &["status", &format!("{url}/jobs/{job}")]).await;
     assert!(both.stdout.starts_with(&format!("job        {job}\ndaemon     {url}\n")), "{both:?}");
+}
+
+#[tokio::test]
+async fn submission_with_lost_response_is_sent_to_another_address() {
+    let a = named("a").await;
+    let addresses = format!("{}|{}", losing_submissions().await, a.handle.url());
+    for mode in ["--polling", "--detach"] {
+        let outcome = at(&[&addresses], &["submit", mode, "--model", "m", "hi"]).await;
+        assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    }
+    assert_eq!(a.handle.stats().accepted, 2);
 }
 
 #[tokio::test]

@@ -9,7 +9,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tower::service_fn;
 
-use crate::support::{Gate, TestDaemon, chat_answer, foreman, run, run_with_stdin, serve, with_closed_stderr};
+use crate::support::{
+    Gate, TestDaemon, chat_answer, foreman, losing_submissions, run, run_with_stdin, serve, with_closed_stderr,
+};
 
 /// A backend that responds with the messages, the options and the further fields of the request, as JSON.
 fn request_backend() -> Backend {
@@ -68,6 +70,24 @@ async fn submission_is_tried_until_the_deadline() {
          the daemon asks to retry after 30 s\n"
     );
     assert_eq!((rejected.code, rejected.stderr), (Some(3), expected));
+}
+
+/// The job of the first run may be queued there, so that only its key can find it.
+#[tokio::test]
+async fn submission_with_lost_response_prints_its_key_which_returns_the_same_job() {
+    let lossy = losing_submissions().await;
+    for mode in ["--polling", "--detach"] {
+        let lost = run(foreman(&["submit", mode, "--url", &lossy, "--model", "m", "hi"])).await;
+        assert_eq!((lost.code, lost.stdout.as_str()), (Some(3), ""), "{lost:?}");
+        let (_, repetition) = lost.stderr.split_once("; repeat the command with ").unwrap();
+        let (option, _) = repetition.split_once(',').unwrap();
+        let (option, key) = option.split_once(' ').unwrap();
+        let daemon = TestDaemon::new(|builder| builder).await;
+        let first = daemon.run(&["submit", "--detach", option, key, "--model", "echo", "hi"]).await;
+        let again = daemon.run(&["submit", option, key, "--model", "echo", "hi"]).await;
+        assert_eq!((again.code, format!("{}\n", again.job_id())), (Some(0), first.stdout), "{again:?}");
+        assert_eq!(daemon.handle.stats().executions, 1);
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use foreman_client::{BoxError, Client, JobId, SubmitRequest};
 use foreman_daemon::{Backend, Builder, Chat, ChatResponse, Daemon};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::sync::Semaphore;
@@ -90,6 +90,24 @@ pub(crate) async fn serve(router: axum::Router) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await });
     address
+}
+
+/// The URL of a server that closes the connection of each submission without a response, and responds 404 to everything else.
+pub(crate) async fn losing_submissions() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let read = stream.read(&mut request).await.unwrap_or_default();
+            if !request[..read].starts_with(b"POST") {
+                let response = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                _ = stream.write_all(response).await;
+            }
+        }
+    });
+    format!("http://{address}")
 }
 
 /// Sends a signal to a child process.
