@@ -52,7 +52,7 @@ pub use self::calls::{
 };
 pub(crate) use self::cancel::cancel_job;
 pub(crate) use self::event_stream::{EventStreamBody, NoEventStream, OpenEventStream};
-pub(crate) use self::failover::Addresses;
+pub(crate) use self::failover::{Addresses, Tried};
 pub use self::failover::{Failover, FailoverFuture, FailoverLayer};
 pub use self::future::ApiFuture;
 pub use self::http_service::HttpService;

@@ -22,7 +22,7 @@ const ADDRESS_SEPARATOR: char = '|';
 pub(crate) struct ConnectionArgs {
     /// The daemon's URL, such as http://127.0.0.1:11435. May be repeated to use several daemons; the variable then has a list,
     /// separated by commas or spaces. For daemons that share a queue, one value has their URLs, separated by `|`: a command uses the
-    /// next one if one fails. Without it, `submit`, `models` and `embed` use an embedded daemon on a terminal, and with
+    /// next one if one fails or does not respond. Without it, `submit`, `models` and `embed` use an embedded daemon on a terminal, and with
     /// --embedded
     #[arg(long = "url", value_name = "URL", env = VARIABLE, hide_env_values = true)]
     urls: Vec<String>,

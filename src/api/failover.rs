@@ -5,8 +5,10 @@ mod future;
 mod layer;
 mod queue;
 mod service;
+mod tried;
 
 pub(crate) use self::addresses::Addresses;
 pub use self::future::FailoverFuture;
 pub use self::layer::FailoverLayer;
 pub use self::service::Failover;
+pub(crate) use self::tried::Tried;

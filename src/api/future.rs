@@ -11,8 +11,8 @@ use http_body::Body;
 use pin_project::pin_project;
 use tokio::time::{Sleep, sleep};
 
-use super::Call;
 use super::service::Target;
+use super::{Call, Tried};
 use crate::error::Kind;
 use crate::submission::InFlightRequest;
 use crate::{BoxError, Error};
@@ -27,6 +27,7 @@ use crate::{BoxError, Error};
 pub struct ApiFuture<F, B, C> {
     call: C,
     target: Arc<Target>,
+    tried: Tried,
     #[pin]
     state: State<F, B>,
     /// Starts with the first poll, since there may be no runtime before.
@@ -54,12 +55,25 @@ struct ReadBody<B> {
 }
 
 impl<F, B, C> ApiFuture<F, B, C> {
-    pub(super) fn new(future: F, call: C, target: Arc<Target>, in_flight: Option<InFlightRequest>) -> Self {
-        Self { call, target, state: State::Head(future), timeout: None, in_flight }
+    pub(super) fn new(
+        future: F,
+        call: C,
+        target: Arc<Target>,
+        tried: Tried,
+        in_flight: Option<InFlightRequest>,
+    ) -> Self {
+        Self { call, target, tried, state: State::Head(future), timeout: None, in_flight }
     }
 
     pub(super) fn invalid(error: Error, call: C, target: Arc<Target>) -> Self {
-        Self { call, target, state: State::Invalid(Some(error)), timeout: None, in_flight: None }
+        Self {
+            call,
+            target,
+            tried: Tried::default(),
+            state: State::Invalid(Some(error)),
+            timeout: None,
+            in_flight: None,
+        }
     }
 }
 
@@ -92,7 +106,9 @@ where
         if let Some(in_flight) = this.in_flight.take() {
             this.call.sent(in_flight, &result);
         }
-        Poll::Ready(result.map_err(|error| this.call.annotate(error.with_call(this.target.describe(this.call)))))
+        Poll::Ready(
+            result.map_err(|error| this.call.annotate(error.with_call(this.target.describe(this.call, this.tried)))),
+        )
     }
 }
 

@@ -11,7 +11,7 @@ use tower::Service;
 
 use super::call::Endpoint;
 use super::future::ApiFuture;
-use super::{BaseUrl, Call, HttpService};
+use super::{BaseUrl, Call, HttpService, Tried};
 use crate::Error;
 use crate::submission::{DaemonId, SendingTo, SharedSubmission, TokenId, WaitOwner};
 
@@ -148,8 +148,8 @@ impl Target {
     }
 
     /// The method and URL, for an error.
-    pub(super) fn describe<C: Endpoint>(&self, call: &C) -> String {
-        format!("{} {}{}", C::METHOD, self.daemon.base_url(), call.path())
+    pub(super) fn describe<C: Endpoint>(&self, call: &C, tried: &Tried) -> String {
+        format!("{} {}", C::METHOD, tried.describe(self.daemon.base_url(), &call.path()))
     }
 }
 
@@ -174,7 +174,11 @@ where
             Err(error) => return ApiFuture::invalid(error, call, target),
         };
         match target.request(&call) {
-            Ok(request) => ApiFuture::new(self.http.call(request), call, target, in_flight),
+            Ok(mut request) => {
+                let tried = Tried::default();
+                request.extensions_mut().insert(tried.clone());
+                ApiFuture::new(self.http.call(request), call, target, tried, in_flight)
+            }
             Err(error) => {
                 let unsent = Err(error.clone());
                 if let Some(in_flight) = in_flight {

@@ -169,7 +169,8 @@ impl Error {
     }
 
     /// The base URL of the daemon that the submission was sent to. `None` for an error before that, and for a
-    /// [`WaitLayer`](crate::WaitLayer) that does not know its daemon.
+    /// [`WaitLayer`](crate::WaitLayer) that does not know its daemon. With several
+    /// [addresses](crate::ClientBuilder::other_addresses) it is the first one, whichever has responded.
     #[must_use]
     pub fn daemon(&self) -> Option<&str> {
         self.0.daemon.as_ref().map(BaseUrl::as_str)

@@ -149,10 +149,22 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A box that refuses connections is left at once. One whose machine has lost its
-//! power is left after the connect timeout (5 s), or after the request timeout
-//! (30 s) where a connection is open; an open event stream is given up after 45 s of
-//! silence. The job that the box ran begins anew after its lease.
+//! A box that refuses connections is left at once, and one whose machine has lost its
+//! power after the connect timeout (5 s). Where a connection is open, or a process
+//! hangs that still accepts connections, silence is all that a client has to go by:
+//!
+//! | request | goes to the next address after |
+//! |---|---|
+//! | a read, such as a poll or a list | its part of the request timeout (30 s): 15 s with two addresses, 10 s with three |
+//! | a long poll | that, and up to 20 s for which the daemon may hold it |
+//! | a submission | the request timeout, and then with the same idempotency key |
+//! | an embedding, a cancel | it fails after the request timeout; the next request goes to the next address |
+//!
+//! An open event stream is given up after 45 s of silence, and the poll that follows
+//! adds its own time. So with two addresses, the result of a job comes at most about
+//! 60 s late by the event stream, or 80 s where that poll is a long one. Webhooks come
+//! from the box that ran the job, and are not late. The job that the box ran begins
+//! anew after its lease.
 //!
 //! # Several replicas of a gateway
 //!

@@ -51,6 +51,11 @@ impl Addresses {
         &self.bases
     }
 
+    /// How long a request that only reads waits for the response of one address before it goes to the next one.
+    pub(super) fn part_of(&self, request_timeout: Duration) -> Duration {
+        request_timeout / u32::try_from(self.bases.len()).unwrap_or(u32::MAX)
+    }
+
     /// The URL at this address, of a request that was made for the first one.
     pub(super) fn url(&self, index: usize, url: &Uri) -> Result<Uri, http::Error> {
         let (first, base) = (&self.bases[0], &self.bases[index]);
@@ -82,7 +87,7 @@ impl Addresses {
         locked.in_use = index;
         drop(locked);
         let (from, to) = (&self.bases[before], &self.bases[index]);
-        tracing::warn!(%from, %to, "the daemon does not respond; using another address of its queue");
+        tracing::warn!(%from, %to, "the daemon does not respond; using another address");
     }
 
     /// An attempt that began at this time has failed. Attempts that were in flight together count as one failure.

@@ -6,15 +6,21 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use super::Addresses;
 use super::queue::FOREMAN_QUEUE;
+use super::{Addresses, Tried};
 use crate::api::HttpService;
 use crate::error::Kind;
 use crate::{BoxError, Error};
+
+/// How much earlier the timeout of the caller may have begun than that of the first attempt.
+const EARLIER: Duration = Duration::from_millis(10);
+
+/// The header of a long poll (RFC 7240).
+const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// The future of [`Failover`](super::Failover).
 #[must_use = "futures do nothing unless polled"]
@@ -34,33 +40,54 @@ impl<B: Send> FailoverFuture<Response<B>> {
     }
 }
 
-/// Sends a request to one address after another, until one has it or may have it. If none has it, returns the last refusal of a daemon, or else
-/// the last error.
+/// Sends a request to one address after another, until one has it or may have it, or, if it only reads, until one responds. If none does,
+/// returns the last response that is a refusal, or else the last error.
 async fn send<T: HttpService>(
     mut http: T,
     addresses: Arc<Addresses>,
-    request: Request<Full<Bytes>>,
+    mut request: Request<Full<Bytes>>,
     request_timeout: Duration,
 ) -> Result<Response<T::ResponseBody>, BoxError> {
-    let limit = request_timeout.saturating_add(long_poll(&request));
+    let sent = request.extensions_mut().remove::<Tried>().unwrap_or_default();
+    let only_reads = request.method() == Method::GET;
+    let deadline = Instant::now().checked_add(request_timeout.saturating_add(long_poll(&request)));
     let (mut tried, mut refusal) = (Vec::new(), None);
-    let mut next = addresses.next(&tried).unwrap_or_default();
+    let mut index = addresses.next(&tried).unwrap_or_default();
     loop {
-        let attempt = Attempt { addresses: &addresses, index: next, began: Instant::now(), limit, ended: false };
-        let unsent = match attempt.send(&mut http, &request).await {
-            Ok(response) if is_refusal(&response) => Ok(response),
-            Err(error) if Error::inspect(error.as_ref(), |error| matches!(error.kind(), Kind::Connect)) => {
-                refusal.take().ok_or(error)
+        let (began, attempt) = (Instant::now(), tried.len());
+        tried.push(index);
+        sent.add(&addresses.bases()[index]);
+        let mut limit = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(began));
+        let has_part = only_reads && addresses.next(&tried).is_some();
+        if has_part {
+            limit = limit.min(addresses.part_of(request_timeout).saturating_add(long_poll(&request)));
+        }
+        let response = Attempt { addresses: &addresses, index, began, limit, ended: false }.send(&mut http, &request);
+        let result = match has_part {
+            true => timeout(limit, response).await.unwrap_or_else(|_| Err(timed_out(limit))),
+            false => response.await,
+        };
+        let is_lost = |kind: &Kind| matches!(kind, Kind::Connect) || only_reads && kind.is_no_response();
+        let failed = match result {
+            Ok(response) if is_refusal(&response) || only_reads && is_unavailable(response.status()) => {
+                Ok((response, attempt))
             }
+            Err(error) if Error::inspect(error.as_ref(), |error| is_lost(error.kind())) => refusal.take().ok_or(error),
             result => return result,
         };
-        tried.push(next);
-        match addresses.next(&tried) {
-            Some(index) => (next, refusal) = (index, unsent.ok()),
-            None => return unsent,
-        }
+        let Some(next) = addresses.next(&tried) else {
+            let (response, attempt) = failed?;
+            sent.ended_by(attempt);
+            return Ok(response);
+        };
+        (index, refusal) = (next, failed.ok());
+        shorten_long_poll(&mut request);
         std::future::poll_fn(|cx| http.poll_ready(cx)).await.map_err(Into::into)?;
     }
+}
+
+fn timed_out(limit: Duration) -> BoxError {
+    Error::new(Kind::RequestTimeout(Some(limit))).into()
 }
 
 /// One request to one address.
@@ -126,7 +153,7 @@ impl Attempt<'_> {
 /// The caller has dropped the request, which says something of the address only after the timeout.
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        if !self.ended && self.began.elapsed() >= self.limit {
+        if !self.ended && self.began.elapsed().saturating_add(EARLIER) >= self.limit {
             self.failed();
         }
     }
@@ -146,9 +173,16 @@ fn is_unavailable(status: StatusCode) -> bool {
 
 /// How long the daemon is asked to hold the response (`Prefer: wait=SECONDS`).
 fn long_poll(request: &Request<Full<Bytes>>) -> Duration {
-    let prefer = request.headers().get("prefer").and_then(|value| value.to_str().ok());
+    let prefer = request.headers().get(PREFER).and_then(|value| value.to_str().ok());
     let seconds = prefer.and_then(|prefer| prefer.strip_prefix("wait=")).and_then(|seconds| seconds.parse().ok());
     seconds.map_or(Duration::ZERO, Duration::from_secs)
+}
+
+/// The time for the first long poll has passed. One of a second still shows whether the daemon supports them.
+fn shorten_long_poll(request: &mut Request<Full<Bytes>>) {
+    if !long_poll(request).is_zero() {
+        request.headers_mut().insert(PREFER, HeaderValue::from_static("wait=1"));
+    }
 }
 
 impl<R> Future for FailoverFuture<R> {

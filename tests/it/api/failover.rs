@@ -1,6 +1,7 @@
 //! Several addresses of one queue, over a scripted HTTP client.
 
 use std::io::ErrorKind::ConnectionRefused;
+use std::time::Duration;
 
 use foreman_client::api::{Call, Failover, FailoverLayer, GetJob, ListModels};
 use foreman_client::{Api, Client, Error};
@@ -106,17 +107,81 @@ async fn address_without_a_response_has_failed_after_the_timeout_and_not_before(
     let (api, mut daemon) = api();
     let poll = || GetJob::new(job_id("7")).wait(seconds(20));
     // The caller gives up.
-    let dropped = call(&api, poll());
+    let dropped = call(&api, request());
     let silent = next_at(&mut daemon, "a").await;
-    tokio::time::sleep(seconds(49)).await;
+    tokio::time::sleep(seconds(29)).await;
     dropped.abort();
     assert!(dropped.await.is_err());
-    let timed_out = call(&api, poll());
+    let timed_out = call(&api, request());
     let _silent = (silent, next_at(&mut daemon, "a").await);
     assert!(bounded_paused(timed_out).await.unwrap().unwrap_err().is_timeout());
     let poll = call(&api, poll());
     next_at(&mut daemon, "b").await.respond_state("done");
     poll.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn read_without_a_response_is_repeated_at_the_next_address() {
+    for (wait, after) in [(0, 15), (20, 35)] {
+        let (api, mut daemon) = api();
+        let poll = call(&api, GetJob::new(job_id("7")).wait(seconds(wait)));
+        let silent = next_at(&mut daemon, "a").await;
+        assert_eq!(silent.header("prefer").is_some(), wait > 0);
+        let second = next_at(&mut daemon, "b").await;
+        assert_eq!(daemon.elapsed(), seconds(after));
+        assert_eq!(second.header("prefer"), (wait > 0).then_some("wait=1"), "the time for a long poll has passed");
+        second.respond_state("done");
+        poll.await.unwrap().unwrap();
+        let listed = call(&api, ListModels);
+        models(next_at(&mut daemon, "b").await);
+        listed.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn read_that_fails_on_the_way_is_repeated_at_the_next_address() {
+    let lost: [fn(ReceivedRequest); 3] =
+        [ReceivedRequest::reset, |request| request.respond(503, ""), |request| request.respond(502, "")];
+    for fail in lost {
+        let (api, mut daemon) = api();
+        let listed = call(&api, ListModels);
+        fail(next_at(&mut daemon, "a").await);
+        models(next_at(&mut daemon, "b").await);
+        listed.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_everywhere_ends_at_the_request_timeout() {
+    let (api, mut daemon) = api();
+    let listed = call(&api, ListModels);
+    let _silent = (next_at(&mut daemon, "a").await, next_at(&mut daemon, "b").await);
+    let error = bounded_paused(listed).await.unwrap().unwrap_err();
+    let expected = "GET http://b/box/api/tags (also tried: http://a): no complete response within 30 s";
+    assert_eq!((error.to_string().as_str(), daemon.elapsed()), (expected, seconds(30)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn error_names_the_address_that_responded_and_the_others_that_were_tried() {
+    let (api, mut daemon) = api();
+    let poll = call(&api, GetJob::new(job_id("7")));
+    next_at(&mut daemon, "a").await.fail(ConnectionRefused);
+    next_at(&mut daemon, "b").await.respond(404, "");
+    let error = poll.await.unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "GET http://b/box/jobs/7 (also tried: http://a): daemon returned 404 Not Found");
+    let submitted = call(&api, request());
+    next_at(&mut daemon, "b").await.respond(422, "");
+    let error = submitted.await.unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "POST http://b/box/jobs: daemon returned 422 Unprocessable Entity");
+    tokio::time::sleep(seconds(60)).await;
+    let submitted = call(&api, request());
+    next_at(&mut daemon, "b").await.refuse(503, 7);
+    next_at(&mut daemon, "a").await.fail(ConnectionRefused);
+    let error = submitted.await.unwrap().unwrap_err();
+    assert!(
+        error.to_string().starts_with("POST http://b/box/jobs (also tried: http://a): daemon returned 503"),
+        "{error}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -183,30 +248,41 @@ async fn wait_ends_at_another_address() {
     serving.abort();
 }
 
-#[tokio::test(start_paused = true)]
-async fn wait_leaves_an_address_that_has_become_silent() {
+/// The time that a wait needs to leave the first address, which becomes silent once it has accepted the job.
+async fn time_to_leave_a_silent_address(has_event_stream: bool) -> Duration {
     let (http, mut daemon) = http();
     let client = Client::builder("http://a").polling().build_with(http).await.unwrap();
     let wait = tokio::spawn(client.submit(request()));
     let serving = tokio::spawn(async move {
-        let mut silent = Vec::new();
+        let (mut silent, mut polled) = (Vec::new(), false);
         loop {
             let request = daemon.next().await;
             match (request.uri.host(), request.uri.path()) {
-                (Some("a"), "/events") => {
+                (Some("a"), "/events") if has_event_stream => {
                     let stream = Response::builder().header("content-type", "text/event-stream");
                     request.respond_with(stream.body(ScriptedBody::from("id: 1\n\n").then_silence()).unwrap());
                 }
+                (_, "/events" | "/box/events") => request.respond(404, ""),
                 (Some("a"), "/jobs") => request.accept_with_key("7"),
+                (Some("a"), _) if !has_event_stream && !std::mem::replace(&mut polled, true) => {
+                    request.respond_state("running");
+                }
                 (Some("a"), _) => silent.push(request),
-                (_, "/box/events") => request.respond(404, ""),
                 _ => request.respond_state("done"),
             }
         }
     });
     let began = tokio::time::Instant::now();
     assert_eq!(bounded_paused(wait).await.unwrap().unwrap().job_id(), &job_id("7"));
-    // The event stream may be silent for 45 s, and a poll for 30 s.
-    assert!(began.elapsed() < seconds(80), "{:?}", began.elapsed());
     serving.abort();
+    began.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn wait_leaves_an_address_that_has_become_silent() {
+    // The first poll after the submission fails: half of the request timeout of 30 s.
+    let with_stream = time_to_leave_a_silent_address(true).await;
+    // The daemon may hold a long poll for 20 s more.
+    let by_polls = time_to_leave_a_silent_address(false).await;
+    assert!(with_stream < seconds(17) && by_polls < seconds(37), "{with_stream:?} {by_polls:?}");
 }
