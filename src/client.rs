@@ -4,6 +4,7 @@ mod builder;
 mod webhooks;
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,9 @@ use crate::error::Kind;
 use crate::retry::RetrySubmission;
 use crate::source::WebhookStats;
 use crate::wait::{Attach, Progress, Wait, WaitLayer, WaitStats, WebhookEndpoint};
-use crate::{BoxInfo, EmbedRequest, EmbedResponse, Error, JobId, JobStatus, ModelInfo, SubmitRequest};
+use crate::{
+    BoxInfo, EmbedRequest, EmbedResponse, Error, JobHandle, JobId, JobResult, JobStatus, ModelInfo, SubmitRequest,
+};
 
 /// The service of [`Client::jobs`]: a wait around a retry of the submission, which resends where that is safe.
 pub type Jobs<T = Transport> = Wait<Retry<RetrySubmission, Api<T>>, Api<T>>;
@@ -124,6 +127,39 @@ where
     #[must_use = "futures do nothing unless polled"]
     pub fn wait(&self, job_id: &JobId) -> Oneshot<Attach<Api<T>>, JobId> {
         self.attach().oneshot(job_id.clone())
+    }
+
+    /// The same for a job that a handle names, by any of the [`addresses`](Client::addresses) of the client.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Client::wait), and [`Error::is_other_daemon`] at once if the handle names none of the addresses. The daemon of the handle may
+    /// have been one of the same queue that is gone: [`wait`](Client::wait) with [`JobHandle::job_id`] then finds the job.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not affect the job.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), foreman_client::BoxError> {
+    /// use foreman_client::{Client, JobHandle, SubmitRequest};
+    /// # let daemon = foreman_daemon::Daemon::start().await?;
+    /// # let url = daemon.url();
+    ///
+    /// let client = Client::builder(url).build().await?;
+    /// let request = SubmitRequest::builder("echo").user("hi").build()?;
+    /// let stored = client.submit(request).await?.job_handle().map(|job| job.to_string());
+    ///
+    /// let job: JobHandle = stored.unwrap_or_default().parse()?;
+    /// assert!(client.wait_for(&job).await?.is_success());
+    /// # Ok(()) }
+    /// ```
+    pub fn wait_for(&self, job: &JobHandle) -> impl Future<Output = Result<JobResult, Error>> + use<T> {
+        let wait = match self.is_at(job) {
+            true => Ok(self.wait(job.job_id())),
+            false => Err(Error::new(Kind::OtherDaemon).with_daemon(Some(job.base_url().clone()))),
+        };
+        async move { wait?.await }
     }
 
     /// The state of a job now.
@@ -303,6 +339,11 @@ impl<T> Client<T> {
     #[must_use]
     pub fn addresses(&self) -> &[BaseUrl] {
         &self.0.addresses
+    }
+
+    /// Whether the handle names one of the addresses.
+    pub(crate) fn is_at(&self, job: &JobHandle) -> bool {
+        self.0.addresses.contains(job.base_url())
     }
 
     /// Whether [`shutdown`](Client::shutdown) was called.

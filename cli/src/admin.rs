@@ -52,12 +52,17 @@ impl AdminConnection {
     /// The first daemon that responds, with the boxes that share its queue. It is asked with the admin token, or without one as by any other
     /// command.
     async fn boxes(self) -> Result<(Client, Vec<BoxInfo>), Failure> {
-        let clients = self.connection.connect_to_each(self.admin_token.read()?, ClientBuilder::polling).await?;
+        let admin_token = self.admin_token.read()?;
+        let is_admin = admin_token.is_some();
+        let clients = self.connection.connect_to_each(admin_token, ClientBuilder::polling).await?;
         let last = clients.len() - 1;
         for (at, client) in clients.into_iter().enumerate() {
             match client.boxes().await {
                 Ok(boxes) => return Ok((client, boxes)),
                 Err(error) if at < last && !error.is_auth() => output::note(&format!("foreman: {}", chain(&error))),
+                Err(error) if is_admin && error.is_auth() => {
+                    return Err(Failure::Response(format!("the admin token was refused: {}", chain(&error))));
+                }
                 Err(error) => return Err(error.into()),
             }
         }

@@ -73,7 +73,10 @@ impl ConnectionArgs {
     fn urls(&self) -> Vec<String> {
         let is_separator = |character: char| character == ',' || character.is_whitespace();
         let splits = self.is_from_environment();
-        let words = self.urls.iter().flat_map(|value| value.split(move |found| splits && is_separator(found)));
+        // A space beside `|` separates nothing.
+        let join = |value: &String| value.split(ADDRESS_SEPARATOR).map(str::trim).collect::<Vec<_>>().join("|");
+        let values: Vec<_> = self.urls.iter().map(join).collect();
+        let words = values.iter().flat_map(|value| value.split(move |found| splits && is_separator(found)));
         words.filter(|url| !url.is_empty()).map(str::to_owned).collect()
     }
 
@@ -124,6 +127,7 @@ impl ConnectionArgs {
         let token = token.map_or_else(|| self.token.read(), |token| Ok(Some(token)))?;
         let mut clients = Vec::new();
         for url in urls {
+            check(&url)?;
             let mut addresses = url.split(ADDRESS_SEPARATOR);
             let builder = Client::builder(addresses.next().unwrap_or_default());
             let mut builder = options(builder.other_addresses(addresses));
@@ -137,5 +141,39 @@ impl ConnectionArgs {
             clients.push(builder.build().await?);
         }
         Ok(clients)
+    }
+}
+
+/// Names the mistakes of which an invalid URL says less.
+fn check(url: &str) -> Result<(), Failure> {
+    let is_part =
+        |separator| url.split(separator).nth(1).is_some_and(|rest: &str| rest.trim_start().starts_with("http"));
+    if url.split(ADDRESS_SEPARATOR).any(|address| address.trim().is_empty()) {
+        return Err(Failure::Usage(format!("invalid --url: {url:?} has an empty address before or after a `|`")));
+    }
+    if is_part(',') {
+        let reason = "for daemons with a queue each, repeat --url or set FOREMAN_URL to the list; for those that share a queue, separate";
+        return Err(Failure::Usage(format!("invalid --url: {url:?} has several URLs; {reason} them by `|`")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn misused_separators_are_named() {
+        for (url, expected) in [
+            ("http://a|", "empty address"),
+            ("|http://a", "empty address"),
+            ("http://a,http://b", "has several URLs"),
+            ("http://a, https://b", "has several URLs"),
+        ] {
+            assert!(matches!(check(url), Err(Failure::Usage(reason)) if reason.contains(expected)), "{url}");
+        }
+        for url in ["http://a", "http://a| http://b", "http://a/x,y"] {
+            assert!(check(url).is_ok(), "{url}");
+        }
     }
 }

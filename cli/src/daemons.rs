@@ -185,5 +185,8 @@ async fn ready(pool: &Pool) -> Result<Pool, Failure> {
 }
 
 fn foreign(handle: &JobHandle) -> Failure {
-    Failure::Usage(format!("{handle} is a job of another daemon; add --url {}", handle.daemon()))
+    let (daemon, id) = (handle.daemon(), handle.job_id());
+    Failure::Usage(format!(
+        "{daemon} is not one of --url; add it, or use the id {id} alone if --url has the queue of that daemon"
+    ))
 }

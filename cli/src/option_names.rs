@@ -7,7 +7,7 @@ use clap::CommandFactory as _;
 use crate::args::Cli;
 
 /// Options of the libraries whose flags have other names. Values that may also be in a file or in a variable have no dashes.
-const OTHER_NAMES: [(&str, &str); 17] = [
+const OTHER_NAMES: [(&str, &str); 18] = [
     ("admin_token", "admin token"),
     ("api_key", "backend key"),
     ("attempt_timeout", "--backend-attempt-timeout"),
@@ -18,6 +18,7 @@ const OTHER_NAMES: [(&str, &str); 17] = [
     ("first_stall", "--backend-first-stall"),
     ("idempotency_key", "idempotency key"),
     ("job_id", "job id"),
+    ("other_addresses", "--url"),
     ("postgres", "--store"),
     ("postgres_roots", "--store-roots"),
     ("response_limit", "--backend-response-limit"),

@@ -12,7 +12,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// A job and the daemon that has it: what a program stores to attach to the job after a restart.
 ///
 /// An id means nothing at another daemon. The string is the URL of the job at its daemon, such as `http://gpu-1:11435/jobs/7`. It does not
-/// contain the token. [`Pool::wait`](crate::Pool::wait) attaches to the job.
+/// contain the token. [`Client::wait_for`](crate::Client::wait_for) and [`Pool::wait`](crate::Pool::wait) attach to the job.
 ///
 /// ```
 /// # fn main() -> Result<(), foreman_client::InvalidValue> {

@@ -97,7 +97,7 @@ where
     /// The clients of the daemon that has a job, in the order in which they were added: one for each token.
     fn clients_of(&self, job: &JobHandle) -> Vec<Client<T>> {
         self.shared.read(|members| {
-            let of_daemon = members.all().iter().filter(|member| member.daemon_id().base_url() == job.base_url());
+            let of_daemon = members.all().iter().filter(|member| member.client().is_at(job));
             of_daemon.map(|member| member.client().clone()).collect()
         })
     }

@@ -84,10 +84,6 @@ impl<T> Member<T> {
         self.id.base_url().as_str()
     }
 
-    pub(super) fn daemon_id(&self) -> &DaemonId {
-        &self.id
-    }
-
     pub(super) fn load(&self) -> &Load {
         &self.load
     }

@@ -136,7 +136,7 @@ impl<T> Pool<T> {
     #[must_use]
     pub fn client(&self, job: &JobHandle) -> Option<Client<T>> {
         self.shared.read(|members| {
-            let of_daemon = |member: &&super::member::Member<T>| member.daemon_id().base_url() == job.base_url();
+            let of_daemon = |member: &&super::member::Member<T>| member.client().is_at(job);
             members.all().iter().find(of_daemon).map(|member| member.client().clone())
         })
     }

@@ -7,6 +7,9 @@ use crate::{escape, option_names, output};
 
 /// List the daemons that share the queue of the daemon, or the daemon itself
 ///
+/// With several --url, only the first daemon that responds is asked. The errors of those before it are printed to stderr, and do not change
+/// the exit status.
+///
 /// A star marks the models that are loaded, if their server reports it. Any token of the daemon will do.
 #[derive(Args)]
 pub(crate) struct Boxes {

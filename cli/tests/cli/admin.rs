@@ -8,6 +8,14 @@ use crate::support::{TestDaemon, run};
 async fn boxes_are_a_table_or_json() {
     let daemon = TestDaemon::new(|builder| builder.token("user").admin_token("root")).await;
     assert_eq!(daemon.run(&["admin", "boxes"]).await.code, Some(3));
+    let refused = daemon.run(&["admin", "boxes", "--admin-token", "user-2"]).await;
+    assert_eq!((refused.code, refused.stdout.as_str()), (Some(3), ""), "{refused:?}");
+    assert!(refused.stderr.starts_with("foreman: the admin token was refused: "), "{refused:?}");
+    // The first that responds is asked.
+    let away = ["--url", "http://127.0.0.1:1", "--url", &daemon.handle.url()];
+    let outcome = daemon.run(&[&["admin", "boxes", "--token", "user"][..], &away].concat()).await;
+    assert_eq!((outcome.code, outcome.stdout.lines().count()), (Some(0), 2), "{outcome:?}");
+    assert!(outcome.stderr.starts_with("foreman: GET http://127.0.0.1:1/api/boxes: cannot connect"), "{outcome:?}");
     for token in [["--token", "user"], ["--admin-token", "root"]] {
         let table = daemon.run(&[&["admin", "boxes"][..], &token].concat()).await;
         let lines: Vec<Vec<_>> = table.stdout.lines().map(|line| line.split_whitespace().collect()).collect();

@@ -266,7 +266,8 @@ async fn token_is_sent_to_the_given_urls_only() {
         for command in ["wait", "status", "cancel"] {
             let outcome = at(urls, &[command, "--token", TOKEN, &job]).await;
             assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(2), ""), "{outcome:?}");
-            let expected = format!("foreman: {job} is a job of another daemon; add --url {foreign}\n");
+            let reason = "is not one of --url; add it, or use the id 7 alone if --url has the queue of that daemon";
+            let expected = format!("foreman: {foreign} {reason}\n");
             assert_eq!(outcome.stderr, expected);
         }
     }

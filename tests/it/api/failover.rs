@@ -4,7 +4,7 @@ use std::io::ErrorKind::ConnectionRefused;
 use std::time::Duration;
 
 use foreman_client::api::{Call, Failover, FailoverLayer, GetJob, ListModels};
-use foreman_client::{Api, Client, Error};
+use foreman_client::{Api, Client, Error, JobHandle};
 use http::Response;
 use tokio::task::JoinHandle;
 use tower::{Layer as _, ServiceExt as _};
@@ -285,4 +285,17 @@ async fn wait_leaves_an_address_that_has_become_silent() {
     // The daemon may hold a long poll for 20 s more.
     let by_polls = time_to_leave_a_silent_address(false).await;
     assert!(with_stream < seconds(17) && by_polls < seconds(37), "{with_stream:?} {by_polls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn client_waits_for_a_job_at_any_of_its_addresses() {
+    let client = Client::builder("http://127.0.0.1:1").other_addresses(["http://127.0.0.2:1"]).polling();
+    let client = client.failure_budget(millis(1)).build().await.unwrap();
+    for (daemon, is_other) in
+        [("http://127.0.0.1:1", false), ("http://127.0.0.2:1", false), ("http://127.0.0.3:1", true)]
+    {
+        let job = JobHandle::new(daemon.parse().unwrap(), job_id("7"));
+        let error = client.wait_for(&job).await.unwrap_err();
+        assert_eq!((error.is_other_daemon(), error.is_connect()), (is_other, !is_other), "{error:?}");
+    }
 }
