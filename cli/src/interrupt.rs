@@ -8,6 +8,7 @@ use crate::daemons::Job;
 use crate::exit::Failure;
 use crate::monitor::Monitor;
 use crate::output;
+use crate::resume_command::shell_quote;
 use crate::signal::SignalListener;
 
 /// Whether to cancel the job. Prompts only on a terminal, and only for a job that can continue without this process.
@@ -28,7 +29,9 @@ pub(crate) async fn detach_or_cancel(
         return Failure::Interrupted;
     };
     let Some(job) = job else {
-        let key = monitor.key.as_deref().map_or_else(String::new, |key| format!("; its key: --idempotency-key {key}"));
+        let key = monitor.submission.as_ref().map_or_else(String::new, |submission| {
+            format!("; its key: --idempotency-key {}", shell_quote(&submission.idempotency_key().to_string()))
+        });
         output::note(&format!("foreman: interrupted before the daemon responded; a job may have been submitted{key}"));
         return Failure::Interrupted;
     };

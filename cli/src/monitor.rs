@@ -4,11 +4,11 @@ use std::future::{Future, pending};
 use std::pin::pin;
 use std::time::Duration;
 
-use foreman_client::{Error, JobResult};
+use foreman_client::{Error, HumanDuration, JobResult, Submission};
 use tokio::time::sleep;
 
 use crate::daemons::{Daemons, Job};
-use crate::exit::Failure;
+use crate::exit::{Failure, chain};
 use crate::progress::Progress;
 use crate::resume_command::ResumeCommand;
 use crate::signal::SignalListener;
@@ -17,13 +17,19 @@ use crate::{escape, interrupt, output};
 /// The pause between two polls for the spinner.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Why a submission is retried. The line with the job's name, or the failure, says when that ends.
+pub(crate) fn retry_line(error: &Error) -> String {
+    let pause = error.retry_after().map(|pause| format!(" (the daemon asks for a pause of {})", HumanDuration(pause)));
+    format!("foreman: {}; trying again{}", chain(error), pause.unwrap_or_default())
+}
+
 /// Waits for one job in the foreground.
 pub(crate) struct Monitor<'a> {
     pub(crate) daemons: &'a Daemons,
     /// The command that resumes the wait; `None` if the daemon, and so the job, ends with this process.
     pub(crate) resume: Option<ResumeCommand>,
-    /// The idempotency key of a submission, as a word of the shell.
-    pub(crate) key: Option<String>,
+    /// `None` for a wait on a job that was submitted before.
+    pub(crate) submission: Option<Submission>,
 }
 
 impl Monitor<'_> {
@@ -36,7 +42,7 @@ impl Monitor<'_> {
         let mut interrupts = SignalListener::interrupt()?;
         let progress = Progress::start();
         let (mut accepted, mut result) = (pin!(accepted), pin!(result));
-        let (mut job, mut accepted_done, mut last_error) = (None, false, None);
+        let (mut job, mut accepted_done, mut last_error, mut retry_reported) = (None, false, None, false);
         let ended = loop {
             tokio::select! {
                 biased;
@@ -62,6 +68,10 @@ impl Monitor<'_> {
                     };
                     return Err(interrupt::detach_or_cancel(self, job.as_ref(), cancel, &mut interrupts).await);
                 }
+                error = self.refused(), if !retry_reported => {
+                    retry_reported = true;
+                    progress.note(&retry_line(&error));
+                }
                 () = self.update(job.as_ref(), &progress, &mut last_error) => {}
             }
         };
@@ -76,6 +86,14 @@ impl Monitor<'_> {
             output::note(&self.job_line(&ended_job));
         }
         Ok(ended?)
+    }
+
+    /// Resolves once the submission is retried.
+    async fn refused(&self) -> Error {
+        match &self.submission {
+            Some(submission) => submission.refused().await,
+            None => pending().await,
+        }
     }
 
     /// Polls the job and updates the spinner, if it is visible. Reports why an attempt failed. Does not return.

@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,13 +13,15 @@ use crate::connection::{ConnectionArgs, EmbeddedArgs};
 use crate::credentials::WebhookSecretArgs;
 use crate::daemons::Daemons;
 use crate::exit::Failure;
-use crate::monitor::Monitor;
+use crate::monitor::{Monitor, retry_line};
 use crate::result_output::ResultOutput;
-use crate::resume_command::shell_quote;
 use crate::{duration, input, output};
 
 /// The first and the longest pause between two tries until a deadline: the last one is shortly before it.
 const TRIES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+
+/// How long before the deadline the last try is, at most; a tenth of a short deadline.
+const LAST_TRY: Duration = Duration::from_secs(1);
 
 /// Submit a job, wait for it and print the assistant's response
 ///
@@ -109,6 +112,8 @@ impl Submit {
         let polling = self.polling || self.detach || self.connection.is_several();
         // The deadline ends the tries, and not their number.
         let until_deadline = RetrySubmission::builder().retries(u32::MAX).no_budget().backoff(TRIES.0, TRIES.1);
+        let last = self.deadline.map_or(LAST_TRY, |deadline| (deadline / 10).min(LAST_TRY));
+        let until_deadline = until_deadline.last_attempt(last);
         let until_deadline = self.deadline.map(|_| until_deadline.build()).transpose()?;
         let options = |mut builder: ClientBuilder| {
             // A secret may be in the environment for other calls, and is of no use to a client that only polls.
@@ -135,8 +140,11 @@ impl Submit {
             let id = submission.accepted().await.ok()?;
             daemons.job(Some(&id), submission.job_handle())
         };
-        let key = Some(shell_quote(&submission.idempotency_key().to_string()));
-        let monitor = Monitor { daemons, resume: (!connection.is_embedded()).then_some(resume), key };
+        let monitor = Monitor {
+            daemons,
+            resume: (!connection.is_embedded()).then_some(resume),
+            submission: Some(submission.clone()),
+        };
         let result = monitor.run(accepted, daemons.submit(request, self.deadline).await?).await.map_err(failed)?;
         self.output.write(result)
     }
@@ -147,6 +155,10 @@ async fn detach(daemons: &Daemons, request: SubmitRequest, deadline: Option<Dura
     let submission = request.submission();
     let wait = daemons.submit(request, deadline).await?;
     let accepted = async { Ok::<_, Error>((submission.accepted().await?, submission.job_handle())) };
+    let report = async {
+        output::note(&retry_line(&submission.refused().await));
+        std::future::pending::<Infallible>().await
+    };
     let (id, handle) = tokio::select! {
         biased;
         accepted = accepted => accepted?,
@@ -155,6 +167,7 @@ async fn detach(daemons: &Daemons, request: SubmitRequest, deadline: Option<Dura
             let result = ended?;
             (result.job_id().clone(), result.job_handle())
         }
+        never = report => match never {},
     };
     output::text(&daemons.job(Some(&id), handle).map_or_else(|| id.to_string(), |job| job.to_string()))
 }

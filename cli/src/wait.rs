@@ -55,7 +55,7 @@ impl Wait {
         };
         let left = self.deadline.map(|deadline| deadline.saturating_sub(began.elapsed()));
         let result = job.client.attach().with_deadline(left).oneshot(job.id.clone());
-        let monitor = Monitor { daemons: &daemons, resume: Some(resume), key: None };
+        let monitor = Monitor { daemons: &daemons, resume: Some(resume), submission: None };
         self.output.write(monitor.run(ready(Some(job)), result).await?)
     }
 }

@@ -159,11 +159,11 @@ impl SubmitRequest {
         self.sending.moves_on
     }
 
-    /// Whether the deadline of the wait that sends it, or of the request, passes before a pause of that length has ended.
-    pub(crate) fn expires_within(&self, pause: Duration) -> bool {
+    /// How long it is until the deadline of the wait that sends it, or of the request. `None` without one.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
         let submission = self.keep_alive.shared();
         let deadline = if self.sending.claim.is_some() { self.sending.deadline.get() } else { submission.deadline() };
-        deadline.is_some_and(|deadline| deadline.saturating_sub(submission.elapsed()) <= pause)
+        Some(deadline?.saturating_sub(submission.elapsed()))
     }
 
     /// The name of the model.

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pin_project::pin_project;
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tower::retry::Policy;
 use tower::retry::budget::{Budget, TpsBudget};
 
@@ -21,8 +21,8 @@ use crate::{Error, SubmitRequest};
 /// It repeats a submission that surely did not arrive and may do so later: no connection, 425, 429, 503 with `Retry-After`. It repeats
 /// a submission that may have arrived only if the wait around it is without webhooks and has seen the daemon support idempotency keys.
 /// A submission that surely did not arrive is not repeated here while a [`Pool`](crate::Pool) has another daemon for it.
-/// It obeys `Retry-After` up to 60 s, and waits up to a tenth longer. It does not pause beyond the deadline of the wait. Clones share the
-/// budget.
+/// It obeys `Retry-After` up to 60 s, and waits up to a tenth longer. It does not pause beyond the deadline of the wait
+/// ([`last_attempt`](RetrySubmissionBuilder::last_attempt)). Clones share the budget.
 #[derive(Clone)]
 pub struct RetrySubmission {
     shared: Arc<Shared>,
@@ -33,6 +33,7 @@ pub struct RetrySubmission {
 struct Shared {
     options: RetryOptions,
     budget: Option<Arc<dyn Budget + Send + Sync>>,
+    last_attempt: Option<Duration>,
 }
 
 impl RetrySubmission {
@@ -47,6 +48,7 @@ impl RetrySubmission {
                 jitter: 0.5,
             },
             budget: Some(budget),
+            last_attempt: None,
         }
     }
 }
@@ -64,6 +66,7 @@ impl Default for RetrySubmission {
 pub struct RetrySubmissionBuilder {
     options: RetryOptions,
     budget: Option<Arc<dyn Budget + Send + Sync>>,
+    last_attempt: Option<Duration>,
 }
 
 impl RetrySubmissionBuilder {
@@ -98,6 +101,13 @@ impl RetrySubmissionBuilder {
         self
     }
 
+    /// Where a pause would pass the deadline of the wait, makes one more attempt that long before the deadline, also if the daemon has asked
+    /// for a longer pause; unless set, the submission fails at once. For a caller that has nothing else to do until the deadline.
+    pub fn last_attempt(mut self, before_deadline: Duration) -> Self {
+        self.last_attempt = Some(before_deadline);
+        self
+    }
+
     /// Builds the policy.
     ///
     /// # Errors
@@ -107,7 +117,7 @@ impl RetrySubmissionBuilder {
     pub fn build(self) -> Result<RetrySubmission, Error> {
         self.options.check_retries()?;
         self.options.check_backoff()?;
-        let shared = Shared { options: self.options, budget: self.budget };
+        let shared = Shared { options: self.options, budget: self.budget, last_attempt: self.last_attempt };
         Ok(RetrySubmission { shared: Arc::new(shared), retried: 0, backoff: None })
     }
 }
@@ -143,9 +153,15 @@ impl<E: Cause> Policy<SubmitRequest, Accepted, E> for RetrySubmission {
         }
         let paused_until = submission.paused_until().map(|until| until.saturating_duration_since(Instant::now()));
         let retry_after = error.retry_after().max(paused_until);
-        let pause = shared.options.pause(&mut self.backoff, retry_after);
-        if request.expires_within(pause.deadline().saturating_duration_since(Instant::now())) {
-            return None;
+        let mut pause = shared.options.pause(&mut self.backoff, retry_after);
+        let now = Instant::now();
+        let mut latest = now + MAX_RETRY_AFTER;
+        if let Some(left) = request.time_left()
+            && left <= pause.deadline().saturating_duration_since(now)
+        {
+            // A pause that the daemon asks for meanwhile does not make this one longer.
+            latest = now + left.checked_sub(shared.last_attempt?).filter(|rest| !rest.is_zero())?;
+            pause = sleep_until(latest);
         }
         if shared.budget.as_ref().is_some_and(|budget| !budget.withdraw()) {
             let idempotency_key = submission.shared().key().map(tracing::field::display);
@@ -155,7 +171,6 @@ impl<E: Cause> Policy<SubmitRequest, Accepted, E> for RetrySubmission {
         submission.refused(&error);
         submission.shared().update(|state| state.pause_after(error));
         self.retried += 1;
-        let latest = Instant::now() + MAX_RETRY_AFTER;
         Some(SubmissionPause { pause, latest, submission: request.keep_alive().clone() })
     }
 

@@ -91,6 +91,21 @@ impl Submission {
         .await
     }
 
+    /// Resolves to the error of an attempt that surely did not arrive, once a retry policy pauses after it: for a caller that reports why a
+    /// submission takes long. It does not resolve before, nor if there is no such attempt.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn refused(&self) -> Error {
+        let mut watch = Watch::new(&self.0);
+        poll_fn(|cx| match watch.read(cx, |state| state.refusal().cloned()) {
+            Some(error) => Poll::Ready(self.annotate(error)),
+            None => Poll::Pending,
+        })
+        .await
+    }
+
     /// A stream of the states, each once, beginning with the one known by now. While the job is queued, each new
     /// [`position`](StateChange::position) is an item too, with the same state. It ends after the terminal state, and when the last wait
     /// is gone. If that wait failed, the last item is its error. A retry by [`Reattach`](crate::retry::Reattach) counts as one wait.

@@ -286,7 +286,13 @@ impl SubmissionState {
             self.may_have_arrived = true;
         } else if !self.may_have_arrived {
             self.rare().refusal = Some(error);
+            self.changed = true;
         }
+    }
+
+    /// The refusal of the last attempt, while a retry policy pauses after it.
+    pub(crate) fn refusal(&self) -> Option<&Error> {
+        self.rare.as_ref()?.refusal.as_ref()
     }
 
     /// An `Api` is about to send what is not fresh to `daemon`. `owner`: the daemon of the wait that has claimed it. `by_wait`: for that

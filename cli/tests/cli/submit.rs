@@ -63,11 +63,13 @@ async fn submission_is_tried_until_the_deadline() {
     };
     let accepted = submit(&busy(5, "0").await, &["--deadline", "1h"]).await;
     assert_eq!((accepted.code, accepted.stdout.as_str()), (Some(0), "7\n"), "{accepted:?}");
+    assert_eq!(accepted.stderr.matches("daemon returned 503: store failure; trying again").count(), 1, "{accepted:?}");
     let url = busy(usize::MAX, "30").await;
-    let rejected = submit(&url, &["--deadline", "20s"]).await;
+    let rejected = submit(&url, &["--deadline", "3s"]).await;
+    let line = format!("foreman: POST {url}/jobs: daemon returned 503: store failure; ");
     let expected = format!(
-        "foreman: POST {url}/jobs: daemon returned 503: store failure; not accepted within the deadline of 20 s; \
-         the daemon asks to retry after 30 s\n"
+        "{line}trying again (the daemon asks for a pause of 30 s)\n\
+         {line}not accepted within the deadline of 3 s; the daemon asks to retry after 30 s\n"
     );
     assert_eq!((rejected.code, rejected.stderr), (Some(3), expected));
 }

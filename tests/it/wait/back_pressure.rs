@@ -69,6 +69,33 @@ async fn submission_whose_deadline_is_sooner_fails_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn last_attempt_is_shortly_before_the_deadline() {
+    for accepts in [true, false] {
+        let (api, mut daemon) = ScriptedDaemon::new();
+        let waits = WaitLayer::builder(api.clone()).build().unwrap();
+        let retry = RetrySubmission::builder().last_attempt(seconds(1)).build().unwrap();
+        let wait = waits.layer(ServiceBuilder::new().retry(retry).service(api));
+        let request = request().with_deadline(seconds(8));
+        let submission = request.submission();
+        let waiting = tokio::spawn(bounded_paused(wait.oneshot(request)));
+        daemon.next_post().await.refuse(503, 30);
+        assert_eq!(submission.refused().await.retry_after(), Some(seconds(30)));
+        let last = daemon.next_post().await;
+        assert_eq!(last.at, seconds(7));
+        if accepts {
+            last.accept("7");
+            assert_eq!(submission.accepted().await.unwrap().as_str(), "7");
+            waiting.abort();
+        } else {
+            last.refuse(503, 30);
+            let error = waiting.await.unwrap().unwrap_err();
+            assert!(error.is_safe_to_resubmit() && error.is_overloaded(), "{error:?}");
+            assert_eq!(daemon.elapsed(), seconds(7));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn refused_poll_pauses_routine_polls_of_all_jobs() {
     let (wait, mut daemon) = polling_wait();
     let first = spawn_attach(&wait, "7");
