@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -10,6 +11,7 @@ use tower::{Service as _, ServiceExt as _};
 use crate::exit::{Failure, chain};
 use crate::job_argument::JobArgument;
 use crate::output;
+use crate::resume_command::shell_quote;
 
 /// How long a submission waits for the lists of models of several daemons, and for an available one of them.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
@@ -57,6 +59,7 @@ impl Daemons {
             }
             (Self::Several(pool), JobArgument::Id(id)) => {
                 let handle = pool.find(id).await?;
+                self.report_shared_queues();
                 self.at(&handle).ok_or_else(|| foreign(&handle))
             }
         }
@@ -79,6 +82,21 @@ impl Daemons {
         Some(Job { client, id, handle: self.is_several().then(|| handle.clone()) })
     }
 
+    /// Reports daemons that share a queue, as far as their responses have named it: they are one daemon with several addresses.
+    fn report_shared_queues(&self) {
+        let mut queues = BTreeMap::<_, Vec<_>>::new();
+        for client in self.clients() {
+            let api = client.api();
+            if let Some(queue) = api.queue_id() {
+                queues.entry(queue.to_owned()).or_default().push(api.base_url().to_string());
+            }
+        }
+        for urls in queues.into_values().filter(|urls| urls.len() > 1) {
+            let value = shell_quote(&urls.join("|"));
+            output::note(&format!("foreman: {} share a queue; name them by one --url {value}", urls.join(" and ")));
+        }
+    }
+
     /// Prepares the submission. Nothing is sent before the wait is polled.
     ///
     /// Several daemons are first asked for their models, which counts against the deadline. Those that do not respond are reported and
@@ -94,6 +112,7 @@ impl Daemons {
             Some(deadline) => timeout(deadline, ready).await.map_err(|_| Failure::Deadline(deadline))??,
             None => ready.await?,
         };
+        self.report_shared_queues();
         let left = deadline.map(|deadline| deadline.saturating_sub(began.elapsed()));
         Ok(Box::pin(pool.call(request.with_deadline(left))))
     }
@@ -127,6 +146,7 @@ impl Daemons {
                 }
             }
         }
+        self.report_shared_queues();
         if responses.received.is_empty() { responses.complete().map(|()| responses) } else { Ok(responses) }
     }
 }

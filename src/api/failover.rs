@@ -10,5 +10,6 @@ mod tried;
 pub(crate) use self::addresses::Addresses;
 pub use self::future::FailoverFuture;
 pub use self::layer::FailoverLayer;
+pub(crate) use self::queue::FOREMAN_QUEUE;
 pub use self::service::Failover;
 pub(crate) use self::tried::Tried;

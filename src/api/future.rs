@@ -102,7 +102,10 @@ where
                 None => return Poll::Pending,
             },
         };
-        let result = response.and_then(|response| this.call.response(response));
+        let result = response.and_then(|response| {
+            this.target.responded(response.headers());
+            this.call.response(response)
+        });
         if let Some(in_flight) = this.in_flight.take() {
             this.call.sent(in_flight, &result);
         }

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use http_body_util::Full;
 use tower::Service;
 
 use super::call::Endpoint;
+use super::failover::FOREMAN_QUEUE;
 use super::future::ApiFuture;
 use super::{BaseUrl, Call, HttpService, Tried};
 use crate::Error;
@@ -36,6 +37,7 @@ pub(super) struct Target {
     authorization: Option<HeaderValue>,
     pub(super) request_timeout: Duration,
     pub(super) max_response_size: usize,
+    queue: OnceLock<Box<str>>,
 }
 
 impl<T> Api<T> {
@@ -46,6 +48,7 @@ impl<T> Api<T> {
             authorization: None,
             request_timeout: REQUEST_TIMEOUT,
             max_response_size: MAX_RESPONSE_SIZE,
+            queue: OnceLock::new(),
         };
         Self { http, target: Arc::new(target) }
     }
@@ -109,6 +112,13 @@ impl<T> Api<T> {
         self.target.daemon.base_url()
     }
 
+    /// The id of the daemon's queue (`Foreman-Queue`), as the first response that had one has named it. Daemons with the same id share their
+    /// queue, and are [addresses](crate::ClientBuilder::other_addresses) of one client. `None` before a response, and for a daemon without one.
+    #[must_use]
+    pub fn queue_id(&self) -> Option<&str> {
+        self.target.queue.get().map(|id| &**id)
+    }
+
     /// A `GET` of this path and query, for a response that is read as it comes.
     pub(super) fn get(&self, path: &str) -> Result<Request<Full<bytes::Bytes>>, Error> {
         let mut request = Request::builder().uri(format!("{}{path}", self.base_url()));
@@ -145,6 +155,15 @@ impl Target {
         *request.uri_mut() = url.map_err(invalid_http)?;
         *request.headers_mut() = headers;
         Ok(request)
+    }
+
+    /// A response has come, which may name the queue of the daemon.
+    pub(super) fn responded(&self, headers: &HeaderMap) {
+        if self.queue.get().is_none()
+            && let Some(id) = headers.get(FOREMAN_QUEUE).and_then(|id| id.to_str().ok())
+        {
+            self.queue.get_or_init(|| id.into());
+        }
     }
 
     /// The method and URL, for an error.

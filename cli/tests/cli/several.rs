@@ -73,6 +73,19 @@ async fn addresses_of_one_queue_are_one_daemon() {
 }
 
 #[tokio::test]
+async fn daemons_that_share_a_queue_are_reported_once() {
+    let a = named("a").await;
+    let url = a.handle.url();
+    let other = url.replace("127.0.0.1", "localhost");
+    let job = a.submit("m").await;
+    let expected = format!("foreman: {url} and {other} share a queue; name them by one --url '{url}|{other}'\n");
+    for args in [&["jobs"][..], &["models"], &["submit", "--model", "m", "hi"], &["status", job.as_str()]] {
+        let outcome = at(&[&url, &other], args).await;
+        assert_eq!(outcome.stderr.matches(&expected).count(), 1, "{args:?} {outcome:?}");
+    }
+}
+
+#[tokio::test]
 async fn submission_with_lost_response_is_sent_to_another_address() {
     let a = named("a").await;
     let addresses = format!("{}|{}", losing_submissions().await, a.handle.url());

@@ -3,7 +3,7 @@ use std::sync::{Mutex, PoisonError};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 /// The id of the queue: in a response that of the daemon, in a request the one that the daemon must have (421 otherwise).
-pub(super) const FOREMAN_QUEUE: HeaderName = HeaderName::from_static("foreman-queue");
+pub(crate) const FOREMAN_QUEUE: HeaderName = HeaderName::from_static("foreman-queue");
 
 /// The queue of a list of addresses, as far as a response has named it.
 #[derive(Debug, Default)]
