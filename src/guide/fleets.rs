@@ -160,11 +160,11 @@
 //! | a submission | the request timeout, and then with the same idempotency key |
 //! | an embedding, a cancel | it fails after the request timeout; the next request goes to the next address |
 //!
-//! An open event stream is given up after 45 s of silence, and the poll that follows
-//! adds its own time. So with two addresses, the result of a job comes at most about
-//! 60 s late by the event stream, or 80 s where that poll is a long one. Webhooks come
-//! from the box that ran the job, and are not late. The job that the box ran begins
-//! anew after its lease.
+//! An open event stream is given up after 45 to 50 s of silence, and the poll that
+//! follows, which may be a long one, adds its own time. So a result comes at most about
+//! 85 s late by the event stream with two addresses, and 80 s with three; by polls alone
+//! 35 and 30 s. Webhooks come from the box that ran the job, and are not late. The job
+//! that the box ran begins anew after its lease.
 //!
 //! # Several replicas of a gateway
 //!
