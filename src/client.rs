@@ -133,8 +133,8 @@ where
     ///
     /// # Errors
     ///
-    /// As [`wait`](Client::wait), and [`Error::is_other_daemon`] at once if the handle names none of the addresses. The daemon of the handle may
-    /// have been one of the same queue that is gone: [`wait`](Client::wait) with [`JobHandle::job_id`] then finds the job.
+    /// As [`wait`](Client::wait), and [`Error::is_other_daemon`] at once if the handle names none of the addresses. The daemon of the
+    /// handle may have been one of the same queue that is gone: [`wait`](Client::wait) with [`JobHandle::job_id`] then finds the job.
     ///
     /// # Cancel safety
     ///

@@ -70,8 +70,8 @@ pub(crate) struct Submit {
     /// tries after the first]
     #[arg(long, value_parser = duration::parse, value_name = "DURATION")]
     deadline: Option<Duration>,
-    /// Names the submission, so that repeating the command with the same key and content returns the same job. A submission whose outcome is
-    /// not known prints its key [default: a new one]
+    /// Names the submission, so that repeating the command with the same key and content returns the same job. A submission whose outcome
+    /// is not known prints its key [default: a new one]
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
     /// Print only the job's id (with several daemons, its URL), on stdout, and exit once the daemon has accepted the job; `foreman wait` gets the result

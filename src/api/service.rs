@@ -112,8 +112,9 @@ impl<T> Api<T> {
         self.target.daemon.base_url()
     }
 
-    /// The id of the daemon's queue (`Foreman-Queue`), as the first response that had one has named it. Daemons with the same id share their
-    /// queue, and are [addresses](crate::ClientBuilder::other_addresses) of one client. `None` before a response, and for a daemon without one.
+    /// The id of the daemon's queue (`Foreman-Queue`), as the first response that had one has named it. Daemons with the same id share
+    /// their queue, and are [addresses](crate::ClientBuilder::other_addresses) of one client. `None` before a response, and for a daemon
+    /// without one.
     #[must_use]
     pub fn queue_id(&self) -> Option<&str> {
         self.target.queue.get().map(|id| &**id)

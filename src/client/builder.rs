@@ -65,14 +65,14 @@ impl ClientBuilder {
     /// fails, the client uses the next one, and stays there as long as that one responds.
     ///
     /// It is one daemon for the rest of the client: submissions, handles and webhook secrets are those of the first URL, and job ids are valid
-    /// at each address. A request that surely did not arrive (no connection, 503 with `Retry-After`) goes to the next address at once. So does a
-    /// `GET` that has failed in any way, or has no response after an equal part of the request timeout. Another request that
+    /// at each address. A request that surely did not arrive (no connection, 503 with `Retry-After`) goes to the next address at once. So
+    /// does a `GET` that has failed in any way, or has no response after an equal part of the request timeout. Another request that
     /// may have arrived ends as without other addresses; whatever follows it (a poll, a safe retry) goes to the next address. An
     /// address has failed after a request without a response, and after a 502, 503 or 504. An error names the address whose response it is,
     /// and the others that were tried; [`Error::daemon`] is the first URL.
     ///
-    /// With [`assume_idempotency`](Self::assume_idempotency), a submission without a response is sent to the next address. Foreman's daemons
-    /// support idempotency keys, but a client knows that only after the first response of one.
+    /// With [`assume_idempotency`](Self::assume_idempotency), a submission without a response is sent to the next address. Foreman's
+    /// daemons support idempotency keys, but a client knows that only after the first response of one.
     ///
     /// All addresses must accept the token of the client, and the daemons sign webhooks with one secret. Clients of a process that pass one
     /// [`SubmitRequest`](crate::SubmitRequest) to each other must have the same first URL. Two daemons with different

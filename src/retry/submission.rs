@@ -101,8 +101,8 @@ impl RetrySubmissionBuilder {
         self
     }
 
-    /// Where a pause would pass the deadline of the wait, makes one more attempt that long before the deadline, also if the daemon has asked
-    /// for a longer pause; unless set, the submission fails at once. For a caller that has nothing else to do until the deadline.
+    /// Where a pause would pass the deadline of the wait, makes one more attempt that long before the deadline, also if the daemon has
+    /// asked for a longer pause; unless set, the submission fails at once. For a caller that has nothing else to do until the deadline.
     pub fn last_attempt(mut self, before_deadline: Duration) -> Self {
         self.last_attempt = Some(before_deadline);
         self
