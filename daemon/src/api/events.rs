@@ -42,6 +42,10 @@ pub(super) async fn events(
     if app.closing.is_cancelled() {
         return Err(Rejection::retry_about(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping", 5));
     }
+    if app.jobs.streams.are_suspended() {
+        let reason = "the daemon cannot read the changes of jobs in its database";
+        return Err(Rejection::retry_about(StatusCode::SERVICE_UNAVAILABLE, reason, 5));
+    }
     // An id that is not text was not made by this daemon.
     let last_id = headers.get(LAST_EVENT_ID).map(|id| id.to_str().unwrap_or_default());
     let Some(reader) = app.jobs.streams.open(owner, stream.as_deref(), last_id) else {

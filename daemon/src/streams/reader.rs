@@ -19,6 +19,8 @@ pub(crate) struct Reader {
     streams: Arc<Streams>,
     key: Key,
     changed: watch::Receiver<()>,
+    /// Cancelled when the store's changes are not heard.
+    suspended: CancellationToken,
     /// After the last event that was read.
     position: u64,
     begin: Option<Begin>,
@@ -39,6 +41,7 @@ impl Reader {
         streams: Arc<Streams>,
         key: Key,
         changed: watch::Receiver<()>,
+        suspended: CancellationToken,
         after: Option<Option<u64>>,
         last: u64,
     ) -> Self {
@@ -47,13 +50,13 @@ impl Reader {
             Some(Some(position)) => (position, Begin::Position),
             Some(None) => (last, Begin::Reset),
         };
-        Self { streams, key, changed, position, begin: Some(begin) }
+        Self { streams, key, changed, suspended, position, begin: Some(begin) }
     }
 
-    /// The next part of the stream. `None` once `ended` is cancelled and all events have been read.
+    /// The next part of the stream. `None` once `ended` is cancelled, or the store's changes are not heard, and all events have been read.
     pub(crate) async fn next(&mut self, ended: &CancellationToken) -> Option<Bytes> {
         // Before the last look for events, so that none that came before the end is left out.
-        let mut last_look = ended.is_cancelled();
+        let mut last_look = ended.is_cancelled() || self.suspended.is_cancelled();
         loop {
             self.changed.mark_unchanged();
             if let Some(part) = self.read() {
@@ -72,6 +75,7 @@ impl Reader {
                     Err(_) => return Some(HEARTBEAT),
                 },
                 () = ended.cancelled() => last_look = true,
+                () = self.suspended.cancelled() => last_look = true,
             }
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::channel::Channel;
@@ -53,6 +54,8 @@ pub(super) struct Locked {
     last: u64,
     readers: usize,
     swept: Instant,
+    /// Cancelled while the store's changes are not heard.
+    suspended: CancellationToken,
 }
 
 impl Streams {
@@ -65,6 +68,7 @@ impl Streams {
             last: 0,
             readers: 0,
             swept: Instant::now(),
+            suspended: CancellationToken::new(),
         };
         Arc::new(Self {
             boot: Uuid::new_v4().simple().to_string().into(),
@@ -118,9 +122,31 @@ impl Streams {
         // One that has been dropped since is lost, as the reader finds out.
         let position = last_id.map(|id| number(&self.boot, id).filter(|number| *number <= last));
         locked.readers += 1;
+        let suspended = locked.suspended.clone();
         self.channels.store(locked.channels.len(), Ordering::Release);
         drop(locked);
-        Some(Reader::new(Arc::clone(self), key, changed, position, last))
+        Some(Reader::new(Arc::clone(self), key, changed, suspended, position, last))
+    }
+
+    /// The store's changes are not heard: ends all streams, and those that are opened before [`resume`](Self::resume). Clients that have
+    /// other daemons of the queue continue there.
+    #[cfg(any(test, feature = "postgres"))]
+    pub(crate) fn suspend(&self) {
+        self.locked().suspended.cancel();
+    }
+
+    /// The store's changes are heard again, with those that were missed.
+    #[cfg(any(test, feature = "postgres"))]
+    pub(crate) fn resume(&self) {
+        let mut locked = self.locked();
+        if locked.suspended.is_cancelled() {
+            locked.suspended = CancellationToken::new();
+        }
+    }
+
+    /// Whether the store's changes are not heard.
+    pub(crate) fn are_suspended(&self) -> bool {
+        self.locked().suspended.is_cancelled()
     }
 
     /// Whether an event of a job of the owner with this stream name would be kept.
@@ -246,7 +272,6 @@ impl Locked {
 mod tests {
     use serde_json::value::RawValue;
     use tokio_test::assert_pending;
-    use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::{JobId, JobState};
@@ -376,5 +401,24 @@ mod tests {
         ended.cancel();
         assert!(waiting.await.is_some());
         assert_eq!(reader.next(&ended).await, None);
+    }
+    #[tokio::test(start_paused = true)]
+    async fn streams_end_while_changes_are_not_heard_and_continue_after_that() {
+        let streams = Streams::new(9);
+        let open = |last_id: Option<&str>| streams.open(Owner::ANONYMOUS, Some("a"), last_id).unwrap();
+        let ended = CancellationToken::new();
+        let mut reader = open(None);
+        let position = next(&mut reader).await.trim().strip_prefix("id: ").unwrap().to_owned();
+        let mut waiting = tokio_test::task::spawn(reader.next(&ended));
+        assert_pending!(waiting.poll());
+        streams.suspend();
+        assert_eq!((waiting.await, streams.are_suspended()), (None, true));
+        streams.publish(Owner::ANONYMOUS, Some("a"), &status(1, 1));
+        streams.resume();
+        assert!(!streams.are_suspended());
+        let mut reader = open(Some(&position));
+        assert_eq!(next(&mut reader).await, format!("id: {position}\n\n"));
+        assert!(next(&mut reader).await.contains("event: job\n"));
+        assert!(is_idle(&mut reader).await);
     }
 }

@@ -12,6 +12,8 @@ use tokio::task::JoinSet;
 /// Which direction the proxy forwards.
 #[derive(Debug, Clone, Copy)]
 struct Flow {
+    /// Whether there are connections.
+    connects: bool,
     requests: bool,
     responses: bool,
 }
@@ -30,7 +32,7 @@ impl DatabaseProxy {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join(".s.PGSQL.5432")).unwrap();
         let server = PathBuf::from(host(url).replace("%2F", "/")).join(".s.PGSQL.5432");
-        let (flow, flowing) = watch::channel(Flow { requests: true, responses: true });
+        let (flow, flowing) = watch::channel(Flow { connects: true, requests: true, responses: true });
         let connections = Arc::<Mutex<JoinSet<()>>>::default();
         let (mut listening, open) = (JoinSet::new(), Arc::clone(&connections));
         listening.spawn(async move {
@@ -48,12 +50,12 @@ impl DatabaseProxy {
 
     /// Forwards nothing more. What was sent is forwarded later.
     pub(crate) fn cut_off(&self) {
-        self.flow.send_replace(Flow { requests: false, responses: false });
+        self.flow.send_replace(Flow { connects: true, requests: false, responses: false });
     }
 
     /// Forwards requests, and no responses.
     pub(crate) fn hold_responses(&self) {
-        self.flow.send_replace(Flow { requests: true, responses: false });
+        self.flow.send_replace(Flow { connects: true, requests: true, responses: false });
     }
 
     /// Closes all connections. What was not forwarded is lost.
@@ -61,8 +63,14 @@ impl DatabaseProxy {
         self.connections.lock().unwrap().abort_all();
     }
 
+    /// As if the server were away: closes all connections, and new ones at once.
+    pub(crate) fn refuse_connections(&self) {
+        self.flow.send_replace(Flow { connects: false, requests: false, responses: false });
+        self.close_connections();
+    }
+
     pub(crate) fn restore(&self) {
-        self.flow.send_replace(Flow { requests: true, responses: true });
+        self.flow.send_replace(Flow { connects: true, requests: true, responses: true });
     }
 }
 
@@ -71,6 +79,9 @@ fn host(url: &str) -> &str {
 }
 
 async fn connection(client: UnixStream, server: PathBuf, mut flow: watch::Receiver<Flow>) {
+    if !flow.borrow().connects {
+        return;
+    }
     // While the server is away, the connection closes at once.
     let Ok(server) = UnixStream::connect(server).await else { return };
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());

@@ -5,7 +5,11 @@ use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
+#[cfg(feature = "postgres")]
+use super::database_proxy::DatabaseProxy;
 use super::gate::Gate;
+#[cfg(feature = "postgres")]
+use super::postgres_server::server;
 use super::raw::{accepted, delete, get, post, request, send};
 use crate::eventually::{bounded, eventually};
 
@@ -296,4 +300,32 @@ async fn repeated_submission_moves_the_job_to_the_newest_stream() {
     gate.open(1);
     assert_eq!(stream.job().await, (job, "done".to_owned()));
     eventually("sent", || daemon.stats().stream_events == 1).await;
+}
+
+/// A client that knows another daemon of the queue reads the events there.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn streams_end_while_the_daemon_cannot_read_its_database() {
+    let Some(server) = server() else { return };
+    let url = server.schema();
+    let proxy = DatabaseProxy::start(&url);
+    let daemon = Daemon::builder().postgres(proxy.url(&url)).start().await.unwrap();
+    let mut stream = Stream::open(&daemon, "?stream=a", &[]).await;
+    stream.next().await.unwrap();
+    proxy.refuse_connections();
+    bounded(async { while stream.next().await.is_some() {} }).await;
+    let refused = get(&daemon, "/events?stream=a", &[]).await;
+    assert!(refused.asks_to_wait(5));
+    assert_eq!(refused.refused(503), "the daemon cannot read the changes of jobs in its database");
+    proxy.restore();
+    let opened = async {
+        loop {
+            let request = request("GET", "/events", &[], "");
+            let mut stream = Stream { connection: send(daemon.local_addr(), request).await, read: String::new() };
+            if stream.up_to("\r\n\r\n").await.unwrap().starts_with("HTTP/1.1 200 ") {
+                return;
+            }
+        }
+    };
+    bounded(opened).await;
 }

@@ -29,6 +29,9 @@ const GAP: Duration = Duration::from_millis(5);
 /// The pause before the connection is opened again.
 const RECONNECT: Duration = Duration::from_secs(1);
 
+/// After so long without a read, the event streams end: their clients would wait here for what they can read from another daemon.
+const OUTAGE: Duration = Duration::from_secs(2);
+
 /// How long one answer may take.
 const READ: Duration = Duration::from_secs(15);
 
@@ -70,9 +73,13 @@ pub(super) const SNAPSHOT: &str = "SELECT pg_current_snapshot()::text";
 /// `since`: of when the store was opened, so that no later change is missed.
 pub(super) async fn follow(shared: &Shared, config: &Config, tls: &MakeRustlsConnect, since: Snapshot) {
     let (mut position, log) = (Position::new(since), OutageLog::new("read the changes of other daemons"));
+    let mut read_at = Instant::now();
     loop {
-        if let Err(error) = follow_connection(shared, config, tls, &mut position, &log).await {
+        if let Err(error) = follow_connection(shared, config, tls, &mut position, &mut read_at, &log).await {
             log.failed(&error);
+        }
+        if read_at.elapsed() >= OUTAGE {
+            shared.options.streams.suspend();
         }
         sleep(RECONNECT).await;
     }
@@ -83,6 +90,7 @@ async fn follow_connection(
     config: &Config,
     tls: &MakeRustlsConnect,
     position: &mut Position,
+    read_at: &mut Instant,
     log: &OutageLog,
 ) -> Result<(), StoreError> {
     let limit = connect_limit(config).saturating_add(READ);
@@ -99,6 +107,8 @@ async fn follow_connection(
         let began = Instant::now();
         read(shared, &client, &changes, position).await?;
         log.worked(began);
+        *read_at = Instant::now();
+        shared.options.streams.resume();
         tokio::select! {
             () = shared.feed.notified() => {
                 let id = shared.lease.id().to_string();

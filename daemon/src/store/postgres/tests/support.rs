@@ -13,6 +13,7 @@ use crate::store::{IdempotencyKey, NewJob, NextJob, Outcome, Output, Store, Stor
 #[allow(dead_code, reason = "other tests use the rest")]
 mod postgres_server;
 
+#[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../../../../tests/it/database_proxy.rs"]
 mod database_proxy;
 
