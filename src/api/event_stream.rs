@@ -9,6 +9,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use tower::ServiceExt as _;
 
+use super::failover::UntilLeft;
 use super::{Api, HttpService};
 use crate::error::Kind;
 use crate::{BoxError, Error};
@@ -58,9 +59,9 @@ where
             let response =
                 response.map_err(|error: T::Error| NoEventStream::Failed(Error::from_boxed(error.into())))?;
             check(&response)?;
-            let body =
-                response.into_body().map_frame(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining())));
-            Ok(body.map_err(Into::into).boxed_unsync())
+            let body = UntilLeft::new(response);
+            let body = body.map_frame(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining())));
+            Ok(body.boxed_unsync())
         })
     }
 }

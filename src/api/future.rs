@@ -27,7 +27,7 @@ use crate::{BoxError, Error};
 pub struct ApiFuture<F, B, C> {
     call: C,
     target: Arc<Target>,
-    tried: Tried,
+    tried: Option<Tried>,
     #[pin]
     state: State<F, B>,
     /// Starts with the first poll, since there may be no runtime before.
@@ -59,21 +59,14 @@ impl<F, B, C> ApiFuture<F, B, C> {
         future: F,
         call: C,
         target: Arc<Target>,
-        tried: Tried,
+        tried: Option<Tried>,
         in_flight: Option<InFlightRequest>,
     ) -> Self {
         Self { call, target, tried, state: State::Head(future), timeout: None, in_flight }
     }
 
     pub(super) fn invalid(error: Error, call: C, target: Arc<Target>) -> Self {
-        Self {
-            call,
-            target,
-            tried: Tried::default(),
-            state: State::Invalid(Some(error)),
-            timeout: None,
-            in_flight: None,
-        }
+        Self { call, target, tried: None, state: State::Invalid(Some(error)), timeout: None, in_flight: None }
     }
 }
 
@@ -110,7 +103,9 @@ where
             this.call.sent(in_flight, &result);
         }
         Poll::Ready(
-            result.map_err(|error| this.call.annotate(error.with_call(this.target.describe(this.call, this.tried)))),
+            result.map_err(|error| {
+                this.call.annotate(error.with_call(this.target.describe(this.call, this.tried.as_ref())))
+            }),
         )
     }
 }

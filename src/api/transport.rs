@@ -101,8 +101,8 @@ impl TransportBuilder {
     }
 
     /// Builds the client for a queue with these addresses.
-    pub(crate) fn build_for(self, addresses: &Arc<Addresses>, request_timeout: Duration) -> Result<Transport, Error> {
-        let failover = FailoverLayer::over(Arc::clone(addresses)).request_timeout(request_timeout);
+    pub(crate) fn build_for(self, addresses: &Arc<Addresses>) -> Result<Transport, Error> {
+        let failover = FailoverLayer::over(Arc::clone(addresses));
         self.build_over(addresses.bases(), Some(failover))
     }
 

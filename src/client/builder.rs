@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::webhooks::{WebhookMode, WebhookOptions};
 use super::{Client, Inner, stack};
-use crate::api::{Addresses, Api, BaseUrl, HttpService, REQUEST_TIMEOUT, TransportBuilder};
+use crate::api::{Addresses, Api, BaseUrl, HttpService, TransportBuilder};
 use crate::retry::RetrySubmission;
 use crate::source::PollPolicy;
 use crate::wait::{WaitLayer, WebhookEndpoint};
@@ -66,19 +66,25 @@ impl ClientBuilder {
     ///
     /// It is one daemon for the rest of the client: submissions, handles and webhook secrets are those of the first URL, and job ids are valid
     /// at each address. A request that surely did not arrive (no connection, 503 with `Retry-After`) goes to the next address at once. So
-    /// does a `GET` that has failed in any way, or has no response after an equal part of the request timeout. Another request that
+    /// does a `GET` that has failed in any way, or has no response after 30 s divided by the number of addresses. Another request that
     /// may have arrived ends as without other addresses; whatever follows it (a poll, a safe retry) goes to the next address. An
-    /// address has failed after a request without a response, and after a 502, 503 or 504. An error names the address whose response it is,
-    /// and the others that were tried; [`Error::daemon`] is the first URL.
+    /// address has failed after a request without a response, after 5 s in which it has not responded to callers that have given up, and after
+    /// a 502, 503 or 504. The event stream moves with the requests. An error names the address whose response it is, and the others that were
+    /// tried; [`Error::daemon`] is the first URL.
     ///
     /// With [`assume_idempotency`](Self::assume_idempotency), a submission without a response is sent to the next address. Foreman's
     /// daemons support idempotency keys, but a client knows that only after the first response of one.
     ///
+    /// Once a daemon has named its queue, another address is used only if its daemon names the same one. Any other response of it, such as
+    /// a 401 or the page of a proxy, counts as a failed connection unless it is to a submission that may have arrived. So does a 404 that
+    /// names no queue, at any address. A client knows only what its responses have named: one that starts while the first address is down
+    /// takes the queue of the second for the right one.
+    ///
     /// All addresses must accept the token of the client, and the daemons sign webhooks with one secret. Clients of a process that pass one
     /// [`SubmitRequest`](crate::SubmitRequest) to each other must have the same first URL. Two daemons with different
-    /// queues are no addresses of one; for those, use a [`Pool`](crate::Pool). Once a response of one has named its queue, a request to the
-    /// other ends with [`Error::is_invalid`], and has no effect there. A client knows only what its responses have named: one that starts
-    /// while the first address is down takes the queue of the second for the right one.
+    /// queues are no addresses of one: a request to the second one has no effect there, counts as a failed connection, and has that as the
+    /// source of its error. For those, use a [`Pool`](crate::Pool). A queue that was made anew is used when the address of the old one has
+    /// failed and for a minute the others have named the new one alone.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), foreman_client::BoxError> {
@@ -268,7 +274,7 @@ impl ClientBuilder {
         let transport = self.transport.take().unwrap_or_default();
         let transport = match addresses.bases() {
             [base] => transport.build(base)?,
-            _ => transport.build_for(&addresses, self.request_timeout.unwrap_or(REQUEST_TIMEOUT))?,
+            _ => transport.build_for(&addresses)?,
         };
         self.build_over(transport, addresses.bases()).await
     }
@@ -386,6 +392,9 @@ impl ClientBuilder {
         }
         let policy = self.poll_policy?;
         let mut api = Api::new(addresses[0].clone(), http);
+        if addresses.len() > 1 {
+            api = api.over_failover();
+        }
         if let Some(token) = self.token {
             api = api.token(token)?;
         }

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use http::Uri;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
+use super::health::{Failure, Health};
 use super::queue::Queue;
 use crate::api::BaseUrl;
 
-/// The first and the longest pause of an address that has failed. In between each is twice the one before. It has no jitter, because it
-/// only orders the addresses: a request is never delayed by it.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+/// In this time a request that only reads tries all addresses: the timeout of a request unless set otherwise.
+const READS: Duration = Duration::from_secs(30);
 
 /// The addresses of one queue, and which of them is in use.
 ///
@@ -24,14 +25,8 @@ pub(crate) struct Addresses {
 struct Locked {
     in_use: usize,
     health: Box<[Health]>,
-}
-
-/// The failures of an address since its last response.
-#[derive(Debug, Clone, Copy, Default)]
-struct Health {
-    failures: u32,
-    failed_at: Option<Instant>,
-    paused_until: Option<Instant>,
+    /// Cancelled when another address is in use, unless the one before only refuses requests.
+    left: CancellationToken,
 }
 
 impl Addresses {
@@ -43,8 +38,9 @@ impl Addresses {
                 bases.push(base);
             }
         }
-        let health = vec![Health::default(); bases.len()].into();
-        Self { bases: bases.into(), locked: Mutex::new(Locked { in_use: 0, health }), queue: Queue::default() }
+        let health = bases.iter().map(|_| Health::default()).collect();
+        let locked = Locked { in_use: 0, health, left: CancellationToken::new() };
+        Self { bases: bases.into(), locked: Mutex::new(locked), queue: Queue::default() }
     }
 
     pub(crate) fn bases(&self) -> &[BaseUrl] {
@@ -52,8 +48,8 @@ impl Addresses {
     }
 
     /// How long a request that only reads waits for the response of one address before it goes to the next one.
-    pub(super) fn part_of(&self, request_timeout: Duration) -> Duration {
-        request_timeout / u32::try_from(self.bases.len()).unwrap_or(u32::MAX)
+    pub(super) fn part(&self) -> Duration {
+        READS / u32::try_from(self.bases.len()).unwrap_or(u32::MAX)
     }
 
     /// The URL at this address, of a request that was made for the first one.
@@ -76,34 +72,67 @@ impl Addresses {
         untried.filter(|index| tried.is_empty() || pause(*index).is_none()).min_by_key(order)
     }
 
-    /// The address has responded.
+    pub(super) fn is_in_use(&self, index: usize) -> bool {
+        self.locked().in_use == index
+    }
+
+    /// Whether the address has failed since it last responded.
+    pub(super) fn has_failed(&self, index: usize) -> bool {
+        self.locked().health[index].failures > 0
+    }
+
+    /// Cancelled when another address than the present one is in use.
+    pub(super) fn left(&self) -> CancellationToken {
+        self.locked().left.clone()
+    }
+
+    /// The daemon at this address has responded.
     pub(super) fn responded(&self, index: usize) {
         let mut locked = self.locked();
-        locked.health[index] = Health::default();
+        locked.health[index].responded();
         let before = locked.in_use;
         if index == before || locked.health[before].failures == 0 {
             return;
         }
         locked.in_use = index;
+        let failure = locked.health[before].last_failure.clone();
+        let left = std::mem::take(&mut locked.left);
         drop(locked);
         let (from, to) = (&self.bases[before], &self.bases[index]);
-        tracing::warn!(%from, %to, "the daemon does not respond; using another address");
+        let reason = failure.as_ref().map(tracing::field::display);
+        tracing::warn!(%from, %to, reason, "an address of the daemon has failed; using another one");
+        // A daemon that refuses a submission may still have an event stream.
+        if failure != Some(Failure::Refused) {
+            left.cancel();
+        }
     }
 
-    /// An attempt that began at this time has failed. Attempts that were in flight together count as one failure.
-    pub(super) fn failed(&self, index: usize, began: Instant) {
-        let (first, longest) = PAUSES;
-        let health = &mut self.locked().health[index];
-        if health.failed_at.is_some_and(|failed_at| began < failed_at) {
-            return;
-        }
-        let now = Instant::now();
-        let pause = first.saturating_mul(1 << health.failures.min(16)).min(longest);
-        *health = Health {
-            failures: health.failures.saturating_add(1),
-            failed_at: Some(now),
-            paused_until: Some(now + pause),
+    /// Something has responded at this address.
+    pub(super) fn heard(&self, index: usize) {
+        self.locked().health[index].heard();
+    }
+
+    /// An attempt that began at this time has failed.
+    pub(super) fn failed(&self, index: usize, began: Instant, failure: Failure) {
+        let mut locked = self.locked();
+        let health = &mut locked.health[index];
+        let stranger = match &failure {
+            Failure::Stranger(reason) if health.last_failure.as_ref() != Some(&failure) => Some(reason.clone()),
+            _ => None,
         };
+        health.failed(began, failure);
+        drop(locked);
+        if let Some(reason) = stranger {
+            tracing::warn!(reason, "an address is not used");
+        }
+    }
+
+    /// The caller of an attempt that began at this time has given up. A response was due after `due`.
+    pub(super) fn unanswered(&self, index: usize, began: Instant, due: Duration) {
+        let health = &mut self.locked().health[index];
+        if health.unanswered(began, due) {
+            health.failed(began, Failure::Silent);
+        }
     }
 
     fn locked(&self) -> MutexGuard<'_, Locked> {
@@ -119,7 +148,12 @@ impl fmt::Debug for Addresses {
 
 #[cfg(test)]
 mod tests {
+    use super::super::health::PAUSES;
     use super::*;
+
+    fn fail(addresses: &Addresses, index: usize, began: Instant) {
+        addresses.failed(index, began, Failure::Silent);
+    }
 
     fn addresses(bases: &[&str]) -> Addresses {
         let mut bases = bases.iter().map(|base| base.parse().unwrap());
@@ -131,7 +165,7 @@ mod tests {
         let addresses = addresses(&["http://a", "http://b", "http://c"]);
         addresses.responded(1);
         assert_eq!(addresses.next(&[]), Some(0), "a late response of another one");
-        addresses.failed(0, Instant::now());
+        fail(&addresses, 0, Instant::now());
         tokio::time::advance(PAUSES.1).await;
         assert_eq!(addresses.next(&[]), Some(1), "one that has not failed, also after the pause");
         addresses.responded(2);
@@ -142,20 +176,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn failed_addresses_get_the_first_attempt_only_after_all_others_and_further_ones_after_their_pause() {
         let addresses = addresses(&["http://a", "http://b", "http://c"]);
-        addresses.failed(0, Instant::now());
+        fail(&addresses, 0, Instant::now());
         assert_eq!((addresses.next(&[1]), addresses.next(&[1, 2])), (Some(2), None));
         tokio::time::advance(PAUSES.0).await;
         assert_eq!(addresses.next(&[1, 2]), Some(0));
-        addresses.failed(1, Instant::now());
-        addresses.failed(2, Instant::now());
-        addresses.failed(0, Instant::now());
+        fail(&addresses, 1, Instant::now());
+        fail(&addresses, 2, Instant::now());
+        fail(&addresses, 0, Instant::now());
         assert_eq!((addresses.next(&[]), addresses.next(&[1])), (Some(1), None), "the first pause to end");
     }
 
     #[tokio::test(start_paused = true)]
     async fn pauses_double_and_attempts_that_fail_together_count_once() {
         let addresses = addresses(&["http://a", "http://b"]);
-        addresses.failed(1, Instant::now());
+        fail(&addresses, 1, Instant::now());
         let mut pause = PAUSES.0;
         for _ in 0..8 {
             let began = Instant::now();
@@ -163,14 +197,33 @@ mod tests {
             assert_eq!(addresses.next(&[0]), None, "{pause:?}");
             tokio::time::advance(Duration::from_millis(1)).await;
             assert_eq!(addresses.next(&[0]), Some(1), "{pause:?}");
-            addresses.failed(1, Instant::now());
-            addresses.failed(1, began);
+            fail(&addresses, 1, Instant::now());
+            fail(&addresses, 1, began);
             pause = (pause * 2).min(PAUSES.1);
         }
         addresses.responded(1);
-        addresses.failed(1, Instant::now());
+        fail(&addresses, 1, Instant::now());
         tokio::time::advance(PAUSES.0).await;
         assert_eq!(addresses.next(&[0]), Some(1), "the first pause again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_have_the_first_pause_and_leave_the_event_stream() {
+        let addresses = addresses(&["http://a", "http://b"]);
+        let left = addresses.left();
+        for _ in 0..5 {
+            addresses.failed(0, Instant::now(), Failure::Refused);
+            assert_eq!(addresses.next(&[1]), None);
+            tokio::time::advance(PAUSES.0).await;
+            assert_eq!(addresses.next(&[1]), Some(0));
+        }
+        addresses.responded(1);
+        assert!(addresses.is_in_use(1) && !left.is_cancelled());
+        let left = addresses.left();
+        fail(&addresses, 1, Instant::now());
+        assert!(!left.is_cancelled(), "nothing else responds");
+        addresses.responded(0);
+        assert!(left.is_cancelled() && !addresses.left().is_cancelled());
     }
 
     #[test]

@@ -1,10 +1,9 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use tower::Layer;
 
 use super::{Addresses, Failover};
-use crate::api::{BaseUrl, REQUEST_TIMEOUT};
+use crate::api::BaseUrl;
 
 /// Sends the requests of an [`Api`](crate::Api) to one of several addresses of one queue: a layer below it, over an HTTP service of your own.
 ///
@@ -29,7 +28,6 @@ use crate::api::{BaseUrl, REQUEST_TIMEOUT};
 #[derive(Debug, Clone)]
 pub struct FailoverLayer {
     addresses: Arc<Addresses>,
-    request_timeout: Duration,
 }
 
 impl FailoverLayer {
@@ -40,15 +38,7 @@ impl FailoverLayer {
     }
 
     pub(crate) fn over(addresses: Arc<Addresses>) -> Self {
-        Self { addresses, request_timeout: REQUEST_TIMEOUT }
-    }
-
-    /// The timeout of a request of the [`Api`](crate::Api) above ([`Api::request_timeout`](crate::Api::request_timeout)); 30 s unless set. An
-    /// address has failed if a request to it is dropped that late, plus the time of a long poll, without a response.
-    #[must_use]
-    pub fn request_timeout(mut self, limit: Duration) -> Self {
-        self.request_timeout = limit;
-        self
+        Self { addresses }
     }
 }
 
@@ -57,6 +47,6 @@ impl<T> Layer<T> for FailoverLayer {
     type Service = Failover<T>;
 
     fn layer(&self, http: T) -> Failover<T> {
-        Failover::new(http, Arc::clone(&self.addresses), self.request_timeout)
+        Failover::new(http, Arc::clone(&self.addresses))
     }
 }

@@ -1,9 +1,14 @@
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response};
+use tokio::time::Instant;
 
 /// The id of the queue: in a response that of the daemon, in a request the one that the daemon must have (421 otherwise).
 pub(crate) const FOREMAN_QUEUE: HeaderName = HeaderName::from_static("foreman-queue");
+
+/// After so long in which other addresses name another queue and none names the known one, that queue is gone.
+const REPLACED: Duration = Duration::from_secs(60);
 
 /// The queue of a list of addresses, as far as a response has named it.
 #[derive(Debug, Default)]
@@ -14,6 +19,23 @@ struct Known {
     id: HeaderValue,
     /// The address that has named it. It may name another one later: a queue in memory is a new one after a restart.
     by: usize,
+    /// Another queue that another address has named since the known one was last named, and since when.
+    other: Option<(HeaderValue, Instant)>,
+}
+
+/// Who has responded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A daemon of the queue.
+    Daemon,
+    /// A daemon of another queue, which is now the known one.
+    Replaced,
+    /// A daemon of another queue than the one that this address has named.
+    OtherQueue(usize),
+    /// Something that names no queue, while none is known.
+    Unknown,
+    /// Something that names no queue: a proxy, another service, or a daemon that does not accept the token.
+    Unnamed,
 }
 
 impl Queue {
@@ -23,20 +45,40 @@ impl Queue {
         known.as_ref().filter(|known| known.by != index).map(|known| known.id.clone())
     }
 
-    /// A response came from this address. Fails with the address that has named another queue.
-    pub(super) fn check<B>(&self, index: usize, response: &Response<B>) -> Result<(), usize> {
+    /// A response came from this address. `has_failed`: whether an address has failed since it last responded.
+    pub(super) fn origin<B>(
+        &self,
+        index: usize,
+        response: &Response<B>,
+        has_failed: impl FnOnce(usize) -> bool,
+    ) -> Origin {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(id) = response.headers().get(FOREMAN_QUEUE) else {
-            // The response of a proxy, or a daemon that names no queue. Only what would end a wait is not believed.
-            let ends = matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::GONE);
-            return known.as_ref().filter(|known| ends && known.by != index).map_or(Ok(()), |known| Err(known.by));
+            return if known.is_some() { Origin::Unnamed } else { Origin::Unknown };
         };
+        let now = Instant::now();
+        let named = Known { id: id.clone(), by: index, other: None };
         match &mut *known {
-            Some(known) if known.id == *id => Ok(()),
-            Some(known) if known.by != index => Err(known.by),
+            Some(known) if known.id == *id => {
+                known.other = None;
+                Origin::Daemon
+            }
+            Some(known) if known.by != index => {
+                let by = known.by;
+                let since = match &known.other {
+                    Some((other, since)) if other == id => *since,
+                    _ => now,
+                };
+                known.other = Some((id.clone(), since));
+                if now.saturating_duration_since(since) < REPLACED || !has_failed(by) {
+                    return Origin::OtherQueue(by);
+                }
+                *known = named;
+                Origin::Replaced
+            }
             known => {
-                *known = Some(Known { id: id.clone(), by: index });
-                Ok(())
+                *known = Some(named);
+                Origin::Daemon
             }
         }
     }
@@ -46,31 +88,37 @@ impl Queue {
 mod tests {
     use super::*;
 
-    fn named(id: &str) -> Response<()> {
-        Response::builder().header(FOREMAN_QUEUE, id).body(()).unwrap()
+    fn named(queue: &Queue, index: usize, id: &str) -> Origin {
+        queue.origin(index, &Response::builder().header(FOREMAN_QUEUE, id).body(()).unwrap(), |_| true)
     }
 
-    fn unnamed(status: u16) -> Response<()> {
-        Response::builder().status(status).body(()).unwrap()
-    }
-
-    #[test]
-    fn another_address_must_have_the_queue_of_the_first() {
+    #[tokio::test(start_paused = true)]
+    async fn another_address_must_have_the_queue_of_the_first() {
         let queue = Queue::default();
-        assert_eq!((queue.required(0), queue.check(1, &unnamed(404))), (None, Ok(())));
-        assert_eq!(queue.check(1, &named("a")), Ok(()));
+        let unnamed = |index| queue.origin(index, &Response::new(()), |_| true);
+        assert_eq!((queue.required(0), unnamed(1)), (None, Origin::Unknown));
+        assert_eq!((named(&queue, 1, "a"), unnamed(1), unnamed(0)), (Origin::Daemon, Origin::Unnamed, Origin::Unnamed));
         assert_eq!((queue.required(1), queue.required(0)), (None, Some("a".parse().unwrap())));
-        assert_eq!((queue.check(0, &named("a")), queue.check(0, &named("b"))), (Ok(()), Err(1)));
-        assert_eq!(queue.check(1, &named("b")), Ok(()), "it has another queue now");
-        assert_eq!((queue.check(0, &named("b")), queue.check(0, &named("a"))), (Ok(()), Err(1)));
+        assert_eq!((named(&queue, 0, "a"), named(&queue, 0, "b")), (Origin::Daemon, Origin::OtherQueue(1)));
+        assert_eq!(named(&queue, 1, "b"), Origin::Daemon, "it has another queue now");
+        assert_eq!((named(&queue, 0, "b"), named(&queue, 0, "a")), (Origin::Daemon, Origin::OtherQueue(1)));
     }
 
-    #[test]
-    fn only_a_daemon_of_the_queue_can_say_that_a_job_is_unknown() {
+    #[tokio::test(start_paused = true)]
+    async fn queue_that_nobody_names_any_more_is_replaced_after_a_minute() {
         let queue = Queue::default();
-        queue.check(0, &named("a")).unwrap();
-        for (index, status, expected) in [(0, 404, Ok(())), (1, 404, Err(0)), (1, 410, Err(0)), (1, 502, Ok(()))] {
-            assert_eq!(queue.check(index, &unnamed(status)), expected, "{index} {status}");
+        named(&queue, 0, "a");
+        tokio::time::advance(REPLACED).await;
+        for last_named in [Some("a"), Some("c"), None] {
+            assert_eq!(named(&queue, 1, "b"), Origin::OtherQueue(0));
+            tokio::time::advance(REPLACED - Duration::from_secs(1)).await;
+            assert_eq!(named(&queue, 1, "b"), Origin::OtherQueue(0));
+            last_named.map(|id| named(&queue, 2, id));
+            tokio::time::advance(Duration::from_secs(1)).await;
         }
+        let b = Response::builder().header(FOREMAN_QUEUE, "b").body(()).unwrap();
+        assert_eq!(queue.origin(1, &b, |_| false), Origin::OtherQueue(0), "the first address has not failed");
+        assert_eq!((named(&queue, 1, "b"), named(&queue, 1, "b")), (Origin::Replaced, Origin::Daemon));
+        assert_eq!((named(&queue, 0, "a"), queue.required(1)), (Origin::OtherQueue(1), None));
     }
 }

@@ -1,6 +1,5 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
@@ -18,12 +17,11 @@ use crate::api::HttpService;
 pub struct Failover<T> {
     http: T,
     addresses: Arc<Addresses>,
-    request_timeout: Duration,
 }
 
 impl<T> Failover<T> {
-    pub(super) fn new(http: T, addresses: Arc<Addresses>, request_timeout: Duration) -> Self {
-        Self { http, addresses, request_timeout }
+    pub(super) fn new(http: T, addresses: Arc<Addresses>) -> Self {
+        Self { http, addresses }
     }
 }
 
@@ -42,6 +40,6 @@ where
     fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
         let next = self.http.clone();
         let ready = std::mem::replace(&mut self.http, next);
-        FailoverFuture::send(ready, Arc::clone(&self.addresses), request, self.request_timeout)
+        FailoverFuture::send(ready, Arc::clone(&self.addresses), request)
     }
 }

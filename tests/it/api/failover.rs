@@ -1,5 +1,6 @@
 //! Several addresses of one queue, over a scripted HTTP client.
 
+use std::error::Error as _;
 use std::io::ErrorKind::ConnectionRefused;
 use std::time::Duration;
 
@@ -102,19 +103,34 @@ async fn refused_everywhere_is_unsent() {
     assert!(error.is_safe_to_resubmit() && error.is_connect(), "{error:?}");
 }
 
-#[tokio::test(start_paused = true)]
-async fn address_without_a_response_has_failed_after_the_timeout_and_not_before() {
-    let (api, mut daemon) = api();
-    let poll = || GetJob::new(job_id("7")).wait(seconds(20));
-    // The caller gives up.
-    let dropped = call(&api, request());
-    let silent = next_at(&mut daemon, "a").await;
-    tokio::time::sleep(seconds(29)).await;
+/// Sends a request to the first address, and gives up.
+async fn give_up<C>(api: &FailoverApi, daemon: &mut ScriptedDaemon, poll: C, after: Duration)
+where
+    C: Call<Response: Send> + Send + 'static,
+{
+    let dropped = call(api, poll);
+    let _silent = next_at(daemon, "a").await;
+    tokio::time::sleep(after).await;
     dropped.abort();
     assert!(dropped.await.is_err());
-    let timed_out = call(&api, request());
-    let _silent = (silent, next_at(&mut daemon, "a").await);
-    assert!(bounded_paused(timed_out).await.unwrap().unwrap_err().is_timeout());
+}
+
+#[tokio::test(start_paused = true)]
+async fn address_without_a_response_has_failed_after_5_s_of_waiting_beyond_the_long_poll() {
+    let (api, mut daemon) = api();
+    let poll = || GetJob::new(job_id("7")).wait(seconds(20));
+    give_up(&api, &mut daemon, poll(), seconds(24)).await;
+    // Something responds while the next one waits.
+    let dropped = call(&api, poll());
+    let _silent = next_at(&mut daemon, "a").await;
+    let listed = call(&api, ListModels);
+    models(next_at(&mut daemon, "a").await);
+    listed.await.unwrap().unwrap();
+    tokio::time::sleep(seconds(30)).await;
+    dropped.abort();
+    give_up(&api, &mut daemon, poll(), seconds(24)).await;
+    give_up(&api, &mut daemon, ListModels, millis(900)).await;
+    give_up(&api, &mut daemon, ListModels, millis(200)).await;
     let poll = call(&api, poll());
     next_at(&mut daemon, "b").await.respond_state("done");
     poll.await.unwrap().unwrap();
@@ -207,9 +223,10 @@ async fn address_of_another_queue_is_an_error() {
         second.respond_with(named(status, "two", r#"{"job_id":"7"}"#));
         let error = submitted.await.unwrap().unwrap_err();
         let reason = "http://a and http://b/box are not addresses of one queue";
-        assert!(error.to_string().contains(reason), "{error}");
-        assert_eq!((error.is_invalid(), error.is_maybe_submitted()), (!sent, sent), "{error:?}");
-        tokio::time::sleep(seconds(60)).await;
+        let cause = error.source().map(ToString::to_string).unwrap_or_default();
+        assert!(format!("{error}: {cause}").contains(reason), "{error:?}");
+        assert_eq!((error.is_safe_to_resubmit(), error.is_maybe_submitted()), (!sent, sent), "{error:?}");
+        tokio::time::sleep(seconds(20)).await;
     }
 }
 
@@ -298,4 +315,266 @@ async fn client_waits_for_a_job_at_any_of_its_addresses() {
         let error = client.wait_for(&job).await.unwrap_err();
         assert_eq!((error.is_other_daemon(), error.is_connect()), (is_other, !is_other), "{error:?}");
     }
+}
+
+fn queue_of(status: u16, queue: &str, body: &'static str) -> Response<ScriptedBody> {
+    Response::builder().status(status).header("foreman-queue", queue).body(body.into()).unwrap()
+}
+
+/// The first address is away for a moment. The second one has another token, or is another service.
+#[tokio::test(start_paused = true)]
+async fn address_that_is_of_no_use_is_not_used_for_ever() {
+    let of_no_use = [
+        ("another token", 401, r#"{"error":"unknown token"}"#),
+        ("not allowed", 403, ""),
+        ("another service", 200, "<html>"),
+        ("broken proxy", 500, ""),
+    ];
+    let mut stuck = Vec::new();
+    for (what, status, body) in of_no_use {
+        let (api, mut daemon) = api();
+        let listed = call(&api, ListModels);
+        next_at(&mut daemon, "a").await.respond_with(queue_of(200, "one", r#"{"models":[]}"#));
+        listed.await.unwrap().unwrap();
+        let listed = call(&api, ListModels);
+        next_at(&mut daemon, "a").await.fail(ConnectionRefused);
+        next_at(&mut daemon, "b").await.respond(status, body);
+        let _ = listed.await.unwrap();
+        let mut failures = 0;
+        for _ in 0..60 {
+            tokio::time::sleep(seconds(60)).await;
+            let listed = call(&api, ListModels);
+            let request = daemon.next().await;
+            if request.uri.host() == Some("a") {
+                models(request);
+            } else {
+                failures += 1;
+                request.respond(status, body);
+            }
+            let _ = listed.await.unwrap();
+        }
+        if failures > 1 {
+            stuck
+                .push(format!("{what}: {failures} of 60 requests failed in an hour in which the first address worked"));
+        }
+    }
+    assert!(stuck.is_empty(), "{stuck:#?}");
+}
+
+/// The other address is that of a proxy or of another service.
+#[tokio::test(start_paused = true)]
+async fn submission_to_an_address_without_the_queue_is_unsent_unless_it_may_have_arrived() {
+    for (status, unsent) in [(401, true), (403, true), (404, true), (405, true), (200, false), (500, false)] {
+        let (api, mut daemon) = api();
+        let listed = call(&api, ListModels);
+        next_at(&mut daemon, "a").await.respond_with(queue_of(200, "one", r#"{"models":[]}"#));
+        listed.await.unwrap().unwrap();
+        let submitted = call(&api, request());
+        next_at(&mut daemon, "a").await.fail(ConnectionRefused);
+        next_at(&mut daemon, "b").await.respond(status, "");
+        let error = submitted.await.unwrap().unwrap_err();
+        assert_eq!((error.is_connect(), error.is_safe_to_resubmit()), (unsent, unsent), "{status} {error:?}");
+        assert_eq!(error.is_maybe_submitted(), !unsent, "{status} {error:?}");
+    }
+}
+
+/// The queue is one in memory (or a database that was made anew), whose daemon has two addresses. The one that named the queue is gone.
+#[tokio::test(start_paused = true)]
+async fn queue_that_was_made_anew_is_found_at_the_address_that_is_left() {
+    let (api, mut daemon) = api();
+    let listed = call(&api, ListModels);
+    next_at(&mut daemon, "a").await.respond_with(queue_of(200, "one", r#"{"models":[]}"#));
+    listed.await.unwrap().unwrap();
+    let serving = tokio::spawn(async move {
+        loop {
+            let request = daemon.next().await;
+            let required = request.header("foreman-queue").map(str::to_owned);
+            if request.uri.host() == Some("a") {
+                request.fail(ConnectionRefused);
+            } else if required.is_none_or(|required| required == "two") {
+                request.respond_with(queue_of(200, "two", r#"{"models":[]}"#));
+            } else {
+                request.respond_with(queue_of(421, "two", ""));
+            }
+        }
+    });
+    let mut failures = Vec::new();
+    for minute in 0..5 {
+        tokio::time::sleep(seconds(60)).await;
+        failures.extend(call(&api, ListModels).await.unwrap().err().map(|error| (minute, error.is_connect())));
+    }
+    assert_eq!(failures, [(0, true)]);
+    serving.abort();
+}
+
+/// Callers that wait for 10 s at most.
+#[tokio::test(start_paused = true)]
+async fn silent_address_is_left_by_callers_with_a_short_timeout() {
+    let (api, mut daemon) = api();
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        let listed = call(&api, ListModels);
+        let request = daemon.next().await;
+        if request.uri.host() == Some("b") {
+            return;
+        }
+        silent.push(request);
+        tokio::time::sleep(seconds(10)).await;
+        listed.abort();
+        let _ = listed.await;
+    }
+    panic!("1000 s of silence, and {} requests to it", silent.len());
+}
+
+/// An event stream with so many heartbeats. It cannot continue after an event of another daemon.
+fn event_stream(request: ReceivedRequest, heartbeats: usize) {
+    let begin = match request.header("last-event-id") {
+        None => "id: 1\n\n",
+        Some(_) => "id: 1\nevent: reset\ndata: {}\n\n",
+    };
+    let stream = Response::builder().header("content-type", "text/event-stream");
+    request.respond_with(stream.body(ScriptedBody::from(begin).then_heartbeats(heartbeats)).unwrap());
+}
+
+/// The daemon at the first address runs and loses its database after 20 s. The job ends at the other one 10 s later.
+#[tokio::test(start_paused = true)]
+async fn wait_leaves_an_address_whose_daemon_cannot_reach_its_store() {
+    let (http, mut daemon) = http();
+    let client = Client::builder("http://a").polling().build_with(http).await.unwrap();
+    let wait = tokio::spawn(client.submit(request()));
+    let began = tokio::time::Instant::now();
+    let serving = tokio::spawn(async move {
+        loop {
+            let request = daemon.next().await;
+            match (request.uri.host(), request.uri.path()) {
+                (Some("a"), "/jobs") => request.accept_with_key("7"),
+                (Some("a"), _) if daemon.elapsed() > seconds(20) => request.refuse(503, 10),
+                // It ends with the connection to the database, some seconds later.
+                (Some("a"), "/events") => event_stream(request, 2),
+                (_, "/box/events") => event_stream(request, 100),
+                _ if daemon.elapsed() > seconds(30) => request.respond_state("done"),
+                _ => request.respond_state("running"),
+            }
+        }
+    });
+    assert_eq!(bounded_paused(wait).await.unwrap().unwrap().job_id(), &job_id("7"));
+    assert!(began.elapsed() < seconds(80), "{:?}", began.elapsed());
+    serving.abort();
+}
+
+/// The event stream of the address that has failed stays open.
+#[tokio::test(start_paused = true)]
+async fn event_stream_is_opened_at_the_address_in_use() {
+    let (http, mut daemon) = http();
+    let client = Client::builder("http://a").polling().build_with(http).await.unwrap();
+    let wait = tokio::spawn(client.submit(request()));
+    let began = tokio::time::Instant::now();
+    let serving = tokio::spawn(async move {
+        loop {
+            let request = daemon.next().await;
+            match (request.uri.host(), request.uri.path()) {
+                (_, "/events" | "/box/events") => event_stream(request, 100),
+                (Some("a"), "/jobs") => request.accept_with_key("7"),
+                (Some("a"), _) if daemon.elapsed() > seconds(20) => request.fail(ConnectionRefused),
+                (_, "/box/api/tags") => models(request),
+                (Some("a"), _) => request.respond_state("running"),
+                _ => request.respond_state("done"),
+            }
+        }
+    });
+    tokio::time::sleep(seconds(25)).await;
+    client.models().await.unwrap();
+    assert_eq!(bounded_paused(wait).await.unwrap().unwrap().job_id(), &job_id("7"));
+    assert!(began.elapsed() < seconds(30), "{:?}", began.elapsed());
+    serving.abort();
+}
+
+/// The first address is away for 30 s. The other one is of no use meanwhile.
+#[tokio::test(start_paused = true)]
+async fn wait_survives_a_short_outage_although_another_address_is_of_no_use() {
+    let mut ended = Vec::new();
+    for status in [200, 302, 400, 401, 403, 404, 405, 410, 418, 421, 500, 502, 503] {
+        let (http, mut daemon) = http();
+        let client = Client::builder("http://a").polling().build_with(http).await.unwrap();
+        let wait = tokio::spawn(client.submit(request()));
+        let began = tokio::time::Instant::now();
+        let serving = tokio::spawn(async move {
+            loop {
+                let request = daemon.next().await;
+                let is_away = (seconds(10)..seconds(40)).contains(&daemon.elapsed());
+                match (request.uri.host(), request.uri.path()) {
+                    (Some("a"), _) if is_away => request.fail(ConnectionRefused),
+                    (Some("a"), "/events") => request.respond(404, ""),
+                    (Some("a"), "/jobs") => {
+                        let key = request.headers["idempotency-key"].clone();
+                        let response = Response::builder().status(202).header("idempotency-key", key);
+                        let response = response.header("foreman-queue", "one");
+                        request.respond_with(response.body(r#"{"job_id":"7"}"#.into()).unwrap());
+                    }
+                    (Some("a"), _) if daemon.elapsed() > seconds(60) => {
+                        request.respond_state_with("done", &[("foreman-queue", "one")]);
+                    }
+                    (Some("a"), _) => request.respond_state_with("running", &[("foreman-queue", "one")]),
+                    _ if status == 421 => request.respond_with(queue_of(421, "two", "")),
+                    _ => request.respond(status, ""),
+                }
+            }
+        });
+        match bounded_paused(wait).await.unwrap() {
+            Ok(_) => {}
+            Err(error) => ended.push(format!("{status}: after {:?}: {error}", began.elapsed())),
+        }
+        serving.abort();
+    }
+    assert!(ended.is_empty(), "{ended:#?}");
+}
+
+/// The first address is a load balancer, which says 404 while it has no daemon. Daemons name their queue in each 404.
+#[tokio::test(start_paused = true)]
+async fn wait_survives_a_404_that_names_no_queue() {
+    let (http, mut daemon) = http();
+    let client = Client::builder("http://a").polling().build_with(http).await.unwrap();
+    let wait = tokio::spawn(client.submit(request()));
+    let serving = tokio::spawn(async move {
+        loop {
+            let request = daemon.next().await;
+            let is_away = (seconds(10)..seconds(15)).contains(&daemon.elapsed());
+            match (request.uri.host(), request.uri.path()) {
+                (Some("a"), _) if is_away => request.respond(404, "<html>default backend"),
+                (_, "/events" | "/box/events") => request.respond(404, ""),
+                (_, "/jobs") => {
+                    let key = request.headers["idempotency-key"].clone();
+                    let response = Response::builder().status(202).header("idempotency-key", key);
+                    let response = response.header("foreman-queue", "one");
+                    request.respond_with(response.body(r#"{"job_id":"7"}"#.into()).unwrap());
+                }
+                _ if daemon.elapsed() > seconds(60) => request.respond_state_with("done", &[("foreman-queue", "one")]),
+                _ => request.respond_state_with("running", &[("foreman-queue", "one")]),
+            }
+        }
+    });
+    let ended = bounded_paused(wait).await.unwrap();
+    serving.abort();
+    assert!(ended.is_ok(), "{}", ended.unwrap_err());
+}
+
+/// The client has another request timeout than the layer, whose own is 30 s unless set.
+#[tokio::test(start_paused = true)]
+async fn silent_address_is_left_after_the_request_timeout_of_the_client() {
+    let (http, mut daemon) = http();
+    let client = Client::builder("http://a").polling().request_timeout(seconds(10)).build_with(http).await.unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..10 {
+        let listed = tokio::spawn({
+            let client = client.clone();
+            async move { client.models().await }
+        });
+        let request = daemon.next().await;
+        if request.uri.host() == Some("b") {
+            return;
+        }
+        silent.push(request);
+        assert!(listed.await.unwrap().unwrap_err().is_timeout());
+    }
+    panic!("{} timeouts", silent.len());
 }

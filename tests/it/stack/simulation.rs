@@ -30,7 +30,7 @@ type Jobs = Wait<Retry<RetrySubmission, ConcurrencyLimit<Api<Http>>>, Api<Http>>
 fn jobs(daemon: &SimulatedDaemon, addresses: u64, webhooks: Option<WebhookEndpoint>) -> Jobs {
     let limit = millis(5_000);
     let others = (1..addresses).map(|number| format!("http://daemon-{number}").parse().unwrap());
-    let failover = FailoverLayer::new("http://daemon".parse().unwrap(), others).request_timeout(limit);
+    let failover = FailoverLayer::new("http://daemon".parse().unwrap(), others);
     let api = Api::new("http://daemon".parse().unwrap(), failover.layer(daemon.clone()));
     let api = api.request_timeout(limit).unwrap();
     let polls = PollPolicy::builder().long_poll(Duration::ZERO).build().unwrap();

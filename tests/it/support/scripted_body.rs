@@ -1,7 +1,9 @@
 use std::collections::VecDeque;
+use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use foreman_client::BoxError;
@@ -12,6 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 pub(crate) struct ScriptedBody {
     pieces: VecDeque<Piece>,
     declared: Option<u64>,
+    beat: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 #[derive(Debug)]
@@ -19,6 +22,7 @@ enum Piece {
     Data(Bytes),
     Reset,
     Silence,
+    Beat,
 }
 
 impl ScriptedBody {
@@ -39,6 +43,12 @@ impl ScriptedBody {
         self
     }
 
+    /// So many comments of an event stream, each 15 s after the part before it.
+    pub(crate) fn then_heartbeats(mut self, count: usize) -> Self {
+        self.pieces.extend((0..count).map(|_| Piece::Beat));
+        self
+    }
+
     /// The size in `Content-Length`.
     pub(crate) fn declared(mut self, bytes: u64) -> Self {
         self.declared = Some(bytes);
@@ -56,11 +66,20 @@ impl Body for ScriptedBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.pieces.pop_front() {
             None => Poll::Ready(None),
             Some(Piece::Data(data)) => Poll::Ready(Some(Ok(Frame::data(data)))),
             Some(Piece::Reset) => Poll::Ready(Some(Err(io::Error::from(io::ErrorKind::ConnectionReset).into()))),
+            Some(Piece::Beat) => {
+                let beat = self.beat.get_or_insert_with(|| Box::pin(tokio::time::sleep(Duration::from_secs(15))));
+                if beat.as_mut().poll(cx).is_pending() {
+                    self.pieces.push_front(Piece::Beat);
+                    return Poll::Pending;
+                }
+                self.beat = None;
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b":\n\n")))))
+            }
             Some(Piece::Silence) => {
                 self.pieces.push_front(Piece::Silence);
                 Poll::Pending
