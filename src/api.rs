@@ -57,4 +57,5 @@ pub use self::failover::{Failover, FailoverFuture, FailoverLayer};
 pub use self::future::ApiFuture;
 pub use self::http_service::HttpService;
 pub use self::service::Api;
+pub(crate) use self::service::REQUEST_TIMEOUT;
 pub use self::transport::{Transport, TransportBuilder, TransportFuture};

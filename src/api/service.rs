@@ -17,7 +17,7 @@ use crate::Error;
 use crate::submission::{DaemonId, SendingTo, SharedSubmission, TokenId, WaitOwner};
 
 /// The timeout of a request unless set otherwise.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// The size limit of a response unless set otherwise, in bytes.
 const MAX_RESPONSE_SIZE: usize = 64 << 20;
 

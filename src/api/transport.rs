@@ -79,7 +79,8 @@ impl Default for TransportBuilder {
 }
 
 impl TransportBuilder {
-    /// The timeout of connecting, over name resolution, TCP and TLS together; 5 s unless set.
+    /// The timeout of connecting, over name resolution, TCP and TLS together; 5 s unless set. A client with more addresses than fit
+    /// into half of its request timeout (30 s unless set) connects to each for its share of that half.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
         self
@@ -101,9 +102,14 @@ impl TransportBuilder {
     }
 
     /// Builds the client for a queue with these addresses.
-    pub(crate) fn build_for(self, addresses: &Arc<Addresses>) -> Result<Transport, Error> {
-        let failover = FailoverLayer::over(Arc::clone(addresses));
-        self.build_over(addresses.bases(), Some(failover))
+    pub(crate) fn build_for(
+        mut self,
+        addresses: &Arc<Addresses>,
+        request_timeout: Duration,
+    ) -> Result<Transport, Error> {
+        let bases = addresses.bases();
+        self.connect_timeout = self.connect_timeout.min(share(request_timeout, bases.len()));
+        self.build_over(bases, Some(FailoverLayer::over(Arc::clone(addresses))))
     }
 
     fn build_over(self, bases: &[BaseUrl], failover: Option<FailoverLayer>) -> Result<Transport, Error> {
@@ -121,6 +127,13 @@ impl TransportBuilder {
         let direct = direct.map(|base| Pool::new(connector.clone(), base)).collect::<Result<_, _>>()?;
         Ok(Transport(Arc::new(Inner { failover, direct, client })))
     }
+}
+
+/// The time to connect to each of so many addresses, so that all can be tried in half of the time of a request. After a timeout in the middle
+/// it would count as maybe sent.
+fn share(request_timeout: Duration, addresses: usize) -> Duration {
+    let share = request_timeout / 2 / u32::try_from(addresses).unwrap_or(u32::MAX).max(1);
+    share.max(Duration::from_millis(1))
 }
 
 impl Service<Request<Full<Bytes>>> for Transport {
@@ -197,5 +210,20 @@ impl Future for TransportFuture {
 impl fmt::Debug for TransportFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TransportFuture").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_addresses_fit_into_half_of_the_time_of_a_request() {
+        let second = Duration::from_secs(1);
+        for (timeout, addresses, expected) in [(30, 1, 15), (30, 3, 5), (60, 6, 5), (30, 15, 1)] {
+            assert_eq!(share(second * timeout, addresses), second * expected, "{addresses}");
+        }
+        // Which the client refuses as such.
+        assert!(!share(Duration::ZERO, 2).is_zero());
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::webhooks::{WebhookMode, WebhookOptions};
 use super::{Client, Inner, stack};
-use crate::api::{Addresses, Api, BaseUrl, HttpService, TransportBuilder};
+use crate::api::{Addresses, Api, BaseUrl, HttpService, REQUEST_TIMEOUT, TransportBuilder};
 use crate::retry::RetrySubmission;
 use crate::source::PollPolicy;
 use crate::wait::{WaitLayer, WebhookEndpoint};
@@ -274,7 +274,7 @@ impl ClientBuilder {
         let transport = self.transport.take().unwrap_or_default();
         let transport = match addresses.bases() {
             [base] => transport.build(base)?,
-            _ => transport.build_for(&addresses)?,
+            _ => transport.build_for(&addresses, self.request_timeout.unwrap_or(REQUEST_TIMEOUT))?,
         };
         self.build_over(transport, addresses.bases()).await
     }
