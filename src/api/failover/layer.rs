@@ -25,6 +25,9 @@ use crate::api::BaseUrl;
 /// client.models().await?;
 /// # Ok(()) }
 /// ```
+///
+/// Over it, an [`Api`](crate::Api) of your own names the address of a response in its errors only with
+/// [`Api::over_failover`](crate::Api::over_failover).
 #[derive(Debug, Clone)]
 pub struct FailoverLayer {
     addresses: Arc<Addresses>,

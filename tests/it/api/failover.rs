@@ -24,7 +24,7 @@ fn http() -> (Failover<MockHttp>, ScriptedDaemon) {
 
 fn api() -> (FailoverApi, ScriptedDaemon) {
     let (http, daemon) = http();
-    (Api::new("http://a".parse().unwrap(), http), daemon)
+    (Api::new("http://a".parse().unwrap(), http).over_failover(), daemon)
 }
 
 fn call<C>(api: &FailoverApi, call: C) -> JoinHandle<Result<C::Response, Error>>
