@@ -309,7 +309,7 @@ async fn streams_end_while_the_daemon_cannot_read_its_database() {
     let Some(server) = server() else { return };
     let url = server.schema();
     let proxy = DatabaseProxy::start(&url);
-    let daemon = Daemon::builder().postgres(proxy.url(&url)).start().await.unwrap();
+    let daemon = Daemon::builder().postgres(proxy.url(&url)).backend(Echo::new()).start().await.unwrap();
     let mut stream = Stream::open(&daemon, "?stream=a", &[]).await;
     stream.next().await.unwrap();
     proxy.refuse_connections();
