@@ -39,8 +39,7 @@ fn liveness(has_failed: bool, is_closing: bool) -> &'static str {
 }
 
 /// `GET /readyz`: whether a job that is submitted now would be stored and run. Needs no token, so that it reports no more than
-/// names. A daemon that
-/// drains is ready as long as another one takes the jobs that it accepts.
+/// names. A daemon that drains is ready as long as another one takes the jobs that it accepts.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     let stored = timeout(STORE_TIMEOUT, app.jobs.check()).await;
     let (boxes, draining) = app.jobs.count_boxes();
