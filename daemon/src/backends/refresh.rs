@@ -52,7 +52,8 @@ pub(crate) async fn refresh_models(backends: Arc<Backends>, index: usize, interv
             jobs.wake_workers();
         }
         let next = Instant::now() + interval;
-        // A job may have loaded a model, and unloaded another one. The time is compared too, since the timeout of what is ready never ends.
+        // A job may have loaded a model, and unloaded another one. The clock is compared too: `timeout_at` lets what is ready
+        // pass also after its deadline.
         while Instant::now() < next && timeout_at(next, member.loaded.outdated()).await.is_ok() {
             member.ask_loaded().await;
             sleep(LOADED_PAUSE).await;

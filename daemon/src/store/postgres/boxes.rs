@@ -78,7 +78,7 @@ fn state(row: &Row, options: &SharedOptions) -> Result<BoxState, BoxError> {
         tracing::warn!(name, error = %failure(&error), "lists of models of another daemon cannot be read");
         None
     });
-    // None are those of another version.
+    // Options that are absent or cannot be read are those of another version of the daemon.
     let different_options = match row.try_get::<_, Option<&str>>(7)?.map(serde_json::from_str) {
         Some(Ok(other)) => options.differences(&other),
         Some(Err(_)) | None => Vec::new(),

@@ -39,8 +39,8 @@ const SESSION: &str = "-c statement_timeout=10s -c lock_timeout=5s -c idle_in_tr
 #[derive(Clone)]
 pub(crate) struct DatabaseUrl(Config);
 
-/// What is different for a connection of calls that may wait for the lock of a row. Locks are held for the time of a commit, unless another
-/// session hangs. Then calls that can succeed come after those that cannot.
+/// The session settings of connections whose calls may wait for the lock of a row. A lock is held for the time of a commit, unless its
+/// session hangs. The short timeout then leaves the connections to calls that can succeed.
 const LOCKING_SESSION: &str = "-c lock_timeout=500ms";
 
 impl DatabaseUrl {
@@ -49,7 +49,7 @@ impl DatabaseUrl {
         self.with(SESSION)
     }
 
-    /// What those connections are opened with whose calls may wait for the lock of a row.
+    /// The configuration of connections whose calls may wait for the lock of a row.
     pub(super) fn locking_config(&self) -> Config {
         self.with(&format!("{SESSION} {LOCKING_SESSION}"))
     }
@@ -110,7 +110,7 @@ impl FromStr for DatabaseUrl {
     }
 }
 
-/// Whether no character of the user and the password ends one of the parts of a URL. Otherwise a part of the password would be the host,
+/// Whether the user and the password have no character that ends a part of a URL. Otherwise a part of the password would be the host,
 /// the database or an option, which errors and the log show.
 fn is_encoded(url: &str) -> bool {
     let authority = url.split(['/', '?']).next().unwrap_or_default();

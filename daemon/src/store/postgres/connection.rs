@@ -14,11 +14,11 @@ use super::open_error::PostgresOpenError;
 use crate::BoxError;
 use crate::store::StoreError;
 
-/// How many connections the calls have that wait for no lock, or not for long: reads, submissions, and starts of jobs. At most three
+/// The connections of the calls that wait for no lock, or not for long: reads, submissions, and starts of jobs. At most three
 /// submissions wait for locked tokens.
 const CONNECTIONS: usize = 6;
 
-/// How many connections the calls have that may wait for the lock of a row that another session has.
+/// The connections of the calls that may wait for the lock of a row.
 const LOCKING_CONNECTIONS: usize = 4;
 
 /// How many connections the renewals of the lease have. The second one is for a renewal after one without an answer.

@@ -13,8 +13,7 @@ impl SharedOptions {
         self
     }
 
-    /// Adds a secret by two bytes of its digest: another secret has others, but for one of 65,536, and of a list of guesses too many have
-    /// the same.
+    /// Adds a secret by two bytes of its digest. They show nearly every difference, and are too few to test guesses by.
     pub(crate) fn with_secret(self, name: &str, secret: impl AsRef<[u8]>) -> Self {
         let digest = Sha256::new().chain_update(name).chain_update([0]).chain_update(secret).finalize();
         let start: String = digest.iter().take(2).map(|byte| format!("{byte:02x}")).collect();

@@ -12,7 +12,7 @@ use crate::store::{Destination, NewJob, StoreError};
 /// How many repetitions change their jobs at once. Each takes a connection.
 const MAX_AT_ONCE: usize = 2;
 
-/// A job that remains as it is is not locked.
+/// A job that does not change is not locked.
 const MOVE: &str = "WITH moved AS (
         UPDATE jobs SET webhook = coalesce($2, webhook), destination = coalesce($3, destination),
             event_stream = coalesce($4, event_stream)

@@ -122,8 +122,8 @@ impl Submissions {
 
     /// Adds the submissions whose tokens were locked when these are free, for ever.
     ///
-    /// All tokens that are free now are found by one look. If there are none, one token is waited for, while no other is locked: a token that
-    /// other daemons lock all the time is free for nobody who does not wait.
+    /// One look finds all tokens that are free. If none is, this waits for one token and holds no other lock. A token that other daemons
+    /// lock all the time is got only by a wait.
     pub(super) async fn add_locked(self: Arc<Self>) {
         let mut tasks = JoinSet::new();
         loop {

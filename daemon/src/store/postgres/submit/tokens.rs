@@ -12,7 +12,7 @@ pub(super) const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '200ms'";
 /// The commit of the first job syncs it too.
 const BEGIN_WITHOUT_SYNC: &str = "BEGIN; SET LOCAL lock_timeout = '200ms'; SET LOCAL synchronous_commit = off";
 
-/// Without the tokens that are there: an insertion would wait for the transaction that has changed one, only to find that there is one.
+/// Leaves out the tokens that exist: an insertion would wait for a transaction that has changed one of them.
 const ADD_TOKENS: &str = "INSERT INTO owners (owner) SELECT new FROM unnest($1::bytea[]) AS new
     WHERE (SELECT owner FROM owners WHERE owner = new) IS NULL ON CONFLICT DO NOTHING";
 
